@@ -1,0 +1,1 @@
+"""The operator: decides what should run, in a cluster or on one machine."""

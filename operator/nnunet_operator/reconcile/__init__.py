@@ -1,0 +1,1 @@
+"""What should be, as pure functions from View to Outcome."""

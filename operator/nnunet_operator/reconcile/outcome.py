@@ -1,0 +1,48 @@
+"""All that a reconciler decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple
+
+from .view import Manifest
+
+
+class Delete(NamedTuple):
+    """A child to delete; its pods get their grace period. The uid guards against deleting a namesake."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """A Kubernetes Event for people. Shells drop repetitions."""
+
+    type: Literal["Normal", "Warning"] = "Normal"
+    reason: str
+    message: str
+
+
+@dataclass(kw_only=True, slots=True)
+class Outcome:
+    """What should be, in the order in which a shell makes it so: apply, create, delete, then one status write, then events.
+
+    `apply` is server-side applied (ConfigMaps, Services, our own kinds); `create` is posted, where 409 means that it is there already
+    (Jobs: an apply would resurrect a deleted one). `status` is the whole wanted status; equal to the stored one, nothing is written.
+    """
+
+    status: dict[str, Any] = field(default_factory=dict)
+    apply: list[Manifest] = field(default_factory=list)
+    create: list[Manifest] = field(default_factory=list)
+    delete: list[Delete] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    look_again: timedelta | None = None
+    delete_self: bool = False  # its time to live is over
+
+    def look_again_in(self, delay: timedelta) -> None:
+        """Ask to be reconciled again after `delay`, or sooner when that was asked for already."""
+        if self.look_again is None or delay < self.look_again:
+            self.look_again = delay

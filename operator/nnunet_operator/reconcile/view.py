@@ -1,0 +1,75 @@
+"""All that a reconciler may look at.
+
+A View is made by a shell (cluster or local) from what it has in memory. Reconcilers get nothing else: no client, no
+clock but `now`, no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from nnunet_trainer.contract.progress import Progress
+
+from ..api.common import StorageSpec
+from ..api.resources import Resource
+
+R = TypeVar("R", bound=Resource)
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as plain data, as the API server (or the local store) has it."""
+
+
+class Key(NamedTuple):
+    """An object's identity."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heard:
+    """The last answer of a pod's `/progress`, and when it came."""
+
+    progress: Progress
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What whoever installs the operator decides."""
+
+    storage: StorageSpec | None = None  # for objects that name none
+    trainer_image: str = "nnunet-trainer:latest"
+    image_pull_policy: str = "IfNotPresent"
+    pod_priority_class: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View(Generic[R]):
+    """One object and what it depends on, at one moment.
+
+    `references` holds every object that `references.needed_by(object)` names and that exists. `children` holds what the object
+    owns (by label `nnunet.dev/owner-uid`): Jobs, and objects of our four kinds; `pods` those of its Jobs.
+    `squatters` holds objects that bear the name of a wanted child but are not the object's own.
+    """
+
+    object: R
+    now: datetime
+    settings: Settings = field(default_factory=Settings)
+    references: Mapping[Key, Resource] = field(default_factory=dict)
+    children: tuple[Resource, ...] = ()
+    squatters: tuple[Key, ...] = ()
+    jobs: tuple[Manifest, ...] = ()
+    pods: tuple[Manifest, ...] = ()
+    heard: Mapping[str, Heard] = field(default_factory=dict)  # by pod name
+
+    def reference(self, kind: str, name: str) -> Resource | None:
+        """A referenced object of the same namespace, or None when there is none."""
+        return self.references.get(Key(kind, self.object.metadata.namespace, name))

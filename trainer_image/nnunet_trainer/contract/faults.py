@@ -1,0 +1,102 @@
+"""Exit codes, and the errors that a person can cause and mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every trainer process (sysexits where one fits). The operator's failure policy reads them."""
+
+    DONE = 0
+    BAD_USAGE = 64
+    BAD_DATA = 65
+    GPU_OUT_OF_MEMORY = 71
+    IO_ERROR = 74
+    TRY_AGAIN = 75
+    BAD_CONFIGURATION = 78
+    STOPPED = 143
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the same work order would fail in the same way again."""
+        return self in PERMANENT
+
+
+PERMANENT = frozenset({ExitCode.BAD_USAGE, ExitCode.BAD_DATA, ExitCode.GPU_OUT_OF_MEMORY, ExitCode.BAD_CONFIGURATION})
+
+
+class Fault(Exception):
+    """Something that a person can mend. It is shown as a message, never as a stack trace.
+
+    Args:
+        reason: CamelCase cause; becomes the condition's reason.
+        message: what was found, where (case, file, field), and what was expected.
+        hint: what to do about it.
+        findings: one line for each thing found, when there are several; the message then says how many.
+    """
+
+    exit_code = ExitCode.BAD_USAGE
+
+    def __init__(self, reason: str, message: str, *, hint: str = "", findings: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.hint = hint
+        self.findings = tuple(findings)
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  {finding}" for finding in self.findings)]
+        return "\n".join([*lines, self.hint] if self.hint else lines)
+
+
+class BadUsage(Fault):
+    """Wrong arguments."""
+
+    exit_code = ExitCode.BAD_USAGE
+
+
+class BadData(Fault):
+    """Images, labels, dataset.json or an artifact that cannot be worked with."""
+
+    exit_code = ExitCode.BAD_DATA
+
+
+class BadConfiguration(Fault):
+    """Plans, a recipe, a name or pretrained weights that do not fit."""
+
+    exit_code = ExitCode.BAD_CONFIGURATION
+
+
+class GpuOutOfMemory(Fault):
+    """The network and its batch do not fit on this GPU."""
+
+    exit_code = ExitCode.GPU_OUT_OF_MEMORY
+
+
+class StorageFault(Fault):
+    """A store that refuses or cannot be reached: wrong credentials, missing bucket, no network, no space."""
+
+    exit_code = ExitCode.IO_ERROR
+
+
+class Temporary(Fault):
+    """A failure that another attempt may not meet."""
+
+    exit_code = ExitCode.TRY_AGAIN
+
+
+class Stopped(Fault):
+    """Ended by SIGTERM with a checkpoint saved."""
+
+    exit_code = ExitCode.STOPPED
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that nothing bears: the nearest names, and the whole list."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"There is no {kind} named {name!r}.{meant} Known: {', '.join(known) or 'none'}."

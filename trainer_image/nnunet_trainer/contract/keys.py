@@ -1,0 +1,68 @@
+"""Where artifacts lie below a storage's URI, and the digests that address them.
+
+An artifact's digest is that of its inputs, so that the same work is done once and found again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+MANIFEST = "manifest.json"
+"""Written last, and only if absent: an artifact without it is not whole."""
+
+PREPROCESSED_FORMAT = 1
+"""Bumped when preprocessing writes something else for the same input."""
+
+
+def digest(*parts: Any) -> str:
+    """sha256 over canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def short(full: str) -> str:
+    """A digest as it stands in a key: 16 hexadecimal digits."""
+    return full[:16]
+
+
+def dataset_digest(files: Iterable[tuple[str, int, str]]) -> str:
+    """sha256 over the sorted (path, size, sha256) of all files of a dataset."""
+    return digest("dataset", sorted([path, size, sha] for path, size, sha in files))
+
+
+def preprocessed_digest(dataset: str, preprocessing: dict[str, Any]) -> str:
+    """From the dataset's digest and those fields of a configuration that decide its preprocessed data."""
+    return digest("preprocessed", PREPROCESSED_FORMAT, dataset, preprocessing)
+
+
+def run_digest(preprocessed: str, plans: str, configuration: str, recipe: Any, seed: int, pretrained: str | None) -> str:
+    """From all that decides a training's result. Image, resources and the number of GPUs are not in it."""
+    return digest("run", preprocessed, plans, configuration, recipe, seed, pretrained)
+
+
+def dataset(name: str, full: str) -> str:
+    """`datasets/<name>/<digest>`"""
+    return f"datasets/{name}/{short(full)}"
+
+
+def plans(name: str, full: str) -> str:
+    """`plans/<dataset name>/<digest>`"""
+    return f"plans/{name}/{short(full)}"
+
+
+def preprocessed(name: str, full: str) -> str:
+    """`preprocessed/<dataset name>/<digest>`"""
+    return f"preprocessed/{name}/{short(full)}"
+
+
+def run(namespace: str, name: str, full: str) -> str:
+    """`runs/<namespace>/<run>/<digest>`"""
+    return f"runs/{namespace}/{name}/{short(full)}"
+
+
+def fold_folder(dataset_name: str, trainer: str, plans_name: str, configuration: str, fold: str) -> str:
+    """nnU-Net's own results folder, below a run's prefix."""
+    return f"nnUNet_results/{dataset_name}/{trainer}__{plans_name}__{configuration}/fold_{fold}"

@@ -1,0 +1,57 @@
+"""Where things lie in a trainer's pod, and the environment variables that say so.
+
+The variables exist so that the same work order runs where nothing can be mounted: the local shell and the tests point
+them at folders of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ORDER_MOUNT = "/etc/nnunet/order"
+ORDER_FILE = "order.json"
+SECRETS_MOUNT = "/var/run/secrets/nnunet.dev"
+CA_MOUNT = "/etc/nnunet/ca"
+PLUGINS_MOUNT = "/etc/nnunet/plugins"
+SCRATCH_MOUNT = "/scratch"
+TERMINATION_LOG = "/dev/termination-log"
+PROGRESS_PORT = 8080
+
+ENV_SECRETS = "NNUNET_SECRETS"
+ENV_CA = "NNUNET_CA"
+ENV_PLUGINS = "NNUNET_PLUGINS"
+ENV_SCRATCH = "NNUNET_SCRATCH"
+ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
+ENV_POD_IP = "POD_IP"
+ENV_SHARD = "JOB_COMPLETION_INDEX"
+
+
+def secrets() -> Path:
+    """The folder with one sub-folder a Secret, one file a key."""
+    return Path(os.environ.get(ENV_SECRETS, SECRETS_MOUNT))
+
+
+def certificates() -> Path:
+    """The folder with one sub-folder a CA ConfigMap, one file a key."""
+    return Path(os.environ.get(ENV_CA, CA_MOUNT))
+
+
+def plugins() -> Path:
+    """The folder with one sub-folder a plug-in ConfigMap, one Python module a key."""
+    return Path(os.environ.get(ENV_PLUGINS, PLUGINS_MOUNT))
+
+
+def scratch() -> Path:
+    """The pod's own disk, gone with the pod."""
+    return Path(os.environ.get(ENV_SCRATCH, SCRATCH_MOUNT))
+
+
+def termination_log() -> Path:
+    """The file whose content becomes the pod's termination message."""
+    return Path(os.environ.get(ENV_TERMINATION_LOG, TERMINATION_LOG))
+
+
+def progress_address() -> str:
+    """The address to serve `/progress` and `/metrics` on."""
+    return os.environ.get(ENV_POD_IP, "127.0.0.1")

@@ -1,0 +1,51 @@
+"""What a running step answers on `/progress`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from . import codec
+
+MAX_BYTES = 16_384
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a running step is. Losses and Dice are of the last finished epoch; `updated_at` is Unix seconds."""
+
+    step: str
+    phase: str = ""  # for people: staging, fingerprinting, training, validating, uploading …
+    done: int = 0  # cases, epochs or validation cases, by phase
+    total: int = 0
+    epoch: int | None = None  # finished epochs
+    epochs: int | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    pseudo_dice: float | None = None
+    ema_pseudo_dice: float | None = None
+    learning_rate: float | None = None
+    seconds_per_epoch: float | None = None
+    eta_seconds: float | None = None
+    resumed_from_epoch: int | None = None
+    checkpoint_epoch: int | None = None
+    checkpoint_uri: str | None = None
+    checkpoint_sha256: str | None = None
+    gpu: str | None = None
+    updated_at: float | None = None
+    warnings: list[str] | None = None
+
+
+def decode(text: str | bytes) -> Progress | None:
+    """A progress answer, or None when it is not one: too long, not JSON, not finite, out of any sensible range."""
+    if len(text) > MAX_BYTES:
+        return None
+    try:
+        progress = codec.loads(Progress, text)
+    except (codec.CodecError, RecursionError):
+        return None
+    numbers = [getattr(progress, name) for name in progress.__slots__]
+    if any(isinstance(n, float) and not math.isfinite(n) for n in numbers):
+        return None
+    counts = (progress.done, progress.total, progress.epoch or 0, progress.epochs or 0)
+    return progress if all(0 <= n < 10**8 for n in counts) else None

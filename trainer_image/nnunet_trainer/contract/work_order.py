@@ -1,0 +1,204 @@
+"""What one Job is to do, frozen in a ConfigMap when the Job is made.
+
+Every URI comes with the way to reach it (`Location`), so that a dataset, plans and a checkpoint may lie in three
+buckets with three Secrets. A work order holds no credential: it names a Secret, and the pod mounts it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from . import CONTRACT_VERSION, codec
+from .faults import BadUsage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Location:
+    """A URI (`s3://bucket/prefix`, `file:///path`, `pvc://claim/path`) and how to reach it.
+
+    `secret_name` and `ca_config_map` are folders below the pod's mounts (`contract.pod`); no Secret means the pod's own identity.
+    """
+
+    uri: str
+    endpoint: str | None = None
+    region: str | None = None
+    path_style: bool | None = None
+    secret_name: str | None = None
+    ca_config_map: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """An artifact that another step made: where it lies and the digest of what it was made from."""
+
+    location: Location
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetOrder:
+    """Verify the raw data, take its digest, extract the fingerprint, write the splits."""
+
+    name: str  # DatasetXXX_Name
+    source: Location
+    storage: Location
+    layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
+    extractor: str = "DatasetFingerprintExtractor"
+    group_by: str | None = None
+    step: Literal["dataset"] = "dataset"
+    version: int = CONTRACT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannerChoice:
+    """Which planner, and what was changed about it."""
+
+    name: str = "ExperimentPlanner"
+    gpu_memory_gb: float | None = None
+    target_spacing: list[float] | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanOrder:
+    """Plan experiments for a dataset from its fingerprint."""
+
+    dataset_name: str
+    dataset: Input
+    source: Location  # of the raw data: the first image decides the reader
+    storage: Location
+    planner: PlannerChoice = field(default_factory=PlannerChoice)
+    per_configuration: dict[str, PlannerChoice] = field(default_factory=dict)
+    plans_name: str | None = None
+    patch: dict[str, Any] = field(default_factory=dict)
+    layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
+    step: Literal["plan"] = "plan"
+    version: int = CONTRACT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferOrder:
+    """Make another dataset's plans fit this one (nnUNetv2_move_plans_between_datasets)."""
+
+    from_plans: Input
+    from_dataset: Input  # for the compatibility report
+    dataset_name: str
+    dataset: Input
+    source: Location
+    storage: Location
+    plans_name: str
+    normalization: Literal["Transfer", "Recompute"] = "Transfer"
+    intensity_properties: Literal["Transfer", "Recompute"] = "Transfer"
+    on_mismatch: Literal["Warn", "Fail"] = "Warn"
+    patch: dict[str, Any] = field(default_factory=dict)
+    layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
+    step: Literal["transfer"] = "transfer"
+    version: int = CONTRACT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessOrder:
+    """Preprocess a dataset for one configuration of its plans. The pod's completion index is its shard."""
+
+    dataset_name: str
+    dataset: Input
+    source: Location
+    plans: Input
+    configuration: str
+    storage: Location
+    shards: int = 1
+    layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
+    step: Literal["preprocess"] = "preprocess"
+    version: int = CONTRACT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainerChoice:
+    """A trainer by name; with a recipe it is a new name, and `base` says of what."""
+
+    name: str = "nnUNetTrainer"
+    base: str | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainedWeights:
+    """A checkpoint file whose weights, all but the segmentation layers, start this run."""
+
+    location: Location
+    sha256: str | None = None  # known when a run of ours wrote it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointPolicy:
+    """How often a checkpoint is written, and how many are kept."""
+
+    every_epochs: int = 1
+    every_minutes: float = 10
+    keep: int = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainOrder:
+    """Train one fold, go on from the newest valid checkpoint of any attempt, validate."""
+
+    namespace: str
+    run: str
+    dataset_name: str
+    preprocessed: Input
+    plans: Input
+    configuration: str
+    fold: str  # "0" … or "all"
+    seed: int
+    storage: Location
+    trainer: TrainerChoice = field(default_factory=TrainerChoice)
+    pretrained: PretrainedWeights | None = None
+    checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    validation: Literal["Run", "Skip"] = "Run"
+    deterministic: bool = False
+    attempt: int = 0
+    nodes: int = 1
+    gpus_per_node: int = 1  # 0: one process on the CPU
+    plugins: list[str] = field(default_factory=list)
+    step: Literal["train"] = "train"
+    version: int = CONTRACT_VERSION
+
+
+WorkOrder = DatasetOrder | PlanOrder | TransferOrder | PreprocessOrder | TrainOrder
+
+ORDERS: dict[str, type] = {
+    "dataset": DatasetOrder,
+    "plan": PlanOrder,
+    "transfer": TransferOrder,
+    "preprocess": PreprocessOrder,
+    "train": TrainOrder,
+}
+
+
+def encode(order: WorkOrder) -> str:
+    """A work order as JSON, the same text for the same order."""
+    return codec.dumps(order)
+
+
+def decode(text: str) -> WorkOrder:
+    """Read a work order.
+
+    Raises:
+        BadUsage: not a work order, or one of another contract version.
+    """
+    hint = "Use a trainer image of the operator's own version (spec.template.image)."
+    try:
+        head = codec.loads(dict[str, Any], text)  # type: ignore[arg-type]
+    except codec.CodecError as error:
+        raise BadUsage("InvalidWorkOrder", f"The work order cannot be read: {error}.") from error
+    if head.get("version") != CONTRACT_VERSION:
+        found, wanted = head.get("version"), CONTRACT_VERSION
+        raise BadUsage("ContractMismatch", f"The work order is of contract version {found}, this trainer knows {wanted}.", hint=hint)
+    if head.get("step") not in ORDERS:
+        raise BadUsage("InvalidWorkOrder", f"The work order's step is {head.get('step')!r}; known: {', '.join(ORDERS)}.", hint=hint)
+    try:
+        order: WorkOrder = codec.from_plain(ORDERS[head["step"]], head)
+    except codec.CodecError as error:
+        raise BadUsage("InvalidWorkOrder", f"The work order cannot be read: {error}.", hint=hint) from error
+    return order
