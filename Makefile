@@ -1,0 +1,55 @@
+# Everything happens in an environment of its own, below the checkout: nothing is installed elsewhere.
+PYTHON ?= python3
+VENV   ?= .venv
+STORE  ?= quickstart
+BIN    := $(VENV)/bin
+SHELL  := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint format bench crds controlplane clean
+
+help:  ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+quickstart: $(VENV)/.product  ## Run the whole chain on real images, on this machine
+	@$(BIN)/nnunet-operator local apply -f examples/quickstart --map s3://nnunet/raw=examples/data --store $(STORE)
+
+test: $(VENV)/.dev controlplane  ## Run all tests, the real API server and S3 server included
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.dev  ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev controlplane  ## Run every benchmark; each prints one line of JSON last
+	@for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+
+crds: $(VENV)/.product  ## Write the CRDs from the API's models
+	$(BIN)/nnunet-operator crds -o crds
+	$(BIN)/nnunet-operator crds -o charts/nnunet-operator/files/crds
+
+controlplane:  ## Build the test control plane (once, about 10 minutes), outside the checkout
+	@tests/controlplane/build.sh
+
+clean:  ## Remove the environment and the quickstart's results
+	rm -rf $(VENV) $(STORE)
+
+# A stamp is written when the install is whole; one that was interrupted starts again.
+$(VENV)/.product: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing nnunet-operator and torch into $(VENV) (a few minutes, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,trainer]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing nnunet-operator, torch and the test tools into $(VENV) (a few minutes, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,trainer,dev]'
+	@touch $@ $(VENV)/.product
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 ..."; exit 69; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian, Ubuntu: apt install python3-venv)."; exit 69; }
