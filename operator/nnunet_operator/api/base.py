@@ -1,0 +1,107 @@
+"""What all models share: camelCase outside, snake_case inside, strict in spec, lenient in status and metadata."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+GROUP = "nnunet.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def format_time(moment: datetime) -> str:
+    """A moment as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
+    return _utc(moment).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Time = Annotated[
+    datetime,
+    AfterValidator(_utc),
+    PlainSerializer(format_time, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A moment in UTC."""
+
+
+class Model(BaseModel):
+    """Base of all models. `crd` holds extensions for the generated schema of the class (CEL rules, list and map types)."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, protected_namespaces=())
+
+    rules: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """CEL rules of this object: (rule, message for people)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As in a manifest: camelCase, what was never set is left out, a null inside free-form data stays."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return data
+
+
+class SpecModel(Model):
+    """What people write. Nothing unknown is accepted, and nothing changes after parsing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StatusModel(Model):
+    """What the operator writes. Unknown fields are another version's, and are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        """As in a manifest: camelCase, without what is None."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return data
+
+
+class OwnerReference(StatusModel):
+    """Who owns an object."""
+
+    api_version: str = ""
+    kind: str
+    name: str
+    uid: str
+    controller: bool = False
+
+
+class Metadata(StatusModel):
+    """The part of an object's metadata that the operator looks at."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    finalizers: list[str] = Field(default_factory=list)
+    owner_references: list[OwnerReference] = Field(default_factory=list)
+
+
+class Resource(Model):
+    """An object of one of the four kinds. Subclasses give `spec` and `status` their types."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    api_version: str = API_VERSION
+    kind: str
+    metadata: Metadata
+    spec: Any
+    status: Any
+
+    plural: ClassVar[str] = ""
+    short_name: ClassVar[str] = ""
+
+    def controlled_by(self, uid: str) -> bool:
+        """Whether the object with this uid is its controller."""
+        return any(owner.uid == uid and owner.controller for owner in self.metadata.owner_references)

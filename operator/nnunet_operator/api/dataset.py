@@ -1,0 +1,88 @@
+"""Dataset: raw images, verified and fingerprinted."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import Resource, SpecModel, StatusModel
+from .common import (
+    ArtifactStatus,
+    CommonSpec,
+    CommonStatus,
+    Component,
+    DatasetName,
+    SourceSpec,
+    WorkStatus,
+)
+
+
+class FingerprintSpec(SpecModel):
+    """How the fingerprint is extracted."""
+
+    extractor: Component = "DatasetFingerprintExtractor"
+
+
+class SplitsSpec(SpecModel):
+    """How cases are split into folds."""
+
+    group_by: Annotated[
+        str | None,
+        Field(min_length=1, max_length=256, description="Regular expression on case names; its group names the patient."),
+    ] = None
+
+
+class DatasetSpec(CommonSpec):
+    """Which data, and where it lies."""
+
+    rules: ClassVar = (
+        ("self.name == oldSelf.name", "name cannot change: create another Dataset"),
+        ("self.fingerprint == oldSelf.fingerprint", "fingerprint cannot change: create another Dataset"),
+        (
+            "has(self.splits) == has(oldSelf.splits) && (!has(self.splits) || self.splits == oldSelf.splits)",
+            "splits cannot change: create another Dataset",
+        ),
+    )
+    name: Annotated[DatasetName, Field(description="nnU-Net's folder name: DatasetXXX_Name.")]
+    source: SourceSpec
+    fingerprint: FingerprintSpec = FingerprintSpec()
+    splits: SplitsSpec | None = None
+
+
+class FingerprintStatus(StatusModel):
+    """What the fingerprint says, in short. Axes are z, y, x."""
+
+    median_spacing: Annotated[list[float] | None, Field(max_length=8)] = None
+    median_shape: Annotated[list[float] | None, Field(max_length=8)] = None
+    size_bytes: Annotated[int | None, Field(ge=0)] = None
+    reader: Annotated[str | None, Field(max_length=128)] = None
+    file_ending: Annotated[str | None, Field(max_length=32)] = None
+
+
+ShortText = Annotated[str, Field(max_length=256)]
+
+
+class DatasetStatus(CommonStatus):
+    """What is known of the data."""
+
+    artifact: Annotated[ArtifactStatus | None, Field(description="Manifest, dataset.json, fingerprint and splits.")] = None
+    cases: Annotated[int | None, Field(ge=0)] = None
+    channels: Annotated[dict[str, ShortText] | None, Field(max_length=64)] = None
+    labels: Annotated[
+        dict[str, ShortText] | None, Field(max_length=512, description="Value of each label; of a region, its values.")
+    ] = None
+    fingerprint: FingerprintStatus | None = None
+    report: Annotated[str | None, Field(max_length=2048, description="Where the whole report stands.")] = None
+    work: WorkStatus | None = None
+
+
+class Dataset(Resource):
+    """Raw images, verified and fingerprinted."""
+
+    plural: ClassVar[str] = "datasets"
+    short_name: ClassVar[str] = "nnds"
+
+    kind: Literal["Dataset"] = "Dataset"
+    spec: DatasetSpec
+    status: DatasetStatus = Field(default_factory=DatasetStatus)

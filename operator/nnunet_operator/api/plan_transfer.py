@@ -1,0 +1,84 @@
+"""PlanTransfer: another dataset's plans made to fit this one (nnUNetv2_move_plans_between_datasets)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import Resource, SpecModel
+from .common import ArtifactStatus, CommonSpec, CommonStatus, PlansName, Reference
+from .plans import CompatibilityLine, FreeForm, PreprocessingSpec
+
+
+class TransferSource(SpecModel):
+    """Whose plans."""
+
+    plans_ref: Reference
+
+
+class TransferTarget(SpecModel):
+    """For which dataset."""
+
+    dataset_ref: Reference
+
+
+def _fixed(field: str, label: str = "") -> tuple[str, str]:
+    return f"self.{field} == oldSelf.{field}", f"{label or field} cannot change: create another PlanTransfer"
+
+
+class PlanTransferSpec(CommonSpec):
+    """From whose plans, for which dataset, under which name."""
+
+    rules: ClassVar = (
+        _fixed("from"),
+        _fixed("to"),
+        _fixed("plansName"),
+        _fixed("normalization"),
+        _fixed("intensityProperties"),
+        (
+            "has(self.patch) == has(oldSelf.patch) && (!has(self.patch) || self.patch == oldSelf.patch)",
+            "patch cannot change: create another PlanTransfer",
+        ),
+    )
+    from_: Annotated[TransferSource, Field(alias="from", description="Whose plans.")]
+    to: Annotated[TransferTarget, Field(description="For which dataset.")]
+    plans_name: Annotated[PlansName, Field(description="The new plans' name, such as nnUNetPlans_hippocampus.")]
+    normalization: Annotated[
+        Literal["Transfer", "Recompute"], Field(description="Transfer: as nnU-Net does; Recompute: from the target's own channels.")
+    ] = "Transfer"
+    intensity_properties: Annotated[
+        Literal["Transfer", "Recompute"],
+        Field(description="Transfer: CT statistics too; Recompute: from the target's fingerprint."),
+    ] = "Transfer"
+    on_mismatch: Annotated[
+        Literal["Warn", "Fail"], Field(description="When channels, modality, normalization, spacing or labels differ.")
+    ] = "Warn"
+    patch: Annotated[FreeForm | None, Field(description="Edits the new plans: objects merge, lists replace, null means null.")] = (
+        None
+    )
+    preprocessing: PreprocessingSpec = PreprocessingSpec()
+
+
+class PlanTransferStatus(CommonStatus):
+    """What its Plans says."""
+
+    plans_ref: Annotated[Reference | None, Field(description="The Plans that it made and owns.")] = None
+    plans_name: Annotated[str | None, Field(max_length=100)] = None
+    dataset_name: Annotated[str | None, Field(max_length=100)] = None
+    artifact: ArtifactStatus | None = None
+    cases: Annotated[str, Field(max_length=32, description="Cases preprocessed of all, over the configurations.")] = "-"
+    compatibility: Annotated[
+        list[CompatibilityLine] | None, Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["field"]})
+    ] = None
+
+
+class PlanTransfer(Resource):
+    """Another dataset's plans made to fit this one."""
+
+    plural: ClassVar[str] = "plantransfers"
+    short_name: ClassVar[str] = "nntransfer"
+
+    kind: Literal["PlanTransfer"] = "PlanTransfer"
+    spec: PlanTransferSpec
+    status: PlanTransferStatus = Field(default_factory=PlanTransferStatus)

@@ -1,0 +1,176 @@
+"""Plans: what nnU-Net planned for a dataset, and the data preprocessed by it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import Resource, SpecModel, StatusModel
+from .common import (
+    ArtifactStatus,
+    CommonSpec,
+    CommonStatus,
+    Component,
+    Configuration,
+    LocationStatus,
+    PlansName,
+    Reference,
+    ResourcesSpec,
+    WorkStatus,
+)
+
+Spacing = Annotated[list[Annotated[float, Field(gt=0, le=10_000)]], Field(min_length=2, max_length=3)]
+FreeForm = dict[str, Any]
+"""An object of any content; equal or not as a whole."""
+
+
+class PlannerOverride(SpecModel):
+    """What another planner does for one configuration."""
+
+    name: Component | None = None
+    gpu_memory_gb: Annotated[float | None, Field(alias="gpuMemoryGB", gt=0, le=1024)] = None
+    target_spacing: Annotated[Spacing | None, Field(description="z, y, x in mm.")] = None
+    parameters: Annotated[FreeForm | None, Field(description="Of the planner, by name.")] = None
+
+
+class PlannerSpec(SpecModel):
+    """Which planner, and what is changed about it."""
+
+    name: Component = "ExperimentPlanner"
+    gpu_memory_gb: Annotated[
+        float | None,
+        Field(alias="gpuMemoryGB", gt=0, le=1024, description="Plan for a GPU of this size; absent: the planner's own."),
+    ] = None
+    target_spacing: Annotated[Spacing | None, Field(description="z, y, x in mm; absent: the dataset's own.")] = None
+    parameters: Annotated[FreeForm | None, Field(description="Of the planner, by name.")] = None
+    per_configuration: Annotated[
+        dict[str, PlannerOverride] | None, Field(max_length=32, description="Another planner for a configuration, such as 2d.")
+    ] = None
+
+
+class TransferFrom(SpecModel):
+    """Written by a PlanTransfer into the Plans that it owns."""
+
+    plans_ref: Reference
+    normalization: Literal["Transfer", "Recompute"] = "Transfer"
+    intensity_properties: Literal["Transfer", "Recompute"] = "Transfer"
+    on_mismatch: Literal["Warn", "Fail"] = "Warn"
+
+
+class PreprocessingSpec(SpecModel):
+    """Which configurations are preprocessed, by how many pods."""
+
+    rules: ClassVar = (
+        (
+            "oldSelf.configurations.all(c, c in self.configurations)",
+            "preprocessing.configurations can be added to, not taken from",
+        ),
+    )
+    configurations: Annotated[
+        list[Configuration], Field(min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(default_factory=lambda: ["3d_fullres"])
+    shards: Annotated[int, Field(ge=1, le=1000, description="Pods that share a configuration's cases.")] = 1
+    resources: Annotated[ResourcesSpec | None, Field(description="Of a preprocessing pod; absent: those of template.")] = None
+
+
+class PlansSpec(CommonSpec):
+    """Plans for a dataset: by a planner, or another dataset's plans made to fit."""
+
+    rules: ClassVar = (
+        ("!(has(self.planner) && has(self.transferFrom))", "planner and transferFrom exclude each other"),
+        ("self.datasetRef == oldSelf.datasetRef", "datasetRef cannot change: create another Plans"),
+        (
+            "has(self.planner) == has(oldSelf.planner) && (!has(self.planner) || self.planner == oldSelf.planner)",
+            "planner cannot change: create another Plans",
+        ),
+        (
+            "has(self.transferFrom) == has(oldSelf.transferFrom)"
+            " && (!has(self.transferFrom) || self.transferFrom == oldSelf.transferFrom)",
+            "transferFrom cannot change: create another PlanTransfer",
+        ),
+        (
+            "has(self.plansName) == has(oldSelf.plansName) && (!has(self.plansName) || self.plansName == oldSelf.plansName)",
+            "plansName cannot change: create another Plans",
+        ),
+        (
+            "has(self.patch) == has(oldSelf.patch) && (!has(self.patch) || self.patch == oldSelf.patch)",
+            "patch cannot change: create another Plans",
+        ),
+    )
+    dataset_ref: Reference
+    planner: Annotated[PlannerSpec | None, Field(description="Absent: nnU-Net's default planner.")] = None
+    transfer_from: Annotated[TransferFrom | None, Field(description="Written by a PlanTransfer; people do not write it.")] = None
+    plans_name: Annotated[PlansName | None, Field(description="Absent: the planner's own name, such as nnUNetPlans.")] = None
+    patch: Annotated[FreeForm | None, Field(description="Edits the plans: objects merge, lists replace, null means null.")] = None
+    preprocessing: PreprocessingSpec = PreprocessingSpec()
+
+    @property
+    def planner_or_default(self) -> PlannerSpec:
+        """The planner asked for, or nnU-Net's default."""
+        return self.planner or PlannerSpec()
+
+
+class ConfigurationStatus(WorkStatus):
+    """A configuration: what was planned for it, and how far its preprocessing is. Axes are z, y, x (2d: y, x)."""
+
+    name: Annotated[str, Field(max_length=63)]
+    patch_size: Annotated[list[int] | None, Field(max_length=3)] = None
+    batch_size: Annotated[int | None, Field(ge=0)] = None
+    spacing: Annotated[list[float] | None, Field(max_length=3)] = None
+    median_shape: Annotated[list[float] | None, Field(max_length=3)] = None
+    estimated_gpu_memory_gb: Annotated[float | None, Field(alias="estimatedGpuMemoryGB", ge=0)] = None
+    network_digest: Annotated[str | None, Field(max_length=128)] = None
+    preprocessable: bool | None = None
+    preprocessed: ArtifactStatus | None = None
+    cases_done: Annotated[int | None, Field(ge=0)] = None
+    cases_total: Annotated[int | None, Field(ge=0)] = None
+    size_bytes: Annotated[int | None, Field(ge=0)] = None
+    found: Annotated[bool | None, Field(description="It was there already: the same data was preprocessed before.")] = None
+
+
+class CompatibilityLine(StatusModel):
+    """One thing in which the two datasets of a transfer were compared."""
+
+    field: Annotated[str, Field(max_length=128)]
+    source: Annotated[str | None, Field(max_length=512)] = None
+    target: Annotated[str | None, Field(max_length=512)] = None
+    verdict: Annotated[str, Field(max_length=512)] = ""
+
+
+class PlansStatus(CommonStatus):
+    """What was planned and preprocessed, and all that a TrainingRun's work order needs of it."""
+
+    plans_name: Annotated[str | None, Field(max_length=100)] = None
+    dataset_name: Annotated[str | None, Field(max_length=100)] = None
+    dataset: Annotated[ArtifactStatus | None, Field(description="The dataset that was planned for, as it was then.")] = None
+    source: Annotated[LocationStatus | None, Field(description="Its raw data.")] = None
+    layout: Annotated[str | None, Field(max_length=32)] = None
+    storage: Annotated[LocationStatus | None, Field(description="Where the artifacts lie, and how they are reached.")] = None
+    artifact: Annotated[ArtifactStatus | None, Field(description="plans.json")] = None
+    planner: Annotated[str | None, Field(max_length=100)] = None
+    cases: Annotated[str, Field(max_length=32, description="Cases preprocessed of all, over the configurations.")] = "-"
+    configurations: Annotated[
+        list[ConfigurationStatus], Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})
+    ] = Field(default_factory=list)
+    compatibility: Annotated[
+        list[CompatibilityLine] | None, Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["field"]})
+    ] = None
+    warnings: Annotated[list[Annotated[str, Field(max_length=1024)]] | None, Field(max_length=64)] = None
+    report: Annotated[str | None, Field(max_length=2048, description="Where the whole report stands.")] = None
+    work: Annotated[WorkStatus | None, Field(description="The planning (or the transfer) itself.")] = None
+
+    def configuration(self, name: str) -> ConfigurationStatus | None:
+        """The configuration of a name, or None."""
+        return next((c for c in self.configurations if c.name == name), None)
+
+
+class Plans(Resource):
+    """What nnU-Net planned for a dataset, and the data preprocessed by it."""
+
+    plural: ClassVar[str] = "plans"
+    short_name: ClassVar[str] = "nnplans"
+
+    kind: Literal["Plans"] = "Plans"
+    spec: PlansSpec
+    status: PlansStatus = Field(default_factory=PlansStatus)

@@ -1,0 +1,81 @@
+"""All condition reasons: CamelCase causes, named once."""
+
+from __future__ import annotations
+
+# Waiting for others.
+WAITING_FOR_DATASET = "WaitingForDataset"
+WAITING_FOR_PLANS = "WaitingForPlans"
+WAITING_FOR_TRAINING_RUN = "WaitingForTrainingRun"
+DEPENDENCY_FAILED = "DependencyFailed"
+
+# A Dataset's life.
+VERIFYING = "Verifying"
+VERIFIED = "Verified"
+FINGERPRINTING = "Fingerprinting"
+FINGERPRINTED = "Fingerprinted"
+
+# A Plans' and a PlanTransfer's life.
+PLANNING = "Planning"
+PLANNED = "Planned"
+TRANSFERRING = "Transferring"
+TRANSFERRED = "Transferred"
+PREPROCESSING = "Preprocessing"
+PREPROCESSED = "Preprocessed"
+COMPATIBLE = "Compatible"
+MISMATCH = "Mismatch"
+PLANS_NAME_TAKEN = "PlansNameTaken"
+
+# A TrainingRun's life.
+STARTING = "Starting"
+TRAINING = "Training"
+VALIDATING = "Validating"
+TRAINED = "Trained"
+COMPLETED = "Completed"
+SUSPENDING = "Suspending"
+SUSPENDED = "Suspended"
+QUEUED = "Queued"
+WAITING_FOR_ROOM = "WaitingForRoom"  # maxParallelFolds
+BACKING_OFF = "BackingOff"
+
+# What keeps a pod from starting.
+UNSCHEDULABLE = "Unschedulable"
+IMAGE_PULL_FAILED = "ImagePullFailed"
+MOUNT_FAILED = "MountFailed"
+CONTAINER_CONFIG_ERROR = "ContainerConfigError"
+PRE_RUNNING_DEADLINE_EXCEEDED = "PreRunningDeadlineExceeded"
+
+# What ends an attempt.
+INVALID_CASES = "InvalidCases"
+INVALID_DATASET_JSON = "InvalidDatasetJson"
+DATASET_CHANGED = "DatasetChanged"
+OUT_OF_GPU_MEMORY = "OutOfGPUMemory"
+OUT_OF_MEMORY = "OutOfMemory"
+OUT_OF_DISK = "OutOfDisk"
+DISRUPTED = "Disrupted"
+TOO_MANY_DISRUPTIONS = "TooManyDisruptions"
+BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+STOPPED = "Stopped"
+FAILED = "Failed"
+BAD_USAGE = "BadUsage"
+BAD_DATA = "BadData"
+BAD_CONFIGURATION = "BadConfiguration"
+STORAGE_UNAVAILABLE = "StorageUnavailable"
+TRY_AGAIN = "TryAgain"
+REPORT_MISSING = "ReportMissing"
+FOLDS_FAILED = "FoldsFailed"
+
+# What a spec asks for and cannot have.
+NO_STORAGE = "NoStorage"
+INVALID_SPEC = "InvalidSpec"
+UNKNOWN_CONFIGURATION = "UnknownConfiguration"
+CONFIGURATION_NOT_PREPROCESSED = "ConfigurationNotPreprocessed"
+UNKNOWN_FOLD = "UnknownFold"
+REFERENCE_CYCLE = "ReferenceCycle"
+REFERENCE_CHANGED = "ReferenceChanged"
+
+# Events.
+STARTED = "Started"
+RESUMED = "Resumed"
+RERUN = "Rerun"
+DELETED = "Deleted"

@@ -1,0 +1,226 @@
+"""TrainingRun: one trainer, one configuration, some folds."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import Resource, SpecModel, StatusModel, Time
+from .common import (
+    Access,
+    CommonSpec,
+    CommonStatus,
+    Component,
+    Configuration,
+    Fold,
+    KubernetesName,
+    LocationStatus,
+    Name,
+    Reference,
+    Uri,
+    WorkStatus,
+)
+from .plans import FreeForm
+
+
+class TrainerSpec(SpecModel):
+    """A trainer by name. A recipe changes a trainer: then the name is new, and `base` says of what."""
+
+    rules: ClassVar = (
+        ("!has(self.recipe) || has(self.base)", "trainer.recipe needs trainer.base: the trainer that it changes"),
+        ("!has(self.base) || has(self.recipe)", "trainer.base needs trainer.recipe: what is changed about it"),
+        ("!has(self.base) || self.base != self.name", "trainer.name must be a new name: a recipe does not replace its base"),
+        ("!self.name.contains('__')", "trainer.name must not contain '__', which separates the parts of nnU-Net's folder names"),
+    )
+    name: Component = "nnUNetTrainer"
+    base: Component | None = None
+    recipe: FreeForm | None = None
+
+
+class RunReference(SpecModel):
+    """One fold of another TrainingRun of the same namespace."""
+
+    name: Name
+    fold: Fold = "all"
+
+
+class PretrainedSpec(Access):
+    """Weights to start from, all but the segmentation layers: of a run, or of a file."""
+
+    rules: ClassVar = (
+        ("has(self.runRef) != has(self.uri)", "pretrained needs exactly one of runRef and uri"),
+        (
+            "!has(self.uri) || self.uri.startsWith('s3://') || self.uri.startsWith('pvc://') || self.uri.startsWith('file://')",
+            "pretrained.uri must begin with s3://, pvc:// or, in the local shell, file://",
+        ),
+        (
+            "has(self.runRef) || !(has(self.checkpoint) && self.checkpoint != 'final')",
+            "pretrained.checkpoint goes with runRef; a uri names the file itself",
+        ),
+    )
+    run_ref: RunReference | None = None
+    checkpoint: Annotated[Literal["final", "best"], Field(description="Of the referenced run.")] = "final"
+    uri: Annotated[Uri | None, Field(description="s3://…/checkpoint_final.pth")] = None
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$", max_length=64, description="Of the file at uri.")] = None
+
+
+class WorkersSpec(SpecModel):
+    """How many nodes and GPUs train one fold."""
+
+    nodes: Annotated[int, Field(ge=1, le=256)] = 1
+    gpus_per_node: Annotated[int, Field(ge=0, le=64, description="0: on the CPU.")] = 1
+    gpu_resource_name: Annotated[
+        str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    ] = "nvidia.com/gpu"
+
+
+class CheckpointSpec(SpecModel):
+    """How often a checkpoint is written, and how many are kept."""
+
+    every_epochs: Annotated[int, Field(ge=1, le=100_000)] = 1
+    every_minutes: Annotated[float, Field(gt=0, le=100_000)] = 10
+    keep: Annotated[int, Field(ge=1, le=1000)] = 2
+
+
+class PluginSpec(SpecModel):
+    """Python modules, mounted and imported in the training pod."""
+
+    config_map_name: KubernetesName
+
+
+def _fixed(field: str, optional: bool = False) -> tuple[str, str]:
+    same = f"self.{field} == oldSelf.{field}"
+    rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})" if optional else same
+    return rule, f"{field} cannot change: create another TrainingRun"
+
+
+class TrainingRunSpec(CommonSpec):
+    """What to train, on which folds, from which weights, by which workers."""
+
+    rules: ClassVar = (
+        _fixed("plansRef"),
+        _fixed("configuration"),
+        _fixed("folds"),
+        _fixed("trainer"),
+        _fixed("seed", optional=True),
+        _fixed("deterministic"),
+        _fixed("validation", optional=True),
+        _fixed("plugins", optional=True),
+        ("has(self.pretrained) == has(oldSelf.pretrained)", "pretrained cannot be added or removed: create another TrainingRun"),
+        (
+            "!has(self.pretrained) || !has(oldSelf.pretrained) || ("
+            "has(self.pretrained.runRef) == has(oldSelf.pretrained.runRef)"
+            " && (!has(self.pretrained.runRef) || self.pretrained.runRef == oldSelf.pretrained.runRef)"
+            " && has(self.pretrained.uri) == has(oldSelf.pretrained.uri)"
+            " && (!has(self.pretrained.uri) || self.pretrained.uri == oldSelf.pretrained.uri)"
+            " && self.pretrained.checkpoint == oldSelf.pretrained.checkpoint)",
+            "pretrained cannot change: create another TrainingRun",
+        ),
+        ("!('all' in self.folds) || size(self.folds) == 1", "fold all stands alone: train it in a run of its own"),
+        (
+            "!('all' in self.folds) || !has(self.validation) || self.validation != 'Run'",
+            "fold all has no cases left to validate on: leave validation out, or set it to Skip",
+        ),
+    )
+    plans_ref: Reference
+    configuration: Configuration = "3d_fullres"
+    folds: Annotated[
+        list[Fold],
+        Field(min_length=1, max_length=100, json_schema_extra={"x-kubernetes-list-type": "set"}, description='"0" … or "all".'),
+    ]
+    trainer: TrainerSpec = TrainerSpec()
+    pretrained: PretrainedSpec | None = None
+    workers: WorkersSpec = WorkersSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    validation: Annotated[
+        Literal["Run", "Skip"] | None, Field(description="The final validation; absent: Run, for fold all Skip.")
+    ] = None
+    max_parallel_folds: Annotated[int, Field(ge=1, le=100)] = 5
+    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from the uid and the fold.")] = None
+    deterministic: bool = False
+    suspend: bool = False
+    retention: Annotated[
+        Literal["Retain", "Delete"], Field(description="Of this run's own results when the object is deleted.")
+    ] = "Retain"
+    queue_name: Annotated[KubernetesName | None, Field(description="Kueue's queue.")] = None
+    active_deadline_seconds: Annotated[int | None, Field(ge=1, description="A fold's running time.")] = None
+    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, description="Then the object is deleted; results stay.")] = None
+    plugins: Annotated[
+        list[PluginSpec] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["configMapName"]})
+    ] = None
+
+    @property
+    def validates(self) -> bool:
+        """Whether the folds end with a validation."""
+        return self.validation == "Run" or (self.validation is None and "all" not in self.folds)
+
+
+class CheckpointStatus(StatusModel):
+    """The newest checkpoint that is safe in the store."""
+
+    uri: Annotated[str, Field(max_length=2048)]
+    epoch: Annotated[int | None, Field(ge=0)] = None
+    sha256: Annotated[str | None, Field(max_length=64)] = None
+
+
+class FoldStatus(WorkStatus):
+    """One fold over all its attempts. Losses and Dice are of the last finished epoch."""
+
+    name: Annotated[str, Field(max_length=3)]
+    epoch: Annotated[int | None, Field(ge=0, description="Finished epochs.")] = None
+    epochs: Annotated[int | None, Field(ge=0)] = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    pseudo_dice: float | None = None
+    eta: Annotated[str | None, Field(max_length=32)] = None
+    resumed_from_epoch: Annotated[int | None, Field(ge=0)] = None
+    checkpoint: Annotated[CheckpointStatus | None, Field(description="checkpoint_final.pth once the fold is done.")] = None
+    best: Annotated[CheckpointStatus | None, Field(description="checkpoint_best.pth once the fold is done.")] = None
+    artifact: Annotated[LocationStatus | None, Field(description="The fold's run prefix, and how it is reached.")] = None
+    digest: Annotated[str | None, Field(max_length=128)] = None
+    folder: Annotated[str | None, Field(max_length=2048, description="nnU-Net's fold folder.")] = None
+    validation_dice: float | None = None
+    dice_per_label: Annotated[dict[str, float] | None, Field(max_length=512)] = None
+    seconds: Annotated[float | None, Field(ge=0)] = None
+    started_epoch: Annotated[int | None, Field(ge=0, description="Epochs known when the newest attempt began.")] = None
+    running_seconds: Annotated[float | None, Field(ge=0, description="Running time of ended attempts, for the deadline.")] = None
+
+
+class ResultsStatus(StatusModel):
+    """Where the results lie."""
+
+    uri: Annotated[str, Field(max_length=2048)]
+
+
+class TrainingRunStatus(CommonStatus):
+    """How each fold stands, and one line of all for people."""
+
+    folds_done: Annotated[str, Field(max_length=16)] = "-"
+    epoch: Annotated[str, Field(max_length=32)] = "-"
+    dice: Annotated[str, Field(max_length=16)] = "-"
+    eta: Annotated[str, Field(max_length=32)] = "-"
+    trainer: Annotated[str | None, Field(max_length=100)] = None
+    plans: Annotated[str | None, Field(max_length=128, description="Digest of the plans that are trained with.")] = None
+    folds: Annotated[list[FoldStatus], Field(max_length=100, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = Field(
+        default_factory=list
+    )
+    results: Annotated[ResultsStatus | None, Field(description="nnU-Net's results folder.")] = None
+    mean_dice: Annotated[float | None, Field(description="Mean validation Dice over the folds.")] = None
+    start_time: Time | None = None
+    completion_time: Time | None = None
+
+    def fold(self, name: str) -> FoldStatus | None:
+        """The fold of a name, or None."""
+        return next((f for f in self.folds if f.name == name), None)
+
+
+class TrainingRun(Resource):
+    """One trainer, one configuration, some folds."""
+
+    plural: ClassVar[str] = "trainingruns"
+    short_name: ClassVar[str] = "nnrun"
+
+    kind: Literal["TrainingRun"] = "TrainingRun"
+    spec: TrainingRunSpec
+    status: TrainingRunStatus = Field(default_factory=TrainingRunStatus)
