@@ -1,0 +1,8 @@
+"""Networks, built from the `architecture` of a plans configuration.
+
+Module names and state_dict keys are nnU-Net's own, the duplicate ones too, so that weights go both ways.
+"""
+
+from .registry import NETWORKS, build
+
+__all__ = ["NETWORKS", "build"]

@@ -1,0 +1,117 @@
+"""From the `architecture` of a plans configuration to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.extensions import Registry
+
+from .blocks import Ops
+from .layers import layer
+from .unet import PlainConvUNet, ResidualEncoderUNet, UNet
+
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network")
+"""Makers `(arch_kwargs, channels_in, channels_out, deep_supervision) -> network` by class name."""
+
+
+def build(
+    architecture: dict[str, Any],
+    num_input_channels: int,
+    num_output_channels: int,
+    deep_supervision: bool,
+    *,
+    initialize: bool = True,
+) -> nn.Module:
+    """Build a network from plans.
+
+    Args:
+        architecture: `network_class_name`, `arch_kwargs`, `_kw_requires_import` of a plans configuration. Of the class's dotted
+            path only the last part counts: genuine plans name nnU-Net's classes, and get ours.
+        num_input_channels: image channels, and those of a previous stage.
+        num_output_channels: segmentation heads (`LabelManager.num_segmentation_heads`).
+        deep_supervision: whether the network returns logits at all resolutions, the finest first.
+        initialize: False where weights are loaded anyway.
+
+    Raises:
+        BadConfiguration: the class is unknown, or its arguments are missing or wrong; the message names the field.
+    """
+    try:
+        name = str(architecture["network_class_name"]).rpartition(".")[2]
+        kwargs = architecture["arch_kwargs"]
+    except KeyError as missing:
+        raise BadConfiguration("InvalidPlans", f"The plans' architecture has no {missing}.") from missing
+    make = NETWORKS[name].make
+    try:
+        network = make(kwargs, num_input_channels, num_output_channels, deep_supervision)
+    except TypeError as error:
+        raise BadConfiguration("InvalidPlans", f"The plans' arch_kwargs do not fit {name}: {error}.") from error
+    if initialize and hasattr(network, "initialize"):
+        network.initialize()
+    return network
+
+
+def _unet(kind: type[UNet], counts_key: str) -> Callable[..., UNet]:
+    known = (
+        "n_stages features_per_stage conv_op kernel_sizes strides n_conv_per_stage_decoder conv_bias norm_op norm_op_kwargs "
+        f"dropout_op dropout_op_kwargs nonlin nonlin_kwargs nonlin_first deep_supervision {counts_key}"
+    ).split()
+
+    def make(kwargs: dict[str, Any], channels_in: int, channels_out: int, deep_supervision: bool) -> UNet:
+        for key in kwargs:
+            if key not in known:
+                raise BadConfiguration("InvalidPlans", "arch_kwargs: " + unknown_name(f"argument of {kind.__name__}", key, known))
+        for key in ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides", counts_key, "n_conv_per_stage_decoder"):
+            if key not in kwargs:
+                raise BadConfiguration("InvalidPlans", f"arch_kwargs: {key} is missing ({kind.__name__} needs it).")
+        stages = kwargs["n_stages"]
+        if not isinstance(stages, int) or stages < 2:
+            raise BadConfiguration("InvalidPlans", f"arch_kwargs: n_stages is {stages!r}; a U-Net has at least 2.")
+        return kind(
+            _ops(kwargs),
+            channels_in,
+            channels_out,
+            features=_per_stage(kwargs, "features_per_stage", stages),
+            kernels=_per_stage(kwargs, "kernel_sizes", stages),
+            strides=_per_stage(kwargs, "strides", stages),
+            counts=_per_stage(kwargs, counts_key, stages),
+            decoder_counts=_per_stage(kwargs, "n_conv_per_stage_decoder", stages - 1),
+            deep_supervision=deep_supervision,
+        )
+
+    make.__doc__ = kind.__doc__
+    return make
+
+
+NETWORKS.register("PlainConvUNet")(_unet(PlainConvUNet, "n_conv_per_stage"))
+NETWORKS.register("ResidualEncoderUNet")(_unet(ResidualEncoderUNet, "n_blocks_per_stage"))
+
+
+def _per_stage(kwargs: dict[str, Any], key: str, stages: int) -> Sequence[Any]:
+    value = kwargs[key]
+    if isinstance(value, int):
+        return [value] * stages
+    if len(value) != stages:
+        raise BadConfiguration("InvalidPlans", f"arch_kwargs: {key} has {len(value)} entries; {stages} were expected, one a stage.")
+    return value
+
+
+def _ops(kwargs: dict[str, Any]) -> Ops:
+    dimensions = {"Conv2d": 2, "Conv3d": 3}
+    conv = str(kwargs["conv_op"]).rpartition(".")[2]
+    if conv not in dimensions:
+        raise BadConfiguration("InvalidPlans", "arch_kwargs: " + unknown_name("conv_op", str(kwargs["conv_op"]), dimensions))
+    return Ops(
+        dimension=dimensions[conv],
+        bias=bool(kwargs.get("conv_bias", False)),
+        norm=layer("norm_op", kwargs.get("norm_op")),
+        norm_kwargs=dict(kwargs.get("norm_op_kwargs") or {}),
+        dropout=layer("dropout_op", kwargs.get("dropout_op")),
+        dropout_kwargs=dict(kwargs.get("dropout_op_kwargs") or {}),
+        nonlin=layer("nonlin", kwargs.get("nonlin")),
+        nonlin_kwargs=dict(kwargs.get("nonlin_kwargs") or {}),
+        nonlin_first=bool(kwargs.get("nonlin_first", False)),
+    )
