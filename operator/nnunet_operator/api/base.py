@@ -5,12 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 GROUP = "nnunet.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+
+
+def fixed(field: str, advice: str, *, optional: bool = False, label: str = "") -> tuple[str, str]:
+    """The CEL rule that a field never changes; `advice` says what to do instead. `optional`: it may be absent."""
+    same = f"self.{field} == oldSelf.{field}"
+    rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})" if optional else same
+    return rule, f"{label or field} cannot change: {advice}"
 
 
 def _utc(moment: datetime) -> datetime:
@@ -32,12 +40,21 @@ Time = Annotated[
 
 
 class Model(BaseModel):
-    """Base of all models. `crd` holds extensions for the generated schema of the class (CEL rules, list and map types)."""
+    """Base of all models."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, protected_namespaces=())
 
     rules: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """CEL rules of this object: (rule, message for people)."""
+    """CEL rules of this object: (rule, message for people). A subclass's come after those of its bases."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        own = [pair for base in reversed(cls.__mro__) for pair in base.__dict__.get("rules", ())]
+        if own:
+            validations = [{"rule": rule, "message": message} for rule, message in own]
+            handler.resolve_ref_schema(schema)["x-kubernetes-validations"] = validations
+        return schema
 
     def to_json(self) -> dict[str, Any]:
         """As in a manifest: camelCase, what was never set is left out, a null inside free-form data stays."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import SpecModel, StatusModel, Time
+from .base import SpecModel, StatusModel, Time, fixed
 from .conditions import Condition
 
 Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
@@ -30,6 +30,12 @@ Component = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-
 
 Fold = Annotated[str, Field(max_length=3, pattern=r"^(all|0|[1-9][0-9]?)$")]
 """A fold's number, or `all`."""
+
+
+def no_separator(field: str, value: str) -> tuple[str, str]:
+    """The CEL rule that a name can be a part of nnU-Net's results folder, `Trainer__Plans__Configuration`."""
+    return f"!{value}.contains('__')", f"{field} must not contain '__', which separates the parts of nnU-Net's folder names"
+
 
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
 """An amount of a resource, such as `500m`, `16Gi`."""
@@ -64,7 +70,7 @@ class StorageSpec(Access):
 
     rules: ClassVar = (
         (uri_rule("s3", "pvc", "file"), "storage.uri must begin with s3://, pvc:// or, in the local shell, file://"),
-        ("self.uri == oldSelf.uri", "storage.uri cannot change: create another object instead"),
+        fixed("uri", "create another object", label="storage.uri"),
     )
     uri: Annotated[Uri, Field(description="s3://bucket/prefix")]
 
@@ -74,11 +80,8 @@ class SourceSpec(Access):
 
     rules: ClassVar = (
         (uri_rule("s3", "pvc", "file"), "source.uri must begin with s3://, pvc:// or, in the local shell, file://"),
-        (
-            "self.uri == oldSelf.uri",
-            "source.uri cannot change: create another Dataset (to read the same place again, set spec.rerun)",
-        ),
-        ("self.layout == oldSelf.layout", "source.layout cannot change: create another Dataset"),
+        fixed("uri", "create another Dataset (to read the same place again, set spec.rerun)", label="source.uri"),
+        fixed("layout", "create another Dataset", label="source.layout"),
     )
     uri: Annotated[Uri, Field(description="s3://bucket/…/DatasetXXX_Name, pvc://claim/path; file:// in the local shell.")]
     layout: Annotated[
@@ -205,6 +208,7 @@ class FailurePolicySpec(SpecModel):
 class CommonSpec(SpecModel):
     """What every kind has."""
 
+    rules: ClassVar = (("!has(oldSelf.storage) || has(self.storage)", "storage cannot be taken away: create another object"),)
     storage: StorageSpec | None = None
     template: TemplateSpec | None = None
     failure_policy: FailurePolicySpec = FailurePolicySpec()
@@ -257,6 +261,9 @@ class WorkStatus(StatusModel):
     disruptions: Annotated[int, Field(ge=0, description="Preemptions, drains, lost nodes: not counted as restarts.")] = 0
     disruptions_without_progress: Annotated[int, Field(ge=0)] = 0
     reports_missed: Annotated[int, Field(ge=0, description="Jobs that succeeded without a readable report.")] = 0
+    out_of_memory: Annotated[int, Field(ge=0, description="Kills for memory; one is tried again.")] = 0
+    job: Annotated[str | None, Field(max_length=63, description="The newest attempt's Job, once it was seen.")] = None
+    input: Annotated[str | None, Field(max_length=128, description="Digest of what the work was started from.")] = None
     reason: Annotated[str | None, Field(max_length=256)] = None
     message: Annotated[str | None, Field(max_length=8192)] = None
     phase: Annotated[str | None, Field(max_length=64, description="What the step is doing, in its own words.")] = None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel, StatusModel
+from .base import Resource, SpecModel, StatusModel, fixed
 from .common import (
     ArtifactStatus,
     CommonSpec,
@@ -16,6 +16,8 @@ from .common import (
     SourceSpec,
     WorkStatus,
 )
+
+_ANOTHER = "create another Dataset"
 
 
 class FingerprintSpec(SpecModel):
@@ -37,12 +39,9 @@ class DatasetSpec(CommonSpec):
     """Which data, and where it lies."""
 
     rules: ClassVar = (
-        ("self.name == oldSelf.name", "name cannot change: create another Dataset"),
-        ("self.fingerprint == oldSelf.fingerprint", "fingerprint cannot change: create another Dataset"),
-        (
-            "has(self.splits) == has(oldSelf.splits) && (!has(self.splits) || self.splits == oldSelf.splits)",
-            "splits cannot change: create another Dataset",
-        ),
+        fixed("name", _ANOTHER),
+        fixed("fingerprint", _ANOTHER),
+        fixed("splits", _ANOTHER, optional=True),
     )
     name: Annotated[DatasetName, Field(description="nnU-Net's folder name: DatasetXXX_Name.")]
     source: SourceSpec

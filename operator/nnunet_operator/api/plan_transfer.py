@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel
-from .common import ArtifactStatus, CommonSpec, CommonStatus, PlansName, Reference
+from .base import Resource, SpecModel, fixed
+from .common import ArtifactStatus, CommonSpec, CommonStatus, PlansName, Reference, no_separator
 from .plans import CompatibilityLine, FreeForm, PreprocessingSpec
 
 
@@ -23,23 +23,20 @@ class TransferTarget(SpecModel):
     dataset_ref: Reference
 
 
-def _fixed(field: str, label: str = "") -> tuple[str, str]:
-    return f"self.{field} == oldSelf.{field}", f"{label or field} cannot change: create another PlanTransfer"
+_ANOTHER = "create another PlanTransfer"
 
 
 class PlanTransferSpec(CommonSpec):
     """From whose plans, for which dataset, under which name."""
 
     rules: ClassVar = (
-        _fixed("from"),
-        _fixed("to"),
-        _fixed("plansName"),
-        _fixed("normalization"),
-        _fixed("intensityProperties"),
-        (
-            "has(self.patch) == has(oldSelf.patch) && (!has(self.patch) || self.patch == oldSelf.patch)",
-            "patch cannot change: create another PlanTransfer",
-        ),
+        no_separator("plansName", "self.plansName"),
+        fixed("from", _ANOTHER),
+        fixed("to", _ANOTHER),
+        fixed("plansName", _ANOTHER),
+        fixed("normalization", _ANOTHER),
+        fixed("intensityProperties", _ANOTHER),
+        fixed("patch", _ANOTHER, optional=True),
     )
     from_: Annotated[TransferSource, Field(alias="from", description="Whose plans.")]
     to: Annotated[TransferTarget, Field(description="For which dataset.")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel, StatusModel
+from .base import Resource, SpecModel, StatusModel, fixed
 from .common import (
     ArtifactStatus,
     CommonSpec,
@@ -18,11 +18,15 @@ from .common import (
     Reference,
     ResourcesSpec,
     WorkStatus,
+    no_separator,
 )
 
 Spacing = Annotated[list[Annotated[float, Field(gt=0, le=10_000)]], Field(min_length=2, max_length=3)]
 FreeForm = dict[str, Any]
 """An object of any content; equal or not as a whole."""
+
+
+_ANOTHER = "create another Plans"
 
 
 class PlannerOverride(SpecModel):
@@ -66,6 +70,7 @@ class PreprocessingSpec(SpecModel):
             "oldSelf.configurations.all(c, c in self.configurations)",
             "preprocessing.configurations can be added to, not taken from",
         ),
+        ("self.configurations.all(c, !c.contains('__'))", no_separator("a configuration", "")[1]),
     )
     configurations: Annotated[
         list[Configuration], Field(min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
@@ -79,24 +84,12 @@ class PlansSpec(CommonSpec):
 
     rules: ClassVar = (
         ("!(has(self.planner) && has(self.transferFrom))", "planner and transferFrom exclude each other"),
-        ("self.datasetRef == oldSelf.datasetRef", "datasetRef cannot change: create another Plans"),
-        (
-            "has(self.planner) == has(oldSelf.planner) && (!has(self.planner) || self.planner == oldSelf.planner)",
-            "planner cannot change: create another Plans",
-        ),
-        (
-            "has(self.transferFrom) == has(oldSelf.transferFrom)"
-            " && (!has(self.transferFrom) || self.transferFrom == oldSelf.transferFrom)",
-            "transferFrom cannot change: create another PlanTransfer",
-        ),
-        (
-            "has(self.plansName) == has(oldSelf.plansName) && (!has(self.plansName) || self.plansName == oldSelf.plansName)",
-            "plansName cannot change: create another Plans",
-        ),
-        (
-            "has(self.patch) == has(oldSelf.patch) && (!has(self.patch) || self.patch == oldSelf.patch)",
-            "patch cannot change: create another Plans",
-        ),
+        ("!has(self.plansName) || !self.plansName.contains('__')", no_separator("plansName", "")[1]),
+        fixed("datasetRef", _ANOTHER),
+        fixed("planner", _ANOTHER, optional=True),
+        fixed("transferFrom", "create another PlanTransfer", optional=True),
+        fixed("plansName", _ANOTHER, optional=True),
+        fixed("patch", _ANOTHER, optional=True),
     )
     dataset_ref: Reference
     planner: Annotated[PlannerSpec | None, Field(description="Absent: nnU-Net's default planner.")] = None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel, StatusModel, Time
+from .base import Resource, SpecModel, StatusModel, Time, fixed
 from .common import (
     Access,
     CommonSpec,
@@ -20,6 +20,7 @@ from .common import (
     Reference,
     Uri,
     WorkStatus,
+    no_separator,
 )
 from .plans import FreeForm
 
@@ -31,7 +32,7 @@ class TrainerSpec(SpecModel):
         ("!has(self.recipe) || has(self.base)", "trainer.recipe needs trainer.base: the trainer that it changes"),
         ("!has(self.base) || has(self.recipe)", "trainer.base needs trainer.recipe: what is changed about it"),
         ("!has(self.base) || self.base != self.name", "trainer.name must be a new name: a recipe does not replace its base"),
-        ("!self.name.contains('__')", "trainer.name must not contain '__', which separates the parts of nnU-Net's folder names"),
+        no_separator("trainer.name", "self.name"),
     )
     name: Component = "nnUNetTrainer"
     base: Component | None = None
@@ -89,24 +90,22 @@ class PluginSpec(SpecModel):
     config_map_name: KubernetesName
 
 
-def _fixed(field: str, optional: bool = False) -> tuple[str, str]:
-    same = f"self.{field} == oldSelf.{field}"
-    rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})" if optional else same
-    return rule, f"{field} cannot change: create another TrainingRun"
+_ANOTHER = "create another TrainingRun"
 
 
 class TrainingRunSpec(CommonSpec):
     """What to train, on which folds, from which weights, by which workers."""
 
     rules: ClassVar = (
-        _fixed("plansRef"),
-        _fixed("configuration"),
-        _fixed("folds"),
-        _fixed("trainer"),
-        _fixed("seed", optional=True),
-        _fixed("deterministic"),
-        _fixed("validation", optional=True),
-        _fixed("plugins", optional=True),
+        no_separator("configuration", "self.configuration"),
+        fixed("plansRef", _ANOTHER),
+        fixed("configuration", _ANOTHER),
+        fixed("folds", _ANOTHER),
+        fixed("trainer", _ANOTHER),
+        fixed("seed", _ANOTHER, optional=True),
+        fixed("deterministic", _ANOTHER),
+        fixed("validation", _ANOTHER, optional=True),
+        fixed("plugins", _ANOTHER, optional=True),
         ("has(self.pretrained) == has(oldSelf.pretrained)", "pretrained cannot be added or removed: create another TrainingRun"),
         (
             "!has(self.pretrained) || !has(oldSelf.pretrained) || ("
@@ -184,6 +183,7 @@ class FoldStatus(WorkStatus):
     dice_per_label: Annotated[dict[str, float] | None, Field(max_length=512)] = None
     seconds: Annotated[float | None, Field(ge=0)] = None
     started_epoch: Annotated[int | None, Field(ge=0, description="Epochs known when the newest attempt began.")] = None
+    running_since: Annotated[Time | None, Field(description="Since when the newest attempt has been running.")] = None
     running_seconds: Annotated[float | None, Field(ge=0, description="Running time of ended attempts, for the deadline.")] = None
 
 
