@@ -1,0 +1,235 @@
+"""An artifact: parts under one prefix, and a manifest that is written last, so that a half-written one is never taken for whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..contract import codec
+from ..contract.faults import BadData
+from ..contract.keys import MANIFEST
+from . import digests
+from .digests import FileEntry
+from .parallel import for_each
+from .store import ObjectNotFound, ObjectStore
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a whole artifact holds. `digest` is that of its inputs; `summary` is what its report says."""
+
+    kind: str
+    digest: str
+    format: int = FORMAT
+    files: list[FileEntry] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+
+class Artifact:
+    """A whole artifact, to be read.
+
+    Args:
+        store: rooted at the artifact itself or above it.
+        prefix: the artifact's key in the store; "" when the store is rooted at it.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str, manifest: Manifest) -> None:
+        self.store = store
+        self.prefix = prefix
+        self.manifest = manifest
+        self.files = {f.path: f for f in manifest.files}
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri(self.prefix)
+
+    def key(self, path: str) -> str:
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    def read(self, path: str) -> bytes:
+        """One small file, checked.
+
+        Raises:
+            BadData: the manifest does not name it, or what is there is something else.
+        """
+        wanted = self._entry(path)
+        data = self.store.get(self.key(path))
+        if len(data) != wanted.size or digests.of_bytes(data) != wanted.sha256:
+            raise _damaged(self.uri, path, wanted, len(data))
+        return data
+
+    def read_json(self, path: str) -> Any:
+        return json.loads(self.read(path))
+
+    def fetch(
+        self,
+        paths: Iterable[str],
+        folder: Path,
+        *,
+        name: Callable[[str], str] = lambda p: p,
+        fetched: Callable[[str], None] | None = None,
+    ) -> None:
+        """Bring files into `folder`, in parallel; those of a mounted store are linked, not copied. What is there already stays.
+
+        Args:
+            paths: which of the artifact's files.
+            folder: where to.
+            name: the path below `folder` for a path of the artifact.
+            fetched: called after each file, from several threads.
+
+        Raises:
+            BadData: a file that the manifest does not name, or whose size or content is not what it says.
+        """
+
+        def bring(path: str) -> None:
+            bring_file(self.store, self.key(path), self._entry(path), folder / name(path), self.uri)
+            if fetched:
+                fetched(path)
+
+        for_each(paths, bring)
+
+    def _entry(self, path: str) -> FileEntry:
+        if path not in self.files:
+            raise BadData(
+                "ArtifactIncomplete", f"{self.uri} holds no {path}.", hint="It was made by another version; make it anew."
+            )
+        return self.files[path]
+
+
+def bring_file(store: ObjectStore, key: str, wanted: FileEntry, target: Path, whose: str) -> None:
+    """One file into scratch, where it must have the size and the content that `wanted` says."""
+    if (
+        target.is_file()
+        and target.stat().st_size == wanted.size
+        and (target.is_symlink() or digests.of_file(target) == wanted.sha256)
+    ):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    local = store.local_path(key)
+    if local is None:
+        store.get_file(key, target)
+        if target.stat().st_size != wanted.size or digests.of_file(target) != wanted.sha256:
+            size = target.stat().st_size
+            target.unlink()
+            raise _damaged(whose, wanted.path, wanted, size)
+        return
+    # A mounted file is used where it lies. Its size tells a torn copy; its content is not read twice.
+    info = store.stat(key)
+    if info is None:
+        raise ObjectNotFound(store.uri(key))
+    if info.size != wanted.size:
+        raise _damaged(whose, wanted.path, wanted, info.size)
+    if target.is_symlink() or target.exists():
+        target.unlink()
+    try:
+        os.symlink(local.resolve(), target)
+    except FileExistsError:
+        pass
+    except OSError:
+        shutil.copyfile(local, target)
+
+
+def find(store: ObjectStore, prefix: str = "") -> Artifact | None:
+    """The artifact under a prefix, or None when there is no whole one.
+
+    Raises:
+        BadData: a manifest that cannot be read.
+    """
+    key = f"{prefix}/{MANIFEST}" if prefix else MANIFEST
+    try:
+        text = store.get(key)
+    except ObjectNotFound:
+        return None
+    hint = "Delete that prefix; what belongs there is then made anew."
+    try:
+        manifest = codec.loads(Manifest, text)
+    except codec.CodecError as error:
+        raise BadData("ArtifactDamaged", f"{store.uri(key)} cannot be read: {error}.", hint=hint) from error
+    if manifest.format != FORMAT:
+        message = f"{store.uri(key)} is of format {manifest.format}, this trainer knows {FORMAT}."
+        raise BadData("ArtifactFormat", message, hint="Use the trainer that wrote it, or a new prefix.")
+    return Artifact(store, prefix, manifest)
+
+
+def require(store: ObjectStore, kind: str, digest: str | None = None, prefix: str = "") -> Artifact:
+    """The artifact under a prefix, which must be whole, of this kind and made from these inputs.
+
+    Raises:
+        BadData: it is not.
+    """
+    found = find(store, prefix)
+    if found is None:
+        hint = "The step that makes it has not finished, or its files were deleted: give its object a new spec.rerun."
+        raise BadData("ArtifactIncomplete", f"{store.uri(prefix)} has no {MANIFEST}: there is no whole {kind} there.", hint=hint)
+    manifest = found.manifest
+    if manifest.kind != kind or (digest is not None and manifest.digest != digest):
+        message = f"{found.uri} holds {manifest.kind} {manifest.digest[:16]}, expected was {kind} {(digest or '')[:16]}."
+        raise BadData("ArtifactMismatch", message)
+    return found
+
+
+class ArtifactWriter:
+    """Writes the parts, then the manifest. May be used from several threads."""
+
+    def __init__(self, store: ObjectStore, prefix: str, kind: str, digest: str) -> None:
+        self.store, self.prefix, self.kind, self.digest = store, prefix, kind, digest
+        self._files: dict[str, FileEntry] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri(self.prefix)
+
+    def key(self, path: str) -> str:
+        return f"{self.prefix}/{path}"
+
+    def put_bytes(self, path: str, data: bytes) -> FileEntry:
+        self.store.put(self.key(path), data)
+        return self.add(FileEntry(path=path, size=len(data), sha256=digests.of_bytes(data)))
+
+    def put_json(self, path: str, value: Any) -> FileEntry:
+        return self.put_bytes(path, as_json(value))
+
+    def put_file(self, path: str, source: Path) -> FileEntry:
+        entry = digests.entry(source, path)
+        self.store.put_file(source, self.key(path))
+        return self.add(entry)
+
+    def put_folder(self, folder: Path, below: str = "") -> list[FileEntry]:
+        """All files of a folder, in parallel."""
+        sources = [f for f in sorted(folder.rglob("*")) if f.is_file()]
+        base = f"{below}/" if below else ""
+        for_each(sources, lambda f: self.put_file(base + f.relative_to(folder).as_posix(), f))
+        return [self._files[base + f.relative_to(folder).as_posix()] for f in sources]
+
+    def add(self, entry: FileEntry) -> FileEntry:
+        """Name a part in the manifest that somebody has written already."""
+        with self._lock:
+            self._files[entry.path] = entry
+        return entry
+
+    def finish(self, summary: dict[str, Any], inputs: dict[str, Any] | None = None) -> bool:
+        """Write the manifest. Returns False when another writer's was there first; what counts is then in that one."""
+        files = [self._files[path] for path in sorted(self._files)]
+        manifest = Manifest(kind=self.kind, digest=self.digest, files=files, summary=summary, inputs=inputs or {})
+        return self.store.put_if_absent(self.key(MANIFEST), as_json(codec.to_plain(manifest)))
+
+
+def as_json(value: Any) -> bytes:
+    """JSON as people read it, in the key order given."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _damaged(uri: str, path: str, wanted: FileEntry, size: int) -> BadData:
+    found = f"{size} bytes" if size != wanted.size else "another content"
+    message = f"{uri}: {path} has {found}; its manifest says {wanted.size} bytes, sha256 {wanted.sha256[:16]}…."
+    return BadData("ArtifactDamaged", message, hint="Delete that prefix; what belongs there is then made anew.")

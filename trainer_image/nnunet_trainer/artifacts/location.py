@@ -1,0 +1,121 @@
+"""What the URIs of a work order mean: `s3://bucket/prefix`, `file:///folder`, `pvc://claim/folder`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from ..contract import pod
+from ..contract.faults import BadConfiguration
+from ..contract.work_order import Location
+
+ENV_PVC = "NNUNET_PVC"
+PVC_MOUNT = "/pvc"
+SCHEMES = ("s3", "file", "pvc")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed URI: for s3 a bucket and a prefix without slashes at its ends, else an absolute folder."""
+
+    scheme: Literal["s3", "file", "pvc"]
+    bucket: str = ""
+    prefix: str = ""
+    folder: Path = Path("/")
+
+
+def claims() -> Path:
+    """The folder with one sub-folder a PersistentVolumeClaim."""
+    return Path(os.environ.get(ENV_PVC, PVC_MOUNT))
+
+
+def parse(uri: str) -> Address:
+    """Read a URI.
+
+    Raises:
+        BadConfiguration: another scheme, no bucket, a relative path, a path that leaves its root.
+    """
+    parts = urlsplit(uri)
+    hint = "Write s3://bucket/prefix, pvc://claim/path or, on one machine, file:///absolute/path."
+    if parts.scheme not in SCHEMES:
+        raise BadConfiguration("InvalidStorageUri", f"{uri!r} is no URI of a store.", hint=hint)
+    path = unquote(parts.path)
+    if ".." in PurePosixPath(path).parts:
+        raise BadConfiguration("InvalidStorageUri", f"{uri!r} leaves its root by '..'.", hint=hint)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost") or not path.startswith("/"):
+            raise BadConfiguration("InvalidStorageUri", f"{uri!r} names no absolute folder of this machine.", hint=hint)
+        return Address("file", folder=Path(path))
+    if not parts.netloc:
+        what = "bucket" if parts.scheme == "s3" else "claim"
+        raise BadConfiguration("InvalidStorageUri", f"{uri!r} names no {what}.", hint=hint)
+    if parts.scheme == "pvc":
+        return Address("pvc", folder=claims() / parts.netloc / path.strip("/"))
+    return Address("s3", bucket=parts.netloc, prefix=path.strip("/"))
+
+
+def join(uri: str, key: str) -> str:
+    """`s3://b/p`, `k` → `s3://b/p/k`."""
+    return f"{uri.rstrip('/')}/{key}" if key else uri.rstrip("/")
+
+
+def child(location: Location, key: str) -> Location:
+    """A place below a location, reached in the same way."""
+    return replace(location, uri=join(location.uri, key))
+
+
+def split_file(location: Location) -> tuple[Location, str]:
+    """A location that names one file, as its folder's location and the file's name."""
+    folder, _, name = location.uri.rstrip("/").rpartition("/")
+    if not name or folder.endswith((":/", ":")):
+        raise BadConfiguration("InvalidStorageUri", f"{location.uri!r} names no file.")
+    return replace(location, uri=folder), name
+
+
+def credential(location: Location, key: str, *, optional: bool = False) -> str | None:
+    """One value of the location's mounted Secret.
+
+    Raises:
+        BadConfiguration: the Secret is not mounted, or lacks the key.
+    """
+    assert location.secret_name
+    folder = pod.secrets() / location.secret_name
+    file = folder / key
+    if file.is_file():
+        return file.read_text().strip()
+    if optional:
+        return None
+    needed = "It needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and may have AWS_SESSION_TOKEN."
+    if not folder.is_dir():
+        message = f"The Secret {location.secret_name!r} for {location.uri} is not mounted."
+        raise BadConfiguration("SecretNotFound", message, hint=f"Create it in the object's namespace. {needed}")
+    held = ", ".join(_keys(folder)) or "no key"
+    message = f"The Secret {location.secret_name!r} for {location.uri} has no key {key}; it holds: {held}."
+    raise BadConfiguration("SecretKeyMissing", message, hint=needed)
+
+
+def certificate(location: Location) -> Path | None:
+    """The CA file to trust, or None for the system's own: `ca.crt` of the ConfigMap, or its only key.
+
+    Raises:
+        BadConfiguration: the ConfigMap is not mounted, or it is unclear which of its keys is meant.
+    """
+    if not location.ca_config_map:
+        return None
+    folder = pod.certificates() / location.ca_config_map
+    names = _keys(folder) if folder.is_dir() else []
+    if "ca.crt" in names:
+        return folder / "ca.crt"
+    if len(names) == 1:
+        return folder / names[0]
+    found = f"it holds: {', '.join(names)}" if names else "it is empty or not mounted"
+    message = f"The ConfigMap {location.ca_config_map!r} for {location.uri} has no key ca.crt; {found}."
+    raise BadConfiguration("CertificateMissing", message, hint="Put the CA's certificates (PEM) under the key ca.crt.")
+
+
+def _keys(folder: Path) -> list[str]:
+    # The kubelet's own links begin with two dots.
+    return sorted(f.name for f in folder.iterdir() if not f.name.startswith(".."))
