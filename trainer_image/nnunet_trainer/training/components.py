@@ -1,0 +1,37 @@
+"""The registries of training components. The built-in ones are imported when a name is first looked up."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from nnunet_trainer.extensions import Component, Registry
+
+LOSSES: Registry[Callable[..., Any]] = Registry("loss")
+"""Makers `(context: LossContext, **parameters) -> loss(logits, target)`."""
+
+OPTIMIZERS: Registry[Callable[..., Any]] = Registry("optimizer")
+"""Makers `(parameter_groups, *, learning_rate, **parameters) -> torch.optim.Optimizer`."""
+
+SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
+"""Makers `(epochs, **parameters) -> Schedule`: what the learning rate is multiplied by in each epoch."""
+
+_REGISTRIES = {"loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+_BUILT_IN = {"loss": ("losses",), "optimizer": ("optimizers",), "schedule": ("schedules",)}
+
+
+def registry(kind: str) -> Registry[Callable[..., Any]]:
+    """A registry with its built-in components imported."""
+    for module in _BUILT_IN[kind]:
+        importlib.import_module(f".{module}", __package__)
+    return _REGISTRIES[kind]
+
+
+def find(kind: str, name: str) -> Component[Callable[..., Any]]:
+    """A component by kind and name.
+
+    Raises:
+        BadConfiguration: there is none; the message has the nearest names and the list.
+    """
+    return registry(kind)[name]

@@ -1,0 +1,171 @@
+"""Ranks: one process a device, by torchrun's variables. One process needs no process group.
+
+The convention of this package: a rank's loss is its *share* of the whole batch's loss, and gradients are *summed* over ranks.
+Then any split of a batch, an uneven one too, gives the gradients of a single process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+
+TIMEOUT = timedelta(minutes=30)
+BUCKET_BYTES = 25 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among all of the training."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+
+@contextmanager
+def ranks(device: str = "auto") -> Iterator[Ranks]:
+    """Join the process group that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT describe, and leave it at the end.
+
+    Args:
+        device: auto (CUDA where there is a GPU), cpu, cuda, or cuda:N for a single process.
+
+    Raises:
+        BadConfiguration: there is no such device.
+        BadUsage: the variables are incomplete.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
+    chosen = _device(device, local, world)
+    if world == 1:
+        yield Ranks(0, 1, 0, chosen)
+        return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise BadUsage("IncompleteRanks", f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set.", hint="Use torchrun.")
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield Ranks(rank, world, local, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(name: str, local_rank: int, world: int) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BadConfiguration("UnknownDevice", f"There is no device {name!r}: auto, cpu, cuda or cuda:N was expected.") from error
+    if device.type != "cuda":
+        return device
+    count = torch.cuda.device_count()
+    index = local_rank if world > 1 or device.index is None else device.index
+    if index >= count:
+        raise BadConfiguration(
+            "NoGPU", f"This process needs GPU {index}; torch sees {count}.", hint="Check nvidia-smi and the driver."
+        )
+    return torch.device("cuda", index)
+
+
+def active() -> bool:
+    """Whether there is more than one process."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        # What follows is the same on every rank, so every rank has the same gradient here: their sum needs no communication.
+        return grads[0] * dist.get_world_size()
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """The sum over ranks, differentiable. What is computed from it must be the same on every rank."""
+    return _Sum.apply(x) if active() else x
+
+
+def share_of_common(x: Tensor) -> Tensor:
+    """This rank's share of a value that all ranks have in common."""
+    return x / dist.get_world_size() if active() else x
+
+
+def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Sum all gradients over ranks, in buckets. A parameter without gradient has none on any rank."""
+    if not active():
+        return
+    pending = []
+    for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
+        flat = torch.cat([g.reshape(-1) for g in bucket])
+        pending.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+    for bucket, flat, work in pending:
+        work.wait()
+        for gradient, summed in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
+
+
+def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    size = 0
+    for gradient in gradients:
+        if bucket and (size >= BUCKET_BYTES or gradient.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.numel() * gradient.element_size()
+    if bucket:
+        yield bucket
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Give every rank the first one's values, in place."""
+    if active():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def total(values: Sequence[float]) -> list[float]:
+    """Numbers summed over ranks (over the CPU)."""
+    if not active():
+        return list(values)
+    summed = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(summed)
+    return summed.tolist()
+
+
+def from_first(value: Any) -> Any:
+    """The first rank's object."""
+    if not active():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, 0, device=torch.device("cpu"))
+    return box[0]
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    total([0.0])
