@@ -1,0 +1,1 @@
+"""Raw datasets in nnU-Net's layout: dataset.json, labels, images, splits, and what can be wrong with them."""

@@ -1,0 +1,126 @@
+"""dataset.json: what it must say, and every way in which it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nnunet_trainer.contract.faults import BadData
+
+from .labels import label_faults
+
+
+def channel_names(dataset_json: dict[str, Any]) -> dict[str, str]:
+    """Channel index ("0", "1", …) to name; `modality` is the field's name in nnU-Net v1."""
+    names = dataset_json.get("channel_names", dataset_json.get("modality"))
+    if not isinstance(names, dict):
+        raise BadData("InvalidDatasetJson", "dataset.json: field channel_names is missing.")
+    return names
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that a person wrote.
+
+    Raises:
+        BadData: missing, unreadable or not JSON; the message names the file and the place.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadData("InvalidDatasetJson" if path.name == "dataset.json" else "MissingFile", f"{path} does not exist.") from error
+    except UnicodeDecodeError as error:
+        raise BadData("InvalidDatasetJson", f"{path}: not UTF-8 text.") from error
+    except json.JSONDecodeError as error:
+        raise BadData(
+            "InvalidDatasetJson", f"{path}: not JSON: {error.msg} in line {error.lineno}, column {error.colno}."
+        ) from error
+    except OSError as error:
+        raise BadData("InvalidDatasetJson", f"{path} cannot be read: {error.strerror}.") from error
+
+
+def faults(dataset_json: Any) -> list[str]:
+    """All that is wrong with the content of a dataset.json, one line for each field."""
+    if not isinstance(dataset_json, dict):
+        return [f"the document is {_kind(dataset_json)}, expected an object"]
+    lines = [*_channel_faults(dataset_json), *_count_faults(dataset_json), *_ending_faults(dataset_json)]
+    if "labels" not in dataset_json:
+        lines.append('field labels is missing; expected names and values, as {"background": 0, "liver": 1}')
+    else:
+        lines += label_faults(dataset_json["labels"], dataset_json.get("regions_class_order"))
+    return [*lines, *_case_faults(dataset_json)]
+
+
+def check(dataset_json: Any, path: Path) -> None:
+    """Raise one BadData with all faults of a dataset.json."""
+    found = faults(dataset_json)
+    if found:
+        count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+        raise BadData(
+            "InvalidDatasetJson",
+            f"{path}: {count}: {'; '.join(found)}.",
+            hint="Repair dataset.json (nnU-Net's dataset format describes its fields).",
+        )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _channel_faults(dataset_json: dict[str, Any]) -> list[str]:
+    field = "channel_names" if "channel_names" in dataset_json or "modality" not in dataset_json else "modality"
+    names = dataset_json.get(field)
+    if names is None:
+        return ['field channel_names is missing; expected the channels, as {"0": "CT"}']
+    if not isinstance(names, dict) or not names:
+        return [f'field {field} is {_kind(names) if names else "empty"}, expected the channels, as {{"0": "CT"}}']
+    lines = []
+    expected = [str(i) for i in range(len(names))]
+    if sorted(names, key=lambda key: (len(key), key)) != expected:
+        lines.append(f"field {field} has the keys {', '.join(names)}, expected {', '.join(expected)}")
+    lines += [f"field {field}.{key} is {_kind(name)}, expected a name" for key, name in names.items() if not isinstance(name, str)]
+    return lines
+
+
+def _count_faults(dataset_json: dict[str, Any]) -> list[str]:
+    if "numTraining" not in dataset_json:
+        return ["field numTraining is missing; expected the number of training cases"]
+    count = dataset_json["numTraining"]
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        return [f"field numTraining is {json.dumps(count)}, expected the number of training cases"]
+    return []
+
+
+def _ending_faults(dataset_json: dict[str, Any]) -> list[str]:
+    from .readers import READERS, by_file_ending
+
+    lines = []
+    ending = dataset_json.get("file_ending")
+    override = dataset_json.get("overwrite_image_reader_writer", "None")
+    if ending is None:
+        lines.append('field file_ending is missing; expected the ending of all images and labels, as ".nii.gz"')
+    elif not isinstance(ending, str) or not ending.startswith("."):
+        lines.append(f'field file_ending is {json.dumps(ending)}, expected an ending with its dot, as ".nii.gz"')
+    elif override == "None" and not by_file_ending(ending):
+        known = sorted({known for reader in READERS.values() for known in reader.file_endings})
+        lines.append(f"field file_ending is {ending!r}, which no reader reads; known: {', '.join(known)}")
+    if override != "None" and override not in READERS:
+        lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {', '.join(READERS)}")
+    return lines
+
+
+def _case_faults(dataset_json: dict[str, Any]) -> list[str]:
+    if "dataset" not in dataset_json:
+        return []
+    cases = dataset_json["dataset"]
+    if not isinstance(cases, dict):
+        return [f'field dataset is {_kind(cases)}, expected cases, as {{"case": {{"images": [..], "label": ".."}}}}']
+    lines = []
+    for name, case in cases.items():
+        images = case.get("images") if isinstance(case, dict) else None
+        if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
+            lines.append(f"field dataset.{name}.images is no list of paths")
+        if not isinstance(case, dict) or not isinstance(case.get("label"), str):
+            lines.append(f"field dataset.{name}.label is no path")
+    return lines

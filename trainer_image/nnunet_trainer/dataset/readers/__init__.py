@@ -1,0 +1,64 @@
+"""Image readers by nnU-Net's names, in the order in which nnU-Net tries them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
+
+from .base import Image, Reader
+from .natural import NaturalImage2DIO
+from .nifti import NibabelIO, NibabelIOWithReorient
+from .sitk import SimpleITKIO, SimpleITKIOWithReorient
+from .tiff import Tiff3DIO
+
+__all__ = ["READERS", "Image", "Reader", "by_file_ending", "by_name", "choose"]
+
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (NaturalImage2DIO(), SimpleITKIO(), Tiff3DIO(), NibabelIO(), NibabelIOWithReorient(), SimpleITKIOWithReorient())
+}
+
+
+def by_name(name: str) -> Reader:
+    """The reader that plans or dataset.json name."""
+    if name not in READERS:
+        raise BadConfiguration("UnknownReader", unknown_name("image reader", name, READERS))
+    return READERS[name]
+
+
+def by_file_ending(ending: str) -> list[Reader]:
+    """The readers that are tried for a file ending, in nnU-Net's order."""
+    return [reader for reader in READERS.values() if ending.lower() in reader.file_endings and reader.automatic]
+
+
+def choose(dataset_json: dict[str, Any], example: Path | None, *, any_ending: bool = False) -> Reader:
+    """The reader of a dataset: the one that dataset.json names, else the first of its file ending that reads the example.
+
+    Args:
+        dataset_json: dataset.json's content.
+        example: the first image of the dataset; None decides by the ending alone.
+        any_ending: try all readers (nnU-Net does so when it moves plans).
+
+    Raises:
+        BadData: no reader reads the example.
+    """
+    override = dataset_json.get("overwrite_image_reader_writer", "None")
+    if override in READERS:
+        return READERS[override]
+    fitting = by_file_ending(dataset_json["file_ending"])
+    if any_ending and example is not None:
+        fitting = [reader for reader in READERS.values() if reader.automatic]
+    if example is None or not example.exists():
+        if not fitting:
+            raise BadData("InvalidDatasetJson", f"dataset.json: no reader reads the file ending {dataset_json['file_ending']!r}.")
+        return fitting[0]
+    reasons: list[str] = []
+    for reader in fitting:
+        try:
+            reader.probe(example)
+            return reader
+        except BadData as fault:
+            reasons.append(f"{reader.name}: {fault.message}")
+    raise BadData("InvalidCases", f"{example}: no reader can read it.", findings=reasons, hint="Repair or replace the file.")

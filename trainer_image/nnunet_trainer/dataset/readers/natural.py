@@ -1,0 +1,43 @@
+"""2-D photographs and scans: PNG, BMP, TIFF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .base import Image, Reader, integer_type
+
+
+class NaturalImage2DIO(Reader):
+    """Grey (1 channel), RGB (3) or RGBA (4) images; no spacing, so that y and x are never resampled against each other."""
+
+    name = "NaturalImage2DIO"
+    file_endings: ClassVar[tuple[str, ...]] = (".png", ".bmp", ".tif")
+
+    def load(self, path: Path, *, label: bool = False) -> Image:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            import tifffile
+
+            data = tifffile.imread(path)
+        else:
+            import imageio.v3 as iio
+
+            data = np.asarray(iio.imread(path))
+        if data.ndim == 2:
+            return Image(data[None, None], (999, 1, 1))
+        if data.ndim == 3 and data.shape[-1] in (3, 4):
+            return Image(data.transpose(2, 0, 1)[:, None], (999, 1, 1))
+        raise ValueError(f"shape {'×'.join(map(str, data.shape))}, expected a grey, RGB or RGBA image (y×x, y×x×3, y×x×4)")
+
+    def write_seg(self, segmentation: np.ndarray, path: Path, properties: dict[str, Any]) -> None:
+        array = integer_type(segmentation[0])
+        if path.suffix.lower() in (".tif", ".tiff"):
+            import tifffile
+
+            tifffile.imwrite(path, array)
+        else:
+            import imageio.v3 as iio
+
+            iio.imwrite(path, array)

@@ -1,0 +1,97 @@
+"""Cross-validation folds, the same as nnU-Net's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
+
+NUM_FOLDS = 5
+SEED = 12345
+
+
+class Split(TypedDict):
+    """One fold of splits_final.json."""
+
+    train: list[str]
+    val: list[str]
+
+
+def make_splits(case_names: Sequence[str], group_by: str | None = None) -> list[Split]:
+    """Five folds over the sorted cases, as sklearn's `KFold(5, shuffle=True, random_state=12345)`.
+
+    Args:
+        case_names: all training cases.
+        group_by: a regular expression; its first group (or the whole match) names the patient, and no patient is in both parts.
+
+    Returns:
+        splits_final.json's content; empty when there are fewer cases (or patients) than folds.
+
+    Raises:
+        BadConfiguration: an expression that is none, or that a case does not match.
+    """
+    names = sorted(case_names)
+    groups = names if group_by is None else _groups(names, group_by)
+    members = sorted(set(groups))
+    if len(members) < NUM_FOLDS:
+        return []
+    order = np.arange(len(members))
+    np.random.RandomState(SEED).shuffle(order)
+    splits: list[Split] = []
+    for part in np.array_split(order, NUM_FOLDS):  # the first (n mod 5) parts are one larger, as in KFold
+        held = {members[i] for i in part}
+        pairs = list(zip(names, groups, strict=True))
+        splits.append({"train": [n for n, g in pairs if g not in held], "val": [n for n, g in pairs if g in held]})
+    return splits
+
+
+def fold(splits: Sequence[Split], name: str, cases: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The training and validation cases of a fold.
+
+    Args:
+        splits: splits_final.json's content.
+        name: "0", "1", … or "all" (every case is in both parts). A number beyond the splits is a random 80:20 split.
+        cases: the cases there are.
+
+    Raises:
+        BadConfiguration: a fold that is neither a number nor "all".
+        BadData: a split that names cases which are not there, or leaves one part empty.
+    """
+    names = sorted(cases)
+    if name == "all":
+        return names, list(names)
+    if not re.fullmatch(r"\d+", str(name)):
+        raise BadConfiguration("UnknownFold", f"There is no fold {name!r}: a fold is a number (0, 1, …) or all.")
+    number = int(name)
+    if number < len(splits):
+        train, val = list(splits[number]["train"]), list(splits[number]["val"])
+    else:
+        chosen = np.random.RandomState(SEED + number).choice(len(names), int(len(names) * 0.8), replace=False)
+        train = [names[i] for i in chosen]
+        val = [n for i, n in enumerate(names) if i not in set(chosen.tolist())]
+    missing = sorted((set(train) | set(val)) - set(names))
+    if missing:
+        raise BadData("InvalidSplits", f"Fold {name} of splits_final.json names {_few(missing)}, which the data does not have.")
+    if not train or not val:
+        raise BadData("TooFewCases", f"Fold {name} of {len(names)} cases has {len(train)} to train and {len(val)} to validate on.")
+    return train, val
+
+
+def _groups(names: Sequence[str], group_by: str) -> list[str]:
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise BadConfiguration("InvalidGroupBy", f"splits.groupBy {group_by!r} is no regular expression: {error}.") from error
+    matches = [pattern.search(name) for name in names]
+    unmatched = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if unmatched:
+        raise BadConfiguration("InvalidGroupBy", f"splits.groupBy {group_by!r} does not match {_few(unmatched)}.")
+    return [match.group(1 if pattern.groups else 0) for match in matches if match is not None]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,142 @@
+"""One case, in memory: nnU-Net's DefaultPreprocessor, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.dataset.raw import Case
+from nnunet_trainer.dataset.readers import by_name as reader_by_name
+from nnunet_trainer.planning.plans import Configuration, Plans
+
+from . import resampling
+from .cropping import crop_to_nonzero, slices
+from .locations import class_locations, classes_to_locate
+from .normalization import normalize
+
+PREPROCESSORS = ("DefaultPreprocessor",)
+
+
+def preprocess_image(
+    images: np.ndarray,
+    properties: dict[str, Any],
+    plans: Plans,
+    configuration: Configuration | str,
+    dataset_json: dict[str, Any],
+    segmentation: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Transpose, crop to the nonzero region, normalize, resample.
+
+    Args:
+        images: float32 (c, z, y, x) in the file's axes. It may be worked on in place: pass a copy to keep it.
+        properties: what the reader gave; `spacing` along the file's z, y, x.
+        segmentation: (1, z, y, x), for training cases.
+
+    Returns:
+        float32 (c, z, y, x), int16 (1, z, y, x) and the properties with all that the way back needs and, for a training case, the
+        class locations. The segmentation is −1 outside the nonzero region.
+
+    Raises:
+        BadData: image and segmentation of different shapes.
+        BadConfiguration: plans that name what there is not.
+    """
+    if isinstance(configuration, str):
+        configuration = plans.configuration(configuration)
+    if configuration.preprocessor_name not in PREPROCESSORS:
+        raise BadConfiguration("InvalidPlans", unknown_name("preprocessor", configuration.preprocessor_name, PREPROCESSORS))
+    if segmentation is not None and segmentation.shape[1:] != images.shape[1:]:
+        raise BadData("InvalidCases", f"The image has shape {_by(images.shape)}, its label {_by(segmentation.shape)}.")
+    axes = (0, *(axis + 1 for axis in plans.transpose_forward))
+    data = images.astype(np.float32, copy=False).transpose(axes)
+    seg = None if segmentation is None else _integers(segmentation).transpose(axes)
+    spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
+    properties = {**properties, "shape_before_cropping": tuple(data.shape[1:])}
+    data, seg, box = crop_to_nonzero(data, seg)
+    properties["bbox_used_for_cropping"] = box
+    properties["shape_after_cropping_and_before_resampling"] = tuple(data.shape[1:])
+
+    # Normalization comes first: a resampled nonzero mask would no longer fit the resampled image.
+    normalize(
+        data, seg, configuration.normalization_schemes, configuration.use_mask_for_norm, plans.foreground_intensity_properties
+    )
+    target = target_spacing(configuration, spacing)
+    shape = resampling.compute_new_shape(data.shape[1:], spacing, target)
+    data = _function(configuration, "data")(data, shape, spacing, target)
+    seg = _function(configuration, "seg")(seg, shape, spacing, target)
+    if segmentation is not None:
+        properties["class_locations"] = class_locations(seg, classes_to_locate(LabelManager(dataset_json)))
+    return np.ascontiguousarray(data, np.float32), np.ascontiguousarray(seg, np.int16), properties
+
+
+def read_and_preprocess(
+    case: Case, plans: Plans, configuration: Configuration | str, dataset_json: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """`preprocess_image` of a case's files, by the reader that the plans name."""
+    reader = reader_by_name(plans.image_reader_writer)
+    images, properties = reader.read_images(case.images)
+    segmentation = reader.read_seg(case.label)[0] if case.label is not None else None
+    return preprocess_image(images, properties, plans, configuration, dataset_json, segmentation)
+
+
+def target_spacing(configuration: Configuration, spacing: list[float]) -> list[float]:
+    """The configuration's spacing along z, y, x; in 2-D the case's own between slices."""
+    target = configuration.spacing
+    return [spacing[0], *target] if len(target) < len(spacing) else target
+
+
+def revert_logits(logits: Any, properties: dict[str, Any], plans: Plans, configuration: Configuration) -> np.ndarray:
+    """Resample logits (heads, z, y, x) from the configuration's spacing to the cropped case's shape; in their own type."""
+    array = logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
+    spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
+    shape = properties["shape_after_cropping_and_before_resampling"]
+    return _function(configuration, "probabilities")(array, shape, target_spacing(configuration, spacing), spacing)
+
+
+def revert_segmentation(segmentation: np.ndarray, properties: dict[str, Any], plans: Plans, labels: LabelManager) -> np.ndarray:
+    """Put a segmentation (z, y, x) of the cropped case back into the file's shape and axes; background outside."""
+    kind = np.uint8 if len(labels.foreground_labels) < 255 else np.uint16
+    whole = np.zeros(tuple(properties["shape_before_cropping"]), kind)
+    whole[slices(properties["bbox_used_for_cropping"])] = segmentation
+    return whole.transpose(plans.transpose_backward)
+
+
+def revert_probabilities(probabilities: np.ndarray, properties: dict[str, Any], plans: Plans, labels: LabelManager) -> np.ndarray:
+    """The same for probabilities (heads, z, y, x): outside, background is certain (or all regions are absent)."""
+    whole = np.zeros((len(probabilities), *properties["shape_before_cropping"]), probabilities.dtype)
+    if not labels.has_regions:
+        whole[0] = 1
+    whole[(slice(None), *slices(properties["bbox_used_for_cropping"]))] = probabilities
+    return whole.transpose(0, *(axis + 1 for axis in plans.transpose_backward))
+
+
+def segmentation_from_logits(
+    logits: Any, properties: dict[str, Any], plans: Plans, configuration: Configuration, labels: LabelManager
+) -> np.ndarray:
+    """A network's output (heads, z, y, x) as a segmentation in the file's shape and axes, ready for the reader's `write_seg`."""
+    resampled = revert_logits(logits, properties, plans, configuration)
+    return revert_segmentation(labels.convert_logits_to_segmentation(resampled), properties, plans, labels)
+
+
+def _function(configuration: Configuration, what: str) -> Any:
+    content = configuration.content
+    name = content.get(f"resampling_fn_{what}", "resample_data_or_seg_to_shape")
+    return resampling.by_name(name, content.get(f"resampling_fn_{what}_kwargs", {}))
+
+
+def _integers(segmentation: np.ndarray) -> np.ndarray:
+    """A copy as int16, or int32 where a value needs it."""
+    wide = segmentation.size and (segmentation.max() > 32767 or segmentation.min() < -32768)
+    return segmentation.astype(np.int32 if wide else np.int16)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape[1:]))
+
+
+def files_of(case: Case) -> list[Path]:
+    """All files that a case is made of."""
+    return [*case.images, *([case.label] if case.label is not None else [])]

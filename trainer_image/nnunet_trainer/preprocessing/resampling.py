@@ -1,0 +1,230 @@
+"""Resampling to another shape, by the names that plans hold.
+
+Spline interpolation as skimage's `resize(mode="edge", anti_aliasing=False)` is linear in the voxels and separable: along each axis
+it is one matrix, which is made of the unit vectors' own interpolations, so that the product equals the original to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+
+from .labels import resize_labels, resize_labels_along
+
+ANISOTROPY = 3  # a spacing this many times the smallest is resampled on its own
+CHUNK = 1 << 22
+
+
+def compute_new_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, ...]:
+    """The shape at another spacing, each axis rounded half to even."""
+    return tuple(round(float(old / new * size)) for old, new, size in zip(spacing, new_spacing, shape, strict=True))
+
+
+def separate_axis(
+    spacing: Sequence[float], new_spacing: Sequence[float], force: bool | None = None, threshold: float = ANISOTROPY
+) -> int | None:
+    """The one axis of low resolution that is resampled on its own, by the old spacing first, then the new; None for none."""
+    for candidate in (spacing,) if force else (spacing, new_spacing):
+        if force is False:
+            return None
+        largest = max(candidate)
+        if force or largest / min(candidate) > threshold:
+            axes = [axis for axis, s in enumerate(candidate) if largest / s == 1]
+            return axes[0] if len(axes) == 1 else None
+    return None
+
+
+def resample_data_or_seg_to_shape(
+    data: np.ndarray,
+    new_shape: Sequence[int],
+    current_spacing: Sequence[float],
+    new_spacing: Sequence[float],
+    is_seg: bool = False,
+    order: int = 3,
+    order_z: int = 0,
+    force_separate_z: bool | None = False,
+    separate_z_anisotropy_threshold: float = ANISOTROPY,
+) -> np.ndarray:
+    """nnU-Net's default resampling.
+
+    Args:
+        data: (c, z, y, x); images or logits, or a segmentation with `is_seg`.
+        new_shape: (z, y, x).
+        current_spacing: of the data, along z, y, x.
+        new_spacing: of the result.
+        order: of the spline, in the plane where one axis is separate.
+        order_z: of the spline along that axis.
+        force_separate_z: None lets the spacings decide.
+
+    Returns:
+        (c, *new_shape) in the type of the data; the data itself where the shape is the same.
+    """
+    new_shape = tuple(int(size) for size in new_shape)
+    if data.shape[1:] == new_shape:
+        return data
+    axis = separate_axis(current_spacing, new_spacing, force_separate_z, separate_z_anisotropy_threshold)
+    result = np.empty((len(data), *new_shape), data.dtype)
+    for image, target in zip(data, result, strict=True):
+        if is_seg:
+            target[...] = _resize_seg(image, new_shape, axis, order, order_z)
+        elif axis is None:
+            resize(image, target, order)
+        else:
+            _resize_separately(image, target, axis, order, order_z)
+    return result
+
+
+def no_resampling_hack(
+    data: np.ndarray, new_shape: Sequence[int], current_spacing: Sequence[float], new_spacing: Sequence[float]
+) -> np.ndarray:
+    """Leave the data in its shape."""
+    return data
+
+
+FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "resample_data_or_seg_to_shape": resample_data_or_seg_to_shape,
+    "no_resampling_hack": no_resampling_hack,
+}
+
+
+def by_name(name: str, arguments: dict[str, Any]) -> Callable[..., np.ndarray]:
+    """The function that plans name, with the plans' own arguments.
+
+    Raises:
+        BadConfiguration: no such function, or an argument that it does not take.
+    """
+    if name not in FUNCTIONS:
+        raise BadConfiguration("InvalidPlans", unknown_name("resampling function", name, FUNCTIONS))
+    import inspect
+
+    known = inspect.signature(FUNCTIONS[name]).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise BadConfiguration("InvalidPlans", f"The resampling function {name} takes no argument {argument!r}.")
+
+    def function(data: np.ndarray, new_shape: Sequence[int], old: Sequence[float], new: Sequence[float]) -> np.ndarray:
+        return FUNCTIONS[name](data, new_shape, old, new, **arguments)
+
+    return function
+
+
+@lru_cache(maxsize=64)
+def resize_matrix(size: int, new_size: int, order: int) -> np.ndarray:
+    """(new_size, size) float64: skimage's `resize` of one axis."""
+    from scipy.ndimage import zoom
+
+    matrix = np.empty((new_size, size))
+    for column in range(size):
+        unit = np.zeros(size)
+        unit[column] = 1
+        matrix[:, column] = zoom(unit, 1 / (size / new_size), order=order, mode="nearest", grid_mode=True)
+    matrix.setflags(write=False)
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def coordinate_matrix(size: int, new_size: int, order: int) -> np.ndarray:
+    """(new_size, size) float64: `map_coordinates` along one axis, as nnU-Net uses it for the separate axis."""
+    from scipy.ndimage import map_coordinates
+
+    places = float(size) / new_size * (np.arange(new_size) + 0.5) - 0.5
+    matrix = np.empty((new_size, size))
+    for column in range(size):
+        unit = np.zeros(size)
+        unit[column] = 1
+        matrix[:, column] = map_coordinates(unit, places[None], order=order, mode="nearest")
+    matrix.setflags(write=False)
+    return matrix
+
+
+def nearest_indices(size: int, new_size: int) -> np.ndarray:
+    """The input index of each output index along an axis that is resampled with order 0 by `map_coordinates`."""
+    places = float(size) / new_size * (np.arange(new_size) + 0.5) - 0.5
+    return np.floor(np.clip(places, 0, size - 1) + 0.5).astype(np.intp)
+
+
+def resize(image: np.ndarray, target: np.ndarray, order: int) -> None:
+    """Write the spline interpolation of (z, y, x) into `target`, clipped to the image's own range."""
+    low, high = image.min(), image.max()
+    if low == high:
+        target[...] = low
+        return
+    depth, plane = image.shape[0], target.shape[1:]
+    along, down, across = (resize_matrix(image.shape[a], target.shape[a], order) for a in range(3))
+    if target.shape[0] < depth:
+        # The axis that shrinks first: fewer planes to resize.
+        planes = np.empty((target.shape[0], *image.shape[1:]))
+        _multiply(along, image, planes)
+        for z in range(len(planes)):
+            np.clip(down @ planes[z] @ across.T, low, high, out=target[z], casting="same_kind")
+        return
+    planes = np.empty((depth, *plane))
+    for z in range(depth):
+        np.matmul(_left(down, image[z]), across.T, out=planes[z])
+    if target.shape[0] == depth:
+        np.clip(planes, low, high, out=target, casting="same_kind")
+        return
+    flat, width = planes.reshape(depth, -1), max(1, CHUNK // max(depth, target.shape[0]))
+    out = target.reshape(len(target), -1)
+    for start in range(0, flat.shape[1], width):
+        part = along @ flat[:, start : start + width]
+        np.clip(part, low, high, out=out[:, start : start + width], casting="same_kind")
+
+
+def _left(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return matrix @ image.astype(np.float64)
+
+
+def _multiply(matrix: np.ndarray, image: np.ndarray, out: np.ndarray) -> None:
+    """The matrix along the first axis, a block of rows at a time."""
+    rows = max(1, CHUNK // max(1, image.shape[0] * image.shape[2]))
+    for start in range(0, image.shape[1], rows):
+        block = image[:, start : start + rows].astype(np.float64)
+        out[:, start : start + rows] = np.tensordot(matrix, block, 1)
+
+
+def _resize_separately(image: np.ndarray, target: np.ndarray, axis: int, order: int, order_z: int) -> None:
+    """In the plane by spline, slice by slice (each clipped to its own range), then along `axis`."""
+    source, goal = np.moveaxis(image, axis, 0), np.moveaxis(target, axis, 0)
+    down, across = (resize_matrix(source.shape[a], goal.shape[a], order) for a in (1, 2))
+    same_plane = source.shape[1:] == goal.shape[1:]
+
+    def plane(z: int) -> np.ndarray:
+        if same_plane and order <= 1:
+            return source[z]
+        low, high = source[z].min(), source[z].max()
+        return np.clip(down @ source[z].astype(np.float64) @ across.T, low, high)
+
+    if len(source) == len(goal):
+        for z in range(len(goal)):
+            goal[z] = plane(z)
+    elif order_z == 0:
+        last, resized = -1, np.empty(0)
+        for z, wanted in enumerate(nearest_indices(len(source), len(goal))):
+            if wanted != last:
+                last, resized = int(wanted), plane(int(wanted))
+            goal[z] = resized
+    else:
+        planes = np.stack([plane(z) for z in range(len(source))])
+        goal[...] = np.tensordot(coordinate_matrix(len(source), len(goal), order_z), planes, 1)
+
+
+def _resize_seg(image: np.ndarray, new_shape: tuple[int, ...], axis: int | None, order: int, order_z: int) -> np.ndarray:
+    if axis is None:
+        return resize_labels(image, new_shape, order)
+    source = np.moveaxis(image, axis, 0)
+    depth = new_shape[axis]
+    plane_shape = tuple(size for a, size in enumerate(new_shape) if a != axis)
+    if order_z == 0 and depth != len(source):
+        chosen, back = np.unique(nearest_indices(len(source), depth), return_inverse=True)
+        planes = np.stack([resize_labels(source[z], plane_shape, order) for z in chosen])[back]
+    else:
+        planes = np.stack([resize_labels(plane, plane_shape, order) for plane in source])
+        if depth != len(source):
+            planes = resize_labels_along(planes, coordinate_matrix(len(source), depth, order_z))
+    return np.moveaxis(planes, 0, axis)

@@ -1,0 +1,206 @@
+"""Preprocessed cases on disk: `case.b2nd` (float32), `case_seg.b2nd` (int16), both (c, z, y, x) in Blosc2 blocks, and `case.pkl`.
+
+A case is whole when its .pkl is there: all parts are written beside, then named, the .pkl last.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_trainer.contract.faults import BadData, StorageFault
+
+BLOCK_BYTES = 128 * 1024
+CHUNK_BYTES = 6 * 1024**2
+CHUNK_TO_PATCH = 1.5
+SUFFIXES = (".b2nd", "_seg.b2nd", ".pkl")
+
+
+@dataclass(slots=True)
+class StoredCase:
+    """A preprocessed case. `data` and `seg` are read where they are sliced: `case.data[:, 3:19]` decompresses those blocks only.
+
+    Attributes:
+        data: float32 (c, z, y, x).
+        seg: int16 (1, z, y, x).
+        properties: spacing, class_locations, what the way back needs.
+    """
+
+    data: Any
+    seg: Any
+    properties: dict[str, Any]
+
+
+class PreprocessedFolder:
+    """A folder of preprocessed cases, ours or nnU-Net's (also its older .npz and .npy)."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise BadData("MissingPreprocessedData", f"{self.folder} does not exist.", hint="Preprocess this configuration first.")
+
+    @property
+    def cases(self) -> list[str]:
+        """Sorted names of all whole cases."""
+        names = {path.name for path in self.folder.iterdir()}
+        found = (name[: -len(".pkl")] for name in names if name.endswith(".pkl"))
+        return sorted(c for c in found if {f"{c}.b2nd", f"{c}_seg.b2nd"} <= names or f"{c}.npz" in names)
+
+    def open(self, case: str) -> StoredCase:
+        """Open one case.
+
+        Raises:
+            BadData: it is not there, or not whole.
+        """
+        properties = self.properties(case)
+        try:
+            if (self.folder / f"{case}.b2nd").exists():
+                return StoredCase(_open(self.folder / f"{case}.b2nd"), _open(self.folder / f"{case}_seg.b2nd"), properties)
+            return StoredCase(self._array(case, "data", ""), self._array(case, "seg", "_seg"), properties)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise BadData("InvalidPreprocessedData", f"{self.folder}: case {case} cannot be read: {error}.") from error
+
+    def properties(self, case: str) -> dict[str, Any]:
+        """A case's .pkl."""
+        path = self.folder / f"{case}.pkl"
+        try:
+            return read_properties(path)
+        except FileNotFoundError as error:
+            raise BadData("InvalidPreprocessedData", f"{self.folder} has no case {case!r}.") from error
+
+    def _array(self, case: str, key: str, suffix: str) -> Any:
+        unpacked = self.folder / f"{case}{suffix}.npy"
+        return np.load(unpacked, mmap_mode="r") if unpacked.exists() else np.load(self.folder / f"{case}.npz")[key]
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads plain Python and numpy values only: a pickle from elsewhere must not run code."""
+
+    ALLOWED = frozenset({"dtype", "ndarray", "_reconstruct", "scalar", "_frombuffer", "OrderedDict", "encode"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] in ("numpy", "collections", "_codecs") and name in self.ALLOWED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not a plain value")
+
+
+def read_properties(path: Path) -> dict[str, Any]:
+    """Read a case's properties, ours or nnU-Net's.
+
+    Raises:
+        BadData: damaged, or something that is no plain value.
+    """
+    with path.open("rb") as file:
+        try:
+            return dict(_Unpickler(file).load())
+        except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, ImportError, IndexError) as error:
+            raise BadData("InvalidPreprocessedData", f"{path} cannot be read: {error}.") from error
+
+
+def is_whole(folder: Path, case: str) -> bool:
+    """Whether a case is finished."""
+    return all((folder / (case + suffix)).exists() for suffix in SUFFIXES)
+
+
+def write_case(
+    folder: Path, case: str, data: np.ndarray, seg: np.ndarray, properties: dict[str, Any], patch_size: Sequence[int]
+) -> int:
+    """Write a case beside, then name it.
+
+    Args:
+        data: float32 (c, z, y, x).
+        seg: integers (1, z, y, x), stored as int16.
+        patch_size: what training will read; decides the blocks.
+
+    Returns:
+        bytes written.
+
+    Raises:
+        StorageFault: no space, no permission. Nothing half-written bears a case's name.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as beside:
+            parts = [Path(beside) / (case + suffix) for suffix in SUFFIXES]
+            write_array(parts[0], data.astype(np.float32, copy=False), patch_size)
+            write_array(parts[1], seg.astype(np.int16, copy=False), patch_size)
+            parts[2].write_bytes(pickle.dumps(properties, protocol=4))
+            size = sum(part.stat().st_size for part in parts)
+            for part in parts:
+                os.replace(part, folder / part.name)
+        return size
+    except (OSError, RuntimeError) as error:
+        raise StorageFault(
+            "NoSpace" if _full(error) else "CannotWrite", f"{folder}: case {case} cannot be written: {error}."
+        ) from error
+
+
+def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> None:
+    """Write one array as Blosc2: LZ4HC, shuffled where that makes it smaller."""
+    import blosc2
+
+    blosc2.set_nthreads(1)
+    blocks, chunks = block_shapes(array.shape, patch_size, array.itemsize)
+    array = np.ascontiguousarray(array)
+    cparams = {"codec": blosc2.Codec.LZ4HC, "clevel": 5, "nthreads": 1, "filters": [_filter(array)]}
+    blosc2.asarray(array, urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams=cparams)
+
+
+def _filter(array: np.ndarray) -> Any:
+    """NOFILTER or SHUFFLE, whichever packs one block from the middle better: interpolated values want it, quantized ones do not."""
+    import blosc2
+
+    flat = array.reshape(-1)
+    middle = flat[max(0, len(flat) // 2 - 8192) :][:16384]
+    packed = {
+        f: len(
+            blosc2.compress2(middle.tobytes(), codec=blosc2.Codec.LZ4, clevel=5, typesize=array.itemsize, filters=[f], nthreads=1)
+        )
+        for f in (blosc2.Filter.NOFILTER, blosc2.Filter.SHUFFLE)
+    }
+    return min(packed, key=lambda f: packed[f])
+
+
+def block_shapes(shape: Sequence[int], patch_size: Sequence[int], itemsize: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Blosc2's blocks (≤ 128 KiB, about a patch's shape) and chunks (≤ 6 MiB, ≤ 1.5 patches along an axis), one channel each.
+
+    Args:
+        shape: (c, z, y, x).
+        patch_size: voxels along (z,) y, x.
+        itemsize: bytes a voxel.
+    """
+    image = [int(n) for n in shape[1:]]
+    patch = [1, *patch_size] if len(patch_size) == 2 else list(patch_size)
+    limit = [max(1, min(n, math.floor(CHUNK_TO_PATCH * p))) for n, p in zip(image, patch, strict=True)]
+    block = [min(1 << max(0, int(p) - 1).bit_length(), n) for p, n in zip(patch, image, strict=True)]
+    while math.prod(block) * itemsize > BLOCK_BYTES:
+        axis = max((a for a in range(3) if block[a] > 1), key=lambda a: (block[a] / limit[a], a))
+        block[axis] = 1 << ((block[axis] - 1).bit_length() - 1)
+    chunk = list(block)
+    while True:
+        grown = []
+        for axis in range(3):
+            size = min(chunk[axis] + block[axis], limit[axis])
+            larger = [*chunk[:axis], size, *chunk[axis + 1 :]]
+            if patch[axis] > 1 and size > chunk[axis] and math.prod(larger) * itemsize <= CHUNK_BYTES:
+                grown.append((chunk[axis] / limit[axis], -image[axis], axis, larger))
+        if not grown:
+            return (1, *block), (1, *chunk)
+        chunk = min(grown)[3]
+
+
+def _open(path: Path) -> Any:
+    import blosc2
+
+    return blosc2.open(urlpath=str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
+
+
+def _full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (28, 122)
