@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -14,11 +14,23 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 
-def fixed(field: str, advice: str, *, optional: bool = False, label: str = "") -> tuple[str, str]:
-    """The CEL rule that a field never changes; `advice` says what to do instead. `optional`: it may be absent."""
+class Rule(NamedTuple):
+    """A CEL rule of an object: what must hold, the message for people when it does not, and the field that it is about."""
+
+    rule: str
+    message: str
+    field: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """As in a CRD."""
+        return {"rule": self.rule, "message": self.message} | ({"fieldPath": f".{self.field}"} if self.field else {})
+
+
+def fixed(field: str, advice: str, *, optional: bool = False) -> Rule:
+    """A field never changes; `advice` says what to do instead. `optional`: it may be absent."""
     same = f"self.{field} == oldSelf.{field}"
     rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})" if optional else same
-    return rule, f"{label or field} cannot change: {advice}"
+    return Rule(rule, f"cannot change: {advice}", field)
 
 
 def _utc(moment: datetime) -> datetime:
@@ -44,16 +56,15 @@ class Model(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, protected_namespaces=())
 
-    rules: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """CEL rules of this object: (rule, message for people). A subclass's come after those of its bases."""
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """CEL rules of this object. A subclass's come after those of its bases."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler(core_schema)
-        own = [pair for base in reversed(cls.__mro__) for pair in base.__dict__.get("rules", ())]
+        own = [rule for base in reversed(cls.__mro__) for rule in base.__dict__.get("rules", ())]
         if own:
-            validations = [{"rule": rule, "message": message} for rule, message in own]
-            handler.resolve_ref_schema(schema)["x-kubernetes-validations"] = validations
+            handler.resolve_ref_schema(schema)["x-kubernetes-validations"] = [rule.to_json() for rule in own]
         return schema
 
     def to_json(self) -> dict[str, Any]:

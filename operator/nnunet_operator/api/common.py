@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import SpecModel, StatusModel, Time, fixed
+from .base import Rule, SpecModel, StatusModel, Time, fixed
 from .conditions import Condition
 
 Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
@@ -32,11 +32,6 @@ Fold = Annotated[str, Field(max_length=3, pattern=r"^(all|0|[1-9][0-9]?)$")]
 """A fold's number, or `all`."""
 
 
-def no_separator(field: str, value: str) -> tuple[str, str]:
-    """The CEL rule that a name can be a part of nnU-Net's results folder, `Trainer__Plans__Configuration`."""
-    return f"!{value}.contains('__')", f"{field} must not contain '__', which separates the parts of nnU-Net's folder names"
-
-
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
 """An amount of a resource, such as `500m`, `16Gi`."""
 
@@ -45,9 +40,20 @@ Endpoint = Annotated[str, Field(max_length=512, pattern=r"^https?://[^\s]+$")]
 Rerun = Annotated[str, Field(max_length=64, description="A new value ends a terminal failure and tries again.")]
 
 
-def uri_rule(*schemes: str) -> str:
-    """The CEL rule that a `uri` begins with one of these schemes."""
-    return " || ".join(f"self.uri.startsWith('{scheme}://')" for scheme in schemes)
+def uri_scheme(optional: bool = False) -> Rule:
+    """A `uri` is one that the trainer can read."""
+    known = " || ".join(f"self.uri.startsWith('{scheme}://')" for scheme in ("s3", "pvc", "file"))
+    rule = f"!has(self.uri) || {known}" if optional else known
+    return Rule(rule, "must begin with s3://, pvc:// or, in the local shell, file://", "uri")
+
+
+def no_separator(field: str, *, optional: bool = False) -> Rule:
+    """A name can be a part of nnU-Net's results folder, `Trainer__Plans__Configuration`."""
+    rule = f"!self.{field}.contains('__')"
+    return Rule(f"!has(self.{field}) || {rule}" if optional else rule, NO_SEPARATOR, field)
+
+
+NO_SEPARATOR = "must not contain '__', which separates the parts of nnU-Net's folder names"
 
 
 class Access(SpecModel):
@@ -68,9 +74,9 @@ class Access(SpecModel):
 class StorageSpec(Access):
     """Where artifacts go."""
 
-    rules: ClassVar = (
-        (uri_rule("s3", "pvc", "file"), "storage.uri must begin with s3://, pvc:// or, in the local shell, file://"),
-        fixed("uri", "create another object", label="storage.uri"),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        uri_scheme(),
+        fixed("uri", "create another object"),
     )
     uri: Annotated[Uri, Field(description="s3://bucket/prefix")]
 
@@ -78,10 +84,10 @@ class StorageSpec(Access):
 class SourceSpec(Access):
     """Where raw data lies, and in which layout."""
 
-    rules: ClassVar = (
-        (uri_rule("s3", "pvc", "file"), "source.uri must begin with s3://, pvc:// or, in the local shell, file://"),
-        fixed("uri", "create another Dataset (to read the same place again, set spec.rerun)", label="source.uri"),
-        fixed("layout", "create another Dataset", label="source.layout"),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        uri_scheme(),
+        fixed("uri", "create another Dataset (to read the same place again, set spec.rerun)"),
+        fixed("layout", "create another Dataset"),
     )
     uri: Annotated[Uri, Field(description="s3://bucket/…/DatasetXXX_Name, pvc://claim/path; file:// in the local shell.")]
     layout: Annotated[
@@ -113,7 +119,9 @@ class ScratchSpec(SpecModel):
 
     size: Annotated[Quantity | None, Field(description="Its limit; with a storage class, its size.")] = None
     storage_class_name: KubernetesName | None = None
-    rules: ClassVar = (("!has(self.storageClassName) || has(self.size)", "scratch.storageClassName needs scratch.size"),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("!has(self.storageClassName) || has(self.size)", "a storageClassName needs a size", "size"),
+    )
 
 
 class SharedMemorySpec(SpecModel):
@@ -144,8 +152,8 @@ class EnvSource(SpecModel):
 
     secret_key_ref: KeySelector | None = None
     config_map_key_ref: KeySelector | None = None
-    rules: ClassVar = (
-        ("has(self.secretKeyRef) != has(self.configMapKeyRef)", "valueFrom needs exactly one of secretKeyRef and configMapKeyRef"),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.secretKeyRef) != has(self.configMapKeyRef)", "give exactly one of secretKeyRef and configMapKeyRef"),
     )
 
 
@@ -155,12 +163,13 @@ class EnvVar(SpecModel):
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
     value: Annotated[str | None, Field(max_length=4096)] = None
     value_from: EnvSource | None = None
-    rules: ClassVar = (
-        (
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
             "!self.name.startsWith('NNUNET_') && !self.name.startsWith('POD_')",
             "names that begin with NNUNET_ or POD_ are the operator's",
+            "name",
         ),
-        ("!(has(self.value) && has(self.valueFrom))", "give value or valueFrom, not both"),
+        Rule("!(has(self.value) && has(self.valueFrom))", "give value or valueFrom, not both"),
     )
 
 
@@ -208,7 +217,9 @@ class FailurePolicySpec(SpecModel):
 class CommonSpec(SpecModel):
     """What every kind has."""
 
-    rules: ClassVar = (("!has(oldSelf.storage) || has(self.storage)", "storage cannot be taken away: create another object"),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("!has(oldSelf.storage) || has(self.storage)", "cannot be taken away: create another object", "storage"),
+    )
     storage: StorageSpec | None = None
     template: TemplateSpec | None = None
     failure_policy: FailurePolicySpec = FailurePolicySpec()

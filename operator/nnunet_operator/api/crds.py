@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .base import GROUP, VERSION, Resource
+from .base import GROUP, VERSION, Resource, Rule
 from .resources import CATEGORY, KINDS
 
 Schema = dict[str, Any]
@@ -30,13 +30,14 @@ _KEPT = (
 )
 """Keywords that mean the same in pydantic's schema and in a CRD's. All others are translated or left out."""
 
-_NAME_RULES = [
-    {"rule": "size(self.metadata.name) <= 40", "message": "metadata.name must be 40 characters at most"},
-    {
-        "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "message": "metadata.name must begin with a letter and hold only a-z, 0-9 and -",
-    },
-]
+_NAME_RULES = (
+    Rule("size(self.metadata.name) <= 40", "must be 40 characters at most", "metadata.name"),
+    Rule(
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "must begin with a letter and hold only a-z, 0-9 and - (not at its end)",
+        "metadata.name",
+    ),
+)
 
 Column = tuple[str, str, str, int]  # name, type, JSONPath, priority
 _READY: tuple[Column, ...] = (
@@ -153,11 +154,11 @@ def schema(model: type[Resource]) -> Schema:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": _structural(whole["properties"]["spec"], definitions),
             "status": status,
         },
-        "x-kubernetes-validations": _NAME_RULES,
+        "x-kubernetes-validations": [rule.to_json() for rule in _NAME_RULES],
     }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel, StatusModel, fixed
+from .base import Resource, Rule, SpecModel, StatusModel, fixed
 from .common import (
     ArtifactStatus,
     CommonSpec,
@@ -38,7 +38,7 @@ class SplitsSpec(SpecModel):
 class DatasetSpec(CommonSpec):
     """Which data, and where it lies."""
 
-    rules: ClassVar = (
+    rules: ClassVar[tuple[Rule, ...]] = (
         fixed("name", _ANOTHER),
         fixed("fingerprint", _ANOTHER),
         fixed("splits", _ANOTHER, optional=True),

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel, fixed
+from .base import Resource, Rule, SpecModel, fixed
 from .common import ArtifactStatus, CommonSpec, CommonStatus, PlansName, Reference, no_separator
 from .plans import CompatibilityLine, FreeForm, PreprocessingSpec
 
@@ -29,8 +29,8 @@ _ANOTHER = "create another PlanTransfer"
 class PlanTransferSpec(CommonSpec):
     """From whose plans, for which dataset, under which name."""
 
-    rules: ClassVar = (
-        no_separator("plansName", "self.plansName"),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        no_separator("plansName"),
         fixed("from", _ANOTHER),
         fixed("to", _ANOTHER),
         fixed("plansName", _ANOTHER),

@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel, StatusModel, fixed
+from .base import Resource, Rule, SpecModel, StatusModel, fixed
 from .common import (
+    NO_SEPARATOR,
     ArtifactStatus,
     CommonSpec,
     CommonStatus,
@@ -27,6 +28,7 @@ FreeForm = dict[str, Any]
 
 
 _ANOTHER = "create another Plans"
+_ANOTHER_TRANSFER = "create another PlanTransfer"
 
 
 class PlannerOverride(SpecModel):
@@ -56,6 +58,11 @@ class PlannerSpec(SpecModel):
 class TransferFrom(SpecModel):
     """Written by a PlanTransfer into the Plans that it owns."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        fixed("plansRef", _ANOTHER_TRANSFER),
+        fixed("normalization", _ANOTHER_TRANSFER),
+        fixed("intensityProperties", _ANOTHER_TRANSFER),
+    )
     plans_ref: Reference
     normalization: Literal["Transfer", "Recompute"] = "Transfer"
     intensity_properties: Literal["Transfer", "Recompute"] = "Transfer"
@@ -65,16 +72,13 @@ class TransferFrom(SpecModel):
 class PreprocessingSpec(SpecModel):
     """Which configurations are preprocessed, by how many pods."""
 
-    rules: ClassVar = (
-        (
-            "oldSelf.configurations.all(c, c in self.configurations)",
-            "preprocessing.configurations can be added to, not taken from",
-        ),
-        ("self.configurations.all(c, !c.contains('__'))", no_separator("a configuration", "")[1]),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("oldSelf.configurations.all(c, c in self.configurations)", "can be added to, not taken from", "configurations"),
+        Rule("self.configurations.all(c, !c.contains('__'))", NO_SEPARATOR, "configurations"),
     )
     configurations: Annotated[
         list[Configuration], Field(min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
-    ] = Field(default_factory=lambda: ["3d_fullres"])
+    ] = Field(default=["3d_fullres"])
     shards: Annotated[int, Field(ge=1, le=1000, description="Pods that share a configuration's cases.")] = 1
     resources: Annotated[ResourcesSpec | None, Field(description="Of a preprocessing pod; absent: those of template.")] = None
 
@@ -82,12 +86,12 @@ class PreprocessingSpec(SpecModel):
 class PlansSpec(CommonSpec):
     """Plans for a dataset: by a planner, or another dataset's plans made to fit."""
 
-    rules: ClassVar = (
-        ("!(has(self.planner) && has(self.transferFrom))", "planner and transferFrom exclude each other"),
-        ("!has(self.plansName) || !self.plansName.contains('__')", no_separator("plansName", "")[1]),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("!(has(self.planner) && has(self.transferFrom))", "planner and transferFrom exclude each other"),
+        no_separator("plansName", optional=True),
         fixed("datasetRef", _ANOTHER),
         fixed("planner", _ANOTHER, optional=True),
-        fixed("transferFrom", "create another PlanTransfer", optional=True),
+        Rule("has(self.transferFrom) == has(oldSelf.transferFrom)", "cannot be added or removed", "transferFrom"),
         fixed("plansName", _ANOTHER, optional=True),
         fixed("patch", _ANOTHER, optional=True),
     )

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Resource, SpecModel, StatusModel, Time, fixed
+from .base import Resource, Rule, SpecModel, StatusModel, Time, fixed
 from .common import (
     Access,
     CommonSpec,
@@ -21,18 +21,21 @@ from .common import (
     Uri,
     WorkStatus,
     no_separator,
+    uri_scheme,
 )
 from .plans import FreeForm
+
+_ANOTHER = "create another TrainingRun"
 
 
 class TrainerSpec(SpecModel):
     """A trainer by name. A recipe changes a trainer: then the name is new, and `base` says of what."""
 
-    rules: ClassVar = (
-        ("!has(self.recipe) || has(self.base)", "trainer.recipe needs trainer.base: the trainer that it changes"),
-        ("!has(self.base) || has(self.recipe)", "trainer.base needs trainer.recipe: what is changed about it"),
-        ("!has(self.base) || self.base != self.name", "trainer.name must be a new name: a recipe does not replace its base"),
-        no_separator("trainer.name", "self.name"),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("!has(self.recipe) || has(self.base)", "a recipe needs a base: the trainer that it changes", "base"),
+        Rule("!has(self.base) || has(self.recipe)", "a base needs a recipe: what is changed about it", "recipe"),
+        Rule("!has(self.base) || self.base != self.name", "must be a new name: a recipe does not replace its base", "name"),
+        no_separator("name"),
     )
     name: Component = "nnUNetTrainer"
     base: Component | None = None
@@ -49,16 +52,17 @@ class RunReference(SpecModel):
 class PretrainedSpec(Access):
     """Weights to start from, all but the segmentation layers: of a run, or of a file."""
 
-    rules: ClassVar = (
-        ("has(self.runRef) != has(self.uri)", "pretrained needs exactly one of runRef and uri"),
-        (
-            "!has(self.uri) || self.uri.startsWith('s3://') || self.uri.startsWith('pvc://') || self.uri.startsWith('file://')",
-            "pretrained.uri must begin with s3://, pvc:// or, in the local shell, file://",
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.runRef) != has(self.uri)", "give exactly one of runRef and uri"),
+        uri_scheme(optional=True),
+        Rule(
+            "has(self.runRef) || self.checkpoint == 'final'",
+            "goes with runRef; a uri names the file itself",
+            "checkpoint",
         ),
-        (
-            "has(self.runRef) || !(has(self.checkpoint) && self.checkpoint != 'final')",
-            "pretrained.checkpoint goes with runRef; a uri names the file itself",
-        ),
+        fixed("runRef", _ANOTHER, optional=True),
+        fixed("uri", _ANOTHER, optional=True),
+        fixed("checkpoint", _ANOTHER),
     )
     run_ref: RunReference | None = None
     checkpoint: Annotated[Literal["final", "best"], Field(description="Of the referenced run.")] = "final"
@@ -90,14 +94,11 @@ class PluginSpec(SpecModel):
     config_map_name: KubernetesName
 
 
-_ANOTHER = "create another TrainingRun"
-
-
 class TrainingRunSpec(CommonSpec):
     """What to train, on which folds, from which weights, by which workers."""
 
-    rules: ClassVar = (
-        no_separator("configuration", "self.configuration"),
+    rules: ClassVar[tuple[Rule, ...]] = (
+        no_separator("configuration"),
         fixed("plansRef", _ANOTHER),
         fixed("configuration", _ANOTHER),
         fixed("folds", _ANOTHER),
@@ -106,20 +107,16 @@ class TrainingRunSpec(CommonSpec):
         fixed("deterministic", _ANOTHER),
         fixed("validation", _ANOTHER, optional=True),
         fixed("plugins", _ANOTHER, optional=True),
-        ("has(self.pretrained) == has(oldSelf.pretrained)", "pretrained cannot be added or removed: create another TrainingRun"),
-        (
-            "!has(self.pretrained) || !has(oldSelf.pretrained) || ("
-            "has(self.pretrained.runRef) == has(oldSelf.pretrained.runRef)"
-            " && (!has(self.pretrained.runRef) || self.pretrained.runRef == oldSelf.pretrained.runRef)"
-            " && has(self.pretrained.uri) == has(oldSelf.pretrained.uri)"
-            " && (!has(self.pretrained.uri) || self.pretrained.uri == oldSelf.pretrained.uri)"
-            " && self.pretrained.checkpoint == oldSelf.pretrained.checkpoint)",
-            "pretrained cannot change: create another TrainingRun",
+        Rule(
+            "has(self.pretrained) == has(oldSelf.pretrained)",
+            "cannot be added or removed: create another TrainingRun",
+            "pretrained",
         ),
-        ("!('all' in self.folds) || size(self.folds) == 1", "fold all stands alone: train it in a run of its own"),
-        (
+        Rule("!('all' in self.folds) || size(self.folds) == 1", "fold all stands alone: train it in a run of its own", "folds"),
+        Rule(
             "!('all' in self.folds) || !has(self.validation) || self.validation != 'Run'",
             "fold all has no cases left to validate on: leave validation out, or set it to Skip",
+            "validation",
         ),
     )
     plans_ref: Reference

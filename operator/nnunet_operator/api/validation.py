@@ -1,0 +1,220 @@
+"""What the API server would say of a manifest, without one: strict decoding, defaults, schema, list types, CEL.
+
+The schema is that of the CRDs (`api.crds`); messages name the field as the API server does.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import jsonschema
+from nnunet_trainer.contract.faults import BadUsage, unknown_name
+
+from . import cel_rules, crds
+from .base import API_VERSION
+from .resources import KINDS
+
+Schema = dict[str, Any]
+Manifest = dict[str, Any]
+
+_BLOCKING = frozenset({"type", "enum", "required", "maxLength", "maxItems"})
+"""After one of these the API server does not come to the CEL rules."""
+
+
+def admit(manifest: Manifest, old: Manifest | None = None) -> Manifest:
+    """A manifest with its defaults, as the API server would store it (status excepted: that is written apart).
+
+    Args:
+        manifest: as a person wrote it.
+        old: the stored object that it replaces, if there is one: what may not change is compared with it.
+
+    Raises:
+        BadUsage: it would be refused; one finding a fault.
+    """
+    findings, whole = _check(manifest, old)
+    if findings:
+        name = (manifest.get("metadata") or {}).get("name", "") if isinstance(manifest.get("metadata"), dict) else ""
+        raise BadUsage("Invalid", f'{manifest.get("kind")} "{name}" is invalid:', findings=findings)
+    return whole
+
+
+def findings(manifest: Manifest, old: Manifest | None = None) -> list[str]:
+    """All that the API server would refuse, one line each, `spec.field: what is wrong`. Empty: it would be accepted."""
+    return _check(manifest, old)[0]
+
+
+def _check(manifest: Manifest, old: Manifest | None) -> tuple[list[str], Manifest]:
+    kind, version = manifest.get("kind"), manifest.get("apiVersion")
+    if not isinstance(kind, str) or kind not in KINDS:
+        return [f"kind: {unknown_name('kind', str(kind), KINDS)}"], manifest
+    if version != API_VERSION:
+        return [f'apiVersion: Unsupported value: "{version}": supported values: "{API_VERSION}"'], manifest
+    schema = schema_of(kind)
+    whole = copy.deepcopy({key: value for key, value in manifest.items() if key != "status"})
+    found = [*_metadata(whole), *_unknown(schema, whole, "")]
+    if found:
+        return found, manifest
+    apply_defaults(schema, whole)
+    errors = list(_validator(kind).iter_errors(whole))
+    found = [line for error in errors for line in _schema_messages(error)]
+    found += _list_types(schema, whole, "")
+    if not any(error.validator in _BLOCKING for error in errors):
+        before = {key: value for key, value in old.items() if key != "status"} if old else None
+        if before is not None:
+            apply_defaults(schema, before := copy.deepcopy(before))
+        found += cel_rules.violations(schema, whole, before)
+    return found, whole
+
+
+@cache
+def schema_of(kind: str) -> Schema:
+    """The CRD's schema of a kind."""
+    return crds.schema(KINDS[kind])
+
+
+def _metadata(manifest: Manifest) -> Iterator[str]:
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, dict):
+        yield "metadata: Required value"
+    elif not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        yield "metadata.name: Required value: name is required"
+
+
+def child(path: str, name: str | int, *, is_map: bool = False) -> str:
+    """A field's path, written as the API server writes it."""
+    if isinstance(name, int) or is_map:
+        return f"{path}[{name}]"
+    return f"{path}.{name}" if path else name
+
+
+def _unknown(schema: Schema, value: Any, path: str) -> Iterator[str]:
+    """Fields that the schema does not name (kubectl's strict decoding)."""
+    if isinstance(value, list) and "items" in schema:
+        for i, item in enumerate(value):
+            yield from _unknown(schema["items"], item, child(path, i))
+    if not isinstance(value, dict) or path == "metadata":
+        return
+    if "additionalProperties" in schema:
+        for name, item in value.items():
+            yield from _unknown(schema["additionalProperties"], item, child(path, name, is_map=True))
+        return
+    if "properties" not in schema:
+        return
+    for name, item in value.items():
+        if name in schema["properties"]:
+            yield from _unknown(schema["properties"][name], item, child(path, name))
+        else:
+            near = difflib.get_close_matches(str(name), schema["properties"], n=1)
+            yield f'unknown field "{child(path, name)}"' + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def apply_defaults(schema: Schema, value: Any) -> None:
+    """Fill in the schema's defaults, in place."""
+    if isinstance(value, list) and "items" in schema:
+        for item in value:
+            apply_defaults(schema["items"], item)
+    elif isinstance(value, dict):
+        properties = schema.get("properties", {})
+        for name, field in properties.items():
+            if "default" in field and value.get(name) is None:
+                value[name] = copy.deepcopy(field["default"])
+            if name in value:
+                apply_defaults(field, value[name])
+        for name, item in value.items():
+            if name not in properties and "additionalProperties" in schema:
+                apply_defaults(schema["additionalProperties"], item)
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    # Go's `$` is the end of the text; Python's also matches before a last newline.
+    return re.compile(text[:-1] + r"\Z" if text.endswith("$") else text)
+
+
+def _check_pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
+    if isinstance(value, str) and not _pattern(pattern).search(value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Draft: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft4Validator, {"pattern": _check_pattern}
+)
+"""Draft 4: as in OpenAPI v3, `exclusiveMinimum` is a flag beside `minimum`."""
+
+
+@cache
+def _validator(kind: str) -> Any:
+    return _Draft(schema_of(kind))
+
+
+_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+
+
+def _schema_messages(error: Any) -> Iterator[str]:
+    path, bound, value = _path(error), error.validator_value, error.instance
+    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float)) else f'"{_TYPES[type(value)]}"'
+    match error.validator:
+        case "required":
+            missing = next((name for name in bound if error.message.startswith(repr(name))), bound[0])
+            yield f"{child(path, missing)}: Required value"
+        case "type":
+            yield f"{path}: Invalid value: {shown}: must be of type {bound}, found {_TYPES[type(value)]}"
+        case "enum":
+            yield f"{path}: Unsupported value: {shown}: supported values: {', '.join(json.dumps(item) for item in bound)}"
+        case "pattern":
+            yield f"{path}: Invalid value: {shown}: should match '{bound}'"
+        case "maxLength":
+            yield f"{path}: Too long: may not be more than {bound} characters"
+        case "minLength":
+            yield f"{path}: Invalid value: {shown}: should be at least {bound} characters long"
+        case "maxItems" | "maxProperties":
+            yield f"{path}: Too many: {len(value)}: must have at most {bound} items"
+        case "minItems":
+            yield f"{path}: Invalid value: {len(value)}: should have at least {bound} items"
+        case "minimum":
+            word = "greater than" if error.schema.get("exclusiveMinimum") else "greater than or equal to"
+            yield f"{path}: Invalid value: {shown}: should be {word} {bound}"
+        case "maximum":
+            word = "less than" if error.schema.get("exclusiveMaximum") else "less than or equal to"
+            yield f"{path}: Invalid value: {shown}: should be {word} {bound}"
+        case _:
+            yield f"{path}: Invalid value: {error.message}"
+
+
+def _path(error: Any) -> str:
+    path, steps = "", list(error.absolute_path)
+    for keyword in error.absolute_schema_path:
+        if not steps:
+            break
+        # A property named like a keyword comes right after "properties", where it is not one.
+        if keyword in ("items", "additionalProperties") and isinstance(steps[0], int) == (keyword == "items"):
+            path = child(path, steps.pop(0), is_map=True)
+        elif keyword == steps[0]:
+            path = child(path, steps.pop(0))
+    return path
+
+
+def _list_types(schema: Schema, value: Any, path: str) -> Iterator[str]:
+    """Lists that are sets or maps hold no item twice."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name in schema.get("properties", {}):
+                yield from _list_types(schema["properties"][name], item, child(path, name))
+            elif "additionalProperties" in schema:
+                yield from _list_types(schema["additionalProperties"], item, child(path, name, is_map=True))
+    elif isinstance(value, list) and "items" in schema:
+        seen: list[Any] = []
+        for i, item in enumerate(value):
+            identity = item
+            if schema.get("x-kubernetes-list-type") == "map" and isinstance(item, dict):
+                identity = {key: item.get(key) for key in schema["x-kubernetes-list-map-keys"]}
+            if schema.get("x-kubernetes-list-type") in ("set", "map") and identity in seen:
+                yield f"{child(path, i)}: Duplicate value: {json.dumps(identity, ensure_ascii=False)}"
+            seen.append(identity)
+            yield from _list_types(schema["items"], item, child(path, i))
