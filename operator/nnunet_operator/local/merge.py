@@ -1,0 +1,24 @@
+"""What an apply makes of an object: the three-way merge of `kubectl apply`, on plain data."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+Manifest = dict[str, Any]
+
+
+def merged(live: Any, last: Any, wanted: Any) -> Any:
+    """`wanted` laid over `live`: objects merge, lists and values replace, what `last` named and `wanted` does not goes."""
+    if not isinstance(live, dict) or not isinstance(wanted, dict):
+        return copy.deepcopy(wanted)
+    before = last if isinstance(last, dict) else {}
+    gone = set(before) - set(wanted)
+    result = {key: copy.deepcopy(value) for key, value in live.items() if key not in gone}
+    for key in gone & set(live):
+        # An object that we named in part may hold what others have set: only our part of it goes.
+        if isinstance(live[key], dict) and isinstance(before[key], dict) and (rest := merged(live[key], before[key], {})):
+            result[key] = rest
+    for key, value in wanted.items():
+        result[key] = merged(live.get(key), before.get(key), value)
+    return result

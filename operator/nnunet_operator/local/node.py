@@ -1,0 +1,169 @@
+"""The machine as a Kubernetes node over the store: starts the pods that have room, watches them, ends them with their grace."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from . import jobs, podstatus
+from .runner import Runner, address
+from .scheduler import Machine, place
+from .store import Store
+
+Manifest = dict[str, Any]
+
+NODE = "local"
+GPUS = "local.nnunet.dev/gpus"
+QUEUE = "kueue.x-k8s.io/queue-name"
+IDLE = timedelta(seconds=10)
+"""Deadlines and back-offs of Jobs are looked at this often, at the least."""
+ENDED = ("Succeeded", "Failed")
+
+
+class Node:
+    """Jobs and pods of a store, carried out.
+
+    Args:
+        store: where they lie; this process must be the one that works on it.
+        runner: how processes are started.
+        machine: what there is to share out.
+    """
+
+    def __init__(self, store: Store, runner: Runner, machine: Machine) -> None:
+        self.store, self.runner, self.machine = store, runner, machine
+        self.draining = False  # nothing starts any more
+        self.never: dict[str, str] = {}  # uid of a pod → why it can never start here
+        self._seen, self._again_at = -1, datetime.min.replace(tzinfo=UTC)
+
+    def tick(self, now: datetime) -> None:
+        """One turn: what ended, what is to be deleted, what may start."""
+        for pod in self.store.all("Pod"):
+            self._watch(pod)
+        revision = self.store.revision()
+        if revision == self._seen and now < self._again_at:
+            return
+        self._again_at = now + IDLE
+        self._collect_garbage()
+        for job in self.store.all("Job"):
+            self._control(job, now)
+        if not self.draining:
+            self._schedule()
+        self._seen = revision
+
+    def living(self) -> list[Manifest]:
+        """Pods that have their share of the machine."""
+        return [pod for pod in self.store.all("Pod") if _bound(pod) and pod["status"].get("phase") not in ENDED]
+
+    def drain(self, message: str) -> None:
+        """Start nothing more, and ask every process to end; the reconcilers see a disruption, not a failure."""
+        self.draining = True
+        for pod in self.running():
+            self.store.set_status(pod, podstatus.disrupted(pod["status"], time.time(), "TerminationByKubelet", message))
+            self.runner.stop(pod, self._grace(pod))
+
+    def running(self) -> list[Manifest]:
+        """Pods whose process was started and has not ended."""
+        return [pod for pod in self.living() if self.runner.started(pod)]
+
+    def hurry(self) -> None:
+        """Give the processes that are still there no more time."""
+        for pod in self.running():
+            self.runner.stop(pod, 0)
+
+    def _watch(self, pod: Manifest) -> None:
+        deleted = pod["metadata"].get("deletionTimestamp")
+        if _bound(pod) and pod["status"].get("phase") not in ENDED:
+            status = pod["status"]
+            if not (deleted or self.draining or self.runner.begun(pod)):
+                status = self._start(pod)
+            elif self.runner.started(pod):
+                status = self.runner.status(pod)
+            if status != pod["status"]:
+                self.store.set_status(pod, status)
+                pod["status"] = status
+        if not deleted:
+            return
+        if self.runner.started(pod) and pod["status"].get("phase") not in ENDED:
+            self.runner.stop(pod, self._grace(pod))
+        elif not self.runner.alive(pod):
+            self.runner.forget(pod)
+            self.store.remove(pod)
+
+    def _start(self, pod: Manifest) -> Manifest:
+        gpus = pod["metadata"].get("annotations", {}).get(GPUS)
+        others = [ip for other in self.living() if (ip := self.runner.ip(other))]
+        ip = self.runner.ip(pod) or address(pod["metadata"]["uid"], others)
+        return self.runner.start(pod, ip, [g for g in gpus.split(",") if g] if gpus is not None else None)
+
+    def _control(self, job: Manifest, now: datetime) -> None:
+        if jobs.finished(job) and not job["metadata"].get("deletionTimestamp"):
+            return
+        if job["spec"].get("suspend") and QUEUE in job["metadata"].get("labels", {}):
+            # Here is no Kueue: the machine's own queue does its work.
+            meta = job["metadata"]
+            job = self.store.edit("Job", meta["namespace"], meta["name"], lambda new: new["spec"].update(suspend=False)) or job
+        own = [pod for pod in self.store.all("Pod", job["metadata"]["namespace"]) if _controller(pod) == job["metadata"]["uid"]]
+        step = jobs.sync(job, own, now)
+        if step.gone:
+            self.store.remove(job)
+            return
+        for pod in step.delete:
+            self.store.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], pod["metadata"]["uid"])
+        if not self.draining:
+            for pod in step.create:
+                self.store.create(pod)
+        self.store.set_status(job, step.status)
+
+    def _schedule(self) -> None:
+        pods = self.store.all("Pod")
+        queue = [
+            p
+            for p in pods
+            if not _bound(p) and not p["metadata"].get("deletionTimestamp") and p["status"].get("phase") == "Pending"
+        ]
+        if not queue:
+            self.never = {}
+            return
+        running = [(pod, self._held(pod)) for pod in self.living()]
+        placement = place(queue, running, self.machine)
+        self.never = {pod["metadata"]["uid"]: message for pod, message in placement.never}
+        for pod, gpus in placement.start:
+            self._bind(pod, gpus)
+        for pod, message in [*placement.wait, *placement.never]:
+            self.store.set_status(pod, podstatus.unschedulable(pod["status"], time.time(), message))
+
+    def _bind(self, pod: Manifest, gpus: list[str]) -> None:
+        def change(new: Manifest) -> None:
+            new["spec"]["nodeName"] = NODE
+            new["metadata"].setdefault("annotations", {})[GPUS] = ",".join(gpus)
+            new["status"] = podstatus.scheduled(new["status"], time.time())
+
+        meta = pod["metadata"]
+        if bound := self.store.edit("Pod", meta["namespace"], meta["name"], change, meta["uid"]):
+            self._watch(bound)
+
+    def _held(self, pod: Manifest) -> list[str]:
+        return [gpu for gpu in pod["metadata"].get("annotations", {}).get(GPUS, "").split(",") if gpu]
+
+    def _grace(self, pod: Manifest) -> float:
+        own = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
+        return float(pod["metadata"].get("deletionGracePeriodSeconds", own))
+
+    def _collect_garbage(self) -> None:
+        """What belongs to nobody any more goes, as by Kubernetes' garbage collector."""
+        everything = list(self.store.everything())
+        uids = {item["metadata"]["uid"] for item in everything}
+        for item in everything:
+            meta = item["metadata"]
+            references = {reference["uid"] for reference in meta.get("ownerReferences", [])}
+            if references and not references & uids and not meta.get("deletionTimestamp"):
+                self.store.delete(item["kind"], meta["namespace"], meta["name"], meta["uid"])
+
+
+def _bound(pod: Manifest) -> bool:
+    return bool(pod["spec"].get("nodeName"))
+
+
+def _controller(pod: Manifest) -> str | None:
+    return next((r["uid"] for r in pod["metadata"].get("ownerReferences", []) if r.get("controller")), None)

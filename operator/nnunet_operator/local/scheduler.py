@@ -1,0 +1,127 @@
+"""Which pods may start: they queue for the machine's cores, memory and GPUs, oldest first; who fits goes ahead of who does not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .launch import wanted
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What there is to share out: cores, bytes of memory, and GPUs by the name that CUDA_VISIBLE_DEVICES knows them by."""
+
+    cores: float
+    memory: float
+    gpus: tuple[str, ...] = ()
+
+    @classmethod
+    def here(cls, cores: float | None = None, memory: float | None = None, gpus: list[str] | None = None) -> Machine:
+        """This machine, within the limits of its container; a given value takes the place of a measured one."""
+        return cls(
+            cores=cores or _cores(),
+            memory=memory or _memory(),
+            gpus=tuple(_gpus() if gpus is None else gpus),
+        )
+
+
+@dataclass(kw_only=True)
+class Placement:
+    """Who may start now with which GPUs, who waits and for what, and who can never start here."""
+
+    start: list[tuple[Manifest, list[str]]] = field(default_factory=list)
+    wait: list[tuple[Manifest, str]] = field(default_factory=list)
+    never: list[tuple[Manifest, str]] = field(default_factory=list)
+
+
+def demand(pod: Manifest, machine: Machine) -> tuple[float, float, int]:
+    """Cores, memory and GPUs of a pod. Who asks for more cores or memory than there are gets the whole machine.
+
+    A pod that says nothing about cores counts as one.
+    """
+    container = pod["spec"]["containers"][0]
+    resources = container.get("resources") or {}
+    names = {*(resources.get("limits") or {}), *(resources.get("requests") or {})}
+    gpus = sum(int(wanted(container, name)) for name in names if "/" in name)
+    return min(wanted(container, "cpu") or 1.0, machine.cores), min(wanted(container, "memory"), machine.memory), gpus
+
+
+def place(queue: list[Manifest], running: list[tuple[Manifest, list[str]]], machine: Machine) -> Placement:
+    """Share the machine out.
+
+    Args:
+        queue: pods that wait, oldest first.
+        running: pods that have their share, with their GPUs.
+        machine: what there is.
+    """
+    cores, memory, free = machine.cores, machine.memory, list(machine.gpus)
+    for pod, held in running:
+        used = demand(pod, machine)
+        cores, memory = cores - used[0], memory - used[1]
+        free = [gpu for gpu in free if gpu not in held]
+    result = Placement()
+    for pod in queue:
+        need = demand(pod, machine)
+        if need[2] > len(machine.gpus):
+            have = f"this machine has {len(machine.gpus) or 'none'}"
+            result.never.append((pod, f"0/1 nodes are available: 1 Insufficient GPUs: {need[2]} wanted, {have}."))
+            continue
+        short = [
+            name
+            for name, want, left in zip(("cpu", "memory", "GPUs"), need, (cores, memory, len(free)), strict=True)
+            if want > left + 1e-9
+        ]
+        if short:
+            result.wait.append((pod, f"0/1 nodes are available: 1 Insufficient {', '.join(short)}. Others have it now."))
+            continue
+        taken, free = free[: need[2]], free[need[2] :]
+        cores, memory = cores - need[0], memory - need[1]
+        result.start.append((pod, taken))
+    return result
+
+
+def _cores() -> float:
+    count = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    quota = _number("/sys/fs/cgroup/cpu.max", r"(\d+) (\d+)") or (
+        *(_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", r"(\d+)") or ()),
+        *(_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", r"(\d+)") or ()),
+    )
+    return min(count, quota[0] / quota[1]) if len(quota) == 2 and quota[0] else count
+
+
+def _memory() -> float:
+    total = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        if limit := _number(name, r"(\d+)"):
+            total = min(total, limit[0])
+    return total
+
+
+def _number(path: str, pattern: str) -> tuple[float, ...] | None:
+    try:
+        match = re.match(pattern, Path(path).read_text())
+    except OSError:
+        return None
+    return tuple(float(group) for group in match.groups()) if match else None
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [name.strip() for name in allowed.split(",") if name.strip() and name.strip() != "-1"]
+    if tool := shutil.which("nvidia-smi"):
+        said = subprocess.run(
+            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=60, check=False
+        )
+        if said.returncode == 0:
+            return said.stdout.split()
+    return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
