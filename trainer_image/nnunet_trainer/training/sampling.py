@@ -154,6 +154,9 @@ class PatchSampler:
         all_labels: every label but ignore (`LabelManager.all_labels`).
         has_ignore: whether there is an ignore label.
         foreground_fraction: how much of the global batch is forced to show foreground.
+        probabilistic: draw for each sample whether it is, with that probability, instead of the batch's last ones.
+        rank: of this process.
+        world_size: processes that share the batch.
         purpose: "train" or "val": other numbers, for the same place.
         cache_bytes: decoded cases are kept up to this much memory.
 
@@ -174,6 +177,7 @@ class PatchSampler:
         all_labels: Sequence[int] = (),
         has_ignore: bool = False,
         foreground_fraction: float = FOREGROUND_FRACTION,
+        probabilistic: bool = False,
         rank: int = 0,
         world_size: int = 1,
         purpose: str = "train",
@@ -191,6 +195,7 @@ class PatchSampler:
         self.slots = rank_slots(batch_size, rank, world_size)
         self._seed, self._fold, self._purpose = seed, str(fold), purpose
         self._all_labels, self._has_ignore, self._fraction = tuple(all_labels), has_ignore, foreground_fraction
+        self._probabilistic = probabilistic
         self._cache: OrderedDict[str, _Opened] = OrderedDict()
         self._cache_limit, self._cached_bytes, self._lock = cache_bytes, 0, Lock()
 
@@ -204,13 +209,15 @@ class PatchSampler:
             rng = key.generator("sampling")
             name = self.cases[rng.integers(len(self.cases))]
             case = self._open(name)
+            drawn = rng.random()
+            forced = drawn < self._fraction if self._probabilistic else forces_foreground(key.slot, self.batch_size, self._fraction)
             origin = choose_origin(
                 case.data.shape[1:],
                 self._patch,
                 self._final,
                 case.locations,
                 rng,
-                force_foreground=forces_foreground(key.slot, self.batch_size, self._fraction),
+                force_foreground=forced,
                 all_labels=self._all_labels,
                 has_ignore=self._has_ignore,
             )

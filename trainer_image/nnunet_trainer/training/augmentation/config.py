@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.extensions import Registry
 
 from .intensity import Blur, Brightness, Contrast, Gamma, IntensityTransform, LowResolution, Noise
 
@@ -54,42 +54,67 @@ def _order0() -> AugmentationConfig:
     return AugmentationConfig(spatial=Spatial(segmentation_order=0))
 
 
-_SETS: dict[str, Callable[[], AugmentationConfig]] = {
-    "default": AugmentationConfig,
-    "none": lambda: AugmentationConfig(spatial=None, intensity=(), mirror_axes=()),
-    "noMirroring": lambda: AugmentationConfig(mirror_axes=()),
-    "onlyMirror01": lambda: AugmentationConfig(mirror_axes=(0, 1)),
-    "order0": _order0,
-    "order0NoMirroring": lambda: replace(_order0(), mirror_axes=()),
-    "order0OnlyMirror01": lambda: replace(_order0(), mirror_axes=(0, 1)),
-    "noDummy2D": lambda: AugmentationConfig(spatial=Spatial(dummy_2d=False)),
-}
+AUGMENTATIONS: Registry[Callable[[], AugmentationConfig]] = Registry("augmentation set")
+"""Makers of sets by name; a plug-in may register its own."""
 
 
-def register(name: str, make: Callable[[], AugmentationConfig]) -> None:
-    """Give a set a name.
+@AUGMENTATIONS.register("default")
+def _default() -> AugmentationConfig:
+    """nnU-Net's."""
+    return AugmentationConfig()
 
-    Raises:
-        BadConfiguration: the name is taken.
-    """
-    if name in _SETS:
-        taken, new = _SETS[name], make
-        places = " and ".join(f"{f.__module__}.{f.__qualname__}" for f in (taken, new))
-        raise BadConfiguration("NameTaken", f"Two augmentation sets are named {name!r}: {places}.")
-    _SETS[name] = make
+
+@AUGMENTATIONS.register("none")
+def _none() -> AugmentationConfig:
+    """Patches as they are; prediction does not mirror either."""
+    return AugmentationConfig(spatial=None, intensity=(), mirror_axes=())
+
+
+@AUGMENTATIONS.register("noMirroring")
+def _no_mirroring() -> AugmentationConfig:
+    """nnU-Net's without mirroring, for left and right that must be told apart."""
+    return AugmentationConfig(mirror_axes=())
+
+
+@AUGMENTATIONS.register("onlyMirror01")
+def _only_mirror_01() -> AugmentationConfig:
+    """nnU-Net's with mirroring along the first two axes."""
+    return AugmentationConfig(mirror_axes=(0, 1))
+
+
+@AUGMENTATIONS.register("order0")
+def _order0() -> AugmentationConfig:
+    """nnU-Net's with segmentations resampled by nearest neighbour."""
+    return AugmentationConfig(spatial=Spatial(segmentation_order=0))
+
+
+@AUGMENTATIONS.register("order0NoMirroring")
+def _order0_no_mirroring() -> AugmentationConfig:
+    """order0 without mirroring."""
+    return replace(_order0(), mirror_axes=())
+
+
+@AUGMENTATIONS.register("order0OnlyMirror01")
+def _order0_only_mirror_01() -> AugmentationConfig:
+    """order0 with mirroring along the first two axes."""
+    return replace(_order0(), mirror_axes=(0, 1))
+
+
+@AUGMENTATIONS.register("noDummy2D")
+def _no_dummy_2d() -> AugmentationConfig:
+    """nnU-Net's, anisotropic patches rotated in 3D as well."""
+    return AugmentationConfig(spatial=Spatial(dummy_2d=False))
 
 
 def set_names() -> list[str]:
     """All names, sorted."""
-    return sorted(_SETS)
+    return list(AUGMENTATIONS)
 
 
 def augmentation_set(name: str) -> AugmentationConfig:
     """A set by name.
 
     Raises:
-        BadConfiguration: no such set.
+        BadConfiguration: no such set; the message has the nearest names and the list.
     """
-    if name not in _SETS:
-        raise BadConfiguration("UnknownAugmentation", unknown_name("augmentation set", name, _SETS))
-    return _SETS[name]()
+    return AUGMENTATIONS[name].make()

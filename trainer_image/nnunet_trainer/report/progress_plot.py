@@ -1,0 +1,62 @@
+"""progress.png: losses and pseudo Dice, seconds per epoch, learning rate, as nnU-Net draws them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Logging = Mapping[str, Sequence[float]]
+
+SERIES = ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice", "epoch_start_timestamps", "epoch_end_timestamps", "lrs")
+
+
+def progress_figure(logging: Logging) -> Figure:
+    """The figure. Epochs that are not complete in every series are left out.
+
+    Args:
+        logging: one number per epoch under each of `SERIES`: a checkpoint's `logging`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    epochs = min(len(logging[name]) for name in SERIES)
+    shown = {name: list(logging[name][:epochs]) for name in SERIES}
+    seconds = [end - start for start, end in zip(shown["epoch_start_timestamps"], shown["epoch_end_timestamps"], strict=True)]
+    # No pyplot: its global figures are neither thread-safe nor freed.
+    figure = Figure(figsize=(15, 27), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, durations, rates = figure.subplots(3, 1)
+    x = range(epochs)
+    dice = losses.twinx()
+    losses.plot(x, shown["train_losses"], color="b", label="loss_tr", linewidth=2)
+    losses.plot(x, shown["val_losses"], color="r", label="loss_val", linewidth=2)
+    dice.plot(x, shown["mean_fg_dice"], color="g", linestyle="dotted", label="pseudo dice", linewidth=1.5)
+    dice.plot(x, shown["ema_fg_dice"], color="g", label="pseudo dice (mov. avg.)", linewidth=2)
+    losses.set(xlabel="epoch", ylabel="loss")
+    dice.set_ylabel("pseudo dice")
+    losses.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    dice.legend(loc="lower left", bbox_to_anchor=(0.2, 1))
+    durations.plot(x, seconds, color="b", label="epoch duration", linewidth=2)
+    durations.set(xlabel="epoch", ylabel="time [s]")
+    durations.set_ylim(bottom=0)
+    rates.plot(x, shown["lrs"], color="b", label="learning rate", linewidth=2)
+    rates.set(xlabel="epoch", ylabel="learning rate")
+    for axes in (losses, durations, rates):
+        axes.grid(visible=True, alpha=0.3)
+    for axes in (durations, rates):
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    return figure
+
+
+def progress_plot(logging: Logging, folder: Path) -> Path:
+    """Write `progress.png` into a fold's folder, at once or not at all; returns its path."""
+    target = Path(folder) / "progress.png"
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    progress_figure(logging).savefig(beside, format="png", dpi=60)
+    os.replace(beside, target)
+    return target
