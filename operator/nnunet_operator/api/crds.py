@@ -179,7 +179,7 @@ def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
     elif node.get("type") == "object":
         out |= _object(node, definitions)
         if "properties" in node and isinstance(out.get("default"), dict):
-            out["default"] = {}  # each field of it has a default of its own
+            out["default"] = {name: value for name, value in out["default"].items() if value is not None}
     if "x-kubernetes-validations" in node:
         out["x-kubernetes-validations"] = node["x-kubernetes-validations"]
     return out
