@@ -128,7 +128,7 @@ class ApiClient:
         """All objects of a kind in a namespace."""
         query = f"?labelSelector={urllib.parse.quote(labels)}" if labels else ""
         items: list[Manifest] = self.request("GET", self.path(api_version, kind, namespace) + query)["items"]
-        return items
+        return [{**item, "apiVersion": api_version, "kind": kind} for item in items]  # items do not say what they are
 
     def patch(self, manifest: Manifest, change: Manifest, *, sub: str = "") -> Manifest:
         """Merge patch of an object (or of its subresource)."""

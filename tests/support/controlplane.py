@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .apiclient import ApiClient, ApiError, Manifest, wait_until
+from .apiclient import ApiClient, ApiError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
@@ -126,7 +126,8 @@ class ControlPlane:
         (self.folder / "pki" / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n')
         client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self._arguments["etcd"] = [
-            str(binaries / "etcd"), "--data-dir", str(self.folder / "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
+            str(binaries / "etcd"), "--data-dir", str(self.folder / "etcd"), "--listen-client-urls", client,
+            "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
             "--unsafe-no-fsync", "--log-level", "warn",
         ]  # fmt: skip
@@ -134,7 +135,8 @@ class ControlPlane:
         self.url = f"https://127.0.0.1:{port}"
         self._arguments["kube-apiserver"] = [
             str(binaries / "kube-apiserver"), "--etcd-servers", client, "--bind-address=127.0.0.1", f"--secure-port={port}",
-            "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--cert-dir", str(self.folder / "pki" / "apiserver"),
+            "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
+            "--cert-dir", str(self.folder / "pki" / "apiserver"),
             "--authorization-mode=RBAC", "--token-auth-file", str(self.folder / "pki" / "tokens.csv"),
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file", str(key),
             "--service-account-signing-key-file", str(key), "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
@@ -300,7 +302,7 @@ def _established(api: ApiClient, name: str) -> bool:
     try:  # established is said a moment before every handler serves it
         api.request("GET", f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}")
     except ApiError as error:
-        if error.code != 404:
+        if error.code not in (404, 429):
             raise
         return False
     return True

@@ -1,0 +1,169 @@
+"""`nnunet-operator run`: everything put together, from the first request to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterable
+
+import kopf
+
+from ..reconcile.view import Key
+from . import metrics, preflight, watches
+from .client import Api, connect
+from .controller import Controller
+from .events import Recorder
+from .health import Health
+from .kinds import OURS
+from .lease import Lease
+from .progress import Listener
+from .relist import Relist
+from .settings import ClusterSettings
+from .store import Store
+from .work_queue import WorkQueue
+from .writer import Writer
+
+log = logging.getLogger(__name__)
+
+LOST = 75
+"""Exit status when the lease or the watches are lost: whoever started us starts us again."""
+
+
+class Operator:
+    """One process of the operator."""
+
+    def __init__(self, settings: ClusterSettings, api: Api) -> None:
+        self._settings, self._api = settings, api
+        self._lease: Lease | None = None
+        if settings.leader_election:
+            self._lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
+            api.may_write = lambda: self._lease is not None and self._lease.held
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._store = Store()
+        self._listener = Listener(self._store, settings.progress_seconds, self._wake)
+        writer = Writer(api, self._store, Recorder(api, settings.identity))
+        self._controller = Controller(self._store, self._queue, writer, settings.reconcile, self._listener.heard)
+        self._relist = Relist(api, self._store, settings.namespaces, settings.relist_seconds, self._wake)
+        self._phase = "starting"
+        self._stop = asyncio.Event()
+
+    def _wake(self, keys: Iterable[Key]) -> None:
+        self._controller.wake(keys)
+
+    def unready(self) -> str:
+        """What keeps the operator from being ready; empty when it is."""
+        if self._phase == "standby":
+            return ""  # ready to take over
+        if self._phase != "running":
+            return self._phase
+        if not self._relist.fresh:
+            return f"behind the cluster: {', '.join(sorted(self._relist.behind)) or 'the API server was not heard for too long'}"
+        return ""
+
+    async def run(self) -> int:
+        """Work until SIGTERM or SIGINT; the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        health = Health(self._settings.http, self.unready) if self._settings.http else None
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            if health:
+                await health.start()
+            return await self._until(stopping, self._lead())
+        finally:
+            stopping.cancel()
+            if health:
+                await health.stop()
+
+    async def _until(self, stopping: asyncio.Task[bool], life: asyncio.Future[int] | object) -> int:
+        task = asyncio.ensure_future(life)  # type: ignore[arg-type]
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+        try:
+            return int(await task)
+        except asyncio.CancelledError:
+            return 0
+
+    async def _lead(self) -> int:
+        places = ", ".join(self._settings.namespaces) or "all namespaces"
+        version = await preflight.check(
+            self._api, self._settings.namespaces, self._settings.lease_namespace if self._lease else None
+        )
+        if self._lease:
+            self._phase = "standby"
+            log.info("waiting for the lease %s/%s", self._settings.lease_namespace, self._settings.lease_name)
+            await self._lease.acquire()
+            metrics.leading.set(1)
+        self._phase = "listing the cluster"
+        tasks = [asyncio.create_task(self._lease.keep(), name="lease")] if self._lease else []
+        try:
+            await self._relist.fill()
+            self._wake(self._store.keys(*OURS))
+            log.info("working on Kubernetes %s, %s: %d objects known", version, places, len(self._store))
+            tasks += [asyncio.create_task(self._controller.work(), name=f"worker {i}") for i in range(self._settings.workers)]
+            tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
+            tasks.append(asyncio.create_task(self._listener.run(), name="progress"))
+            tasks.append(asyncio.create_task(self._controller.count_objects(), name="metrics"))
+            return await self._watch(tasks)
+        finally:
+            self._phase = "stopping"
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._queue.close()
+            if self._lease:
+                metrics.leading.set(0)
+                await self._lease.release()
+
+    async def _watch(self, tasks: list[asyncio.Task[None]]) -> int:
+        """Run kopf's watches until told to stop, or until something ended that never should."""
+        handlers = watches.registry(
+            self._api, listed=self._listed, changed=self._controller.changed, deleted=self._controller.deleted
+        )
+        stop_kopf = asyncio.Event()
+        before = asyncio.all_tasks()
+        namespaces = self._settings.namespaces
+        root = await kopf.spawn_tasks(
+            registry=handlers,
+            settings=watches.operator_settings(self._relist.soon),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            stop_flag=stop_kopf,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):  # kopf took them; our own order of stopping is the faster one
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        watching = asyncio.create_task(kopf.run_tasks(root, ignored=before), name="watches")
+        self._phase = "running"
+        try:
+            done, _ = await asyncio.wait({watching, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            stop_kopf.set()
+            await asyncio.wait({watching}, timeout=1.5)
+            raise
+        ended = next(iter(done))
+        log.error("%s ended: %s", ended.get_name(), ended.exception() or "it never should")
+        watching.cancel()
+        await asyncio.wait({watching}, timeout=1)
+        return LOST
+
+    def _listed(self, manifest: dict[str, object]) -> None:
+        """A watch begins (anew): what was deleted before it began, it does not tell."""
+        self._relist.soon()
+        self._controller.changed(manifest)
+
+
+async def run(settings: ClusterSettings) -> int:
+    """Run the operator; the exit status.
+
+    Raises:
+        Fault: the cluster cannot be worked with; the message says why.
+    """
+    api = await connect(settings.kubeconfig, settings.context, in_cluster=settings.in_cluster)
+    try:
+        return await Operator(settings, api).run()
+    finally:
+        await api.close()

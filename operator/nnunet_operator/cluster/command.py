@@ -1,0 +1,51 @@
+"""The command line of `nnunet-operator run`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from . import logs, settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `run`."""
+    parser.description = (
+        "Run the operator against a cluster: in a pod with its service account, elsewhere with a kubeconfig. "
+        "NNUNET_STORAGE_URI and its companions (…_ENDPOINT, …_REGION, …_SECRET, …_PATH_STYLE, …_CA_CONFIG_MAP) name the storage of "
+        "objects that name none; NNUNET_TRAINER_IMAGE the trainer's image."
+    )
+    parser.add_argument(
+        "--namespace",
+        "-n",
+        action="append",
+        metavar="NS",
+        help="work in this namespace; may be given again (default: $NNUNET_NAMESPACES, else all)",
+    )
+    parser.add_argument("--kubeconfig", type=Path, help="default: the service account in a pod, else $KUBECONFIG or ~/.kube/config")
+    parser.add_argument("--context", help="of the kubeconfig")
+    parser.add_argument(
+        "--leader-election",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="one of several replicas works (default: in a pod)",
+    )
+    parser.add_argument("--lease-namespace", metavar="NS", help="where the lease is kept (default: the pod's own namespace)")
+    parser.add_argument("--http", metavar="HOST:PORT", help="serve /healthz, /readyz and /metrics (default in a pod: 0.0.0.0:8080)")
+    parser.add_argument("--workers", type=int, default=8, metavar="N", help="objects worked on at once (default: 8)")
+    parser.add_argument("--log-format", choices=("auto", "json", "text"), default="auto", help="default: json in a pod")
+    parser.add_argument("--verbose", "-v", action="store_true")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until SIGTERM or Ctrl-C; the exit status.
+
+    Raises:
+        Fault: a setting, or the cluster, cannot be worked with.
+    """
+    from .application import run as run_application  # kopf and the client are slow to import: not for --help
+
+    chosen = settings.load(arguments)
+    logs.configure(as_json=chosen.json_logs, verbose=chosen.verbose)
+    return asyncio.run(run_application(chosen))

@@ -1,0 +1,139 @@
+"""The workers: take a key, build its View, reconcile, make the Outcome so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from nnunet_trainer.contract.faults import Fault
+
+from ..api import conditions
+from ..api.conditions import Condition
+from ..reconcile import reconcile
+from ..reconcile.outcome import Outcome
+from ..reconcile.view import Heard, Key, Manifest, Settings
+from ..reconcile.world import build_view
+from . import metrics
+from .client import CONNECTION_ERRORS, ApiError, NotLeading
+from .kinds import OURS
+from .store import Store
+from .work_queue import WorkQueue
+from .writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+class Controller:
+    """Turns what the store holds into what the cluster should hold."""
+
+    def __init__(self, store: Store, queue: WorkQueue[Key], writer: Writer, settings: Settings, heard: Mapping[str, Heard]) -> None:
+        self._store, self._queue, self._writer, self._settings, self._heard = store, queue, writer, settings, heard
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Reconcile these soon."""
+        for key in keys:
+            self._queue.add(key)
+
+    # -- what watches tell --
+
+    def changed(self, manifest: Manifest) -> None:
+        """An object was added or modified."""
+        # Whom the old version concerned is concerned as well: a reference or a label may be gone.
+        meta = manifest["metadata"]
+        old = self._store.get(manifest["kind"], meta["namespace"], meta["name"])
+        concerned = self._store.affected_by(old) if old is not None else set()
+        if self._store.put(manifest):
+            self.wake(concerned | self._store.affected_by(manifest))
+
+    def deleted(self, manifest: Manifest) -> None:
+        """An object was deleted."""
+        concerned = self._store.affected_by(manifest)
+        if self._store.remember_deleted(manifest):
+            self.wake(concerned)
+
+    # -- work --
+
+    async def work(self) -> None:
+        """One worker, for ever."""
+        while True:
+            key = await self._queue.get()
+            metrics.queue_depth.set(len(self._queue))
+            try:
+                with metrics.reconcile_seconds.labels(key.kind).time():
+                    await self._turn(key)
+            finally:
+                self._queue.done(key)
+
+    async def _turn(self, key: Key) -> None:
+        """One turn of one object. Nothing that goes wrong with it may end the worker."""
+        try:
+            look_again = await self._reconcile(key)
+        except NotLeading:
+            return
+        except (ApiError, Fault) as error:
+            self._failed(key, error, getattr(error, "reason", "") or f"Http{getattr(error, 'code', '')}")
+        except CONNECTION_ERRORS as error:
+            self._failed(key, error, "NoConnection")
+        except Exception as error:
+            log.exception("a bug: reconciling failed", extra={"object": str(key)})
+            self._failed(key, error, "Bug")
+        else:
+            self._queue.forget(key)
+            if look_again is not None:
+                self._queue.add_after(key, look_again)
+
+    def _failed(self, key: Key, error: Exception, cause: str) -> None:
+        metrics.errors.labels(key.kind, cause).inc()
+        delay = self._queue.retry(key)
+        log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": str(key)})
+
+    async def _reconcile(self, key: Key) -> float | None:
+        """Seconds until the object wants to be looked at again, if it does."""
+        about = self._store.get(key.kind, key.namespace, key.name)
+        if about is None:
+            return None
+        now = datetime.now(UTC)
+        try:
+            view = build_view(self._store, key, now, self._settings, self._heard)
+        except Fault as fault:
+            outcome = _unreadable(about, fault, now)
+        else:
+            if view is None:
+                return None
+            outcome = reconcile(view)
+        if about["metadata"].get("deletionTimestamp"):
+            outcome = Outcome(status=about.get("status") or {}, look_again=outcome.look_again)
+        if await self._writer.carry_out(about, outcome):
+            self._queue.add(key)  # its children are others than those that this View showed
+        written = self._store.get(key.kind, key.namespace, key.name)
+        if written is not None and written is not about:
+            self.wake(self._store.affected_by(written) - {key})
+        return outcome.look_again.total_seconds() if outcome.look_again is not None else None
+
+    async def count_objects(self, every: float = 15) -> None:
+        """Keep the metric of objects by state."""
+        while True:
+            metrics.objects.clear()
+            for kind in OURS:
+                for manifest in self._store.all(kind):
+                    ready = next((c for c in (manifest.get("status") or {}).get("conditions") or () if c["type"] == "Ready"), {})
+                    metrics.objects.labels(kind, ready.get("status", "Unknown"), ready.get("reason", "")).inc()
+            await asyncio.sleep(every)
+
+
+def _unreadable(about: Manifest, fault: Fault, now: datetime) -> Outcome:
+    """An object that the schema of today does not admit: say what is wrong, do nothing."""
+    stored = about.get("status") or {}
+    generation = about["metadata"].get("generation", 0)
+    old = []
+    for item in stored.get("conditions") or ():
+        try:
+            old.append(Condition.model_validate(item))
+        except ValueError:
+            continue
+    message = "; ".join([fault.message, *fault.findings])
+    found = conditions.stalled(old, fault.reason, message, now=now, generation=generation)
+    status = {**stored, "observedGeneration": generation, "conditions": [condition.to_json() for condition in found]}
+    return Outcome(status=status)

@@ -1,0 +1,100 @@
+"""Leader election over a Lease: at most one replica writes.
+
+Whether another's lease has run out is judged by when *we* last saw it change, on our own monotonic clock, as client-go does.
+A replica stops writing `deadline` seconds after it last renewed, which is before any other may take the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+
+from ..reconcile.view import Manifest
+from .client import CONNECTION_ERRORS, Api, ApiError
+from .kinds import KINDS
+
+log = logging.getLogger(__name__)
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Lease:
+    """One replica's view of the Lease.
+
+    Args:
+        duration, deadline, retry: seconds; others may take over after `duration` without renewal, we give up after `deadline`.
+    """
+
+    def __init__(
+        self, api: Api, namespace: str, name: str, identity: str, *, duration: float = 12, deadline: float = 8, retry: float = 2
+    ) -> None:
+        self._api, self._namespace, self._name, self._identity = api, namespace, name, identity
+        self._duration, self._deadline, self._retry = duration, deadline, retry
+        self._seen: tuple[str | None, str | None] | None = None
+        self._seen_at = 0.0
+        self._renewed_at = float("-inf")
+
+    @property
+    def held(self) -> bool:
+        """Whether we may write now."""
+        return time.monotonic() - self._renewed_at < self._deadline
+
+    async def acquire(self) -> None:
+        """Wait until the lease is ours."""
+        while not await self._try():
+            await asyncio.sleep(self._retry)
+
+    async def keep(self) -> None:
+        """Renew; returns when the lease is lost."""
+        while self.held:
+            await asyncio.sleep(self._retry)
+            await self._try()
+
+    async def release(self) -> None:
+        """Give the lease away, so that the next replica need not wait for it to run out."""
+        self._renewed_at = float("-inf")
+        try:
+            lease = await self._api.get(KINDS["Lease"], self._namespace, self._name)
+            if lease and lease["spec"].get("holderIdentity") == self._identity:
+                lease["spec"].update(holderIdentity="", renewTime=_stamp(), leaseDurationSeconds=1)
+                await self._api.replace(lease)
+        except (ApiError, *CONNECTION_ERRORS) as error:
+            log.warning("the lease could not be released; the next replica waits until it runs out: %s", error)
+
+    async def _try(self) -> bool:
+        asked_at = time.monotonic()  # before the request: the server's clock of our lease cannot have begun earlier
+        try:
+            async with asyncio.timeout(self._deadline / 2):
+                ours = await self._take_or_renew()
+        except (ApiError, *CONNECTION_ERRORS) as error:
+            if not (isinstance(error, ApiError) and error.code == 409):  # 409: another replica was faster
+                log.warning("the lease could not be renewed: %s", error or type(error).__name__)
+            return False
+        if ours:
+            self._renewed_at = asked_at
+        return ours
+
+    async def _take_or_renew(self) -> bool:
+        lease = await self._api.get(KINDS["Lease"], self._namespace, self._name)
+        mine = {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._duration), "renewTime": _stamp()}
+        if lease is None:
+            meta = {"name": self._name, "namespace": self._namespace}
+            spec = {**mine, "acquireTime": _stamp(), "leaseTransitions": 0}
+            body: Manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+            await self._api.create_unfenced(body)
+            return True
+        spec = lease.get("spec") or {}
+        holder = spec.get("holderIdentity")
+        if (seen := (holder, spec.get("renewTime"))) != self._seen:
+            self._seen, self._seen_at = seen, time.monotonic()
+        if holder != self._identity:
+            if holder and time.monotonic() - self._seen_at < (spec.get("leaseDurationSeconds") or self._duration):
+                return False
+            mine |= {"acquireTime": _stamp(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
+        lease["spec"] = {**spec, **mine}
+        await self._api.replace(lease)  # with its resourceVersion: of two replicas one gets 409
+        return True

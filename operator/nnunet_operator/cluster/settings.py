@@ -1,0 +1,129 @@
+"""What whoever installs the operator decides: environment variables (the chart's), overridden by flags."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnunet_trainer.contract.faults import BadUsage
+from pydantic import ValidationError
+
+from ..api.common import StorageSpec
+from ..reconcile.view import Settings
+
+TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+NAMESPACE_FILE = TOKEN.with_name("namespace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """Settings of `nnunet-operator run`."""
+
+    reconcile: Settings = field(default_factory=Settings)
+    namespaces: tuple[str, ...] = ()  # empty: all
+    kubeconfig: Path | None = None  # None: the service account in a cluster, else the default kubeconfig
+    context: str | None = None
+    in_cluster: bool = False
+    leader_election: bool = False
+    lease_namespace: str = "default"
+    lease_name: str = "nnunet-operator"
+    identity: str = ""
+    http: tuple[str, int] | None = None  # probes and metrics
+    workers: int = 8
+    relist_seconds: float = 180
+    progress_seconds: tuple[float, float] = (15, 60)  # the shortest and the longest interval
+    json_logs: bool = True
+    verbose: bool = False
+
+
+def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> ClusterSettings:
+    """Settings from flags and environment.
+
+    Raises:
+        BadUsage: a value that cannot be read; the message names the variable or flag.
+    """
+    in_cluster = arguments.kubeconfig is None and "KUBERNETES_SERVICE_HOST" in environment and TOKEN.exists()
+    election = arguments.leader_election
+    own_namespace = environment.get("POD_NAMESPACE") or _file(NAMESPACE_FILE) or "default"
+    namespaces = arguments.namespace or [part.strip() for part in environment.get("NNUNET_NAMESPACES", "").split(",")]
+    http = arguments.http or environment.get("NNUNET_HTTP") or ("0.0.0.0:8080" if in_cluster else "")
+    return ClusterSettings(
+        reconcile=Settings(storage=_storage(environment), **_pods(environment)),
+        namespaces=tuple(sorted({name for name in namespaces if name})),
+        kubeconfig=arguments.kubeconfig,
+        context=arguments.context,
+        in_cluster=in_cluster,
+        leader_election=in_cluster if election is None else election,
+        lease_namespace=arguments.lease_namespace or own_namespace,
+        identity=environment.get("POD_NAME") or f"{os.uname().nodename}-{os.getpid()}",
+        http=_address(http) if http else None,
+        workers=arguments.workers,
+        relist_seconds=_number(environment, "NNUNET_RELIST_SECONDS", 180, at_least=1),
+        progress_seconds=(_number(environment, "NNUNET_PROGRESS_SECONDS", 15, at_least=0.1), 60),
+        json_logs=arguments.log_format == "json" or (arguments.log_format == "auto" and in_cluster),
+        verbose=arguments.verbose,
+    )
+
+
+def _storage(environment: Mapping[str, str]) -> StorageSpec | None:
+    prefix = "NNUNET_STORAGE_"
+    names = {
+        "uri": "URI",
+        "endpoint": "ENDPOINT",
+        "region": "REGION",
+        "secretName": "SECRET",
+        "pathStyle": "PATH_STYLE",
+        "caConfigMap": "CA_CONFIG_MAP",
+    }
+    given = {field: environment[prefix + name] for field, name in names.items() if environment.get(prefix + name)}
+    if not given:
+        return None
+    if "uri" not in given:
+        set_ones = ", ".join(prefix + names[name] for name in given)
+        raise BadUsage(
+            "InvalidSettings", f"{set_ones} is set, but {prefix}URI is not: say where artifacts go (s3://bucket/prefix)."
+        )
+    try:
+        return StorageSpec.model_validate(given)
+    except ValidationError as error:
+        findings = [f"{prefix}{names.get(str(e['loc'][0]), e['loc'][0])}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        raise BadUsage("InvalidSettings", "The default storage cannot be read.", findings=findings) from error
+
+
+def _pods(environment: Mapping[str, str]) -> dict[str, str]:
+    names = {
+        "trainer_image": "NNUNET_TRAINER_IMAGE",
+        "image_pull_policy": "NNUNET_IMAGE_PULL_POLICY",
+        "pod_priority_class": "NNUNET_PRIORITY_CLASS",
+    }
+    return {field: environment[name] for field, name in names.items() if environment.get(name)}
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, *, at_least: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not number >= at_least:
+        raise BadUsage("InvalidSettings", f"{name} is {text!r}; a number of at least {at_least:g} was expected.")
+    return number
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise BadUsage("InvalidSettings", f"--http is {text!r}; HOST:PORT was expected, such as 127.0.0.1:8080.")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def _file(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

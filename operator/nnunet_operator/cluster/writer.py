@@ -1,0 +1,176 @@
+"""Makes an Outcome so: apply, create, delete, one status write, then events.
+
+Each step may have happened already, by us before a crash or by another replica; that is no error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import OrderedDict
+from typing import Any
+
+from nnunet_trainer.contract.faults import Fault
+
+from ..reconcile.outcome import Delete, Outcome
+from ..reconcile.view import Manifest
+from . import metrics
+from .client import Api, ApiError
+from .events import Recorder
+from .kinds import KINDS, OURS, WATCHED
+from .store import OWNER_UID, Store, key_of, labels_of
+
+log = logging.getLogger(__name__)
+
+REAPPLY = 600.0
+"""Seconds after which a child that is not watched is applied again, in case that someone changed or deleted it."""
+
+
+class NotOurs(Fault):
+    """An object of the name that a child should have belongs to someone else."""
+
+
+class Writer:
+    """Carries out Outcomes. What it wrote goes into the store at once, so that the next View shows it."""
+
+    def __init__(self, api: Api, store: Store, recorder: Recorder) -> None:
+        self._api, self._store, self._recorder = api, store, recorder
+        self._applied: OrderedDict[tuple[str, ...], tuple[str, float]] = OrderedDict()
+        self._written: OrderedDict[str, tuple[Any, Any]] = OrderedDict()  # uid → (wanted, what the server made of it)
+
+    async def carry_out(self, about: Manifest, outcome: Outcome) -> bool:
+        """Make it so; whether children were made or deleted.
+
+        Args:
+            about: the object that was reconciled, as it stands in the store.
+
+        Raises:
+            ApiError, NotOurs, CONNECTION_ERRORS: to be tried again.
+        """
+        changed = False
+        for child in outcome.apply:
+            changed |= await self._apply(about, child)
+        for child in outcome.create:
+            changed |= await self._create(about, child)
+        for delete in outcome.delete:
+            changed |= await self._delete(about["metadata"]["namespace"], delete)
+        if outcome.delete_self:
+            meta = about["metadata"]
+            await self._delete(meta["namespace"], Delete(about["kind"], meta["name"], meta["uid"]))
+        else:
+            await self._write_status(about, outcome.status)
+        await self._recorder.record(about, outcome.events)
+        return changed
+
+    async def _apply(self, about: Manifest, child: Manifest) -> bool:
+        key = key_of(child)
+        known = self._store.get(*key) if key.kind in WATCHED else None
+        text, now = json.dumps(child, sort_keys=True), time.monotonic()
+        before, at = self._applied.get((*key, about["metadata"]["uid"]), ("", float("-inf")))
+        if before == text and now - at < REAPPLY and (known is not None or key.kind not in WATCHED):
+            return False
+        # One of our own kinds may bear the same name and belong to a person: without force the server refuses to take it.
+        force = key.kind not in OURS or (known is not None and _ours(about, known))
+        try:
+            answer = await self._api.apply(child, force=force)
+        except ApiError as error:
+            if error.code != 422 or not await self._is_frozen(about, child):
+                raise
+        else:
+            if key.kind in WATCHED:
+                self._store.put(answer)
+        self._applied[(*key, about["metadata"]["uid"])] = text, now
+        self._applied.move_to_end((*key, about["metadata"]["uid"]))
+        while len(self._applied) > 20_000:
+            self._applied.popitem(last=False)
+        return True
+
+    async def _is_frozen(self, about: Manifest, child: Manifest) -> bool:
+        """Whether an immutable work order of ours is there already: what a Job is to do never changes, an upgrade included."""
+        if child["kind"] != "ConfigMap":
+            return False
+        found = await self._api.get(KINDS["ConfigMap"], child["metadata"]["namespace"], child["metadata"]["name"])
+        return found is not None and bool(found.get("immutable")) and _ours(about, found)
+
+    async def _create(self, about: Manifest, child: Manifest) -> bool:
+        meta = child["metadata"]
+        if (known := self._store.get(*key_of(child))) is not None and _ours(about, known):
+            return False
+        try:
+            answer = await self._api.create(child)
+        except ApiError as error:
+            if error.code != 409:
+                raise
+            found = await self._api.get(KINDS[child["kind"]], meta["namespace"], meta["name"])
+            if found is None:  # deleted a moment ago
+                raise
+            if not _ours(about, found):
+                message = f"{child['kind']} {meta['name']} is there already and is not of this {about['kind']}."
+                raise NotOurs("NameTaken", message, hint="Delete or rename it.") from error
+            answer = found
+        else:
+            log.info("created %s %s", child["kind"], meta["name"], extra={"object": _name(about)})
+        if child["kind"] in WATCHED:
+            self._store.put(answer)
+        return True
+
+    async def _delete(self, namespace: str, delete: Delete) -> bool:
+        try:
+            answer = await self._api.delete(KINDS[delete.kind], namespace, delete.name, delete.uid)
+        except ApiError as error:
+            if error.code not in (404, 409):  # gone, or another object of that name
+                raise
+            answer = {"kind": "Status"}
+        known = self._store.get(delete.kind, namespace, delete.name)
+        if known is None or known["metadata"].get("uid") != delete.uid:
+            return False
+        if answer.get("kind") == "Status":
+            self._store.remember_deleted(known)
+            log.info("deleted %s %s", delete.kind, delete.name)
+        else:  # it waits for a finalizer
+            self._store.put(answer)
+        return True
+
+    async def _write_status(self, about: Manifest, wanted: Manifest) -> None:
+        meta, stored = about["metadata"], about.get("status") or {}
+        wanted = without_nulls(wanted)
+        # What the server drops or fills in must not make us write it again and again.
+        if wanted == stored or self._written.get(meta["uid"]) == (wanted, stored):
+            return
+        body = {
+            "apiVersion": about["apiVersion"],
+            "kind": about["kind"],
+            # With the uid, a successor of the same name never gets the status of its predecessor.
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
+            "status": wanted,
+        }
+        try:
+            answer = await self._api.apply(body, force=True, sub="status")
+        except ApiError as error:
+            if error.code == 404 or (error.code == 409 and "uid" in error.message.lower()):
+                return  # deleted, perhaps made anew; the watch tells
+            raise
+        metrics.status_writes.labels(about["kind"]).inc()
+        self._written[meta["uid"]] = wanted, answer.get("status") or {}
+        self._written.move_to_end(meta["uid"])
+        while len(self._written) > 20_000:
+            self._written.popitem(last=False)
+        self._store.put(answer)
+
+
+def without_nulls(value: Any) -> Any:
+    """JSON data without the fields that are null, which the API server does not keep."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def _ours(about: Manifest, child: Manifest) -> bool:
+    return labels_of(child).get(OWNER_UID) == about["metadata"]["uid"]
+
+
+def _name(about: Manifest) -> str:
+    return f"{about['kind']} {about['metadata']['namespace']}/{about['metadata']['name']}"
