@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ ATTEMPTS = 5
 PROBE = ".nnunet/conditional-writes"
 TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
 
-_session_lock = threading.Lock()  # making sessions is the one thing in boto3 that threads must not do at once
+_session_lock = threading.Lock()  # making clients is the one thing in boto3 that threads must not do at once
 _counter = itertools.count()
 
 
@@ -174,7 +174,7 @@ class S3Store:
         certificate = locations.certificate(location)
         with _session_lock:
             try:
-                session = boto3.Session(region_name=location.region, **secret)
+                session = _session()
                 region = location.region or session.region_name or "us-east-1"
                 return session.client(
                     "s3",
@@ -182,6 +182,13 @@ class S3Store:
                     region_name=region,
                     config=config,
                     verify=str(certificate) if certificate else None,
+                    **secret,
                 )
             except Exception as error:
                 raise translate(error, self, "") from error
+
+
+@cache
+def _session() -> boto3.Session:
+    # One for all: it reads boto3's service descriptions, which takes longer than most requests.
+    return boto3.Session()

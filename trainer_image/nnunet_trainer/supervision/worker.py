@@ -1,0 +1,100 @@
+"""The process that carries a step out: one a rank. It hands its progress to the supervisor by a pipe, its report by a file."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ..artifacts.artifact import as_json
+from ..artifacts.location import child
+from ..contract import codec, keys, pod, work_order
+from ..contract.faults import Fault
+from ..contract.progress import Progress
+from ..contract.report import Report
+from ..contract.work_order import WorkOrder
+from . import failures, memory
+
+ENV_PROGRESS = "NNUNET_PROGRESS_FD"
+ENV_SUPERVISOR = "NNUNET_SUPERVISOR_PID"
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """What a step tells how far it is. Only rank 0's is heard."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def __call__(self, progress: Progress) -> None:
+        if self._descriptor is None:
+            return
+        line = codec.dumps(replace(progress, updated_at=progress.updated_at or round(time.time(), 3))) + "\n"
+        try:
+            os.write(self._descriptor, line.encode())
+        except OSError:  # nobody hears any more; the step goes on
+            self._descriptor = None
+
+    update = __call__
+
+
+def main(order_file: str, report_file: str) -> int:
+    """Carry the order out, leave the report, return the contract's exit code."""
+    _die_with_the_supervisor()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    descriptor = int(os.environ[ENV_PROGRESS]) if ENV_PROGRESS in os.environ else None
+    order: WorkOrder | None = None
+    kills = memory.oom_kills()
+    try:
+        order = work_order.decode(Path(order_file).read_text())
+        step = importlib.import_module(f"nnunet_trainer.steps.{order.step}")
+        report = step.carry_out(order, Listener(descriptor))
+        code = 0
+    except BaseException as error:
+        fault = failures.as_fault(error, kills)
+        if fault is not error:
+            log.error("%s", fault.reason, exc_info=error)
+        report, code = _failed(order, fault), int(fault.exit_code)
+    beside = Path(report_file + ".partial")
+    beside.write_text(codec.dumps(report))
+    os.replace(beside, report_file)
+    return code
+
+
+def _failed(order: WorkOrder | None, fault: Fault) -> Report:
+    report = Report(step=order.step if order else "unknown", error=failures.as_error(fault))
+    if order is None or not fault.findings or os.environ.get("RANK", "0") != "0":
+        return report
+    # The whole list of findings is too long for a status: it goes beside the artifacts.
+    from ..artifacts import open_store
+
+    name = order.name if isinstance(order, work_order.DatasetOrder) else order.dataset_name
+    key = f"reports/{name}/{keys.short(keys.digest(codec.dumps(order)))}"
+    whole = {**codec.to_plain(report), "message": fault.message, "findings": list(fault.findings)}
+    location = child(order.storage, f"{key}/report.json")
+    try:
+        open_store(order.storage).put(f"{key}/report.json", as_json(whole))
+    except Fault as other:
+        log.warning("the whole report could not be kept: %s", other)
+        return report
+    return replace(report, detail=location.uri)
+
+
+def _die_with_the_supervisor() -> None:
+    # A step whose supervisor was killed must not go on: its next attempt may run already.
+    prctl_set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(prctl_set_parent_death_signal, signal.SIGKILL)
+    if os.environ.get(ENV_SUPERVISOR, str(os.getppid())) != str(os.getppid()):  # it died before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    # The scratch folder is the working directory: what a library drops there goes with the pod.
+    pod.scratch().mkdir(parents=True, exist_ok=True)
+    sys.exit(main(sys.argv[1], sys.argv[2]))

@@ -1,0 +1,100 @@
+"""The first process of a trainer's pod: `nnunet-trainer run ORDER`.
+
+It reads the work order, starts the step's ranks as processes of their own, serves `/progress` and `/metrics`, forwards SIGTERM, and
+whatever happens leaves a report as the pod's termination message and exits with the contract's code. It imports nothing heavy: a
+step that is killed for want of memory, or crashes, does not take the report with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from .contract import codec, pod, progress, report, work_order
+from .contract.faults import BadUsage, ExitCode, Fault
+from .contract.report import Report
+from .contract.work_order import WorkOrder
+from .supervision import failures, memory, ranks
+from .supervision.server import serve
+from .supervision.state import State
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `nnunet-trainer run`."""
+    parser.add_argument("order", type=Path, help="the work order, a JSON file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry a work order out. Returns the contract's exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        end = _carry_out(arguments.order)
+    except Fault as fault:
+        end = Report(step="unknown", error=failures.as_error(fault))
+    except Exception as error:
+        log.exception("the supervisor failed")
+        end = Report(step="unknown", error=failures.as_error(failures.as_fault(error)))
+    _leave(end)
+    return end.error.code if end.error else int(ExitCode.DONE)
+
+
+def _carry_out(file: Path) -> Report:
+    try:
+        text = file.read_text()
+    except OSError as error:
+        raise BadUsage("InvalidWorkOrder", f"The work order {file} cannot be read: {error.strerror}.") from error
+    order = work_order.decode(text)
+    state = State(order.step)
+    scratch = pod.scratch()
+    scratch.mkdir(parents=True, exist_ok=True)
+    kills = memory.oom_kills()
+
+    def hear(line: str) -> None:
+        heard = progress.decode(line)
+        if heard is not None:
+            state.hear(heard)
+
+    with serve(state), tempfile.TemporaryDirectory(prefix="reports-", dir=scratch) as folder:
+        ends = ranks.run(ranks.environments(order, os.environ), file.resolve(), Path(folder), hear)
+        return _conclude(order, ends, Path(folder), oom=memory.oom_kills() > kills)
+
+
+def _conclude(order: WorkOrder, ends: ranks.Ends, folder: Path, *, oom: bool) -> Report:
+    """The pod's report: rank 0's when all ended well, else that of the rank that failed first."""
+    left = {int(f.stem.removeprefix("report-")): f for f in folder.glob("report-*.json")}
+    many = len(ends.ends) > 1
+    failure = ends.first_failure
+    if failure is None:
+        return codec.loads(Report, left[0].read_text()) if 0 in left else Report(step=order.step)
+    # A rank that meets an error says so before the others lose it: the oldest report with an error is the cause.
+    told = sorted((f.stat().st_mtime_ns, i, codec.loads(Report, f.read_text())) for i, f in left.items())
+    with_error = [(i, r) for _, i, r in told if r.error is not None]
+    if with_error and (failure.status > 0 or ends.stopping):
+        index, cause = with_error[0]
+        assert cause.error is not None
+        if many:
+            first = min(end.rank for end in ends.ends)
+            return replace(cause, error=replace(cause.error, message=f"rank {first + index}: {cause.error.message}"))
+        return cause
+    who = f"rank {failure.rank} of {len(ends.ends)}" if many else f"the step's process ({order.step})"
+    return Report(step=order.step, error=failures.of_status(failure.status, who, stopping=ends.stopping, oom=oom))
+
+
+def _leave(end: Report) -> None:
+    """Write the report where the kubelet (or the local shell) reads it."""
+    text = report.encode(end)
+    try:
+        pod.termination_log().write_text(text)
+    except OSError as error:
+        log.warning("the report could not be left at %s: %s", pod.termination_log(), error.strerror)
+    if end.error is None:
+        print(text, flush=True)
+    else:
+        print(f"{end.error.reason}: {end.error.message} {end.error.hint}".rstrip(), file=sys.stderr, flush=True)
