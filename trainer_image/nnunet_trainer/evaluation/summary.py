@@ -49,6 +49,7 @@ def summary(
     read: ReadSegmentation,
     ignore_label: int | None = None,
     require_all: bool = False,
+    cases: Sequence[str] | None = None,
     workers: int = 1,
 ) -> dict[str, Any]:
     """Compare every prediction of a folder with the reference of the same file name.
@@ -61,18 +62,22 @@ def summary(
         read: a segmentation from a file.
         ignore_label: of the reference.
         require_all: every reference must have been predicted.
+        cases: only these, which must have been predicted; default: all that were.
         workers: threads.
 
     Raises:
         BadData: no predictions, a prediction without reference, shapes that differ, or a reference without prediction.
     """
-    predictions = _files(Path(prediction_folder), file_ending)
+    predictions = files_of(Path(prediction_folder), file_ending)
+    if cases is not None:
+        wanted = {f"{case}{file_ending}" for case in cases}
+        predictions = [p for p in predictions if p.name in wanted]
     if not predictions:
         raise BadData("NoPredictions", f"{prediction_folder} holds no file that ends in {file_ending}.")
-    references = {p.name for p in _files(Path(reference_folder), file_ending)}
+    references = {p.name for p in files_of(Path(reference_folder), file_ending)}
     findings = [f"{p.name}: no reference of that name in {reference_folder}" for p in predictions if p.name not in references]
-    if require_all:
-        missing = sorted(references - {p.name for p in predictions})
+    if require_all or cases is not None:
+        missing = sorted((references if cases is None else wanted) - {p.name for p in predictions})
         findings += [f"{name}: not predicted" for name in missing]
     if findings:
         raise BadData("CasesDiffer", f"{prediction_folder} and {reference_folder} do not hold the same cases.", findings=findings)
@@ -92,7 +97,7 @@ def summary(
         return summarize(pool.map(compare, predictions), labels_or_regions)
 
 
-def _files(folder: Path, file_ending: str) -> list[Path]:
+def files_of(folder: Path, file_ending: str) -> list[Path]:
     """Files by name; hidden ones are still being written."""
     if not folder.is_dir():
         raise BadData("NoSuchFolder", f"There is no folder {folder}.")

@@ -1,4 +1,4 @@
-"""Prediction of an image of any size, tile by tile, as nnU-Net does: overlapping tiles, Gaussian weights, mirrored copies averaged."""
+"""Prediction of an image of any size, tile by tile as nnU-Net does: tiles overlap, Gaussian weights, mirrored copies averaged."""
 
 from __future__ import annotations
 

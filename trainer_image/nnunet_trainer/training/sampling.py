@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, TypeVar
@@ -21,6 +22,7 @@ Locations = Mapping[Any, np.ndarray]
 
 FOREGROUND_FRACTION = 0.33
 CACHE_BYTES = 256 * 2**20
+CACHED_CASES = 1024
 
 
 class StoredCase(Protocol):
@@ -134,10 +136,13 @@ def read_patch(array: Any, origin: Sequence[int], out: np.ndarray) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
+    """A case in use. `lock` guards arrays that are still compressed: their handles are not made for two threads."""
+
     data: Any
     seg: Any
     locations: Locations
     bytes: int
+    lock: Any
 
 
 class PatchSampler:
@@ -158,7 +163,8 @@ class PatchSampler:
         rank: of this process.
         world_size: processes that share the batch.
         purpose: "train" or "val": other numbers, for the same place.
-        cache_bytes: decoded cases are kept up to this much memory.
+        cache_bytes: memory for what is kept of cases: the whole of small ones (up to a quarter of it), of others where their
+            classes lie.
 
     Raises:
         BadData: no cases.
@@ -224,8 +230,9 @@ class PatchSampler:
             if data is None or seg is None:
                 data = np.zeros((len(keys), case.data.shape[0], *self._patch), np.float32)
                 seg = np.full((len(keys), case.seg.shape[0], *self._patch), -1, np.int16)
-            read_patch(case.data, origin, data[place])
-            read_patch(case.seg, origin, seg[place])
+            with case.lock:
+                read_patch(case.data, origin, data[place])
+                read_patch(case.seg, origin, seg[place])
             names.append(name)
         assert data is not None
         assert seg is not None
@@ -266,18 +273,27 @@ class PatchSampler:
                 self._cache.move_to_end(name)
                 return self._cache[name]
         stored = self._store.open(name)
-        locations = {key: np.asarray(voxels) for key, voxels in stored.properties["class_locations"].items()}
-        size = sum(v.nbytes for v in locations.values()) + sum(4 * int(np.prod(a.shape)) for a in (stored.data, stored.seg))
-        if size > self._cache_limit:
-            return _Opened(stored.data, stored.seg, locations, size)
-        opened = _Opened(np.asarray(stored.data[:], np.float32), np.asarray(stored.seg[:], np.int16), locations, size)
+        locations = {key: _compact(voxels) for key, voxels in stored.properties["class_locations"].items()}
+        size = sum(voxels.nbytes for voxels in locations.values())
+        decoded = 4 * int(np.prod(stored.data.shape)) + 2 * int(np.prod(stored.seg.shape))
+        if size + decoded <= self._cache_limit // 4:
+            data, seg = np.asarray(stored.data[:], np.float32), np.asarray(stored.seg[:], np.int16)
+            opened = _Opened(data, seg, locations, size + decoded, nullcontext())
+        else:
+            opened = _Opened(stored.data, stored.seg, locations, size, Lock())
         with self._lock:
             if name not in self._cache:
                 self._cache[name] = opened
                 self._cached_bytes += size
-            while self._cached_bytes > self._cache_limit:
+            while self._cached_bytes > self._cache_limit or len(self._cache) > CACHED_CASES:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].bytes
         return opened
+
+
+def _compact(voxels: Any) -> np.ndarray:
+    """Class locations in the smallest type that holds them: they are most of a case's properties."""
+    array = np.asarray(voxels)
+    return array.astype(np.int16 if array.size and array.max() < 2**15 else np.int32) if array.size else array.reshape(0, 4)
 
 
 def prefetched(make: Callable[[int], T], items: Sequence[int], *, workers: int = 1, ahead: int = 2) -> Iterator[T]:

@@ -1,0 +1,73 @@
+"""`nnunet-trainer predict`: segment images with a trained model, ours or nnU-Net's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="a Trainer__Plans__Configuration folder")
+    parser.add_argument("-i", "--input", type=Path, required=True, metavar="IN", help="folder of images CASE_0000…")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the segmentations")
+    parser.add_argument("--folds", nargs="+", metavar="K", help="folds to average; default: every numbered fold there is, else all")
+    parser.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--no-mirroring", action="store_true", help="do not average mirrored copies: faster, a little less accurate"
+    )
+    parser.add_argument(
+        "--step-size", type=float, default=0.5, metavar="S", help="of the sliding window, in tiles; default: %(default)s"
+    )
+    parser.add_argument("--tile-batch", type=int, default=1, metavar="N", help="tiles predicted together; default: %(default)s")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    parser.add_argument("--save-probabilities", action="store_true", help="write CASE.npz too")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="execute what the checkpoint contains: only for files you trust"
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--continue", dest="keep", action="store_true", help="keep the predictions that OUT already holds")
+    existing.add_argument("--overwrite", action="store_true", help="replace the predictions that OUT already holds")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict, one line a case."""
+    import torch
+
+    from nnunet_trainer.contract.faults import BadUsage
+
+    from .model import Model
+    from .prediction import predict_folder
+
+    if not 0 < arguments.step_size <= 1:
+        raise BadUsage("InvalidStepSize", f"--step-size is {arguments.step_size}; greater than 0 and at most 1 was expected.")
+    if arguments.tile_batch < 1:
+        raise BadUsage("InvalidTileBatch", f"--tile-batch is {arguments.tile_batch}; at least 1 was expected.")
+    available = torch.cuda.is_available()
+    device = ("cuda" if available else "cpu") if arguments.device == "auto" else arguments.device
+    if device.startswith("cuda") and not available:
+        raise BadUsage("NoGPU", f"--device is {device}, but torch sees no GPU.")
+    model = Model.load(
+        arguments.model,
+        folds=arguments.folds,
+        checkpoint=arguments.checkpoint,
+        device=device,
+        allow_pickle=arguments.allow_pickle,
+    )
+    window = model.window(mirroring=not arguments.no_mirroring, step=arguments.step_size, tile_batch=arguments.tile_batch)
+
+    def tell(done: int, total: int, case: str) -> None:
+        print(f"[{done + 1}/{total}] {case}", file=sys.stderr, flush=True)
+
+    files = predict_folder(
+        model,
+        arguments.input,
+        arguments.output,
+        window=window,
+        existing="keep" if arguments.keep else "overwrite" if arguments.overwrite else "refuse",
+        save_probabilities=arguments.save_probabilities,
+        progress=tell,
+    )
+    print(f"{len(files)} segmentations by fold {', '.join(model.folds)} in {arguments.output}")
+    return 0

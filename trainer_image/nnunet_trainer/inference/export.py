@@ -1,0 +1,94 @@
+"""From logits of a preprocessed case to a segmentation file in the image's own geometry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnunet_trainer.contract.faults import StorageFault
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.dataset.readers import Reader
+from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.preprocessing.case import revert_logits, revert_probabilities, revert_segmentation
+
+
+def segmentation_from_logits(
+    logits: torch.Tensor | np.ndarray, properties: dict[str, Any], plans: Plans, configuration: Configuration, labels: LabelManager
+) -> np.ndarray:
+    """A network's output as a segmentation in the image's shape and axes.
+
+    Where resampling is needed it is done head by head, so that no more than two heads are ever held at full size.
+
+    Args:
+        logits: float32 (heads, z, y, x), at the configuration's spacing.
+        properties: of preprocessing.
+        plans: of the model.
+        configuration: of the model.
+        labels: of the dataset.
+    """
+    array = logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
+    if array.shape[1:] == tuple(properties["shape_after_cropping_and_before_resampling"]):
+        segmentation = labels.convert_logits_to_segmentation(array)
+        return revert_segmentation(segmentation, properties, plans, labels)
+    heads = (revert_logits(array[head : head + 1], properties, plans, configuration)[0] for head in range(len(array)))
+    first = next(heads)
+    if labels.has_regions:
+        assert labels.regions_class_order is not None
+        segmentation = np.zeros(first.shape, np.uint16)
+        segmentation[_exceeds_half(first)] = labels.regions_class_order[0]
+        for value, head in zip(labels.regions_class_order[1:], heads, strict=True):
+            segmentation[_exceeds_half(head)] = value
+    else:
+        best, segmentation = np.array(first), np.zeros(first.shape, np.uint16)
+        for value, head in enumerate(heads, start=1):
+            # Strictly greater: of equal logits the lowest head wins, as with argmax.
+            wins = head > best
+            segmentation[wins] = value
+            np.maximum(best, head, out=best)
+    return revert_segmentation(segmentation, properties, plans, labels)
+
+
+def _exceeds_half(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-logits.astype(np.float32))) > 0.5
+
+
+def probabilities_from_logits(
+    logits: torch.Tensor | np.ndarray, properties: dict[str, Any], plans: Plans, configuration: Configuration, labels: LabelManager
+) -> np.ndarray:
+    """A network's output as probabilities (heads, z, y, x) in the image's shape and axes."""
+    array = logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
+    resampled = revert_logits(array, properties, plans, configuration)
+    return revert_probabilities(labels.convert_logits_to_probabilities(resampled), properties, plans, labels)
+
+
+def write_segmentation(segmentation: np.ndarray, file: Path, properties: dict[str, Any], reader: Reader) -> None:
+    """Write a segmentation in the image's geometry, at once or not at all.
+
+    Raises:
+        StorageFault: it cannot be written.
+    """
+    # Hidden while it is written; the name ends as it must for the writer to know the format.
+    beside = file.with_name(f".{os.getpid()}.{file.name}")
+    try:
+        reader.write_seg(segmentation, beside, properties)
+        os.replace(beside, file)
+    except (OSError, RuntimeError) as error:
+        beside.unlink(missing_ok=True)
+        raise StorageFault("CannotWrite", f"{file} cannot be written: {error}.") from error
+
+
+def write_probabilities(probabilities: np.ndarray, file: Path) -> None:
+    """Write nnU-Net's `case.npz` (key `probabilities`), at once or not at all."""
+    beside = file.with_name(f".{os.getpid()}.{file.name}")
+    try:
+        with beside.open("wb") as stream:
+            np.savez_compressed(stream, probabilities=probabilities)
+        os.replace(beside, file)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StorageFault("CannotWrite", f"{file} cannot be written: {error}.") from error

@@ -1,0 +1,144 @@
+"""A trained model: a `Trainer__Plans__Configuration` folder, ours or nnU-Net's, with one network a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_trainer.architecture import build
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.dataset.description import read_json
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.training import checkpoint as checkpoints
+
+from .sliding_window import SlidingWindow, predict_logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Networks of one or more folds, whose logits are averaged."""
+
+    plans: Plans
+    configuration: Configuration
+    dataset_json: dict[str, Any]
+    labels: LabelManager
+    networks: list[torch.nn.Module]
+    folds: list[str]
+    mirror_axes: tuple[int, ...]
+    device: torch.device
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        folds: Sequence[str] | None = None,
+        checkpoint: str = checkpoints.FINAL,
+        device: torch.device | str = "cpu",
+        allow_pickle: bool = False,
+    ) -> Model:
+        """Load a model folder.
+
+        Args:
+            folder: holds plans.json, dataset.json and `fold_K/`.
+            folds: "0" … or "all"; None: every numbered fold that has the checkpoint, else `all`.
+            checkpoint: file name.
+            device: where the networks go.
+            allow_pickle: execute what the checkpoint contains.
+
+        Raises:
+            BadUsage: no model folder, or no such fold in it.
+            BadData: a checkpoint that is missing or damaged.
+            BadConfiguration: weights that do not fit the plans.
+        """
+        for name in ("plans.json", "dataset.json"):
+            if not (folder / name).is_file():
+                hint = "Name the folder Trainer__Plans__Configuration that holds plans.json, dataset.json and fold_0."
+                raise BadUsage("NotAModel", f"{folder} has no {name}.", hint=hint)
+        plans, dataset_json = Plans.load(folder / "plans.json"), read_json(folder / "dataset.json")
+        labels, chosen = LabelManager(dataset_json), list(folds) if folds else available_folds(folder, checkpoint)
+        networks: list[torch.nn.Module] = []
+        configuration: Configuration | None = None
+        mirror_axes: Sequence[int] | None = None
+        for fold in chosen:
+            file = folder / f"fold_{fold}" / checkpoint
+            if not file.is_file():
+                known = ", ".join(available_folds(folder, checkpoint))
+                raise BadUsage("UnknownFold", f"There is no {file}. Folds with a {checkpoint}: {known}.")
+            content = checkpoints.load(file, allow_pickle=allow_pickle)
+            if configuration is None:
+                try:
+                    configuration = plans.configuration(content["init_args"]["configuration"])
+                except (KeyError, TypeError) as error:
+                    raise BadConfiguration("NotACheckpoint", f"{file} does not say which configuration it is of.") from error
+                mirror_axes = content.get("inference_allowed_mirroring_axes")
+            networks.append(_network(file, content["network_weights"], configuration, dataset_json, labels).to(device))
+        assert configuration is not None
+        return cls(
+            plans=plans,
+            configuration=configuration,
+            dataset_json=dataset_json,
+            labels=labels,
+            networks=networks,
+            folds=chosen,
+            mirror_axes=tuple(mirror_axes or ()),
+            device=torch.device(device),
+        )
+
+    @property
+    def file_ending(self) -> str:
+        """Of images and segmentations."""
+        return str(self.dataset_json["file_ending"])
+
+    def window(self, *, mirroring: bool = True, step: float = 0.5, tile_batch: int = 1) -> SlidingWindow:
+        """How this model's images are tiled."""
+        axes = self.mirror_axes if mirroring else ()
+        return SlidingWindow(patch_size=tuple(self.configuration.patch_size), step=step, mirror_axes=axes, tile_batch=tile_batch)
+
+    def logits(self, image: torch.Tensor, window: SlidingWindow | None = None) -> torch.Tensor:
+        """Mean logits over the folds, float32 (heads, z, y, x), of a preprocessed image (c, z, y, x)."""
+        total: torch.Tensor | None = None
+        for network in self.networks:
+            logits = predict_logits(network, image, self.labels.num_segmentation_heads, window or self.window(), self.device)
+            total = logits if total is None else total.add_(logits)
+        assert total is not None
+        return total.div_(len(self.networks)) if len(self.networks) > 1 else total
+
+
+def available_folds(folder: Path, checkpoint: str = checkpoints.FINAL) -> list[str]:
+    """Numbered folds that have the checkpoint; `all` where there are none.
+
+    Raises:
+        BadUsage: no fold has it.
+    """
+    found = {path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}")}
+    numbered = sorted((f for f in found if f.isdigit()), key=int)
+    if not numbered and "all" not in found:
+        raise BadUsage("NoFolds", f"No fold of {folder} has a {checkpoint}.", hint="Is the training finished? See --checkpoint.")
+    return numbered or ["all"]
+
+
+def _network(
+    file: Path, weights: dict[str, torch.Tensor], configuration: Configuration, dataset_json: dict[str, Any], labels: LabelManager
+) -> torch.nn.Module:
+    channels = configuration.num_input_channels(dataset_json)
+    network = build(configuration.architecture, channels, labels.num_segmentation_heads, deep_supervision=False, initialize=False)
+    expected = network.state_dict()
+    findings = [f"{key}: not in the checkpoint" for key in expected if key not in weights]
+    findings += [f"{key}: not in the network" for key in weights if key not in expected]
+    findings += [
+        f"{key}: {tuple(weights[key].shape)} in the checkpoint, {tuple(value.shape)} in the network"
+        for key, value in expected.items()
+        if key in weights and weights[key].shape != value.shape
+    ]
+    if findings:
+        shown = findings[:20] + ([f"… and {len(findings) - 20} more"] if len(findings) > 20 else [])
+        message = f"{file} does not fit the network of plans.json beside it: {len(findings)} weights differ."
+        raise BadConfiguration("WeightsDoNotFit", message, findings=shown)
+    network.load_state_dict(weights)
+    return network.eval()

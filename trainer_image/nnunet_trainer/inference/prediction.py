@@ -1,0 +1,141 @@
+"""Predicting images: one, or a folder of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage
+from nnunet_trainer.dataset.description import channel_names
+from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.preprocessing.case import preprocess_image
+from nnunet_trainer.training.sampling import prefetched
+
+from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
+from .model import Model
+from .sliding_window import SlidingWindow
+
+Existing = Literal["refuse", "keep", "overwrite"]
+
+
+def predict_case(
+    model: Model, images: np.ndarray, properties: dict[str, Any], window: SlidingWindow | None = None
+) -> tuple[np.ndarray, torch.Tensor, dict[str, Any]]:
+    """Predict one image that is in memory.
+
+    Args:
+        model: to predict with.
+        images: float32 (c, z, y, x), as the reader gave it; it may be changed.
+        properties: as the reader gave them; `spacing` along z, y, x.
+        window: default `model.window()`.
+
+    Returns:
+        segmentation (z, y, x) in the image's axes, logits (heads, z, y, x) at the configuration's spacing, and the properties that
+        relate the two.
+    """
+    data, _, properties = preprocess_image(images, properties, model.plans, model.configuration, model.dataset_json)
+    logits = model.logits(torch.from_numpy(data), window)
+    return segmentation_from_logits(logits, properties, model.plans, model.configuration, model.labels), logits, properties
+
+
+def find_images(folder: Path, file_ending: str, channels: int) -> dict[str, list[Path]]:
+    """Cases of a folder by name, each with its files `{case}_{channel:04d}{file_ending}` in channel order.
+
+    Raises:
+        BadUsage: no folder, or no image in it.
+        BadData: a case without all channels.
+    """
+    if not folder.is_dir():
+        raise BadUsage("NoSuchFolder", f"There is no folder {folder}.")
+    pattern = re.compile(r"(.+)_(\d{4})" + re.escape(file_ending))
+    found: dict[str, dict[int, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if (match := pattern.fullmatch(path.name)) and not path.name.startswith("."):
+            found.setdefault(match[1], {})[int(match[2])] = path
+    if not found:
+        raise BadUsage("NoImages", f"{folder} has no images named CASE_0000{file_ending}.")
+    findings = [
+        f"{case}: has channels {', '.join(f'{c:04d}' for c in sorted(files))}"
+        for case, files in found.items()
+        if sorted(files) != list(range(channels))
+    ]
+    if findings:
+        wanted = ", ".join(f"{c:04d}" for c in range(channels))
+        raise BadData("InvalidCases", f"{folder}: the model needs the channels {wanted} of every case.", findings=findings)
+    return {case: [files[c] for c in range(channels)] for case, files in found.items()}
+
+
+def predict_folder(
+    model: Model,
+    images: Path,
+    out: Path,
+    *,
+    window: SlidingWindow | None = None,
+    existing: Existing = "refuse",
+    save_probabilities: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Path]:
+    """Predict every case of a folder; the next is read and the last is written while one is predicted.
+
+    Args:
+        model: to predict with.
+        images: folder of `CASE_0000…` files.
+        out: folder of the segmentations, `CASE…`; made when missing.
+        window: default `model.window()`.
+        existing: what to do about segmentations that `out` already holds.
+        save_probabilities: write `CASE.npz` as well.
+        progress: called with (done, total, case) before each case.
+
+    Returns:
+        The segmentations, of this call and kept ones.
+
+    Raises:
+        BadUsage: `out` holds predictions and `existing` is "refuse".
+        BadData: images that cannot be read, or lack channels.
+        BadConfiguration: a cascade's second stage.
+    """
+    if model.configuration.previous_stage:
+        message = f"{model.configuration.name} needs the predictions of {model.configuration.previous_stage} as an input."
+        raise BadConfiguration("NoPreviousStage", message)
+    cases = find_images(images, model.file_ending, len(channel_names(model.dataset_json)))
+    out.mkdir(parents=True, exist_ok=True)
+    targets = {case: out / f"{case}{model.file_ending}" for case in cases}
+    there = [case for case, file in targets.items() if file.exists()]
+    if there and existing == "refuse":
+        hint = "Say --continue to keep them and predict the others, or --overwrite."
+        raise BadUsage("AlreadyPredicted", f"{out} already has {len(there)} of these predictions, {there[0]} the first.", hint=hint)
+    todo = [case for case in cases if not (existing == "keep" and targets[case].exists())]
+    for name, content in (("dataset.json", model.dataset_json), ("plans.json", model.plans.content)):
+        (out / name).write_text(json.dumps(content, indent=4))
+    reader = by_name(model.plans.image_reader_writer)
+
+    def read(index: int) -> tuple[torch.Tensor, dict[str, Any]]:
+        data, properties = reader.read_images(cases[todo[index]])
+        data, _, properties = preprocess_image(data, properties, model.plans, model.configuration, model.dataset_json)
+        return torch.from_numpy(data), properties
+
+    def write(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
+        about = (properties, model.plans, model.configuration, model.labels)
+        if save_probabilities:
+            write_probabilities(probabilities_from_logits(logits, *about), out / f"{case}.npz")
+        write_segmentation(segmentation_from_logits(logits, *about), targets[case], properties, reader)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="export") as exporter:
+        pending: list[Future[None]] = []
+        for place, (image, properties) in enumerate(prefetched(read, range(len(todo)), workers=1, ahead=1)):
+            if progress:
+                progress(place, len(todo), todo[place])
+            logits = model.logits(image, window)
+            while len(pending) > 1:
+                pending.pop(0).result()
+            pending.append(exporter.submit(write, todo[place], logits, properties))
+        for job in pending:
+            job.result()
+    return list(targets.values())

@@ -1,0 +1,143 @@
+"""The final validation of a fold: every validation case predicted as a whole, exported, compared with its ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.evaluation.summary import summary, write_summary
+from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder, StoredCase
+from nnunet_trainer.training.sampling import prefetched
+
+from .export import segmentation_from_logits, write_segmentation
+from .sliding_window import SlidingWindow, predict_logits
+
+Progress = Callable[[int, int], None]
+
+
+def validate(
+    network: torch.nn.Module,
+    *,
+    plans: Plans,
+    configuration: str,
+    dataset_json: dict[str, Any],
+    store: PreprocessedFolder,
+    cases: Sequence[str],
+    ground_truth: Path,
+    out: Path,
+    mirror_axes: Sequence[int] = (),
+    device: torch.device | str = "cpu",
+    tile_batch: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+    barrier: Callable[[], None] | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
+    keep_existing: bool = False,
+) -> dict[str, Any] | None:
+    """Predict the cases into `out` and write `out/summary.json`.
+
+    Args:
+        network: trained; put into evaluation mode and without deep supervision while this runs, and back afterwards.
+        plans: of the run.
+        configuration: its name.
+        dataset_json: of the dataset.
+        store: the preprocessed cases.
+        cases: of the whole fold; each rank predicts its share.
+        ground_truth: folder of label files (`gt_segmentations`).
+        out: the fold's `validation` folder; made when missing.
+        mirror_axes: that training mirrored; all combinations are averaged.
+        device: where the network is.
+        tile_batch: tiles that go through the network together.
+        rank: of this process.
+        world_size: processes.
+        barrier: waits for all processes; needed with more than one.
+        progress: called with (done, total) of this rank before each case and at the end; what it raises ends the validation, with
+            the cases so far kept.
+        workers: threads that read and compare.
+        keep_existing: cases that `out` holds are not predicted again (after an interruption, with the same weights).
+
+    Returns:
+        nnU-Net's summary on rank 0, None on others.
+
+    Raises:
+        BadData: no cases, or no ground truth for one.
+        GpuOutOfMemory: not even one tile fits.
+    """
+    settings, labels = plans.configuration(configuration), LabelManager(dataset_json)
+    reader, ending = by_name(plans.image_reader_writer), str(dataset_json["file_ending"])
+    missing = [case for case in cases if not (ground_truth / f"{case}{ending}").is_file()]
+    if not cases or missing:
+        what = f"{ground_truth} has no label of {', '.join(missing[:5])}." if missing else "The fold has no validation cases."
+        raise BadData("NoGroundTruth" if missing else "NoCases", what, hint="Preprocess the dataset again, or skip the validation.")
+    if settings.previous_stage:
+        raise BadData("NoPreviousStage", f"{configuration} needs the predictions of {settings.previous_stage} as an input.")
+    out.mkdir(parents=True, exist_ok=True)
+    mine = list(cases)[rank::world_size]
+    todo = [case for case in mine if not (keep_existing and (out / f"{case}{ending}").is_file())]
+    window = SlidingWindow(patch_size=tuple(settings.patch_size), mirror_axes=tuple(mirror_axes), tile_batch=tile_batch)
+
+    def read(index: int) -> tuple[torch.Tensor, StoredCase]:
+        case = store.open(todo[index])
+        return torch.from_numpy(case.data[:]), case
+
+    def export(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
+        segmentation = segmentation_from_logits(logits, properties, plans, settings, labels)
+        write_segmentation(segmentation, out / f"{case}{ending}", properties, reader)
+
+    done = len(mine) - len(todo)
+    with predicting(network), ThreadPoolExecutor(1, thread_name_prefix="export") as exporter:
+        pending: list[Future[None]] = []
+        for name, (image, stored) in zip(todo, prefetched(read, range(len(todo)), workers=1, ahead=1), strict=True):
+            if progress:
+                progress(done, len(mine))
+            logits = predict_logits(network, image, labels.num_segmentation_heads, window, device)
+            # At most one case waits to be exported while the next is predicted: logits of a case can be large.
+            while len(pending) > 1:
+                pending.pop(0).result()
+            pending.append(exporter.submit(export, name, logits, stored.properties))
+            done += 1
+        for job in pending:
+            job.result()
+    if progress:
+        progress(done, len(mine))
+    if barrier:
+        barrier()
+    if rank != 0:
+        return None
+    result = summary(
+        ground_truth,
+        out,
+        labels_or_regions=labels.foreground_classes,
+        file_ending=ending,
+        read=lambda file: reader.read_seg(file)[0].astype("int32"),
+        ignore_label=labels.ignore_label,
+        cases=cases,
+        workers=workers,
+    )
+    write_summary(result, out / "summary.json")
+    return result
+
+
+@contextmanager
+def predicting(network: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode without deep supervision, and back."""
+    training, supervised = network.training, getattr(network, "deep_supervision", None)
+    network.eval()
+    if supervised is not None:
+        network.deep_supervision = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        network.train(training)
+        if supervised is not None:
+            network.deep_supervision = supervised
