@@ -60,14 +60,14 @@ def _check(manifest: Manifest, old: Manifest | None) -> tuple[list[str], Manifes
     found = [*_metadata(whole), *_unknown(schema, whole, "")]
     if found:
         return found, manifest
+    _drop_nulls(schema, whole)
     apply_defaults(schema, whole)
     errors = list(_validator(kind).iter_errors(whole))
     found = [line for error in errors for line in _schema_messages(error)]
     found += _list_types(schema, whole, "")
     if not any(error.validator in _BLOCKING for error in errors):
-        before = {key: value for key, value in old.items() if key != "status"} if old else None
-        if before is not None:
-            apply_defaults(schema, before := copy.deepcopy(before))
+        before = copy.deepcopy({key: value for key, value in old.items() if key != "status"}) if old else None
+        apply_defaults(schema, before)
         found += cel_rules.violations(schema, whole, before)
     return found, whole
 
@@ -86,9 +86,9 @@ def _metadata(manifest: Manifest) -> Iterator[str]:
         yield "metadata.name: Required value: name is required"
 
 
-def child(path: str, name: str | int, *, is_map: bool = False) -> str:
+def child(path: str, name: str | int) -> str:
     """A field's path, written as the API server writes it."""
-    if isinstance(name, int) or is_map:
+    if isinstance(name, int):
         return f"{path}[{name}]"
     return f"{path}.{name}" if path else name
 
@@ -102,7 +102,7 @@ def _unknown(schema: Schema, value: Any, path: str) -> Iterator[str]:
         return
     if "additionalProperties" in schema:
         for name, item in value.items():
-            yield from _unknown(schema["additionalProperties"], item, child(path, name, is_map=True))
+            yield from _unknown(schema["additionalProperties"], item, child(path, name))
         return
     if "properties" not in schema:
         return
@@ -114,6 +114,22 @@ def _unknown(schema: Schema, value: Any, path: str) -> Iterator[str]:
             yield f'unknown field "{child(path, name)}"' + (f" (did you mean {near[0]}?)" if near else "")
 
 
+def _drop_nulls(schema: Schema, value: Any) -> None:
+    """A null where the schema wants another type is as good as nothing; in free-form data it stays."""
+    if isinstance(value, list) and "items" in schema:
+        for item in value:
+            _drop_nulls(schema["items"], item)
+    elif isinstance(value, dict):
+        for name in list(value):
+            field = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
+            if field is None:
+                continue
+            if value[name] is None:
+                del value[name]
+            else:
+                _drop_nulls(field, value[name])
+
+
 def apply_defaults(schema: Schema, value: Any) -> None:
     """Fill in the schema's defaults, in place."""
     if isinstance(value, list) and "items" in schema:
@@ -122,7 +138,7 @@ def apply_defaults(schema: Schema, value: Any) -> None:
     elif isinstance(value, dict):
         properties = schema.get("properties", {})
         for name, field in properties.items():
-            if "default" in field and value.get(name) is None:
+            if "default" in field and name not in value:
                 value[name] = copy.deepcopy(field["default"])
             if name in value:
                 apply_defaults(field, value[name])
@@ -193,9 +209,9 @@ def _path(error: Any) -> str:
         if not steps:
             break
         # A property named like a keyword comes right after "properties", where it is not one.
-        if keyword in ("items", "additionalProperties") and isinstance(steps[0], int) == (keyword == "items"):
-            path = child(path, steps.pop(0), is_map=True)
-        elif keyword == steps[0]:
+        if (keyword in ("items", "additionalProperties") and isinstance(steps[0], int) == (keyword == "items")) or keyword == steps[
+            0
+        ]:
             path = child(path, steps.pop(0))
     return path
 
@@ -207,7 +223,7 @@ def _list_types(schema: Schema, value: Any, path: str) -> Iterator[str]:
             if name in schema.get("properties", {}):
                 yield from _list_types(schema["properties"][name], item, child(path, name))
             elif "additionalProperties" in schema:
-                yield from _list_types(schema["additionalProperties"], item, child(path, name, is_map=True))
+                yield from _list_types(schema["additionalProperties"], item, child(path, name))
     elif isinstance(value, list) and "items" in schema:
         seen: list[Any] = []
         for i, item in enumerate(value):

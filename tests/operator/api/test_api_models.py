@@ -1,0 +1,231 @@
+"""Parsing, conditions, and the CRDs as files."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api_manifests import GOOD, plans, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nnunet_operator.api import conditions, crds, reasons, validation
+from nnunet_operator.api.resources import KINDS, Plans, TrainingRun, kind_of, parse
+from nnunet_trainer.contract.faults import BadUsage
+
+ROOT = Path(__file__).resolve().parents[3]
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+
+# -- CRDs --
+
+
+def test_the_files_are_in_step_with_the_models() -> None:
+    files = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+    assert files == {name: crds.dump(made) for name, made in crds.generate().items()}, "run: nnunet-operator crds -o crds"
+
+
+def test_write_makes_the_folder(tmp_path: Path) -> None:
+    paths = crds.write(tmp_path / "a" / "b")
+    assert [path.name for path in paths] == [f"nnunet.dev_{model.plural}.yaml" for model in KINDS.values()]
+    assert all(yaml.safe_load(path.read_text())["kind"] == "CustomResourceDefinition" for path in paths)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crd_is_small_and_structural(kind: str) -> None:
+    crd = crds.crd(kind)
+    assert len(crds.dump(crd)) < 60_000
+    assert len(json.dumps(crd)) < 262_144  # what `kubectl apply` can keep in its annotation
+    for path, node in _nodes(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
+        assert not {"$ref", "anyOf", "allOf", "oneOf", "title", "uniqueItems"} & node.keys(), path
+        assert not ("properties" in node and "additionalProperties" in node), path
+        if (
+            node["type"] == "string"
+            and not {"enum", "format"} & node.keys()
+            and path not in ("apiVersion", "kind", "metadata.name")
+        ):
+            assert "maxLength" in node, path
+        if node["type"] == "array":
+            assert "maxItems" in node, path
+            if node["items"]["type"] == "object" and path != "spec.template.tolerations":
+                assert node["x-kubernetes-list-type"] == "map", path
+
+
+def _nodes(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    found = [(path, schema)]
+    for name, child in schema.get("properties", {}).items():
+        found += _nodes(child, f"{path}.{name}".lstrip("."))
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            found += _nodes(schema[key], f"{path}[]")
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_those_of_the_design(kind: str) -> None:
+    spec = crds.crd(kind)["spec"]
+    short = {"Dataset": "nnds", "Plans": "nnplans", "PlanTransfer": "nntransfer", "TrainingRun": "nnrun"}[kind]
+    assert spec["names"]["shortNames"] == [short]
+    assert spec["names"]["categories"] == ["nnunet"]
+    assert spec["versions"][0]["subresources"] == {"status": {}}
+    columns = [column["name"] for column in spec["versions"][0]["additionalPrinterColumns"] if not column.get("priority")]
+    assert columns[-3:] == ["Ready", "Reason", "Age"]
+
+
+def test_every_message_of_a_rule_is_for_people() -> None:
+    for kind, model in KINDS.items():
+        for path, node in _nodes(crds.schema(model)):
+            for validation_ in node.get("x-kubernetes-validations", ()):
+                assert validation_["message"], (kind, path)
+                assert "self" not in validation_["message"], (kind, path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_an_example_is_admitted(path: Path) -> None:
+    for manifest in yaml.safe_load_all(path.read_text()):
+        assert validation.findings(manifest) == []
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    kinds = {m["kind"] for path in (ROOT / "examples").glob("*.yaml") for m in yaml.safe_load_all(path.read_text())}
+    assert kinds == set(KINDS)
+
+
+# -- parsing --
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("nnrun", "TrainingRun"),
+        ("TrainingRuns", "TrainingRun"),
+        ("plans", "Plans"),
+        ("dataset.nnunet.dev", "Dataset"),
+        ("nntransfer", "PlanTransfer"),
+    ],
+)
+def test_a_kind_by_any_of_its_names(word: str, kind: str) -> None:
+    assert kind_of(word) == kind
+
+
+def test_an_unknown_kind_names_its_neighbour() -> None:
+    with pytest.raises(BadUsage, match="Did you mean"):
+        kind_of("nnruns")
+
+
+def test_a_spec_that_does_not_fit_is_told_by_field() -> None:
+    with pytest.raises(BadUsage) as refused:
+        parse(run(folds=["x"], wokers={}))
+    assert {finding.split(":")[0] for finding in refused.value.findings} == {"spec.folds[0]", "spec.wokers"}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        None,
+        "gone",
+        [],
+        {"folds": "none"},
+        {"folds": [{"state": "Running"}]},
+        {"conditions": [{"type": "Ready"}]},
+        {"foreign": {"a": 1}},
+    ],
+)
+def test_a_status_that_cannot_be_read_is_left_out(status: Any) -> None:
+    resource = parse({**run(), "status": status})
+    assert isinstance(resource, TrainingRun)
+    assert resource.status.folds == []
+    assert resource.status.conditions == []
+
+
+def test_the_readable_part_of_a_status_is_kept() -> None:
+    condition = {"type": "Ready", "status": "True", "reason": "Completed", "lastTransitionTime": "2026-01-02T03:04:05Z"}
+    resource = parse({**run(), "status": {"folds": 5, "conditions": [condition], "rerunObserved": "2"}})
+    assert resource.status.conditions[0].last_transition_time == NOW
+    assert resource.status.rerun_observed == "2"
+
+
+def test_status_survives_the_way_out_and_in() -> None:
+    status = {
+        "observedGeneration": 3,
+        "conditions": [
+            {"type": "Ready", "status": "False", "reason": "Training", "message": "m", "lastTransitionTime": "2026-01-02T03:04:05Z"}
+        ],
+        "foldsDone": "0/1",
+        "epoch": "3/9",
+        "dice": "0.5",
+        "eta": "1m",
+        "folds": [
+            {"name": "0", "state": "Running", "attempt": 1, "restarts": 1, "disruptions": 0, "disruptionsWithoutProgress": 0,
+             "reportsMissed": 0, "epoch": 3, "checkpoint": {"uri": "s3://b/c", "epoch": 3, "sha256": "0" * 64}, "startTime": "2026-01-02T03:04:05Z"}
+        ],
+    }  # fmt: skip
+    assert parse({**run(), "status": status}).status.to_json() == status
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_spec_survives_the_way_out_and_in(name: str) -> None:
+    resource = parse(GOOD[name])
+    assert resource.spec.to_json() == GOOD[name]["spec"]
+    assert validation.findings({**GOOD[name], "spec": resource.spec.to_json()}) == []
+
+
+def test_fold_all_is_not_validated_unless_it_is_a_number() -> None:
+    specs = [parse(run(folds=["all"])).spec, parse(run()).spec, parse(run(validation="Skip")).spec]
+    assert [spec.validates for spec in specs] == [False, True, False]
+
+
+def test_a_configuration_is_found_by_name() -> None:
+    resource = parse({**plans(), "status": {"configurations": [{"name": "2d", "batchSize": 4}]}})
+    assert isinstance(resource, Plans)
+    found = resource.status.configuration("2d")
+    assert found is not None
+    assert found.batch_size == 4
+    assert resource.status.configuration("3d_fullres") is None
+
+
+def test_a_spec_cannot_be_changed_in_memory() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse(run()).spec.suspend = True
+
+
+# -- conditions --
+
+
+def test_transition_time_moves_only_with_the_status() -> None:
+    first = conditions.set_condition([], "Ready", False, reasons.TRAINING, "a", now=NOW, generation=1)
+    same = conditions.set_condition(first, "Ready", False, reasons.VALIDATING, "b", now=LATER, generation=2)
+    other = conditions.set_condition(same, "Ready", True, reasons.COMPLETED, "c", now=LATER, generation=2)
+    assert [c[0].last_transition_time for c in (first, same, other)] == [NOW, NOW, LATER]
+    assert (same[0].reason, same[0].message, same[0].observed_generation) == ("Validating", "b", 2)
+    assert first[0].reason == "Training", "the old list is left alone"
+
+
+def test_a_message_of_any_length_fits() -> None:
+    made = conditions.set_condition([], "Ready", False, "X", "m" * 100_000, now=NOW)
+    assert len(made[0].message) == conditions.MAX_MESSAGE
+
+
+_STEPS = st.lists(st.sampled_from([conditions.ready, conditions.reconciling, conditions.stalled]), min_size=1, max_size=6)
+
+
+@settings(deadline=None, derandomize=True)
+@given(steps=_STEPS)
+def test_kstatus_reads_one_state_from_any_history(steps: list[Any]) -> None:
+    made: list[conditions.Condition] = conditions.set_condition([], "Trained", False, "X", now=NOW)
+    for step in steps:
+        made = step(made, "Reason", "m", now=NOW, generation=1)
+        assert step(made, "Reason", "m", now=LATER, generation=1) == made, "said again, nothing changes"
+    holds = {kind for kind in ("Ready", "Reconciling", "Stalled") if conditions.is_true(made, kind)}
+    assert holds == {{"ready": "Ready", "reconciling": "Reconciling", "stalled": "Stalled"}[steps[-1].__name__]}
+    assert len({c.type for c in made}) == len(made)
+    assert conditions.find(made, "Trained") is not None
+
+
+def test_reasons_are_camel_case_and_differ() -> None:
+    values = [value for name, value in vars(reasons).items() if name.isupper()]
+    assert len(values) == len(set(values))
+    assert all(value.isalnum() and value[0].isupper() for value in values)
