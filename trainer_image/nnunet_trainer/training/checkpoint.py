@@ -1,7 +1,7 @@
 """Checkpoint files in nnU-Net's format: written beside, checksummed, then named; read without running code.
 
-Beside each file stands `<file>.sha256` in sha256sum's format. While a file is replaced it holds two lines, the new digest and the old
-one, so that whichever file a crash leaves behind is known to be whole.
+Beside each file stands `<file>.sha256` in the format of sha256sum. While a file is replaced it holds two lines, the new digest and
+the old one, so that whichever file a crash leaves behind is known to be whole.
 """
 
 from __future__ import annotations

@@ -28,11 +28,17 @@ def matching(network: nn.Module, patterns: Sequence[str], field: str) -> list[st
 
 
 def freeze(network: nn.Module, frozen: Sequence[str], unused_heads: Sequence[nn.Module] = ()) -> None:
-    """Let all parameters train but the frozen ones and those of heads whose output does not count."""
+    """Let all parameters train but the frozen ones and those of heads whose output does not count.
+
+    Raises:
+        BadConfiguration: that is all of them.
+    """
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
     for head in unused_heads:
         head.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise BadConfiguration("InvalidRecipe", "recipe.freezing.patterns: they fit every parameter, nothing is left to train.")
 
 
 def groups(network: nn.Module, factors: Mapping[str, float]) -> tuple[list[dict[str, Any]], list[float]]:

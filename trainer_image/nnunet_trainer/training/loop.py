@@ -1,0 +1,238 @@
+"""The life of a training: prepare, resume, epochs, final checkpoint, validation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from nnunet_trainer.contract.faults import GpuOutOfMemory, Stopped
+
+from . import checkpoint, distributed, pretrained, saving, scores, steps, stopping
+from .distributed import Ranks
+from .reporting import Reporter, write_model_files
+from .session import Session, available_cores, prepare
+from .setup import TrainingResult, TrainingSetup
+
+LOOK_EVERY = 25
+"""Iterations between two looks at the loss on a GPU: each look waits for it."""
+
+
+@dataclass(slots=True)
+class _Clock:
+    started: float
+    saved: float
+
+
+def train(setup: TrainingSetup) -> TrainingResult:
+    """Train one fold, from its newest checkpoint on if there is one; every rank calls this.
+
+    Raises:
+        BadConfiguration, BadData: plans, recipe, data, checkpoint or pretrained weights do not fit.
+        GpuOutOfMemory: the network and its batch do not fit.
+        Stopped: `setup.stop` was set; a checkpoint is saved.
+    """
+    with distributed.ranks(setup.device) as ranks, _limits(setup, ranks):
+        return _train(setup, ranks)
+
+
+def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
+    clock = _Clock(time.monotonic(), time.monotonic())
+    session = prepare(setup, ranks)
+    saving.refuse_overwriting(session)
+    write_model_files(session)
+    distributed.barrier()
+    reporter = Reporter(session)
+    begin(session, reporter)
+    found = session.epoch >= session.recipe.epochs
+    while session.epoch < session.recipe.epochs:
+        started = time.time()
+        learning_rate = start_epoch(session)
+        train_loss = train_epoch(session, reporter, clock)
+        val_loss, dice = validate_epoch(session, reporter)
+        session.history.add(
+            train_loss=train_loss,
+            val_loss=val_loss,
+            dice=dice,
+            learning_rate=learning_rate,
+            started=started,
+            ended=time.time(),
+        )
+        finish_epoch(session, reporter, clock)
+    return finish(session, reporter, clock, found)
+
+
+def begin(session: Session, reporter: Reporter) -> None:
+    """Go on from the newest whole checkpoint, or load pretrained weights, or begin with initial ones."""
+    setup = session.setup
+    paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
+    newest, problems = checkpoint.newest(paths, session.ranks.device, allow_pickle=setup.allow_pickle)
+    for problem in problems:
+        reporter.warn(problem)
+    if newest is not None:
+        saving.restore(session, newest)
+        reporter.line(f"Continuing from {newest.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
+    elif setup.pretrained is not None:
+        session.pretrained = pretrained.load(
+            session.network, setup.pretrained, allow_pickle=setup.allow_pickle, source=setup.pretrained_source
+        )
+        reporter.line(str(session.pretrained))
+    session.freeze()
+    reporter.progress("training", force=True)
+
+
+def start_epoch(session: Session) -> float:
+    """Set the learning rate and what trains; returns the rate of the first group."""
+    factor = session.schedule(session.epoch, session.history.lists)
+    for group, own in zip(session.optimizer.param_groups, session.rate_factors, strict=True):
+        group["lr"] = session.base_rate * own * factor
+    session.freeze()
+    session.network.train()
+    return session.optimizer.param_groups[0]["lr"]
+
+
+def train_epoch(session: Session, reporter: Reporter, clock: _Clock) -> float:
+    """The iterations that are left of this epoch; returns the mean loss of all of them."""
+    iterations = session.recipe.iterations_per_epoch
+    waiting: list[torch.Tensor] = []
+    data, cases = torch.empty(0), list[str]()
+    look_every = LOOK_EVERY if session.ranks.device.type == "cuda" else 1
+
+    def look() -> None:
+        if waiting:
+            share = torch.stack(waiting).sum().item()
+            waiting.clear()
+            steps.check_finite(session, share, data, cases)
+            session.loss_sum += share
+
+    for data, targets, cases in steps.batches(session, session.sampler, session.augmenter, iterations, session.iteration):  # noqa: B007
+        waiting.append(steps.train_step(session, data, targets))
+        session.iteration += 1
+        if session.iteration % look_every == 0:
+            look()
+            reporter.progress("training")
+        if stopping.requested(session.setup.stop):
+            look()
+            stop(session, reporter)
+        if time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes and session.iteration < iterations:
+            look()
+            save(session, reporter, clock, checkpoint.LATEST)
+    look()
+    return distributed.total([session.loss_sum])[0] / iterations
+
+
+def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
+    """Mean loss over validation patches, and the pseudo-Dice of each foreground class."""
+    session.network.eval()
+    iterations = session.recipe.validation_iterations
+    losses, found = [], []
+    for data, targets, _ in steps.batches(session, session.validation_sampler, session.validation_augmenter, iterations):
+        loss, counts = steps.validation_step(session, data, targets)
+        losses.append(loss)
+        found.append(counts)
+        reporter.progress("validating patches")
+    counted = torch.stack(found).sum(0)
+    numbers = distributed.total([torch.stack(losses).sum().item(), *counted.flatten().tolist()])
+    columns = torch.tensor(numbers[1:], dtype=torch.float64).view(3, -1).T.tolist()
+    return numbers[0] / iterations, [scores.dice(*column) for column in columns]
+
+
+def finish_epoch(session: Session, reporter: Reporter, clock: _Clock) -> None:
+    """Count the epoch, write the checkpoints that are due, tell of it."""
+    session.epoch, session.iteration, session.loss_sum = session.epoch + 1, 0, 0.0
+    last = session.epoch >= session.recipe.epochs
+    ema = session.history.last("ema_fg_dice")
+    better = session.best_ema is None or ema > session.best_ema
+    if better:
+        session.best_ema = ema
+    reporter.epoch_done()
+    if better:
+        reporter.line(f"New best EMA pseudo Dice: {ema:.4f}")
+        saving.save(session, checkpoint.BEST)
+    if not last and session.epoch % session.setup.checkpoint.every_epochs == 0:
+        save(session, reporter, clock, checkpoint.LATEST)
+
+
+def save(session: Session, reporter: Reporter, clock: _Clock, name: str) -> None:
+    """Write a checkpoint to go on from."""
+    written = saving.save(session, name)
+    clock.saved = time.monotonic()
+    if written is not None:
+        reporter.saved(session.epoch, written[1])
+
+
+def stop(session: Session, reporter: Reporter) -> None:
+    """Save and leave.
+
+    Raises:
+        Stopped: always.
+    """
+    saving.save(session, checkpoint.LATEST)
+    where = f"epoch {session.epoch}, iteration {session.iteration}"
+    reporter.line(f"Stopped at {where}; a checkpoint is saved.")
+    raise Stopped(
+        "Stopped", f"The training was stopped at {where}; a checkpoint is saved.", hint="Start it again to go on from there."
+    )
+
+
+def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> TrainingResult:
+    """The final checkpoint, the validation, the result."""
+    folder, history = session.setup.fold_folder, session.history
+    final = folder / checkpoint.FINAL
+    if session.ranks.first and not (found and final.exists()):
+        saving.save(session, checkpoint.FINAL)
+        for name in (checkpoint.LATEST, checkpoint.PREVIOUS):
+            checkpoint.remove(folder / name)
+    distributed.barrier()
+    reporter.line("Training done.")
+    best = folder / checkpoint.BEST
+    return TrainingResult(
+        folder=folder,
+        checkpoint=final,
+        checkpoint_sha256=distributed.from_first(checkpoint.sha256(final) if session.ranks.first else ""),
+        best=best if best.exists() else None,
+        epochs=session.epoch,
+        train_loss=history.last("train_losses"),
+        val_loss=history.last("val_losses"),
+        ema_pseudo_dice=history.last("ema_fg_dice"),
+        resumed_from_epoch=session.resumed_from,
+        pretrained=session.pretrained,
+        found=found,
+        validation=None,
+        seconds=time.monotonic() - clock.started,
+    )
+
+
+@contextmanager
+def _limits(setup: TrainingSetup, ranks: Ranks) -> Iterator[None]:
+    """Threads, kernels and memory of this process while it trains."""
+    if ranks.device.type == "cpu":
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), available_cores() // ranks.world_size)))
+    torch.backends.cudnn.benchmark = not setup.deterministic
+    if setup.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(setup, ranks) from error
+    finally:
+        if setup.deterministic:
+            torch.use_deterministic_algorithms(False)
+
+
+def _out_of_memory(setup: TrainingSetup, ranks: Ranks) -> GpuOutOfMemory:
+    from nnunet_trainer.planning.plans import Plans
+
+    configuration = Plans(setup.plans).configuration(setup.configuration)
+    gib = torch.cuda.get_device_properties(ranks.device).total_memory / 2**30
+    patch = "×".join(map(str, configuration.patch_size))
+    smaller = max(1, int(gib) - 2)
+    return GpuOutOfMemory(
+        "OutOfGPUMemory",
+        f"Fold {setup.fold} needs more than the {gib:.1f} GiB of this GPU at patch {patch}, batch {configuration.batch_size} "
+        f"({configuration.batch_size / ranks.world_size:.3g} a GPU).",
+        hint=f"Plan for less (spec.planner.gpuMemoryGB: {smaller}), or ask for a larger GPU (spec.template.nodeSelector).",
+    )

@@ -1,0 +1,44 @@
+"""Pseudo-Dice: hard Dice over all patches of a validation epoch together, nnU-Net's green line."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def counts(logits: Tensor, target: Tensor, *, regions: bool, ignore_label: int | None) -> Tensor:
+    """True positives, false positives and false negatives of each foreground class in a batch.
+
+    Args:
+        logits: (b, c, *patch).
+        target: labels (b, 1, *patch), or masks (b, regions [+ ignore], *patch).
+        regions: whether heads are sigmoids.
+        ignore_label: does not count.
+
+    Returns:
+        (3, classes) float64, on the logits' device; the background is left out.
+    """
+    axes = (0, *range(2, logits.ndim))
+    if regions:
+        predicted, truth = logits > 0, target.bool()
+        if ignore_label is not None:
+            truth, valid = truth[:, :-1], ~truth[:, -1:]
+            predicted, truth = predicted & valid, truth & valid
+        both = (predicted & truth).sum(axes)
+        return torch.stack((both, predicted.sum(axes) - both, truth.sum(axes) - both)).double()
+    classes = logits.shape[1]
+    predicted, truth = logits.argmax(1).flatten(), target[:, 0].long().flatten()
+    if ignore_label is not None:
+        valid = truth != ignore_label
+        predicted, truth = predicted[valid], truth[valid]
+    confusion = torch.bincount(truth * classes + predicted, minlength=classes * classes).view(classes, classes)
+    both = confusion.diagonal()
+    return torch.stack((both, confusion.sum(0) - both, confusion.sum(1) - both))[:, 1:].double()
+
+
+def dice(true_positives: float, false_positives: float, false_negatives: float) -> float:
+    """2·tp / (2·tp + fp + fn); NaN where there is nothing to find and nothing was found."""
+    denominator = 2 * true_positives + false_positives + false_negatives
+    return 2 * true_positives / denominator if denominator else math.nan

@@ -1,0 +1,238 @@
+"""All that a training holds, built from its setup."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnunet_trainer import architecture
+from nnunet_trainer.contract import keys
+from nnunet_trainer.dataset import splits
+from nnunet_trainer.dataset.description import read_json
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder
+
+from . import components, deep_supervision, distributed, network, parameters, schedules
+from .augmentation import Augmenter, augmentation_set, validation_augmenter
+from .distributed import Ranks
+from .history import History
+from .losses import LossContext
+from .precision import Precision
+from .pretrained import LoadReport
+from .recipe import Recipe
+from .sampling import PatchSampler, rank_slots
+from .setup import TrainingSetup
+
+Criterion = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A training in progress on one rank.
+
+    `epoch` counts finished epochs, `iteration` the finished iterations of the next one, whose losses sum up to `loss_sum`.
+    """
+
+    setup: TrainingSetup
+    ranks: Ranks
+    plans: Plans
+    """With the recipe's changes: what is written into the results."""
+    configuration: Configuration
+    labels: LabelManager
+    training_cases: list[str]
+    validation_cases: list[str]
+    network: nn.Module
+    """Without the wrapper of torch.compile."""
+    runner: Callable[[Tensor], Any]
+    """The network as it is called."""
+    criterion: Criterion
+    optimizer: torch.optim.Optimizer
+    rate_factors: list[float]
+    base_rate: float
+    schedule: schedules.Schedule
+    precision: Precision
+    augmenter: Augmenter
+    validation_augmenter: Augmenter
+    sampler: PatchSampler
+    validation_sampler: PatchSampler
+    workers: int
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    iteration: int = 0
+    loss_sum: float = 0.0
+    best_ema: float | None = None
+    resumed_from: int | None = None
+    pretrained: LoadReport | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the trainer."""
+        return self.setup.recipe
+
+    @property
+    def mirror_axes(self) -> tuple[int, ...] | None:
+        """Axes that prediction may mirror; None for none."""
+        return tuple(self.augmenter.geometry.mirror_axes) or None
+
+    def freeze(self) -> None:
+        """Let those parameters train that the recipe lets train in this epoch."""
+        freezing = self.recipe.freezing
+        frozen: list[str] = []
+        if freezing.until_epoch is None or self.epoch < freezing.until_epoch:
+            frozen = parameters.matching(self.network, freezing.patterns, "freezing.patterns")
+        # An output of weight 0 gives its head no gradient, and no weight decay either.
+        heads = getattr(getattr(self.network, "decoder", None), "seg_layers", None)
+        unused = [] if heads is None or len(heads) == 1 else list(heads[:1] if self.recipe.deep_supervision else heads[:-1])
+        parameters.freeze(self.network, frozen, unused)
+
+
+def changed_plans(plans: dict[str, Any], configuration: str, recipe: Recipe) -> Plans:
+    """Plans with the recipe's changes of one configuration, so that whoever reads the results builds the same network."""
+    result = Plans(plans)
+    found = result.configuration(configuration)
+    changes: dict[str, Any] = {"architecture": network.changed(found.architecture, recipe.network)}
+    if recipe.batch_size is not None:
+        changes["batch_size"] = recipe.batch_size
+    if recipe.batch_dice is not None:
+        changes["batch_dice"] = recipe.batch_dice
+    own = result.content["configurations"][configuration]
+    own.update({key: value for key, value in changes.items() if found.content.get(key) != value})
+    return result
+
+
+def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
+    """Build everything; weights are initial ones, no file is written.
+
+    Raises:
+        BadConfiguration: plans, recipe or fold do not fit.
+        BadData: the preprocessed data are missing or lack cases.
+    """
+    recipe = setup.recipe
+    plans = changed_plans(setup.plans, setup.configuration, recipe)
+    configuration = plans.configuration(setup.configuration)
+    labels = LabelManager(setup.dataset_json)
+    store = PreprocessedFolder(setup.preprocessed / configuration.data_identifier)
+    training, validation = fold_cases(setup, store)
+    torch.manual_seed(int(keys.digest("initial weights", setup.seed, setup.fold)[:15], 16))
+    net = architecture.build(
+        configuration.architecture,
+        configuration.num_input_channels(setup.dataset_json),
+        labels.num_segmentation_heads,
+        recipe.deep_supervision,
+    ).to(ranks.device)
+    if ranks.world_size > 1 and ranks.device.type == "cuda":
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    distributed.broadcast(net.state_dict(keep_vars=False).values())
+    groups, factors = parameters.groups(net, recipe.learning_rate_factors)
+    optimizer_component = components.find("optimizer", recipe.optimizer.name)
+    base_rate = recipe.optimizer.parameters.get("learning_rate", optimizer_component.parameters["learning_rate"].default)
+    scales = output_scales(configuration, recipe)
+    augmenter, plain = _augmenters(configuration, recipe, labels, scales)
+    shared: dict[str, Any] = {
+        "patch_size": configuration.patch_size,
+        "batch_size": configuration.batch_size,
+        "seed": setup.seed,
+        "fold": setup.fold,
+        "all_labels": labels.all_labels,
+        "has_ignore": labels.has_ignore_label,
+        "foreground_fraction": recipe.sampling.oversample_foreground,
+        "rank": ranks.rank,
+        "world_size": ranks.world_size,
+    }
+    return Session(
+        setup=setup,
+        ranks=ranks,
+        plans=plans,
+        configuration=configuration,
+        labels=labels,
+        training_cases=training,
+        validation_cases=validation,
+        network=net,
+        runner=torch.compile(net) if _compiles(recipe, ranks.device) else net,
+        criterion=_criterion(configuration, recipe, labels, ranks, scales),
+        optimizer=optimizer_component.make(groups, **recipe.optimizer.parameters),
+        rate_factors=factors,
+        base_rate=base_rate,
+        schedule=schedules.with_warm_up(
+            lambda epochs: components.find("schedule", recipe.schedule.name).make(epochs, **recipe.schedule.parameters),
+            recipe.epochs,
+            recipe.warm_up_epochs,
+        ),
+        precision=Precision(recipe.precision, ranks.device),
+        augmenter=augmenter,
+        validation_augmenter=plain,
+        sampler=PatchSampler(store, training, initial_patch_size=augmenter.initial_patch_size, **shared),
+        validation_sampler=PatchSampler(store, validation, purpose="val", **shared),
+        workers=default_workers(ranks) if setup.workers is None else setup.workers,
+    )
+
+
+def fold_cases(setup: TrainingSetup, store: PreprocessedFolder) -> tuple[list[str], list[str]]:
+    """The training and validation cases of the fold, by splits_final.json where there is one."""
+    path = setup.preprocessed / "splits_final.json"
+    cases = store.cases
+    found = read_json(path) if path.is_file() else splits.make_splits(cases)
+    return splits.fold(found, setup.fold, cases)
+
+
+def output_scales(configuration: Configuration, recipe: Recipe) -> list[list[float]] | None:
+    """Per output of the network its size as a fraction of the patch; None without deep supervision."""
+    if not recipe.deep_supervision:
+        return None
+    return deep_supervision.scales(configuration.architecture["arch_kwargs"]["strides"], configuration.dimensions)
+
+
+def _criterion(
+    configuration: Configuration, recipe: Recipe, labels: LabelManager, ranks: Ranks, scales: list[list[float]] | None
+) -> Criterion:
+    slots = rank_slots(configuration.batch_size, ranks.rank, ranks.world_size)
+    context = LossContext(
+        regions=labels.has_regions,
+        ignore_label=labels.ignore_label,
+        batch_dice=configuration.batch_dice,
+        share=len(slots) / configuration.batch_size,
+    )
+    loss = components.find("loss", recipe.loss.name).make(context, **recipe.loss.parameters)
+    return deep_supervision.supervised(loss, deep_supervision.weights(1 if scales is None else len(scales)))
+
+
+def _augmenters(
+    configuration: Configuration, recipe: Recipe, labels: LabelManager, scales: list[list[float]] | None
+) -> tuple[Augmenter, Augmenter]:
+    shared: dict[str, Any] = {
+        "deep_supervision_scales": scales,
+        "regions": labels.foreground_regions if labels.has_regions else None,
+        "ignore_label": labels.ignore_label,
+        "previous_stage_labels": labels.foreground_labels if configuration.previous_stage else (),
+    }
+    patch = tuple(configuration.patch_size)
+    augmenter = Augmenter(
+        config=augmentation_set(recipe.augmentation), patch_size=patch, mask_channels=configuration.use_mask_for_norm, **shared
+    )
+    return augmenter, validation_augmenter(patch, **shared)
+
+
+def _compiles(recipe: Recipe, device: torch.device) -> bool:
+    return device.type == "cuda" and recipe.compile is not False
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity and its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = open("/sys/fs/cgroup/cpu.max").read().split()  # noqa: SIM115
+        return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cores
+
+
+def default_workers(ranks: Ranks) -> int:
+    """Threads that prepare batches: on a GPU they only read, on a CPU they also augment, beside the network."""
+    return max(1, min(8, available_cores() // ranks.world_size - 1)) if ranks.device.type == "cuda" else 1
