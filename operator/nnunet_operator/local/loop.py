@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..api.resources import API_VERSION, KINDS
+from ..api.validation import admit
 from ..reconcile import reconcile
 from ..reconcile.outcome import Event, Outcome
 from ..reconcile.view import Key, Settings
@@ -78,14 +79,14 @@ class Loop:
     def _make_so(self, key: Key, outcome: Outcome) -> None:
         """Children, then one status write, then the events."""
         for child in outcome.apply:
-            self.store.apply(child, MANAGER)
+            self.store.apply(child, MANAGER, admit if child["kind"] in KINDS else None)
         for child in outcome.create:
             try:
                 self.store.create(child)
             except Conflict:
                 continue  # it is there already
-        for child in outcome.delete:
-            self.store.delete(child.kind, key.namespace, child.name, child.uid)
+        for old in outcome.delete:
+            self.store.delete(old.kind, key.namespace, old.name, old.uid)
         manifest = self.store.get(*key)
         if manifest is None:
             return
@@ -118,6 +119,6 @@ class Loop:
         head = {"name": name, "namespace": meta["namespace"], "ownerReferences": [owner]}
         stamps = {"firstTimestamp": at, "lastTimestamp": at, "source": {"component": MANAGER}}
         self.store.create({"apiVersion": "v1", "kind": "Event", "metadata": head, "involvedObject": reference, **said, **stamps})
-        kept = [item for item in self.store.owned(meta["uid"], "Event")]
-        for old in sorted(kept, key=lambda item: item["lastTimestamp"])[:-EVENTS_KEPT]:
-            self.store.delete("Event", meta["namespace"], old["metadata"]["name"])
+        kept = sorted(self.store.owned(meta["uid"], "Event"), key=lambda item: item["lastTimestamp"])
+        for oldest in kept[:-EVENTS_KEPT]:
+            self.store.delete("Event", meta["namespace"], oldest["metadata"]["name"])

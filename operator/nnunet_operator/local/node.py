@@ -32,8 +32,9 @@ class Node:
 
     def __init__(self, store: Store, runner: Runner, machine: Machine) -> None:
         self.store, self.runner, self.machine = store, runner, machine
-        self.draining = False  # nothing starts any more
-        self.never: dict[str, str] = {}  # uid of a pod → why it can never start here
+        self.starts = True  # whether anything new may start
+        self.draining = False  # all that runs was asked to end
+        self._never: set[str] = set()  # uids of pods that ask for more than there is
         self._seen, self._again_at = -1, datetime.min.replace(tzinfo=UTC)
 
     def tick(self, now: datetime) -> None:
@@ -47,7 +48,7 @@ class Node:
         self._collect_garbage()
         for job in self.store.all("Job"):
             self._control(job, now)
-        if not self.draining:
+        if self.starts:
             self._schedule()
         self._seen = revision
 
@@ -57,10 +58,14 @@ class Node:
 
     def drain(self, message: str) -> None:
         """Start nothing more, and ask every process to end; the reconcilers see a disruption, not a failure."""
-        self.draining = True
+        self.starts, self.draining = False, True
         for pod in self.running():
             self.store.set_status(pod, podstatus.disrupted(pod["status"], time.time(), "TerminationByKubelet", message))
             self.runner.stop(pod, self._grace(pod))
+
+    def stuck(self) -> set[str]:
+        """The uids of pods that cannot start, whatever else ends: no such GPU, a ConfigMap or a Secret that is not there."""
+        return self._never | {pod["metadata"]["uid"] for pod in self.living() if _waits_for(pod) == "CreateContainerConfigError"}
 
     def running(self) -> list[Manifest]:
         """Pods whose process was started and has not ended."""
@@ -75,7 +80,7 @@ class Node:
         deleted = pod["metadata"].get("deletionTimestamp")
         if _bound(pod) and pod["status"].get("phase") not in ENDED:
             status = pod["status"]
-            if not (deleted or self.draining or self.runner.begun(pod)):
+            if self.starts and not (deleted or self.runner.begun(pod)):
                 status = self._start(pod)
             elif self.runner.started(pod):
                 status = self.runner.status(pod)
@@ -110,7 +115,7 @@ class Node:
             return
         for pod in step.delete:
             self.store.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], pod["metadata"]["uid"])
-        if not self.draining:
+        if self.starts:
             for pod in step.create:
                 self.store.create(pod)
         self.store.set_status(job, step.status)
@@ -123,11 +128,11 @@ class Node:
             if not _bound(p) and not p["metadata"].get("deletionTimestamp") and p["status"].get("phase") == "Pending"
         ]
         if not queue:
-            self.never = {}
+            self._never = set()
             return
         running = [(pod, self._held(pod)) for pod in self.living()]
         placement = place(queue, running, self.machine)
-        self.never = {pod["metadata"]["uid"]: message for pod, message in placement.never}
+        self._never = {pod["metadata"]["uid"] for pod, _ in placement.never}
         for pod, gpus in placement.start:
             self._bind(pod, gpus)
         for pod, message in [*placement.wait, *placement.never]:
@@ -167,3 +172,9 @@ def _bound(pod: Manifest) -> bool:
 
 def _controller(pod: Manifest) -> str | None:
     return next((r["uid"] for r in pod["metadata"].get("ownerReferences", []) if r.get("controller")), None)
+
+
+def _waits_for(pod: Manifest) -> str | None:
+    statuses = pod["status"].get("containerStatuses") or [{}]
+    reason: str | None = (statuses[0].get("state", {}).get("waiting") or {}).get("reason")
+    return reason

@@ -22,17 +22,11 @@ from nnunet_trainer.contract.faults import BadUsage, Temporary
 from .merge import merged
 
 Manifest = dict[str, Any]
+Admission = Callable[[Manifest, Manifest | None], Manifest]
 
-API_VERSIONS = {
-    "Job": "batch/v1",
-    "Pod": "v1",
-    "ConfigMap": "v1",
-    "Service": "v1",
-    "Event": "v1",
-    "NetworkPolicy": "networking.k8s.io/v1",
-}
 DELETED_LATER = {"Job": "foregroundDeletion", "Pod": None}
 """Kinds whose deletion takes time: their processes get their grace first. With the finalizer that says so."""
+APPLIED_METADATA = ("name", "namespace", "labels", "annotations", "ownerReferences")
 FORMAT = 1
 
 
@@ -120,8 +114,13 @@ class Store:
             new["metadata"].setdefault("namespace", "default")
             return self._put(path, new)
 
-    def apply(self, manifest: Manifest, manager: str) -> tuple[Manifest, str]:
+    def apply(self, manifest: Manifest, manager: str, admit: Admission | None = None) -> tuple[Manifest, str]:
         """Server-side apply: what `manager` named before and names no longer goes, all else stays. Status is left alone.
+
+        Args:
+            manifest: what the manager wants.
+            manager: who.
+            admit: checks the whole object beside the stored one, and fills in defaults; it may raise.
 
         Returns:
             the object, and `created`, `configured` or `unchanged`.
@@ -130,32 +129,42 @@ class Store:
             Conflict: an immutable ConfigMap would change.
         """
         wanted = {key: value for key, value in copy.deepcopy(manifest).items() if key != "status"}
-        wanted["metadata"] = {
-            k: v for k, v in wanted["metadata"].items() if k in ("name", "namespace", "labels", "annotations", "ownerReferences")
-        }
+        wanted["metadata"] = {key: value for key, value in wanted["metadata"].items() if key in APPLIED_METADATA}
         wanted["metadata"].setdefault("namespace", "default")
         with self._locked():
             path = self._of(wanted)
             live = self._read(path)
             applied = {"manager": manager, "operation": "Apply", "applied": copy.deepcopy(wanted)}
             if live is None:
-                wanted["metadata"] |= {
+                new = admit(wanted, None) if admit else wanted
+                new["metadata"] |= {
                     "uid": str(uuid.uuid4()),
                     "creationTimestamp": now(),
                     "generation": 1,
                     "managedFields": [applied],
                 }
-                return copy.deepcopy(self._put(path, wanted)), "created"
+                return self._put(path, new), "created"
             fields = live["metadata"].get("managedFields", [])
             last: Manifest = next((entry["applied"] for entry in fields if entry["manager"] == manager), {})
             new = merged(live, last, wanted)
+            if admit:
+                new = {**admit(new, live), **({"status": live["status"]} if "status" in live else {})}
             if live.get("immutable") and (new.get("data"), new.get("immutable")) != (live.get("data"), True):
                 raise Conflict(f"{_label(live)} is immutable")
             if new == live and last == applied["applied"]:
                 return copy.deepcopy(live), "unchanged"
             said = "unchanged" if new == live else "configured"
             new["metadata"]["managedFields"] = [*(entry for entry in fields if entry["manager"] != manager), applied]
-            return copy.deepcopy(self._update(path, live, new)), said
+            return self._update(path, live, new), said
+
+    def preview(self, manifest: Manifest, manager: str, admit: Admission) -> Manifest:
+        """What `apply` would make, with nothing written; it raises what `admit` raises."""
+        live = self._read(self._of(manifest))
+        if live is None:
+            return admit(manifest, None)
+        fields = live["metadata"].get("managedFields", [])
+        last: Manifest = next((entry["applied"] for entry in fields if entry["manager"] == manager), {})
+        return admit(merged(live, last, manifest), live)
 
     def edit(
         self, kind: str, namespace: str, name: str, change: Callable[[Manifest], None], uid: str | None = None
@@ -168,7 +177,7 @@ class Store:
                 return None
             new = copy.deepcopy(live)
             change(new)
-            return copy.deepcopy(live if new == live else self._update(path, live, new))
+            return copy.deepcopy(live) if new == live else self._update(path, live, new)
 
     def set_status(self, manifest: Manifest, status: Manifest) -> Manifest | None:
         """Write an object's whole status; nothing when it is stored so already, or the object is gone."""

@@ -1,0 +1,95 @@
+"""The last word of a call: the runs with their Dice, where the results lie, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from . import columns, standing
+from .standing import Standing
+
+Manifest = dict[str, Any]
+
+
+def place(uri: str | None) -> str:
+    """A URI as a person of this machine writes it: a path, where it is one."""
+    if not uri:
+        return "-"
+    return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
+
+
+def runs(manifests: Sequence[Manifest]) -> str:
+    """The table of TrainingRuns, a line a fold; empty when there is none."""
+    rows = [["RUN", "CONFIG", "FOLD", "TRAINER", "EPOCHS", "VALIDATION DICE", "TIME", "STATE"]]
+    for manifest in manifests:
+        if manifest["kind"] != "TrainingRun":
+            continue
+        spec, status = manifest["spec"], manifest.get("status") or {}
+        trainer = status.get("trainer") or (spec.get("trainer") or {}).get("name", "-")
+        for fold in status.get("folds") or []:
+            dice, seconds = fold.get("validationDice"), fold.get("seconds")
+            rows.append(
+                [
+                    manifest["metadata"]["name"],
+                    spec.get("configuration", "-"),
+                    fold["name"],
+                    trainer,
+                    str(fold.get("epochs") or "-"),
+                    "-" if dice is None else f"{dice:.4f}",
+                    "-" if seconds is None else columns.duration(seconds),
+                    fold.get("state", "-"),
+                ]
+            )
+    return columns.table(rows) if len(rows) > 1 else ""
+
+
+def folders(manifests: Sequence[Manifest]) -> list[str]:
+    """A line a finished fold: where its results lie, and what is there to look at."""
+    lines = []
+    for manifest in manifests:
+        for fold in (manifest.get("status") or {}).get("folds") or [] if manifest["kind"] == "TrainingRun" else []:
+            if not fold.get("folder"):
+                continue
+            folder = Path(place(fold["folder"]))
+            there = [
+                name for name in ("progress.png", "validation/summary.json", "checkpoint_final.pth") if (folder / name).exists()
+            ]
+            said = f"  ({', '.join(there)})" if there else ""
+            lines.append(f"  {manifest['metadata']['name']}, fold {fold['name']}: {place(fold['folder'])}{said}")
+    return lines
+
+
+def closing(manifests: Sequence[Manifest], store: str) -> str:
+    """All that is said when the work has ended.
+
+    Args:
+        manifests: the four kinds' objects.
+        store: the arguments that name the store again, empty for the default one.
+    """
+    parts = [runs(manifests)]
+    if places := folders(manifests):
+        parts.append("\n".join(["Results, in nnU-Net's layout:", *places]))
+    bad = [manifest for manifest in manifests if standing.of(manifest) in (Standing.STALLED, Standing.GOING)]
+    for manifest in bad:
+        why, message = standing.reason(manifest)
+        parts.append(f"{manifest['kind'].lower()}/{manifest['metadata']['name']}: {why or 'not looked at yet'}: {message}")
+    parts.append("\n".join(["Next:", *(f"  {line}" for line in _next(manifests, bad, store))]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) -> list[str]:
+    ours = "nnunet-operator local"
+    lines = [f"{ours} get{store}"]
+    lines += [f"{ours} describe {bad[0]['kind'].lower()} {bad[0]['metadata']['name']}{store}"] if bad else []
+    runs_ = [m for m in manifests if m["kind"] == "TrainingRun" and (m.get("status") or {}).get("results")]
+    if bad:
+        lines.append(f"{ours} logs {bad[0]['kind'].lower()}/{bad[0]['metadata']['name']}{store}")
+    for manifest in sorted(runs_, key=lambda m: m["status"].get("meanDice") or 0)[-1:]:
+        folds = [fold for fold in manifest["status"].get("folds") or [] if fold.get("folder")]
+        if folds:
+            model, fold = place(folds[0]["folder"]).rsplit("/", 1)[0], folds[0]["name"]
+            lines.append(f"nnunet-trainer predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS")
+            lines.append(f"nnunet-trainer report {model}")
+    return lines

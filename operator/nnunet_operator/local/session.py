@@ -1,0 +1,170 @@
+"""One call of the shell that works: from taking the store to the end of all work, or to a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+from urllib.parse import quote
+
+from ..api.common import StorageSpec
+from ..api.resources import KINDS
+from ..reconcile.view import Heard, Settings
+from . import jobs, secrets, standing
+from .hearing import Listener
+from .launch import Host
+from .loop import Loop
+from .node import Node
+from .runner import Runner
+from .scheduler import Machine
+from .standing import Standing
+from .store import Store
+
+Manifest = dict[str, Any]
+
+PAUSE = 0.1
+DRAINED = "The local shell was stopped; the next one goes on."
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a person may want to see: the four kinds' objects, living pods, and the progress last heard."""
+
+    objects: list[Manifest]
+    pods: list[Manifest]
+    heard: dict[str, Heard]
+
+
+class Session:
+    """The machine at work for one store.
+
+    Args:
+        store: the objects.
+        machine: what may be used.
+        secrets_folder: one folder a Secret, one file a key.
+        claims: one folder a PersistentVolumeClaim.
+        hear_every: seconds between two questions to a pod.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        machine: Machine,
+        *,
+        secrets_folder: Path | None = None,
+        claims: Path | None = None,
+        hear_every: float = 1.0,
+    ) -> None:
+        self.store = store
+        self.secrets_folder = secrets_folder
+        host = Host(contents=self._contents, environment=dict(os.environ), claims=claims)
+        self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
+        self.listener = Listener(hear_every)
+        storage = StorageSpec(uri=f"file://{quote(str(store.root / 'artifacts'))}")
+        self.loop = Loop(store, self.node, Settings(storage=storage), self.listener)
+        self.signals = 0
+
+    def log(self, pod: Manifest) -> Path:
+        """Where a pod's output goes: by whose work it does, so that it outlives the pod."""
+        return log_folder(self.store, pod) / f"{pod['metadata']['name']}.log"
+
+    def run(self, show: Callable[[Snapshot], None], *, forever: bool = False, done: Callable[[], bool] | None = None) -> bool:
+        """Work until all is done, stuck or stopped.
+
+        Args:
+            show: called whenever something may have changed.
+            forever: stay when all is done.
+            done: another end than that of all work.
+
+        Returns:
+            False when a signal ended it.
+        """
+        seen: tuple[int, int] = (-1, -1)
+        hurried = False
+
+        def wait() -> None:
+            nonlocal seen
+            news = (self.store.revision(), self.listener.news)
+            if news != seen:
+                seen = news
+                show(self.snapshot())
+            time.sleep(PAUSE)
+
+        def ended() -> bool:
+            nonlocal hurried
+            if self.signals and not self.node.draining:
+                self.node.drain(DRAINED)
+                return False
+            if self.signals > 1 and not hurried:
+                hurried = True
+                self.node.hurry()
+            if self.node.draining:
+                return not self.node.running()
+            return done() if done else not forever and self.finished()
+
+        self.listener.start()
+        try:
+            with self._signals():
+                self.loop.run(ended, wait)
+        finally:
+            self.listener.stop()
+        show(self.snapshot())
+        return not self.signals
+
+    def snapshot(self) -> Snapshot:
+        """What stands in the store now."""
+        objects = [manifest for kind in KINDS for manifest in self.store.all(kind)]
+        return Snapshot(objects, self.node.living(), self.listener.heard)
+
+    def finished(self) -> bool:
+        """Nothing will change any more by itself."""
+        objects = self.snapshot().objects
+        if all(standing.of(manifest) is not Standing.GOING for manifest in objects):
+            return not self.node.living()
+        return self.stuck()
+
+    def stuck(self) -> bool:
+        """What is not done waits for something that is not here: another object, a GPU, a ConfigMap."""
+        now = datetime.now(UTC)
+        never = self.node.stuck()
+        if any(pod["metadata"]["uid"] not in never for pod in self.node.living()):
+            return False
+        for job in self.store.all("Job"):
+            pods = self.store.owned(job["metadata"]["uid"], "Pod")
+            if not jobs.finished(job) and not (pods and all(pod["metadata"]["uid"] in never for pod in pods)):
+                return False
+        going = [manifest for manifest in self.snapshot().objects if standing.of(manifest) is Standing.GOING]
+        return not any(standing.backs_off(manifest, now) or not manifest.get("status") for manifest in going)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def count(_number: int, _frame: FrameType | None) -> None:
+            self.signals += 1
+
+        before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _contents(self, kind: Literal["ConfigMap", "Secret"], namespace: str, name: str) -> dict[str, bytes] | None:
+        if kind == "Secret":
+            return secrets.find(name, self.secrets_folder, os.environ)
+        found = self.store.get(kind, namespace, name)
+        return {key: value.encode() for key, value in (found.get("data") or {}).items()} if found else None
+
+
+def log_folder(store: Store, child: Manifest) -> Path:
+    """The folder of all logs of an object's work, from a pod of it or the object itself."""
+    meta = child["metadata"]
+    labels = meta.get("labels", {})
+    kind, name = str(labels.get("nnunet.dev/owner-kind", child["kind"])), str(labels.get("nnunet.dev/owner-name", meta["name"]))
+    return store.root / "logs" / str(meta["namespace"]) / kind / name
