@@ -83,6 +83,12 @@ class RawDataset:
         return choose(self.dataset_json, first.images[0] if first and first.images else None).name
 
     @property
+    def any_reader(self) -> str:
+        """The same where plans of another dataset come in: as nnU-Net there, a reader of another ending is tried too."""
+        first = next(iter(self.cases.values()), None)
+        return choose(self.dataset_json, first.images[0] if first and first.images else None, any_ending=True).name
+
+    @property
     def image_reader(self) -> Reader:
         """The reader itself."""
         return by_name(self.reader)

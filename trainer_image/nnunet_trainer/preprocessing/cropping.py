@@ -55,8 +55,8 @@ def crop_to_nonzero(data: np.ndarray, seg: np.ndarray | None) -> tuple[np.ndarra
         seg: (1, z, y, x) or None.
 
     Returns:
-        views of the data and the segmentation, which is −1 where it was 0 outside the region, and the box. Without a segmentation it is
-        0 inside and −1 outside.
+        views of the data and the segmentation, which is −1 where it was 0 outside the region, and the box. Without a
+        segmentation it is 0 inside and −1 outside.
     """
     mask = nonzero(data)
     box = bounding_box(mask)

@@ -1,8 +1,8 @@
 """Resizing label maps: each label's indicator is interpolated, the highest wins; an exact tie goes to the nearest voxel's label.
 
 The rule of batchgenerators' `resize_segmentation` (0.25.5). Linear interpolation mixes at most 2×2×2 voxels, so only output voxels
-whose neighbourhood is mixed are worked on; for these, weights and sums are formed in the order of scipy's `zoom`, so that a tie there
-is a tie here.
+whose neighbourhood is mixed are worked on; for these, weights and sums are formed in the order of scipy's `zoom`, so that a tie
+there is a tie here.
 """
 
 from __future__ import annotations

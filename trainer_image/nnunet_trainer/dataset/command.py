@@ -1,0 +1,43 @@
+"""`nnunet-trainer verify RAW`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from nnunet_trainer.contract.faults import BadData, ExitCode
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("raw", metavar="RAW", help="a dataset in nnU-Net v2's raw layout (DatasetXXX_Name)")
+    parser.add_argument("--workers", type=int, help="processes (default: the cores of this container)")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every fault; exit 65 when there is one."""
+    from .raw import RawDataset
+    from .verify import verify
+
+    findings = verify(arguments.raw, arguments.workers)
+    if arguments.json:
+        print(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(finding, file=sys.stderr if finding.fatal else sys.stdout)
+    wrong = [finding for finding in findings if finding.fatal]
+    if wrong:
+        if not arguments.json:
+            cases = len({finding.case for finding in wrong if finding.case})
+            where = f"{cases} {'case' if cases == 1 else 'cases'}" if cases else "the dataset"
+            print(f"{len(wrong)} {'fault' if len(wrong) == 1 else 'faults'} in {where}.", file=sys.stderr)
+        return int(ExitCode.BAD_DATA)
+    try:
+        raw = RawDataset.open(arguments.raw)
+    except BadData:
+        raise
+    if not arguments.json:
+        print(f"{raw.name}: {len(raw.cases)} cases, read by {raw.reader}. No faults.")
+    return 0

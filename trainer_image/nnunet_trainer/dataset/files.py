@@ -1,0 +1,57 @@
+"""Small files: read with a message, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from nnunet_trainer.contract.faults import BadUsage, StorageFault
+
+
+def write_beside(path: str | os.PathLike[str], content: bytes) -> bool:
+    """Write a file beside its place, then name it.
+
+    Returns:
+        whether another content was replaced.
+
+    Raises:
+        StorageFault: it cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replaced = path.exists() and path.read_bytes() != content
+        handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return replaced
+    except OSError as error:
+        raise StorageFault("CannotWrite", f"{path} cannot be written: {error.strerror}.") from error
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> bool:
+    """`write_beside` for JSON, keys in their own order."""
+    return write_beside(path, json.dumps(content, indent=4).encode())
+
+
+def read_json(path: str | os.PathLike[str], what: str) -> Any:
+    """Read a JSON file that an option names.
+
+    Raises:
+        BadUsage: missing, or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadUsage("MissingFile", f"{what} {path} cannot be read: {error.strerror}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadUsage("InvalidFile", f"{what} {path} is not JSON: {error}.") from error

@@ -1,0 +1,122 @@
+"""Worker processes that start fast, stay within the container's limits and import no torch."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nnunet_trainer.contract.faults import Temporary
+
+T = TypeVar("T")
+CGROUP = Path("/sys/fs/cgroup")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+def memory_limit() -> int:
+    """Bytes that this process may use: its cgroup's limit or the machine's memory, whichever is less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = (CGROUP / name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            return min(machine, int(text))
+    return machine
+
+
+def cpu_limit() -> int:
+    """Cores that this process may use, by its cgroup's quota and its affinity; at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, math.floor(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return max(1, cores)
+
+
+def single_threaded() -> None:
+    """One thread in this process's libraries: cases are worked on side by side. To be called before numpy is imported."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+
+
+def num_workers(asked: int | None, jobs: int) -> int:
+    """How many workers to start: as many as asked (or the limit's cores), no more than there are jobs."""
+    return max(1, min(asked if asked else cpu_limit(), jobs))
+
+
+def run(
+    function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int, weights: list[int] | None = None
+) -> Iterator[tuple[int, T]]:
+    """Call `function(*job)` for each job in processes of their own (in this one when there is one worker), in any order.
+
+    Args:
+        function: of a module, importable by the workers.
+        jobs: argument tuples.
+        workers: processes.
+        weights: bytes that each job is expected to take. Jobs run at once only while their sum stays within half of the limit, so
+            that a large case is worked on alone instead of being killed.
+
+    Yields:
+        (index of the job, result), as they finish. The first exception of a job is raised, after the running ones have ended.
+
+    Raises:
+        Temporary: a worker was killed, most likely for want of memory.
+    """
+    listed = list(jobs)
+    if workers <= 1 or len(listed) <= 1:
+        for index, job in enumerate(listed):
+            yield index, function(*job)
+        return
+    costs = weights or [0] * len(listed)
+    room = memory_limit() // 2
+    queue = sorted(range(len(listed)), key=lambda i: -costs[i])
+    kept = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # inherited: one thread a worker
+    try:
+        with ProcessPoolExecutor(min(workers, len(listed)), mp_context=_context(function)) as pool:
+            running: dict[Future[T], int] = {}
+            try:
+                while queue or running:
+                    used = sum(costs[i] for i in running.values())
+                    while queue and len(running) < workers:
+                        fitting = next((i for i in queue if not running or used + costs[i] <= room), None)
+                        if fitting is None:
+                            break
+                        queue.remove(fitting)
+                        used += costs[fitting]
+                        running[pool.submit(function, *listed[fitting])] = fitting
+                    done, _ = wait(running, return_when="FIRST_COMPLETED")
+                    for future in done:
+                        yield running.pop(future), future.result()
+            except BrokenProcessPool as error:
+                raise Temporary(
+                    "WorkerKilled",
+                    "A worker process was killed, most likely because the memory limit was reached.",
+                    hint="Give the step more memory, or fewer workers. What was finished is kept.",
+                ) from error
+            finally:
+                for future in running:
+                    future.cancel()
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _context(function: Callable[..., Any]) -> Any:
+    # A fork server imports once for all workers, and, unlike a fork of this process, copies no threads' locks.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    return context

@@ -1,0 +1,95 @@
+"""Extracting a fingerprint: one pass over the images, no copies of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
+from nnunet_trainer.dataset import parallel
+from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.dataset.readers import by_name
+
+from .intensities import TOTAL_SAMPLES, Histogram, sample, statistics
+
+EXTRACTORS = ("DatasetFingerprintExtractor",)
+
+
+def extract(
+    raw: RawDataset,
+    workers: int = 1,
+    *,
+    extractor: str = "DatasetFingerprintExtractor",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Extract a dataset's fingerprint.
+
+    Args:
+        raw: the dataset.
+        workers: processes.
+        extractor: nnU-Net's class name.
+        progress: called with (cases done, cases).
+
+    Returns:
+        dataset_fingerprint.json's content.
+
+    Raises:
+        BadData: no cases, a file that cannot be read, NaN, or no foreground at all.
+        BadConfiguration: an unknown extractor.
+    """
+    if extractor not in EXTRACTORS:
+        raise BadConfiguration("UnknownExtractor", unknown_name("fingerprint extractor", extractor, EXTRACTORS))
+    cases = raw.cases
+    if not cases:
+        raise BadData("InvalidCases", f"{raw.folder}: no training cases in imagesTr with the ending {raw.file_ending!r}.")
+    samples = int(TOTAL_SAMPLES // len(cases))
+    jobs = [(raw.reader, name, case.images, case.label, samples) for name, case in cases.items()]
+    results: list[Any] = [None] * len(jobs)
+    for done, (index, result) in enumerate(parallel.run(analyze_case, jobs, parallel.num_workers(workers, len(jobs))), 1):
+        results[index] = result
+        if progress:
+            progress(done, len(jobs))
+    shapes, spacings, histograms, sizes = (list(column) for column in zip(*results, strict=True))
+    properties = {}
+    for channel in range(len(raw.channel_names)):
+        if any(channel >= len(h) for h in histograms):
+            raise BadData("InvalidCases", f"dataset.json names {len(raw.channel_names)} channels, some images have fewer.")
+        found = statistics([h[channel] for h in histograms])
+        if found is None:
+            raise BadData(
+                "InvalidCases", f"{raw.name}: no label file has any foreground, so there are no intensities to plan from."
+            )
+        properties[str(channel)] = found
+    return {
+        "foreground_intensity_properties_per_channel": properties,
+        "median_relative_size_after_cropping": float(np.median(sizes)),
+        "shapes_after_crop": shapes,
+        "spacings": spacings,
+    }
+
+
+def analyze_case(
+    reader: str, name: str, images: list[Path], label: Path | None, num_samples: int
+) -> tuple[list[int], list[float], list[Histogram], float]:
+    """Shape after cropping to the nonzero region, spacing, sampled foreground and relative size of one case."""
+    from nnunet_trainer.preprocessing.cropping import bounding_box, nonzero, slices
+
+    if label is None:
+        raise BadData("InvalidCases", f"{name}: no label.")
+    data, properties = by_name(reader).read_images(images)
+    seg, _ = by_name(reader).read_seg(label)
+    if seg.shape[1:] != data.shape[1:]:
+        raise BadData("InvalidCases", f"{name}: image {data.shape[1:]}, label {seg.shape[1:]}.")
+    for what, array in (("the image", data), ("the label", seg)):
+        if np.isnan(array.sum()) and np.isnan(array).any():
+            raise BadData("InvalidCases", f"{name}: {what} contains NaN.")
+    # Holes need no filling here: they change neither the box nor what is foreground.
+    box = bounding_box(nonzero(data))
+    shape = [end - start for start, end in box]
+    index = (slice(None), *slices(box))
+    histograms = sample(data[index], seg[index][0] > 0, num_samples)
+    relative = float(np.prod(shape) / np.prod(data.shape[1:]))
+    return shape, [float(s) for s in properties["spacing"]], histograms, relative

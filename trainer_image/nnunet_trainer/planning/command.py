@@ -1,0 +1,101 @@
+"""`nnunet-trainer plan RAW --fingerprint F -o plans.json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "raw", metavar="RAW", help="the dataset's folder; only dataset.json is needed, the first image decides the reader"
+    )
+    parser.add_argument("--fingerprint", metavar="F", help="dataset_fingerprint.json")
+    parser.add_argument("--planner", default="ExperimentPlanner", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--gpu-memory-gb", type=float, metavar="G", help="GPU memory to plan for (default: the planner's own)")
+    parser.add_argument("--target-spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="instead of the median")
+    parser.add_argument("--plans-name", metavar="N", help="default: the planner's own (nnUNetPlans)")
+    parser.add_argument(
+        "--parameters", metavar="JSON", help='numbers of the planner to change, as {"maxPooling": 4}, or a file of them'
+    )
+    parser.add_argument("--patch", metavar="JSON", help='merged into the plans, as {"configurations": {…}}, or a file of it')
+    parser.add_argument("--explain", action="store_true", help="say why, one line for each decision")
+    parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two plans files instead")
+    parser.add_argument("-o", "--output", metavar="PLANS", help="plans.json to write (default: <plans name>.json)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan and write, or compare."""
+    from nnunet_trainer.contract.faults import BadUsage
+    from nnunet_trainer.dataset import files
+
+    if arguments.diff:
+        from .difference import difference
+
+        for line in difference(*(files.read_json(path, "The plans file") for path in arguments.diff)):
+            print(line)
+        return 0
+    from nnunet_trainer.dataset.raw import RawDataset
+
+    from .experiment import plan
+
+    if not arguments.fingerprint:
+        raise BadUsage("MissingArgument", "plan needs --fingerprint.", hint="Make one: nnunet-trainer fingerprint RAW.")
+    raw = RawDataset.open(arguments.raw)
+    notes: list[str] = []
+    plans = plan(
+        files.read_json(arguments.fingerprint, "The fingerprint"),
+        raw.dataset_json,
+        dataset_name=raw.name,
+        reader=raw.reader,
+        planner=arguments.planner,
+        gpu_memory_gb=arguments.gpu_memory_gb,
+        target_spacing=arguments.target_spacing,
+        plans_name=arguments.plans_name,
+        parameters=_json_option(arguments.parameters, "--parameters"),
+        patch=_json_option(arguments.patch, "--patch"),
+        notes=notes,
+    )
+    if arguments.explain:
+        print("\n".join(notes))
+    output = Path(arguments.output or f"{plans['plans_name']}.json")
+    kept = keep_own_configurations(plans, output)
+    replaced = files.write_json(output, plans)
+    for name in kept:
+        print(f"{output}: the configuration {name} was there already and is kept.", file=sys.stderr)
+    print(f"{raw.name}: {', '.join(plans['configurations'])} → {output}{' (replaced)' if replaced else ''}")
+    return 0
+
+
+def keep_own_configurations(plans: dict[str, Any], output: Path) -> list[str]:
+    """Take over configurations that a person added to the file that will be replaced, as nnU-Net does; their names."""
+    if not output.exists():
+        return []
+    from nnunet_trainer.dataset import files
+
+    before = files.read_json(output, "The plans file").get("configurations", {})
+    own = {name: content for name, content in before.items() if name not in plans["configurations"]}
+    plans["configurations"].update(own)
+    return list(own)
+
+
+def _json_option(text: str | None, option: str) -> Any:
+    from nnunet_trainer.contract.faults import BadUsage
+    from nnunet_trainer.dataset import files
+
+    if text is None:
+        return None
+    if not text.lstrip().startswith("{"):
+        value = files.read_json(text, f"{option}:")
+    else:
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BadUsage("InvalidArgument", f"{option} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise BadUsage("InvalidArgument", f"{option} is no JSON object.")
+    return value

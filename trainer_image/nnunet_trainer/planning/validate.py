@@ -1,0 +1,120 @@
+"""Whether plans can be worked with: every field that a step reads, checked against the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.dataset.description import channel_names
+
+from .plans import Configuration, Plans
+
+
+def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None = None) -> list[str]:
+    """Check plans.
+
+    Args:
+        content: plans.json's content.
+        dataset_json: of the dataset they are for; None leaves the channels unchecked.
+
+    Raises:
+        BadConfiguration: with all faults, each with its field, what it holds and what was expected.
+    """
+    plans = Plans(dict(content))
+    faults: list[str] = []
+    if sorted(plans.transpose_forward) != [0, 1, 2] or [plans.transpose_forward[a] for a in plans.transpose_backward] != [0, 1, 2]:
+        faults.append(
+            f"transpose_backward {plans.transpose_backward} is not the inverse of transpose_forward {plans.transpose_forward}"
+        )
+    channels = len(channel_names(dict(dataset_json))) if dataset_json else None
+    for name in plans.configuration_names:
+        configuration = plans.configuration(name)
+        faults += [f"configurations.{name}.{fault}" for fault in _configuration_faults(configuration, channels)]
+        if configuration.previous_stage is not None and configuration.previous_stage not in plans.configuration_names:
+            faults.append(f"configurations.{name}.previous_stage is {configuration.previous_stage!r}, which the plans do not have")
+    if faults:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise BadConfiguration(
+            "InvalidPlans", f"Plans {plans.name}: {count}: {'; '.join(faults)}.", hint="Correct the patch or the plans."
+        )
+    return faults
+
+
+def _configuration_faults(configuration: Configuration, channels: int | None) -> list[str]:
+    content = configuration.content
+    faults = []
+
+    def need(field: str, fits: Callable[[Any], bool], expected: str) -> bool:
+        if field not in content:
+            faults.append(f"{field} is missing")
+        elif not fits(content[field]):
+            faults.append(f"{field} is {content[field]!r}, expected {expected}")
+        else:
+            return True
+        return False
+
+    need("data_identifier", lambda v: isinstance(v, str) and bool(v) and "/" not in v, "a folder's name")
+    need("batch_size", _positive_int, "a positive integer")
+    sized = need("patch_size", lambda v: _list_of(v, _positive_int) and len(v) in (2, 3), "two or three positive integers")
+    if need("spacing", lambda v: _list_of(v, _positive) and len(v) in (2, 3), "two or three positive numbers") and sized:
+        need("spacing", lambda v: len(v) == len(content["patch_size"]), "as many numbers as patch_size has")
+    for field in ("normalization_schemes", "use_mask_for_norm"):
+        need(
+            field,
+            lambda v: isinstance(v, list) and bool(v) and (channels is None or len(v) == channels),
+            f"one entry for each of the {channels} channels" if channels else "one entry a channel",
+        )
+    if need("architecture", lambda v: isinstance(v, Mapping) and isinstance(v.get("arch_kwargs"), Mapping), "a network") and sized:
+        faults += [f"architecture.{fault}" for fault in _network_faults(content["architecture"], content["patch_size"])]
+    return faults
+
+
+def _network_faults(architecture: Mapping[str, Any], patch_size: list[int]) -> list[str]:
+    """Of the U-Nets that nnU-Net plans; another network's arguments are its own affair."""
+    if not isinstance(architecture.get("network_class_name"), str):
+        return ["network_class_name is missing"]
+    given = architecture["arch_kwargs"]
+    if "n_stages" not in given or "strides" not in given:
+        return []
+    stages = given["n_stages"]
+    if not _positive_int(stages):
+        return [f"arch_kwargs.n_stages is {stages!r}, expected a positive integer"]
+    faults = []
+    for field, count in (
+        ("features_per_stage", stages),
+        ("kernel_sizes", stages),
+        ("strides", stages),
+        ("n_conv_per_stage", stages),
+        ("n_blocks_per_stage", stages),
+        ("n_conv_per_stage_decoder", stages - 1),
+    ):
+        value = given.get(field)
+        if isinstance(value, list) and len(value) != count:
+            faults.append(f"arch_kwargs.{field} has {len(value)} entries, expected {count} (n_stages is {stages})")
+    features = given.get("features_per_stage")
+    if isinstance(features, list) and not all(_positive_int(n) for n in features):
+        faults.append(f"arch_kwargs.features_per_stage is {features!r}, expected positive integers")
+    strides = given["strides"]
+    if faults or not isinstance(strides, list):
+        return faults
+    per_axis = [s if isinstance(s, list) else [s] * len(patch_size) for s in strides]
+    if any(len(s) != len(patch_size) for s in per_axis):
+        return [f"arch_kwargs.strides is {strides!r}, expected {len(patch_size)} numbers a stage, as patch_size has"]
+    divisor = [math.prod(s[axis] for s in per_axis) for axis in range(len(patch_size))]
+    if any(n % d for n, d in zip(patch_size, divisor, strict=True)):
+        faults.append(f"arch_kwargs.strides divide the patch by {divisor}, and patch_size {patch_size} is no multiple of that")
+    return faults
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _positive_int(value: Any) -> bool:
+    return _positive(value) and isinstance(value, int)
+
+
+def _list_of(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and bool(value) and all(fits(v) for v in value)

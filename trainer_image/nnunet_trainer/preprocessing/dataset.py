@@ -1,0 +1,166 @@
+"""A whole dataset, or a shard of it: each case in a process of its own, kept as soon as it is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_trainer.contract import keys
+from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.dataset import files, parallel
+from nnunet_trainer.dataset.raw import Case, RawDataset
+from nnunet_trainer.planning.plans import Configuration, Plans
+
+from . import storage
+from .case import files_of, read_and_preprocess
+
+MARKER = Path(".nnunet") / "preprocessing.json"
+BYTES_PER_STORED_BYTE = 40
+"""A case's memory for each byte of its compressed image files, seen at worst: decompression, float64 planes, the result."""
+
+
+def preprocess_dataset(
+    raw: RawDataset,
+    plans: Plans | dict[str, Any],
+    configuration: Configuration | str,
+    out_folder: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    cases: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Preprocess cases for one configuration; those that are finished already are left alone.
+
+    Args:
+        raw: the dataset.
+        plans: of this dataset.
+        configuration: its name in the plans.
+        out_folder: where `case.b2nd`, `case_seg.b2nd` and `case.pkl` go (nnU-Net: `nnUNet_preprocessed/Dataset…/<data_identifier>`).
+        workers: processes.
+        cases: a shard; all cases when None.
+        progress: called with (cases done, cases), the finished ones counted.
+
+    Returns:
+        the cases worked on, in order.
+
+    Raises:
+        BadData: a case that cannot be worked with, or a folder that holds data of other preprocessing.
+        BadConfiguration: plans that cannot be worked with.
+        StorageFault: no space.
+    """
+    plans = plans if isinstance(plans, Plans) else Plans(plans)
+    if isinstance(configuration, str):
+        configuration = plans.configuration(configuration)
+    folder = Path(out_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, configuration)
+    names = list(raw.cases) if cases is None else list(cases)
+    if not names:
+        raise BadData("InvalidCases", f"{raw.folder}: no training cases in imagesTr with the ending {raw.file_ending!r}.")
+    pending = [name for name in names if not _finished(folder, name, raw.case(name))]
+    done = len(names) - len(pending)
+    if progress:
+        progress(done, len(names))
+    jobs = [(name, raw.case(name), plans.content, configuration.name, raw.dataset_json, folder) for name in pending]
+    weights = [memory_estimate(raw.case(name)) for name in pending]
+    for _ in parallel.run(preprocess_and_store, jobs, parallel.num_workers(workers, len(jobs)), weights):
+        done += 1
+        if progress:
+            progress(done, len(names))
+    return pending
+
+
+def preprocess_and_store(
+    name: str, case: Case, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any], folder: Path
+) -> int:
+    """One case, from files to files; returns the bytes written."""
+    loaded = Plans(plans)
+    resolved = loaded.configuration(configuration)
+    try:
+        data, seg, properties = read_and_preprocess(case, loaded, resolved, dataset_json)
+    except BadData as fault:
+        raise BadData(fault.reason, f"Case {name}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault
+    return storage.write_case(folder, name, data, seg, properties, resolved.patch_size)
+
+
+def shard(cases: Sequence[str], index: int, count: int) -> list[str]:
+    """Every `count`-th case from `index` on: all shards together have each case once."""
+    return list(cases)[index::count]
+
+
+def claim(folder: Path, configuration: Configuration) -> None:
+    """Write down what a folder holds, or make sure that it holds just that.
+
+    Raises:
+        BadData: the folder holds the data of other plans, of another format, or of nobody knows what.
+    """
+    wanted = {"format": keys.PREPROCESSED_FORMAT, "fields": json.loads(json.dumps(configuration.preprocessing_fields()))}
+    marker = folder / MARKER
+    hint = "Remove the folder, or choose another one (the configuration's data_identifier names it)."
+    if not marker.exists():
+        if any(path.suffix in (".b2nd", ".npz", ".pkl") for path in folder.iterdir()):
+            message = f"{folder} holds preprocessed cases that were not made here, so that it is not known for which plans."
+            raise BadData("OtherPreprocessedData", message, hint=hint)
+        marker.parent.mkdir(exist_ok=True)
+        files.write_json(marker, wanted)
+        return
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadData("OtherPreprocessedData", f"{marker} cannot be read: {error}.", hint=hint) from error
+    if found.get("format") != wanted["format"]:
+        message = (
+            f"{folder} holds preprocessed data of format {found.get('format')}, this version writes format {wanted['format']}."
+        )
+        raise BadData("OtherPreprocessedData", message, hint=hint)
+    for field, value in wanted["fields"].items():
+        if found.get("fields", {}).get(field) != value:
+            was = found.get("fields", {}).get(field)
+            message = f"{folder} holds data of other plans: {field} was {was}, in these plans it is {value}."
+            raise BadData("OtherPreprocessedData", message, hint=hint)
+
+
+def memory_estimate(case: Case) -> int:
+    """Bytes that a case will take at most, roughly, from the size of its files."""
+    return BYTES_PER_STORED_BYTE * sum(path.stat().st_size for path in files_of(case) if path.exists())
+
+
+def write_companions(raw: RawDataset, plans: Plans | dict[str, Any], folder: str | os.PathLike[str], splits: Any = None) -> None:
+    """Write what stands beside the configurations in `nnUNet_preprocessed/Dataset…`.
+
+    That is gt_segmentations, dataset.json, `<plans_name>.json` and splits_final.json (a copy of the raw dataset's own, else `splits`,
+    else five folds). A splits_final.json that is there is kept.
+    """
+    from nnunet_trainer.dataset.splits import make_splits
+
+    folder = Path(folder)
+    (folder / "gt_segmentations").mkdir(parents=True, exist_ok=True)
+    for name, case in raw.cases.items():
+        target = folder / "gt_segmentations" / (name + raw.file_ending)
+        if case.label is not None and not (target.exists() and target.stat().st_mtime >= case.label.stat().st_mtime):
+            beside = target.with_name(f".partial-{os.getpid()}-{target.name}")
+            shutil.copy2(case.label, beside)
+            os.replace(beside, target)
+    content = plans.content if isinstance(plans, Plans) else plans
+    files.write_json(folder / "dataset.json", raw.dataset_json)
+    files.write_json(folder / f"{content['plans_name']}.json", content)
+    if not (folder / "splits_final.json").exists():
+        own = raw.folder / "splits_final.json"
+        if own.exists():
+            shutil.copy2(own, folder / "splits_final.json")
+        else:
+            found = make_splits(list(raw.cases)) if splits is None else splits
+            if found:
+                files.write_json(folder / "splits_final.json", found)
+
+
+def _finished(folder: Path, name: str, case: Case) -> bool:
+    """Whether a case is there, whole, and not older than its files."""
+    if not storage.is_whole(folder, name):
+        return False
+    made = (folder / f"{name}.pkl").stat().st_mtime
+    return all(path.exists() and path.stat().st_mtime <= made for path in files_of(case))
