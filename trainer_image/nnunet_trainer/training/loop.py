@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from nnunet_trainer.contract.faults import GpuOutOfMemory, Stopped
+from nnunet_trainer.dataset.description import read_json
 
 from . import checkpoint, distributed, pretrained, saving, scores, steps, stopping
 from .distributed import Ranks
@@ -182,12 +184,14 @@ def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> 
     """The final checkpoint, the validation, the result."""
     folder, history = session.setup.fold_folder, session.history
     final = folder / checkpoint.FINAL
-    if session.ranks.first and not (found and final.exists()):
+    kept = distributed.from_first(found and final.exists())
+    if session.ranks.first and not kept:
         saving.save(session, checkpoint.FINAL)
         for name in (checkpoint.LATEST, checkpoint.PREVIOUS):
             checkpoint.remove(folder / name)
     distributed.barrier()
     reporter.line("Training done.")
+    validation = validate(session, reporter, keep_existing=kept) if session.setup.validates else None
     best = folder / checkpoint.BEST
     return TrainingResult(
         folder=folder,
@@ -201,9 +205,53 @@ def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> 
         resumed_from_epoch=session.resumed_from,
         pretrained=session.pretrained,
         found=found,
-        validation=None,
+        validation=validation,
         seconds=time.monotonic() - clock.started,
     )
+
+
+def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> dict[str, Any] | None:
+    """Predict the validation cases, compare them with the ground truth; the summary, on the first rank.
+
+    Args:
+        session: trained.
+        reporter: tells how far it is.
+        keep_existing: the final checkpoint was there before, so predictions that are there are its own.
+    """
+    from nnunet_trainer.inference.validation import validate as predict_and_compare
+
+    setup, ranks = session.setup, session.ranks
+    out = setup.fold_folder / "validation"
+    if keep_existing and (out / "summary.json").is_file():
+        distributed.barrier()
+        return read_json(out / "summary.json") if ranks.first else None
+
+    def tell(done: int, total: int) -> None:
+        reporter.progress("validating", done, total, force=True)
+        if setup.stop.is_set():
+            raise Stopped("Stopped", f"The validation was stopped after {done} of {total} cases; they are kept.")
+
+    result = predict_and_compare(
+        session.network,
+        plans=session.plans,
+        configuration=setup.configuration,
+        dataset_json=setup.dataset_json,
+        store=session.store,
+        cases=session.validation_cases,
+        ground_truth=setup.preprocessed / "gt_segmentations",
+        out=out,
+        mirror_axes=session.mirror_axes or (),
+        device=ranks.device,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        barrier=distributed.barrier,
+        progress=tell,
+        workers=session.workers,
+        keep_existing=keep_existing,
+    )
+    if result is not None:
+        reporter.line(f"Mean Validation Dice: {result['foreground_mean']['Dice']}")
+    return result
 
 
 @contextmanager

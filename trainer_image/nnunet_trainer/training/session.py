@@ -45,6 +45,7 @@ class Session:
     """With the recipe's changes: what is written into the results."""
     configuration: Configuration
     labels: LabelManager
+    store: PreprocessedFolder
     training_cases: list[str]
     validation_cases: list[str]
     network: nn.Module
@@ -152,6 +153,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         plans=plans,
         configuration=configuration,
         labels=labels,
+        store=store,
         training_cases=training,
         validation_cases=validation,
         network=net,

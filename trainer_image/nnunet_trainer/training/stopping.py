@@ -6,19 +6,34 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from . import distributed
 
 
 @contextmanager
-def on_sigterm(stop: threading.Event | None = None) -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, for as long as the block runs. Only the main thread can do this."""
+def on_signals(
+    stop: threading.Event | None = None, signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
+) -> Iterator[threading.Event]:
+    """An event that a signal sets, for as long as the block runs. A second Ctrl-C interrupts at once.
+
+    Only the main thread can do this.
+    """
     event = stop or threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        event.set()
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
+
+    for number in signals:
+        signal.signal(number, handle)
     try:
         yield event
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def requested(stop: threading.Event) -> bool:

@@ -1,0 +1,131 @@
+"""`nnunet-trainer train`: train one fold by hand."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nnunet_trainer.contract.work_order import CheckpointPolicy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    data = parser.add_argument_group("what to train on")
+    data.add_argument("--preprocessed", type=Path, required=True, metavar="DIR", help="nnUNet_preprocessed/DatasetXXX_Name")
+    data.add_argument("--plans-name", default="nnUNetPlans", metavar="N", help="PREPROCESSED/N.json is read; default: %(default)s")
+    data.add_argument("--configuration", required=True, metavar="C", help="2d, 3d_fullres …")
+    data.add_argument("--fold", required=True, metavar="K", help="0, 1 … or all")
+    data.add_argument("-o", "--output", type=Path, required=True, metavar="RESULTS", help="nnUNet_results; folders are nnU-Net's")
+    how = parser.add_argument_group("how to train")
+    how.add_argument("--trainer", metavar="T", help="a preset, or the new name of a recipe; default: nnUNetTrainer")
+    how.add_argument("--recipe", type=Path, metavar="R.yaml", help="what is changed of a trainer; `base:` says of which")
+    how.add_argument("--epochs", type=int, metavar="E", help="without a recipe the trainer's name becomes T_Eepochs")
+    how.add_argument("--pretrained", type=Path, metavar="CKPT", help="start from these weights, all but the segmentation layers")
+    how.add_argument("--seed", type=int, default=12345, help="of everything random; default: %(default)s")
+    how.add_argument("--deterministic", action="store_true", help="only deterministic kernels (slower)")
+    run = parser.add_argument_group("running")
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    run.add_argument("--workers", type=int, metavar="N", help="threads that prepare batches; default: by the cores there are")
+    run.add_argument("--continue", dest="resume", action="store_true", help="go on from the newest whole checkpoint in RESULTS")
+    run.add_argument("--save-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default: %(default)s")
+    run.add_argument("--allow-pickle", action="store_true", help="execute what a checkpoint contains: only for files you trust")
+    run.add_argument(
+        "--validation",
+        action=argparse.BooleanOptionalAction,
+        help="predict the validation cases at the end; default: unless the fold is all",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, printing the log; SIGTERM and Ctrl-C save a checkpoint first."""
+    from nnunet_trainer.dataset.description import read_json
+    from nnunet_trainer.planning.plans import Plans
+
+    from .loop import train
+    from .setup import TrainingSetup
+    from .stopping import on_signals
+
+    name, recipe = _trainer(arguments)
+    folder: Path = arguments.preprocessed
+    with on_signals() as stop:
+        result = train(
+            TrainingSetup(
+                preprocessed=folder,
+                results=arguments.output,
+                plans=Plans.load(folder / f"{arguments.plans_name}.json").content,
+                dataset_json=read_json(folder / "dataset.json"),
+                configuration=arguments.configuration,
+                fold=arguments.fold,
+                trainer=name,
+                recipe=recipe,
+                seed=arguments.seed,
+                device=arguments.device,
+                workers=arguments.workers,
+                checkpoint=CheckpointPolicy(every_epochs=_positive("--save-every", arguments.save_every)),
+                resume=arguments.resume,
+                pretrained=arguments.pretrained,
+                allow_pickle=arguments.allow_pickle,
+                deterministic=arguments.deterministic,
+                validation=arguments.validation,
+                log=lambda line: print(line, flush=True),
+                stop=stop,
+            )
+        )
+    if result.found:
+        print(f"The training was finished already ({result.epochs} epochs).")
+    dice = "" if result.validation_dice is None else f", validation Dice {result.validation_dice:.4f}"
+    print(f"{result.folder}{dice}")
+    return 0
+
+
+def _trainer(arguments: argparse.Namespace) -> tuple[str, Any]:
+    """The trainer's name and recipe from --trainer, --recipe and --epochs."""
+    from nnunet_trainer.contract import pod
+    from nnunet_trainer.contract.faults import BadUsage
+    from nnunet_trainer.extensions import load_plugins
+
+    from . import presets
+
+    load_plugins(pod.plugins())
+    name, base, changes = arguments.trainer, None, {}
+    if arguments.recipe is not None:
+        name, base, changes = _recipe_file(arguments.recipe, name)
+        if name is None:
+            raise BadUsage("RecipeWithoutName", "A recipe changes a trainer, so it needs a name of its own: --trainer NAME.")
+    if arguments.epochs is not None:
+        epochs = _positive("--epochs", arguments.epochs)
+        if changes:
+            changes = {**changes, "epochs": epochs}
+        else:
+            name = f"{name or presets.DEFAULT}_{epochs}epoch{'s' if epochs > 1 else ''}"
+    name = name or presets.DEFAULT
+    return name, presets.resolve(name, base, changes)
+
+
+def _recipe_file(path: Path, name: str | None) -> tuple[str | None, str | None, dict[str, Any]]:
+    """A recipe alone, or `{name, base, recipe}` as in a TrainingRun's `trainer`."""
+    import yaml
+
+    from nnunet_trainer.contract.faults import BadConfiguration
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadConfiguration("InvalidRecipe", f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadConfiguration("InvalidRecipe", f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise BadConfiguration("InvalidRecipe", f"{path}: an object was expected, found {content!r}.")
+    content = dict(content)
+    own, base = content.pop("name", None), content.pop("base", None)
+    changes = content.pop("recipe") if set(content) == {"recipe"} else content
+    return name or own, base, changes
+
+
+def _positive(option: str, value: int) -> int:
+    from nnunet_trainer.contract.faults import BadUsage
+
+    if value < 1:
+        raise BadUsage("InvalidArgument", f"{option} is {value}; at least 1 was expected.")
+    return value
