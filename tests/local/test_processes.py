@@ -114,7 +114,8 @@ def test_mounts_variables_and_the_termination_message(node: Node) -> None:
             "order": json.load(open(sys.argv[1])),
             "key": open(secrets + "/s3/AWS_ACCESS_KEY_ID").read(),
             "ip": os.environ["POD_IP"], "name": os.environ["POD_NAME"], "threads": os.environ["OMP_NUM_THREADS"],
-            "label": os.environ["LABEL"], "expanded": os.environ["EXPANDED"], "scratch": os.path.isdir(os.environ["NNUNET_SCRATCH"]),
+            "label": os.environ["LABEL"], "expanded": os.environ["EXPANDED"],
+            "scratch": os.path.isdir(os.environ["NNUNET_SCRATCH"]),
             "untouched": os.environ["UNTOUCHED"],
         }
         open(os.environ["NNUNET_TERMINATION_LOG"], "w").write(json.dumps(said))
@@ -227,7 +228,8 @@ def test_after_the_grace_period_all_of_it_is_killed(node: Node, tmp_path: Path) 
     script = """
         import os, signal, subprocess, sys, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"], start_new_session=True)
+        stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+        child = subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True)
         open(sys.argv[1] + "/new", "w").write(f"{os.getpid()} {child.pid}")
         os.rename(sys.argv[1] + "/new", sys.argv[1] + "/pids")
         time.sleep(600)
@@ -349,7 +351,7 @@ def test_draining_asks_all_to_stop_and_counts_as_a_disruption(node: Node, tmp_pa
 
 
 def test_a_deadline_ends_a_job(node: Node, tmp_path: Path) -> None:
-    node.store.create(job("late", CATCHES_TERM, str(tmp_path), activeDeadlineSeconds=1))
+    node.store.create(job("late", CATCHES_TERM, str(tmp_path), activeDeadlineSeconds=3600))
     wait(node, (tmp_path / "ready").exists)
     later = datetime.fromisoformat("2100-01-01T00:00:00Z")
     wait(node, lambda: node.tick(later) or node.store.get("Job", "default", "late")["status"].get("conditions"))
