@@ -1,0 +1,69 @@
+"""Names and labels of children: deterministic, with the owner's uid, so that nothing is ever made twice or mistaken."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from ..api.resources import Resource
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "nnunet-operator"
+OWNER_KIND = "nnunet.dev/owner-kind"
+OWNER_NAME = "nnunet.dev/owner-name"
+OWNER_UID = "nnunet.dev/owner-uid"
+STEP = "nnunet.dev/step"
+CONFIGURATION = "nnunet.dev/configuration"
+FOLD = "nnunet.dev/fold"
+ATTEMPT = "nnunet.dev/attempt"
+CONTRACT = "nnunet.dev/contract-version"
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+# A pod of an Indexed Job has the host name `<job>-<index>`, at most 63 characters; an index has at most 3 digits here.
+LONGEST = 63 - len("-999")
+
+
+def job(owner: Resource, part: str, attempt: int) -> str:
+    """`<name>-<6 of uid>-<part>-<attempt>`, where a part that is too long is shortened to a digest."""
+    slug = re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")
+    stem, end = f"{owner.metadata.name}-{short_uid(owner.metadata.uid)}", f"-{attempt}"
+    # A digest also where the slug has lost something: `a_b` and `a-b` are two configurations.
+    if len(f"{stem}-{slug}{end}") > LONGEST or (slug != part and slug != part.replace("_", "-")) or "-" in part:
+        room = LONGEST - len(stem) - len(end) - 1
+        slug = hashlib.sha256(part.encode()).hexdigest()[: min(6, room)]
+    return f"{stem}-{slug}{end}"
+
+
+def short_uid(uid: str) -> str:
+    """Six characters of an object's uid."""
+    return uid.replace("-", "")[:6].lower()
+
+
+def config_map(job_name: str, text: str) -> str:
+    """A work order's ConfigMap bears a digest of its content: an immutable object is never to be applied with another."""
+    return f"{job_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def labels(owner: Resource, step: str, **more: str | int | None) -> dict[str, str]:
+    """The labels of a child. `more`: configuration, fold, attempt."""
+    fixed = {
+        MANAGED_BY: MANAGER,
+        OWNER_KIND: owner.kind,
+        OWNER_NAME: owner.metadata.name,
+        OWNER_UID: owner.metadata.uid,
+        STEP: step,
+    }
+    return fixed | {f"nnunet.dev/{name}": str(value) for name, value in more.items() if value is not None}
+
+
+def owner_reference(owner: Resource) -> dict[str, Any]:
+    """The reference by which a child goes when its owner goes."""
+    return {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.metadata.name,
+        "uid": owner.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

@@ -1,0 +1,64 @@
+"""The configuration of a Plans that a TrainingRun trains: planned, preprocessed, and by what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nnunet_trainer.contract.faults import unknown_name
+from nnunet_trainer.contract.work_order import Input
+
+from ..api import reasons
+from ..api.common import State
+from ..api.resources import Plans, TrainingRun
+from . import locations, references
+from .view import View
+from .work import Blocker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocessed:
+    """What a training reads."""
+
+    dataset_name: str
+    plans: Input
+    data: Input
+
+
+def preprocessed(view: View[TrainingRun]) -> Preprocessed | Blocker:
+    """The run's own configuration once its data is there. Other configurations of the same Plans do not matter."""
+    name, wanted = view.object.spec.plans_ref.name, view.object.spec.configuration
+    plans = view.reference("Plans", name)
+    if plans is None:
+        return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} (spec.plansRef), which does not exist")
+    if not isinstance(plans, Plans):
+        return references.standing(plans, f"to preprocess {wanted}")
+    status = plans.status
+    if status.artifact is None or status.storage is None or status.work is None or status.work.state is not State.SUCCEEDED:
+        return references.standing(plans, f"to preprocess {wanted}")
+    if missing := unknown(plans, wanted):
+        return missing
+    mine = status.configuration(wanted)
+    if mine is not None and mine.state is State.FAILED:
+        what = f"Configuration {wanted} of Plans {name}"
+        return references.failed(what, mine.reason or reasons.FAILED, mine.message or "")
+    if wanted not in plans.spec.preprocessing.configurations:
+        listed = ", ".join(plans.spec.preprocessing.configurations)
+        text = f"Plans {name} preprocesses {listed} alone. Add {wanted} to its spec.preprocessing.configurations."
+        return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
+    if mine is None or mine.state is not State.SUCCEEDED or mine.preprocessed is None:
+        now = f"; {references.quote(mine.message)}" if mine and mine.message else ""
+        return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} to preprocess {wanted}{now}")
+    store = locations.of_status(status.storage)
+    return Preprocessed(
+        dataset_name=status.dataset_name or "",
+        plans=Input(location=locations.at(status.artifact.uri, store), digest=status.artifact.digest),
+        data=Input(location=locations.at(mine.preprocessed.uri, store), digest=mine.preprocessed.digest),
+    )
+
+
+def unknown(plans: Plans, wanted: str) -> Blocker | None:
+    """A name that planned plans do not have, with those that they have."""
+    known = [c.name for c in plans.status.configurations if c.batch_size is not None or c.preprocessable is not None]
+    if wanted in known:
+        return None
+    return Blocker(reasons.UNKNOWN_CONFIGURATION, unknown_name(f"configuration of Plans {plans.metadata.name}", wanted, known))

@@ -1,0 +1,87 @@
+"""The life of a Dataset."""
+
+from __future__ import annotations
+
+from ..api import conditions as kinds
+from ..api import reasons
+from ..api.common import State, WorkStatus
+from ..api.dataset import DatasetStatus
+from ..api.resources import Dataset
+from . import conditions, life, rerun, results, work_orders
+from .outcome import Outcome
+from .turn import Turn
+from .view import View
+from .work import Work
+
+UNSETTLED = frozenset(
+    {
+        reasons.OUT_OF_MEMORY,
+        reasons.OUT_OF_DISK,
+        reasons.DISRUPTED,
+        reasons.TOO_MANY_DISRUPTIONS,
+        reasons.PRE_RUNNING_DEADLINE_EXCEEDED,
+        reasons.STORAGE_UNAVAILABLE,
+        reasons.REPORT_MISSING,
+        reasons.TRY_AGAIN,
+        reasons.FAILED,
+    }
+)
+"""Failures that say nothing about the data."""
+
+
+def reconcile(view: View[Dataset]) -> Outcome:
+    """The life of a Dataset: one Job reads it all, verifies it, and takes its digest and its fingerprint."""
+    turn = Turn.begin(view, view.object.status)
+    work = reading(turn)
+    if rerun.asked(turn):
+        # Also when all went well: the source is read again, and what depends on it follows when it has changed.
+        rerun.again(turn, work)
+    if result := life.advance(turn, work, work_orders.reading(view, work)):
+        results.dataset(turn.status, result.report)
+        life.succeed(work, result, reasons.FINGERPRINTED, describe(turn.status))
+    _verified_and_fingerprinted(turn, work)
+    conditions.conclude(turn, [work], reasons.FINGERPRINTED, describe(turn.status))
+    return turn.end()
+
+
+def reading(turn: Turn[DatasetStatus]) -> Work:
+    """The one piece of work of a Dataset."""
+    stored = turn.view.object.status.work or WorkStatus()
+    turn.status.work = turn.status.work or WorkStatus()
+    spec = turn.view.object.spec
+    return Work(
+        step="dataset",
+        part="data",
+        title=f"reading {spec.name}",
+        status=turn.status.work,
+        stored=stored,
+        policy=spec.failure_policy,
+        artifact="dataset",
+    )
+
+
+def describe(status: DatasetStatus) -> str:
+    """What is known of the data, in one line."""
+    parts = [f"{status.cases} cases" if status.cases is not None else ""]
+    if status.channels:
+        parts.append("channels " + ", ".join(status.channels[key] for key in sorted(status.channels)))
+    if status.labels:
+        parts.append("labels " + ", ".join(status.labels))
+    if status.fingerprint and status.fingerprint.median_shape:
+        parts.append("median shape " + "×".join(f"{size:g}" for size in status.fingerprint.median_shape))
+    if status.fingerprint and status.fingerprint.median_spacing:
+        parts.append("spacing " + "×".join(f"{size:.3g}" for size in status.fingerprint.median_spacing) + " mm")
+    return "; ".join(part for part in parts if part) or "verified and fingerprinted"
+
+
+def _verified_and_fingerprinted(turn: Turn[DatasetStatus], work: Work) -> None:
+    state, message = work.status.state, work.status.message or ""
+    reason = work.status.reason or reasons.VERIFYING
+    if state is State.SUCCEEDED:
+        conditions.own(turn, kinds.VERIFIED, True, reasons.VERIFIED, f"{turn.status.cases} cases")
+        conditions.own(turn, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, message)
+        return
+    faulty = state is State.FAILED and reason not in UNSETTLED
+    verified = reason == reasons.FINGERPRINTING
+    conditions.own(turn, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
+    conditions.own(turn, kinds.FINGERPRINTED, False, reason, message)

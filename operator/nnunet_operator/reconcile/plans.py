@@ -1,0 +1,171 @@
+"""The life of a Plans."""
+
+from __future__ import annotations
+
+from ..api import conditions as kinds
+from ..api import reasons
+from ..api.common import State, WorkStatus
+from ..api.plans import ConfigurationStatus, PlansStatus
+from ..api.resources import Dataset, Plans
+from . import conditions, configuration, life, locations, references, rerun, results, work_orders
+from .outcome import Outcome
+from .turn import Turn
+from .view import View
+from .work import Blocker, Work
+
+
+def reconcile(view: View[Plans]) -> Outcome:
+    """The life of a Plans: wait for the dataset, plan (or transfer), then preprocess each configuration by itself."""
+    turn = Turn.begin(view, view.object.status)
+    plan, rows = planning(turn), preprocessing(turn)
+    if rerun.asked(turn):
+        rerun.failed(turn, [plan, *rows.values()])
+    start = references.cycle(view) or work_orders.planning(view, plan)
+    if rerun.changed(plan, start):
+        rerun.again(turn, plan)
+    if result := life.advance(turn, plan, start):
+        results.plans(turn.status, result.report)
+        _remember_inputs(turn)
+        life.succeed(plan, result, reasons.PLANNED, describe(turn.status))
+    for name, row in rows.items():
+        start = _may_preprocess(turn, plan, name) or work_orders.preprocessing(view, turn.status, row, name)
+        if rerun.changed(row, start):
+            rerun.again(turn, row)
+            _forget(row.status)
+        if result := life.advance(turn, row, start):
+            results.preprocessed(_row(turn.status, name), result.report)
+            life.succeed(row, result, reasons.PREPROCESSED, _preprocessed(_row(turn.status, name)))
+    _planned(turn, plan)
+    _all_preprocessed(turn, list(rows.values()))
+    turn.status.cases = _cases(turn.status, list(rows))
+    conditions.conclude(turn, [plan] if plan.status.state is not State.SUCCEEDED else list(rows.values()), *_done(turn))
+    return turn.end()
+
+
+def planning(turn: Turn[PlansStatus]) -> Work:
+    """The planning, or the transfer."""
+    spec = turn.view.object.spec
+    transfer = spec.transfer_from
+    stored = turn.view.object.status.work or WorkStatus()
+    turn.status.work = turn.status.work or WorkStatus()
+    return Work(
+        step="transfer" if transfer else "plan",
+        part="transfer" if transfer else "plan",
+        title=f"the transfer from {transfer.plans_ref.name}" if transfer else f"planning for {spec.dataset_ref.name}",
+        status=turn.status.work,
+        stored=stored,
+        policy=spec.failure_policy,
+        artifact="plans",
+    )
+
+
+def preprocessing(turn: Turn[PlansStatus]) -> dict[str, Work]:
+    """The preprocessing of each configuration asked for."""
+    spec, stored = turn.view.object.spec, turn.view.object.status
+    works: dict[str, Work] = {}
+    for name in dict.fromkeys(spec.preprocessing.configurations):
+        row = turn.status.configuration(name)
+        if row is None:
+            row = ConfigurationStatus(name=name)
+            turn.status.configurations = sorted([*turn.status.configurations, row], key=lambda row: row.name)
+        works[name] = Work(
+            step="preprocess",
+            part=name,
+            title=f"preprocessing {name}",
+            status=row,
+            stored=stored.configuration(name) or ConfigurationStatus(name=name),
+            policy=spec.failure_policy,
+            artifact="preprocessed",
+            labels={"configuration": name},
+        )
+    return works
+
+
+def describe(status: PlansStatus) -> str:
+    """What was planned, in one line."""
+    parts = [
+        f"{row.name}: patch {'×'.join(map(str, row.patch_size))}, batch {row.batch_size}"
+        for row in status.configurations
+        if row.patch_size and row.batch_size
+    ]
+    warned = f" Warnings: {'; '.join(status.warnings)}" if status.warnings else ""
+    return (f"{status.plans_name}: " if status.plans_name else "") + ("; ".join(parts) or "planned") + warned
+
+
+def _may_preprocess(turn: Turn[PlansStatus], plan: Work, name: str) -> Blocker | None:
+    if plan.status.state is not State.SUCCEEDED:
+        return Blocker(plan.status.reason or reasons.PLANNING, plan.status.message or "waits for the plans")
+    plans = turn.view.object.model_copy(update={"status": turn.status})
+    if missing := configuration.unknown(plans, name):
+        return missing
+    row = turn.status.configuration(name)
+    if row is not None and row.preprocessable is False:
+        text = f"configuration {name} lacks fields that decide its data (spacing, normalization_schemes, …). Complete it in spec.patch."
+        return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
+    return None
+
+
+def _remember_inputs(turn: Turn[PlansStatus]) -> None:
+    """What a TrainingRun and a transfer have to know of what these plans were made for, as it was then."""
+    view, status = turn.view, turn.status
+    dataset = view.reference("Dataset", view.object.spec.dataset_ref.name)
+    store = locations.storage(view)
+    if isinstance(store, Blocker) or not isinstance(dataset, Dataset):
+        return
+    status.storage = locations.status(store)
+    status.dataset_name = dataset.spec.name
+    status.dataset = dataset.status.artifact
+    status.layout = dataset.spec.source.layout
+    of_dataset = locations.storage(view, dataset)
+    status.source = locations.status(locations.source(dataset, store if isinstance(of_dataset, Blocker) else of_dataset))
+
+
+def _planned(turn: Turn[PlansStatus], plan: Work) -> None:
+    done = plan.status.state is State.SUCCEEDED
+    if done:
+        plan.status.message = describe(turn.status)
+    conditions.own(turn, kinds.PLANNED, done, plan.status.reason or reasons.PLANNING, plan.status.message or "")
+    lines = turn.status.compatibility
+    if lines is None:
+        return
+    differ = [line for line in lines if line.verdict.lower() not in AGREEING]
+    told = "; ".join(f"{line.field}: {line.source} → {line.target} ({line.verdict})" for line in differ)
+    conditions.own(turn, kinds.COMPATIBLE, not differ, reasons.MISMATCH if differ else reasons.COMPATIBLE, told)
+
+
+AGREEING = ("same", "equal", "compatible", "ok", "match", "matches")
+
+
+def _all_preprocessed(turn: Turn[PlansStatus], rows: list[Work]) -> None:
+    if conditions.standing(rows) == "Ready":
+        conditions.own(turn, kinds.PREPROCESSED, True, reasons.PREPROCESSED, _done(turn)[1])
+        return
+    conditions.own(turn, kinds.PREPROCESSED, False, *conditions.explain(rows, conditions.standing(rows)))
+
+
+def _done(turn: Turn[PlansStatus]) -> tuple[str, str]:
+    names = turn.view.object.spec.preprocessing.configurations
+    rows = [row for name in names if (row := turn.status.configuration(name)) and row.preprocessed]
+    return reasons.PREPROCESSED, "; ".join(_preprocessed(row) for row in rows)
+
+
+def _preprocessed(row: ConfigurationStatus) -> str:
+    found = " (found, not made again)" if row.found else ""
+    return f"{row.name}: {row.cases_done if row.cases_done is not None else 'all'} cases preprocessed{found}"
+
+
+def _cases(status: PlansStatus, names: list[str]) -> str:
+    rows = [row for name in names if (row := status.configuration(name))]
+    total = sum(row.cases_total or 0 for row in rows)
+    return f"{sum(row.cases_done or 0 for row in rows)}/{total}" if total else "-"
+
+
+def _row(status: PlansStatus, name: str) -> ConfigurationStatus:
+    row = status.configuration(name)
+    assert row is not None
+    return row
+
+
+def _forget(row: WorkStatus) -> None:
+    assert isinstance(row, ConfigurationStatus)
+    row.preprocessed = row.cases_done = row.cases_total = row.size_bytes = row.found = None

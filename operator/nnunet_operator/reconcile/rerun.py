@@ -1,0 +1,55 @@
+"""`spec.rerun`: a new value ends a terminal failure and tries again. And what follows when the input of finished work changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..api import reasons
+from ..api.common import State
+from ..api.training_run import FoldStatus
+from . import attempts, events
+from .turn import Turn
+from .work import Blocker, Ready, Work
+
+
+def asked(turn: Turn[Any]) -> bool:
+    """Whether spec.rerun has a value that was not acted upon yet; from now on it has."""
+    wanted = turn.view.object.spec.rerun
+    if wanted is None or wanted == turn.status.rerun_observed:
+        return False
+    # At the first sight of an object nothing has failed yet.
+    first = turn.status.observed_generation is None
+    turn.status.rerun_observed = wanted
+    if not first:
+        turn.out.events.append(events.say(reasons.RERUN, f"spec.rerun is {wanted!r}: what had failed is tried again"))
+    return not first
+
+
+def failed(turn: Turn[Any], works: Iterable[Work]) -> None:
+    """Try again what has failed, at once and with a full budget; what waits for its next attempt too."""
+    for work in works:
+        if work.status.state in (State.FAILED, State.BACKING_OFF):
+            again(turn, work)
+
+
+def again(turn: Turn[Any], work: Work) -> None:
+    """Do a piece of work again from the start of its budget, by a new attempt."""
+    leave(turn, work)
+    status = work.status
+    status.restarts = status.disruptions_without_progress = status.reports_missed = status.out_of_memory = 0
+    status.input = None
+    if isinstance(status, FoldStatus):
+        status.running_seconds = status.running_since = None
+
+
+def leave(turn: Turn[Any], work: Work, state: State = State.PENDING) -> None:
+    """Abandon the newest attempt, be it one that the status does not know of yet."""
+    number = attempts.newest(work, attempts.of(turn.view, work))
+    work.status.attempt = number if number >= 0 else None
+    work.abandon(state)
+
+
+def changed(work: Work, start: Ready | Blocker) -> bool:
+    """Whether work was done, or is being done, on something else than what is there now."""
+    return isinstance(start, Ready) and work.status.input is not None and work.status.input != start.input
