@@ -116,8 +116,8 @@ class ControlPlane:
 
     # -- life --
 
-    def start(self) -> ControlPlane:
-        """From nothing to ready, about five seconds."""
+    def start(self, crds: Path = ROOT / "crds") -> ControlPlane:
+        """From nothing to ready, with the CRDs of a folder: about five seconds."""
         binaries = assets()
         (self.folder / "pki").mkdir(parents=True)
         key = self.folder / "pki" / "sa.key"
@@ -153,8 +153,9 @@ class ControlPlane:
             self._spawn("etcd", f"{client}/readyz")
             self.start_apiserver()
             self._write_kubeconfig(self.kubeconfig, self.token)
-            self._spawn("kube-controller-manager", f"https://127.0.0.1:{health}/healthz")
             self._prepare()
+            self.install_crds(crds)  # first: the garbage collector looks for new kinds only every 30 s
+            self._spawn("kube-controller-manager", f"https://127.0.0.1:{health}/healthz")
         except BaseException:
             self.stop()
             raise
@@ -325,7 +326,6 @@ def shared_by_workers(folder: Path) -> Iterator[ControlPlane]:
         if count == 0:
             place = folder / f"plane-{time.time_ns()}"
             plane = ControlPlane(place, die_with_parent=False).start()
-            plane.install_crds()
             plane.save()
             (folder / "place").write_text(str(place))
         else:
@@ -351,7 +351,6 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         return
     plane = ControlPlane(tmp_path_factory.mktemp("control-plane") / "plane").start()
     try:
-        plane.install_crds()
         yield plane
     finally:
         plane.stop()
@@ -362,7 +361,6 @@ def private_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
     """A control plane that a test may break: its API server can be stopped and started again."""
     plane = ControlPlane(tmp_path / "plane").start()
     try:
-        plane.install_crds()
         yield plane
     finally:
         plane.stop()
@@ -377,12 +375,15 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 def main() -> int:
-    """`python tests/support/controlplane.py DIR`: a control plane for a person to try things on, until Ctrl-C."""
+    """`cd tests && python -m support.controlplane DIR`: a control plane for a person to try things on, until Ctrl-C."""
     plane = ControlPlane(Path(sys.argv[1]).resolve()).start()
     try:
-        plane.install_crds()
         print(f"export KUBECONFIG={plane.kubeconfig}   # Ctrl-C ends it", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
     finally:
         plane.stop()
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 import kopf
 
@@ -77,13 +78,13 @@ class Operator:
             if health:
                 await health.stop()
 
-    async def _until(self, stopping: asyncio.Task[bool], life: asyncio.Future[int] | object) -> int:
-        task = asyncio.ensure_future(life)  # type: ignore[arg-type]
+    async def _until(self, stopping: asyncio.Task[bool], life: Coroutine[Any, Any, int]) -> int:
+        task = asyncio.create_task(life, name="life")
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             task.cancel()
         try:
-            return int(await task)
+            return await task
         except asyncio.CancelledError:
             return 0
 
@@ -145,7 +146,8 @@ class Operator:
             await asyncio.wait({watching}, timeout=1.5)
             raise
         ended = next(iter(done))
-        log.error("%s ended: %s", ended.get_name(), ended.exception() or "it never should")
+        problem = ended.exception()
+        log.error("%s ended: %s", ended.get_name(), problem or "nobody asked for it", exc_info=problem)
         watching.cancel()
         await asyncio.wait({watching}, timeout=1)
         return LOST

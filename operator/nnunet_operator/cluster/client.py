@@ -53,7 +53,7 @@ class Api:
     def __init__(self, configuration: Any, *, may_write: Callable[[], bool] = lambda: True) -> None:
         self.configuration = configuration
         self.may_write = may_write
-        self._client = kubernetes_client.ApiClient(configuration)
+        self._client: Any = kubernetes_client.ApiClient(configuration)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -109,6 +109,7 @@ class Api:
         accept = METADATA_ONLY if metadata_only else JSON
         while True:
             page: Manifest = await self.request("GET", kind.path(namespace), query=query, accept=accept)
+            page["items"] = page.get("items") or []  # null in an empty metadata-only list
             yield page
             if not (go_on := page["metadata"].get("continue")):
                 return
@@ -136,8 +137,8 @@ class Api:
         return await self._write("PUT", self._kind(manifest).path(meta["namespace"], meta["name"]), manifest, fenced=False)
 
     async def delete(self, kind: ApiKind, namespace: str, name: str, uid: str) -> Manifest:
-        """Delete the object with this uid, its dependants in the background."""
-        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        """Delete the object, its dependants in the background; with a uid this very object and no namesake."""
+        body: Manifest = {"propagationPolicy": "Background"} | ({"preconditions": {"uid": uid}} if uid else {})
         return await self._write("DELETE", kind.path(namespace, name), body)
 
     async def create_unfenced(self, manifest: Manifest) -> Manifest:
@@ -176,10 +177,10 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None, *,
     configuration = kubernetes_client.Configuration()
     try:
         if in_cluster:
-            kubernetes_config.load_incluster_config(client_configuration=configuration)
+            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             path = str(kubeconfig) if kubeconfig else None
-            await kubernetes_config.load_kube_config(
+            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, context=context, client_configuration=configuration, persist_config=False
             )
     except (kubernetes_config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:

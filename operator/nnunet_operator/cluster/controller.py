@@ -9,10 +9,7 @@ from datetime import UTC, datetime
 
 from nnunet_trainer.contract.faults import Fault
 
-from ..api import conditions
-from ..api.conditions import Condition
 from ..reconcile import reconcile
-from ..reconcile.outcome import Outcome
 from ..reconcile.view import Heard, Key, Manifest, Settings
 from ..reconcile.world import build_view
 from . import metrics
@@ -94,17 +91,10 @@ class Controller:
         about = self._store.get(key.kind, key.namespace, key.name)
         if about is None:
             return None
-        now = datetime.now(UTC)
-        try:
-            view = build_view(self._store, key, now, self._settings, self._heard)
-        except Fault as fault:
-            outcome = _unreadable(about, fault, now)
-        else:
-            if view is None:
-                return None
-            outcome = reconcile(view)
-        if about["metadata"].get("deletionTimestamp"):
-            outcome = Outcome(status=about.get("status") or {}, look_again=outcome.look_again)
+        view = build_view(self._store, key, datetime.now(UTC), self._settings, self._heard)
+        if view is None:
+            return None
+        outcome = reconcile(view)
         if await self._writer.carry_out(about, outcome):
             self._queue.add(key)  # its children are others than those that this View showed
         written = self._store.get(key.kind, key.namespace, key.name)
@@ -118,22 +108,7 @@ class Controller:
             metrics.objects.clear()
             for kind in OURS:
                 for manifest in self._store.all(kind):
-                    ready = next((c for c in (manifest.get("status") or {}).get("conditions") or () if c["type"] == "Ready"), {})
+                    found: list[Manifest] = (manifest.get("status") or {}).get("conditions") or []
+                    ready: Manifest = next((c for c in found if c["type"] == "Ready"), {})
                     metrics.objects.labels(kind, ready.get("status", "Unknown"), ready.get("reason", "")).inc()
             await asyncio.sleep(every)
-
-
-def _unreadable(about: Manifest, fault: Fault, now: datetime) -> Outcome:
-    """An object that the schema of today does not admit: say what is wrong, do nothing."""
-    stored = about.get("status") or {}
-    generation = about["metadata"].get("generation", 0)
-    old = []
-    for item in stored.get("conditions") or ():
-        try:
-            old.append(Condition.model_validate(item))
-        except ValueError:
-            continue
-    message = "; ".join([fault.message, *fault.findings])
-    found = conditions.stalled(old, fault.reason, message, now=now, generation=generation)
-    status = {**stored, "observedGeneration": generation, "conditions": [condition.to_json() for condition in found]}
-    return Outcome(status=status)

@@ -80,14 +80,14 @@ class Lease:
 
     async def _take_or_renew(self) -> bool:
         lease = await self._api.get(KINDS["Lease"], self._namespace, self._name)
-        mine = {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._duration), "renewTime": _stamp()}
+        mine: Manifest = {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._duration), "renewTime": _stamp()}
         if lease is None:
             meta = {"name": self._name, "namespace": self._namespace}
-            spec = {**mine, "acquireTime": _stamp(), "leaseTransitions": 0}
-            body: Manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+            mine |= {"acquireTime": _stamp(), "leaseTransitions": 0}
+            body: Manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": mine}
             await self._api.create_unfenced(body)
             return True
-        spec = lease.get("spec") or {}
+        spec: Manifest = lease.get("spec") or {}
         holder = spec.get("holderIdentity")
         if (seen := (holder, spec.get("renewTime"))) != self._seen:
             self._seen, self._seen_at = seen, time.monotonic()

@@ -6,18 +6,13 @@ comes late loses against the newer resourceVersion.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator
 
-from nnunet_trainer.contract.faults import Fault
-
-from ..api.resources import parse
-from ..reconcile.references import needed_by
+from ..reconcile.invalid import parse
+from ..reconcile.references import needed_by, wanted_by
 from ..reconcile.view import Key, Manifest
 from .kinds import OURS
-
-log = logging.getLogger(__name__)
 
 OWNER_UID = "nnunet.dev/owner-uid"
 OWNER_KIND = "nnunet.dev/owner-kind"
@@ -84,7 +79,7 @@ class Store:
         return (manifest for key, manifest in list(self._objects.items()) if key.kind == kind)
 
     def affected_by(self, manifest: Manifest) -> set[Key]:
-        """Whom a change of this object concerns: itself, its owner, who refers to it."""
+        """Whom a change of this object concerns: itself, its owner, who refers to it or wants its name for a child."""
         key = key_of(manifest)
         concerned = set(self._needed_by.get(key, ()))
         if key.kind in OURS:
@@ -111,7 +106,8 @@ class Store:
         if uid := labels_of(manifest).get(OWNER_UID):
             self._owned[uid, key.kind].add(key)
         if key.kind in OURS:
-            self._needs[key] = self._references(key, manifest)
+            resource = parse(manifest)
+            self._needs[key] = (*needed_by(resource), *wanted_by(resource))
             for other in self._needs[key]:
                 self._needed_by[other].add(key)
         return True
@@ -142,11 +138,3 @@ class Store:
             self._needed_by[other].discard(key)
             if not self._needed_by[other]:
                 del self._needed_by[other]
-
-    @staticmethod
-    def _references(key: Key, manifest: Manifest) -> tuple[Key, ...]:
-        try:
-            return tuple(needed_by(parse(manifest)))
-        except Fault:  # an object that an older schema let in; reconciling it says so in its status
-            log.debug("%s cannot be read; what it refers to is not known", key)
-            return ()

@@ -106,8 +106,8 @@ def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.Op
     handlers = kopf.OperatorRegistry()
     by_type = {"ADDED": changed, "MODIFIED": changed, "DELETED": deleted}
 
-    @kopf.on.login(registry=handlers)  # type: ignore[arg-type]
-    async def login(**_: Any) -> kopf.ConnectionInfo:
+    @kopf.on.login(registry=handlers)
+    async def login(**_kwargs: Any) -> kopf.ConnectionInfo:
         """kopf's connection is that of our client, asked for again when the server refuses a token."""
         configuration = api.configuration
         scheme, _, token = (await configuration.get_api_key_with_prefix("BearerToken") or "").partition(" ")
@@ -128,5 +128,5 @@ def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.Op
         by_type.get(type or "", listed)(event["object"])
 
     for kind in WATCHED.values():
-        kopf.on.event(*kopf_selector(kind), registry=handlers, id=f"watch-{kind.plural}")(on_event)
+        kopf.on.event(kind.api_version, kind.plural, registry=handlers, id=f"watch-{kind.plural}")(on_event)
     return handlers

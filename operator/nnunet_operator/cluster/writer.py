@@ -169,7 +169,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def _ours(about: Manifest, child: Manifest) -> bool:
-    return labels_of(child).get(OWNER_UID) == about["metadata"]["uid"]
+    return bool(labels_of(child).get(OWNER_UID) == about["metadata"]["uid"])
 
 
 def _name(about: Manifest) -> str:
