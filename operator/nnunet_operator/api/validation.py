@@ -9,7 +9,7 @@ import copy
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -60,7 +60,7 @@ def _check(manifest: Manifest, old: Manifest | None) -> tuple[list[str], Manifes
     found = [*_metadata(whole), *_unknown(schema, whole, "")]
     if found:
         return found, manifest
-    _drop_nulls(schema, whole)
+    _normalise(schema, whole)
     apply_defaults(schema, whole)
     errors = list(_validator(kind).iter_errors(whole))
     found = [line for error in errors for line in _schema_messages(error)]
@@ -114,20 +114,29 @@ def _unknown(schema: Schema, value: Any, path: str) -> Iterator[str]:
             yield f'unknown field "{child(path, name)}"' + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def _drop_nulls(schema: Schema, value: Any) -> None:
-    """A null where the schema wants another type is as good as nothing; in free-form data it stays."""
+def _normalise(schema: Schema, value: Any) -> None:
+    """In place, as the API server reads JSON: a null where another type is wanted is as good as nothing, 1.0 is the integer 1."""
+    items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list) and "items" in schema:
-        for item in value:
-            _drop_nulls(schema["items"], item)
+        items = enumerate(value)
     elif isinstance(value, dict):
-        for name in list(value):
-            field = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
-            if field is None:
-                continue
-            if value[name] is None:
-                del value[name]
-            else:
-                _drop_nulls(field, value[name])
+        items = list(value.items())
+    for key, item in items:
+        field = schema["items"] if isinstance(value, list) else _field(schema, key)
+        if field is None:
+            continue
+        if item is None and isinstance(value, dict):
+            del value[key]
+        elif isinstance(item, float) and item.is_integer() and field["type"] == "integer":
+            value[key] = int(item)
+        else:
+            _normalise(field, item)
+
+
+def _field(schema: Schema, name: str) -> Schema | None:
+    """The schema of an object's or a map's field; None in free-form data."""
+    found: Schema | None = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
+    return found
 
 
 def apply_defaults(schema: Schema, value: Any) -> None:
