@@ -1,0 +1,72 @@
+{{- define "nnunet-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "nnunet-operator.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains (include "nnunet-operator.name" .) .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "nnunet-operator.name" .) | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "nnunet-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "nnunet-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "nnunet-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: nnunet-operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "nnunet-operator.selectorLabels" . }}
+{{- end }}
+
+{{- define "nnunet-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "nnunet-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.name is needed when serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* An image of (dict "image" … "root" …): by digest when there is one, else by tag, else by the chart's own version. */}}
+{{- define "nnunet-operator.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}
+{{- end }}
+{{- end }}
+
+{{/* What the operator asks of the API server in each namespace that it works in. A test keeps it equal to the operator's own list. */}}
+{{- define "nnunet-operator.rules" -}}
+- apiGroups: [nnunet.dev]
+  resources: [datasets, plantransfers, trainingruns]
+  verbs: [get, list, watch, delete]
+- apiGroups: [nnunet.dev]
+  resources: [plans] # a PlanTransfer makes one
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [nnunet.dev]
+  resources: [datasets/status, plans/status, plantransfers/status, trainingruns/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [configmaps] # work orders
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [services] # where the workers of a run find each other
+  verbs: [create, patch, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
