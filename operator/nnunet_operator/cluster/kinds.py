@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..api.resources import GROUP, PLURALS, VERSION
+from ..manifests import names
 
-MANAGED = "app.kubernetes.io/managed-by=nnunet-operator"
+MANAGED = f"{names.MANAGED_BY}={names.MANAGER}"
 """What a child is known by; Jobs and Pods are watched by it, on the server's side."""
 
-FIELD_MANAGER = "nnunet-operator"
+FIELD_MANAGER = names.MANAGER
 
 
 class ApiKind(NamedTuple):

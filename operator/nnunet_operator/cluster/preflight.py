@@ -28,7 +28,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     (OURS["Plans"], "", ("create", "patch")),
     (JOB, "", ("get", "list", "watch", "create", "delete")),
     (POD, "", ("get", "list", "watch")),
-    (KINDS["ConfigMap"], "", ("get", "create", "patch", "delete")),
+    (KINDS["ConfigMap"], "", ("create", "patch", "delete")),
     (KINDS["Service"], "", ("create", "patch", "delete")),
     (KINDS["Event"], "", ("create", "patch")),
 )

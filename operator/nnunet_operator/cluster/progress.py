@@ -17,9 +17,11 @@ from nnunet_trainer.contract import pod as pod_contract
 from nnunet_trainer.contract import progress as progress_contract
 from nnunet_trainer.contract.progress import Progress
 
+from ..manifests import names
+from ..reconcile.references import owner_of
 from ..reconcile.view import Heard, Key, Manifest
 from . import metrics
-from .store import Store, labels_of, owner_of
+from .store import Store, labels_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,6 @@ PER_SECOND = 20
 FIRST_SILENCE = 2.0
 """A pod that runs but has not answered yet is asked again after so many seconds, then less and less often."""
 INDEX = "batch.kubernetes.io/job-completion-index"
-STEP = "nnunet.dev/step"
 
 
 class Listener:
@@ -128,4 +129,4 @@ def _worth_asking(pod: Manifest) -> bool:
     status, labels = pod.get("status") or {}, labels_of(pod)
     if status.get("phase") != "Running" or not status.get("podIP") or pod["metadata"].get("deletionTimestamp"):
         return False
-    return labels.get(STEP) != "train" or labels.get(INDEX, "0") == "0"
+    return labels.get(names.STEP) != "train" or labels.get(INDEX, "0") == "0"

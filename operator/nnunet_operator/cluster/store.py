@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ..manifests import names
 from ..reconcile.invalid import parse
-from ..reconcile.references import needed_by, wanted_by
+from ..reconcile.references import needed_by, owner_of, wanted_by
 from ..reconcile.view import Key, Manifest
 from .kinds import OURS
-
-OWNER_UID = "nnunet.dev/owner-uid"
-OWNER_KIND = "nnunet.dev/owner-kind"
-OWNER_NAME = "nnunet.dev/owner-name"
 
 
 def key_of(manifest: Manifest) -> Key:
@@ -37,14 +34,6 @@ def labels_of(manifest: Manifest) -> dict[str, str]:
     """The labels, an empty dictionary when there are none."""
     labels: dict[str, str] = manifest["metadata"].get("labels") or {}
     return labels
-
-
-def owner_of(manifest: Manifest) -> Key | None:
-    """The object of ours that a child belongs to, by its labels."""
-    labels = labels_of(manifest)
-    if labels.get(OWNER_KIND) in OURS and labels.get(OWNER_NAME):
-        return Key(labels[OWNER_KIND], manifest["metadata"]["namespace"], labels[OWNER_NAME])
-    return None
 
 
 class Store:
@@ -103,7 +92,7 @@ class Store:
         meta = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
         manifest = {**manifest, "metadata": meta}
         self._objects[key] = manifest
-        if uid := labels_of(manifest).get(OWNER_UID):
+        if uid := labels_of(manifest).get(names.OWNER_UID):
             self._owned[uid, key.kind].add(key)
         if key.kind in OURS:
             resource = parse(manifest)
@@ -130,7 +119,7 @@ class Store:
         return self.remove(manifest)
 
     def _unlink(self, key: Key, manifest: Manifest) -> None:
-        if uid := labels_of(manifest).get(OWNER_UID):
+        if uid := labels_of(manifest).get(names.OWNER_UID):
             self._owned[uid, key.kind].discard(key)
             if not self._owned[uid, key.kind]:
                 del self._owned[uid, key.kind]

@@ -13,13 +13,14 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import Fault
 
+from ..manifests import names
 from ..reconcile.outcome import Delete, Outcome
 from ..reconcile.view import Manifest
 from . import metrics
 from .client import Api, ApiError
 from .events import Recorder
 from .kinds import KINDS, OURS, WATCHED
-from .store import OWNER_UID, Store, key_of, labels_of
+from .store import Store, key_of, labels_of
 
 log = logging.getLogger(__name__)
 
@@ -72,26 +73,14 @@ class Writer:
             return False
         # One of our own kinds may bear the same name and belong to a person: without force the server refuses to take it.
         force = key.kind not in OURS or (known is not None and _ours(about, known))
-        try:
-            answer = await self._api.apply(child, force=force)
-        except ApiError as error:
-            if error.code != 422 or not await self._is_frozen(about, child):
-                raise
-        else:
-            if key.kind in WATCHED:
-                self._store.put(answer)
+        answer = await self._api.apply(child, force=force)
+        if key.kind in WATCHED:
+            self._store.put(answer)
         self._applied[(*key, about["metadata"]["uid"])] = text, now
         self._applied.move_to_end((*key, about["metadata"]["uid"]))
         while len(self._applied) > 20_000:
             self._applied.popitem(last=False)
         return True
-
-    async def _is_frozen(self, about: Manifest, child: Manifest) -> bool:
-        """Whether an immutable work order of ours is there already: what a Job is to do never changes, an upgrade included."""
-        if child["kind"] != "ConfigMap":
-            return False
-        found = await self._api.get(KINDS["ConfigMap"], child["metadata"]["namespace"], child["metadata"]["name"])
-        return found is not None and bool(found.get("immutable")) and _ours(about, found)
 
     async def _create(self, about: Manifest, child: Manifest) -> bool:
         meta = child["metadata"]
@@ -169,7 +158,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def _ours(about: Manifest, child: Manifest) -> bool:
-    return bool(labels_of(child).get(OWNER_UID) == about["metadata"]["uid"])
+    return bool(labels_of(child).get(names.OWNER_UID) == about["metadata"]["uid"])
 
 
 def _name(about: Manifest) -> str:

@@ -1,0 +1,175 @@
+"""A pretended kubelet: pods run, end and go as a test says, and no program is started."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nnunet_trainer.contract import report as reports
+from nnunet_trainer.contract.faults import ExitCode
+from nnunet_trainer.contract.report import Artifact, Error, Report
+
+from .apiclient import ApiClient, ApiError, Manifest
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a pod ends: an exit code, and its termination message."""
+
+    code: int = 0
+    message: str = ""
+
+    @classmethod
+    def of(cls, report: Report) -> Ending:
+        """With a report, as a trainer ends."""
+        return cls(report.error.code if report.error else 0, reports.encode(report))
+
+
+Script = Callable[[Manifest, Manifest], Ending | None]
+"""From a work order and its pod to the pod's end; None: it goes on running."""
+
+
+class PretendKubelet:
+    """Plays the kubelet for the pods of one namespace.
+
+    Args:
+        script: asked once for each running pod, and again as long as it says None.
+        ip: the address that every pod gets.
+    """
+
+    def __init__(self, api: ApiClient, namespace: str, script: Script, *, ip: str = "127.1.0.1") -> None:
+        self._api, self._namespace, self._ip = api, namespace, ip
+        self.script = script
+        self.orders: dict[str, Manifest] = {}  # by pod name: what each pod that ever ran was to do
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._problem: BaseException | None = None
+
+    def __enter__(self) -> PretendKubelet:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(10)
+        if self._problem is not None:
+            raise self._problem
+
+    def steps(self) -> list[str]:
+        """The steps that were run, in order."""
+        return [order["step"] for order in self.orders.values()]
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.05):
+            try:
+                for pod in self._api.list("v1", "Pod", self._namespace):
+                    self._care_for(pod)
+            except ApiError as error:
+                if error.code not in (404, 409):  # it changed meanwhile: looked at again
+                    self._problem = error
+                    return
+            except OSError:
+                continue  # the API server is away; so would a kubelet wait
+            except BaseException as error:
+                self._problem = error
+                return
+
+    def _care_for(self, pod: Manifest) -> None:
+        phase = pod.get("status", {}).get("phase", "Pending")
+        name = pod["metadata"]["name"]
+        if pod["metadata"].get("deletionTimestamp"):
+            self._api.delete(pod, grace=0)
+        elif phase == "Pending":
+            order = self._order(pod)
+            self.orders[name] = order
+            self._set(
+                pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, {"running": {"startedAt": NOW}}, True
+            )
+        elif phase == "Running" and (ending := self.script(self.orders.setdefault(name, self._order(pod)), pod)) is not None:
+            state = {"terminated": {"exitCode": ending.code, "message": ending.message, "startedAt": NOW, "finishedAt": NOW}}
+            self._set(pod, {"phase": "Failed" if ending.code else "Succeeded"}, state, False)
+
+    def _order(self, pod: Manifest) -> Manifest:
+        volumes = pod["spec"]["volumes"]
+        name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "order")
+        found = self._api.get("v1", "ConfigMap", self._namespace, name)
+        assert found is not None, f"pod {pod['metadata']['name']} runs without its work order {name}"
+        order: Manifest = json.loads(found["data"]["order.json"])
+        return order
+
+    def _set(self, pod: Manifest, status: Manifest, state: Manifest, ready: bool) -> None:
+        container = pod["spec"]["containers"][0]
+        conditions = [
+            {"type": kind, "status": "True", "lastTransitionTime": NOW}
+            for kind in ("PodScheduled", "Initialized", "ContainersReady")
+        ]
+        containers = [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": ready,
+                "restartCount": 0,
+                "state": state,
+            }
+        ]
+        self._api.patch(pod, {"status": {**status, "conditions": conditions, "containerStatuses": containers}}, sub="status")
+
+
+CONFIGURATION: dict[str, Any] = {
+    "patchSize": [32, 48, 32],
+    "batchSize": 2,
+    "spacing": [1.0, 1.0, 1.0],
+    "medianShape": [36, 50, 35],
+    "estimatedGpuMemoryGB": 1.5,
+    "networkDigest": "5" * 16,
+    "preprocessable": True,
+}
+
+
+def succeed(order: Manifest, pod: Manifest) -> Ending:
+    """The report of a step that went well, with numbers of the kind that a real one gives."""
+    step, digest = order["step"], (order["step"][0].encode().hex() * 32)[:64]
+    root = order["storage"]["uri"]
+    if step == "dataset":
+        artifact = Artifact(kind="dataset", uri=f"{root}/datasets/{order['name']}/{digest[:16]}", digest=digest)
+        summary: dict[str, Any] = {
+            "cases": 12, "channels": {"0": "MRI"}, "labels": {"background": 0, "Anterior": 1}, "fileEnding": ".nii.gz",
+            "medianSpacing": [1.0, 1.0, 1.0], "medianShape": [36.0, 50.0, 35.0], "sizeBytes": 1_000_000, "reader": "SimpleITKIO",
+        }  # fmt: skip
+    elif step in ("plan", "transfer"):
+        name = order.get("plansName") or "nnUNetPlans"
+        artifact = Artifact(kind="plans", uri=f"{root}/plans/{order['datasetName']}/{digest[:16]}", digest=digest)
+        summary = {
+            "plansName": name, "datasetName": order["datasetName"], "planner": "ExperimentPlanner",
+            "configurations": {"2d": CONFIGURATION, "3d_fullres": CONFIGURATION}, "warnings": [],
+        }  # fmt: skip
+        if step == "transfer":
+            summary["compatibility"] = [{"field": "channels", "source": "MRI", "target": "MRI", "verdict": "Same"}]
+    elif step == "preprocess":
+        artifact = Artifact(kind="preprocessed", uri=f"{root}/preprocessed/{order['datasetName']}/{digest[:16]}", digest=digest)
+        summary = {"configuration": order["configuration"], "cases": 12, "shardCases": 12, "sizeBytes": 5_000_000, "found": False}
+    else:
+        uri = f"{root}/runs/{order['namespace']}/{order['run']}/{digest[:16]}"
+        artifact = Artifact(kind="run", uri=uri, digest=digest)
+        summary = {
+            "fold": order["fold"], "epochs": 3, "trainer": "nnUNetTrainer", "folderUri": f"{uri}/nnUNet_results",
+            "checkpointUri": f"{uri}/checkpoint_final.pth", "checkpointSha256": "a" * 64, "bestUri": f"{uri}/checkpoint_best.pth",
+            "trainLoss": -0.5, "valLoss": -0.4, "emaPseudoDice": 0.8, "validationDice": 0.81, "dicePerLabel": {"1": 0.81},
+            "found": False, "seconds": 1.0,
+        }  # fmt: skip
+    return Ending.of(Report(step=step, artifacts=[artifact], summary=summary))
+
+
+def fail(reason: str, message: str, *, code: int = ExitCode.BAD_DATA) -> Script:
+    """A script in which every pod fails with a report."""
+    return lambda order, pod: Ending.of(Report(step=order["step"], error=Error(code=int(code), reason=reason, message=message)))
+
+
+def wait(order: Manifest, pod: Manifest) -> None:
+    """A script in which every pod goes on running."""
