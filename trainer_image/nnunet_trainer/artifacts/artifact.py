@@ -189,6 +189,11 @@ class ArtifactWriter:
     def uri(self) -> str:
         return self.store.uri(self.prefix)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all parts so far."""
+        return sum(entry.size for entry in self._files.values())
+
     def key(self, path: str) -> str:
         return f"{self.prefix}/{path}"
 

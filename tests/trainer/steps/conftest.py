@@ -1,0 +1,181 @@
+"""A chain of steps on the shipped images, as Jobs run them but in one process."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from nnunet_trainer.artifacts import ObjectStore, open_store
+from nnunet_trainer.artifacts.location import child
+from nnunet_trainer.contract import pod
+from nnunet_trainer.contract.progress import Progress
+from nnunet_trainer.contract.report import Report
+from nnunet_trainer.contract.work_order import (
+    DatasetOrder,
+    Input,
+    Location,
+    PlannerChoice,
+    PlanOrder,
+    PreprocessOrder,
+    TrainerChoice,
+    TrainOrder,
+    TransferOrder,
+)
+from nnunet_trainer.steps import dataset, plan, preprocess, train, transfer
+from support.s3 import s3, s3_server  # noqa: F401
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
+TARGET, SOURCE = "Dataset004_Hippocampus", "Dataset104_HippocampusSource"
+CASES = 5
+SMALL = {
+    "configurations": {
+        "3d_fullres": {
+            "batch_size": 2,
+            "patch_size": [16, 16, 16],
+            "architecture": {
+                "arch_kwargs": {
+                    "n_stages": 3,
+                    "features_per_stage": [4, 8, 8],
+                    "kernel_sizes": [[3, 3, 3]] * 3,
+                    "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+                    "n_conv_per_stage": [1, 1, 1],
+                    "n_conv_per_stage_decoder": [1, 1],
+                }
+            },
+        }
+    }
+}
+RECIPE = {"epochs": 2, "iterationsPerEpoch": 2, "validationIterations": 1}
+
+
+@dataclass
+class Chain:
+    """Orders for one storage, and the reports so far."""
+
+    storage: Location
+    raw: Path | None = None
+    heard: list[Progress] = field(default_factory=list)
+
+    @property
+    def store(self) -> ObjectStore:
+        return open_store(self.storage)
+
+    def source(self, name: str) -> Location:
+        if self.raw is not None:
+            return Location(uri=f"file://{self.raw}/{name}")
+        return child(self.storage, f"raw/{name}")
+
+    def given(self, report: Report, kind: str) -> Input:
+        made = report.artifact(kind)
+        assert made is not None, report
+        from dataclasses import replace
+
+        return Input(location=replace(self.storage, uri=made.uri), digest=made.digest)
+
+    def dataset(self, name: str = TARGET, **changes: object) -> Report:
+        order = DatasetOrder(name=name, source=self.source(name), storage=self.storage, **changes)  # type: ignore[arg-type]
+        return dataset.carry_out(order, self.heard.append)
+
+    def plan(self, read: Report, name: str = TARGET, **changes: object) -> Report:
+        fields = {"planner": PlannerChoice(), "patch": SMALL, **changes}
+        order = PlanOrder(
+            dataset_name=name,
+            dataset=self.given(read, "dataset"),
+            source=self.source(name),
+            storage=self.storage,
+            **fields,  # type: ignore[arg-type]
+        )
+        return plan.carry_out(order, self.heard.append)
+
+    def transfer(self, plans: Report, theirs: Report, read: Report, name: str = SOURCE, **changes: object) -> Report:
+        order = TransferOrder(
+            from_plans=self.given(plans, "plans"),
+            from_dataset=self.given(theirs, "dataset"),
+            dataset_name=name,
+            dataset=self.given(read, "dataset"),
+            source=self.source(name),
+            storage=self.storage,
+            plans_name="nnUNetPlans_target",
+            **changes,  # type: ignore[arg-type]
+        )
+        return transfer.carry_out(order, self.heard.append)
+
+    def preprocess(self, read: Report, plans: Report, name: str = TARGET, shards: int = 1) -> Report:
+        order = PreprocessOrder(
+            dataset_name=name,
+            dataset=self.given(read, "dataset"),
+            source=self.source(name),
+            plans=self.given(plans, "plans"),
+            configuration="3d_fullres",
+            storage=self.storage,
+            shards=shards,
+        )
+        return preprocess.carry_out(order, self.heard.append)
+
+    def train_order(self, data: Report, plans: Report, name: str = TARGET, **changes: object) -> TrainOrder:
+        fields = {
+            "fold": "0",
+            "seed": 1,
+            "gpus_per_node": 0,
+            "trainer": TrainerChoice(name="tiny", base="nnUNetTrainer", recipe=RECIPE),
+            "validation": "Skip",
+            **changes,
+        }
+        return TrainOrder(
+            namespace="ns",
+            run="run",
+            dataset_name=name,
+            preprocessed=self.given(data, "preprocessed"),
+            plans=self.given(plans, "plans"),
+            configuration="3d_fullres",
+            storage=self.storage,
+            **fields,  # type: ignore[arg-type]
+        )
+
+    def train(self, order: TrainOrder) -> Report:
+        return train.carry_out(order, self.heard.append)
+
+
+def copy_examples(target: Path, cases: int = CASES) -> Path:
+    """Both shipped datasets with their first cases."""
+    import json
+
+    for name in (TARGET, SOURCE):
+        described = json.loads((EXAMPLES / name / "dataset.json").read_text())
+        for part in ("imagesTr", "labelsTr"):
+            (target / name / part).mkdir(parents=True)
+            for path in sorted((EXAMPLES / name / part).iterdir())[:cases]:
+                shutil.copy(path, target / name / part)
+        described["numTraining"] = cases
+        (target / name / "dataset.json").write_text(json.dumps(described))
+    return target
+
+
+@pytest.fixture
+def pod_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "scratch"))
+    return tmp_path / "scratch"
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return copy_examples(tmp_path / "raw")
+
+
+@pytest.fixture
+def local(tmp_path: Path, raw: Path, pod_scratch: Path) -> Chain:
+    """Raw data and artifacts in folders."""
+    return Chain(Location(uri=f"file://{tmp_path}/store"), raw)
+
+
+@pytest.fixture
+def remote(s3: Location, raw: Path, pod_scratch: Path) -> Chain:  # noqa: F811
+    """Raw data and artifacts in S3."""
+    store = open_store(child(s3, "raw"))
+    for path in raw.rglob("*"):
+        if path.is_file():
+            store.put_file(path, path.relative_to(raw).as_posix())
+    return Chain(s3)

@@ -1,0 +1,1 @@
+"""The steps of a work order: each module has `carry_out(order, listener) -> Report`."""

@@ -1,0 +1,74 @@
+"""What all steps share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..artifacts import artifact, open_store
+from ..artifacts.artifact import Artifact
+from ..contract import pod, report
+from ..contract.faults import Fault
+from ..contract.progress import Progress
+from ..contract.report import Report
+from ..contract.work_order import Input
+
+Listener = Callable[[Progress], None]
+
+
+class Teller:
+    """Tells a listener the phase that a step is in, and how far it is."""
+
+    def __init__(self, step: str, listener: Listener) -> None:
+        self.step, self.listener = step, listener
+
+    def __call__(self, phase: str, done: int = 0, total: int = 0) -> None:
+        self.listener(Progress(step=self.step, phase=phase, done=done, total=total))
+
+    def counter(self, phase: str, total: int) -> Callable[[], None]:
+        """A function to call at each of `total` things that is done."""
+        self(phase, 0, total)
+        done = 0
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            self(phase, done, total)
+
+        return count
+
+
+def read_input(given: Input, kind: str) -> Artifact:
+    """An artifact that an order names.
+
+    Raises:
+        BadData: it is not whole, or another one.
+    """
+    return artifact.require(open_store(given.location), kind, given.digest)
+
+
+def report_of(step: str, made: Artifact, *, found: bool) -> Report:
+    """The report of a step whose whole result is one artifact."""
+    entry = report.Artifact(kind=made.manifest.kind, uri=made.uri, digest=made.manifest.digest)
+    detail = made.store.uri(made.key("report.json")) if "report.json" in made.files else None
+    return Report(step=step, artifacts=[entry], summary={**made.manifest.summary, "found": found}, detail=detail)
+
+
+def scratch(*parts: str) -> Path:
+    """A folder of the pod's own disk, made."""
+    folder = pod.scratch().joinpath(*parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def named(folder: Path, uri: str) -> Iterator[None]:
+    """Faults that name a staged copy name the original instead."""
+    try:
+        yield
+    except Fault as fault:
+        where = str(folder)
+        fault.message = fault.message.replace(where, uri)
+        fault.findings = tuple(line.replace(where, uri) for line in fault.findings)
+        raise

@@ -1,0 +1,136 @@
+"""The step `dataset`: verify the raw data, take their digest, extract the fingerprint, write the splits."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from ..artifacts import ObjectInfo, ObjectStore, artifact, open_store
+from ..artifacts.artifact import Artifact, ArtifactWriter
+from ..contract import codec, keys
+from ..contract.faults import BadData, Fault
+from ..contract.report import Report
+from ..contract.work_order import DatasetOrder
+from ..dataset import description, parallel, splits
+from ..dataset.raw import RawDataset
+from ..fingerprint import extract
+from .common import Listener, Teller, named, report_of, scratch
+from .raw import FILES, Source, SourceFiles, recorded_files
+
+
+def carry_out(order: DatasetOrder, listener: Listener) -> Report:
+    """Make `datasets/<name>/<digest>`: dataset.json, dataset_fingerprint.json, splits_final.json, files.json, report.json.
+
+    Raises:
+        BadData: dataset.json or cases with faults; all of them are named.
+    """
+    tell = Teller("dataset", listener)
+    source, storage = Source(order.source, order.layout, order.name), open_store(order.storage)
+    tell("listing")
+    listing = source.listing()
+    if known := _read_before(order, source, storage, listing):
+        return report_of("dataset", known, found=True)
+    _check_description(source)
+    folder = source.stage(listing, tell.counter("staging", len(listing)))
+    files = source.record(folder, listing, tell.counter("taking digests", len(listing)))
+    digest = files.digest(*_choices(order))
+    prefix = keys.dataset(order.name, digest)
+    if there := artifact.find(storage, prefix):
+        return report_of("dataset", there, found=True)
+    with named(folder, source.uri), named(scratch("converted"), source.uri):
+        raw = RawDataset.open(source.layout_folder(folder), name=order.name)
+        _verify(raw, tell)
+        fingerprint = extract(
+            raw,
+            parallel.cpu_limit(),
+            extractor=order.extractor,
+            progress=lambda done, total: tell("fingerprinting", done, total),
+        )
+    tell("uploading")
+    _write(order, source, storage, raw, files, fingerprint, digest)
+    return report_of("dataset", artifact.require(storage, "dataset", digest, prefix), found=False)
+
+
+def _choices(order: DatasetOrder) -> list[str | None]:
+    """What of an order decides its artifact beside the files; nothing where all is as nnU-Net does it."""
+    extractor = None if order.extractor == "DatasetFingerprintExtractor" else order.extractor
+    return [order.group_by, extractor, None if order.layout == "nnUNetV2" else order.layout]
+
+
+def _read_before(order: DatasetOrder, source: Source, storage: ObjectStore, listing: Mapping[str, ObjectInfo]) -> Artifact | None:
+    """The artifact of exactly these files, when sizes and tags show it without reading them again."""
+    base = f"datasets/{order.name}/"
+    for info in storage.list(base):
+        if not info.key.endswith(f"/{keys.MANIFEST}"):
+            continue
+        try:
+            found = artifact.find(storage, info.key.removesuffix(f"/{keys.MANIFEST}"))
+            if not found or found.manifest.inputs.get("choices") != _choices(order):
+                continue
+            if source.same(recorded_files(found), dict(listing)):
+                return found
+        except Fault:
+            continue  # a damaged artifact is no reason not to make this one
+    return None
+
+
+def _check_description(source: Source) -> None:
+    """dataset.json first: whatever is wrong with it is known before the images are fetched."""
+    if source.layout != "nnUNetV2":
+        return
+    staged = source.stage(["dataset.json"]) / "dataset.json"
+    with named(staged.parent, source.uri):
+        description.check(description.read_json(staged), staged)
+
+
+def _verify(raw: RawDataset, tell: Teller) -> None:
+    from ..dataset.verify import verify
+
+    tell("verifying", 0, len(raw.cases))
+    findings = [f for f in verify(raw.folder, parallel.cpu_limit()) if f.fatal]
+    if not findings:
+        return
+    cases = {f.case for f in findings if f.case}
+    count = f"{len(cases)} of {len(raw.cases)} cases" if cases else f"{raw.name}"
+    raise BadData(
+        "InvalidCases",
+        f"{count} cannot be trained on",
+        findings=[str(f) for f in findings],
+        hint="Repair the files, then set spec.rerun to a new value.",
+    )
+
+
+def _write(
+    order: DatasetOrder,
+    source: Source,
+    storage: ObjectStore,
+    raw: RawDataset,
+    files: SourceFiles,
+    fingerprint: dict[str, Any],
+    digest: str,
+) -> None:
+    summary = {
+        "cases": len(raw.cases),
+        "channels": raw.channel_names,
+        "labels": raw.dataset_json["labels"],
+        "fileEnding": raw.file_ending,
+        "medianSpacing": _medians(fingerprint["spacings"]),
+        "medianShape": _medians(fingerprint["shapes_after_crop"]),
+        "sizeBytes": sum(f.size for f in files.files),
+        "reader": raw.reader,
+    }
+    given = raw.folder / "splits_final.json"
+    folds = description.read_json(given) if given.is_file() else splits.make_splits(list(raw.cases), order.group_by)
+    writer = ArtifactWriter(storage, keys.dataset(order.name, digest), "dataset", digest)
+    writer.put_json("dataset.json", raw.dataset_json)
+    writer.put_json("dataset_fingerprint.json", json.loads(json.dumps(fingerprint)))
+    writer.put_json("splits_final.json", folds)
+    writer.put_json(FILES, codec.to_plain(files))
+    writer.put_json("report.json", {**summary, "cases": list(raw.cases)})
+    writer.finish(summary, {"source": source.uri, "choices": _choices(order)})
+
+
+def _medians(rows: list[list[float]]) -> list[float]:
+    return [round(statistics.median(column), 6) for column in zip(*rows, strict=True)]

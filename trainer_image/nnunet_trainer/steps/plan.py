@@ -1,0 +1,105 @@
+"""The step `plan`: plan experiments from a dataset's fingerprint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import planning
+from ..artifacts import ObjectStore, artifact, open_store
+from ..artifacts.artifact import ArtifactWriter
+from ..contract import codec, keys
+from ..contract.report import Report
+from ..contract.work_order import PlanOrder
+from ..planning.plans import Plans
+from .common import Listener, Teller, read_input, report_of
+from .raw import Source
+
+FORMAT = 1
+"""Bumped when planning answers something else to the same question."""
+
+
+def carry_out(order: PlanOrder, listener: Listener) -> Report:
+    """Make `plans/<dataset>/<digest>`: <plansName>.json, dataset.json, report.json.
+
+    Raises:
+        BadData: the dataset changed after it was read.
+        BadConfiguration: an unknown planner or parameter, or a patch that breaks the plans.
+    """
+    tell = Teller("plan", listener)
+    tell("reading")
+    dataset = read_input(order.dataset, "dataset")
+    Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
+    storage = open_store(order.storage)
+    digest = keys.digest(
+        "plans",
+        FORMAT,
+        order.dataset.digest,
+        codec.to_plain(order.planner),
+        codec.to_plain(order.per_configuration),
+        order.plans_name,
+        order.patch,
+    )
+    prefix = keys.plans(order.dataset_name, digest)
+    if there := artifact.find(storage, prefix):
+        return report_of("plan", there, found=True)
+    tell("planning")
+    dataset_json = dataset.read_json("dataset.json")
+    notes: list[str] = []
+    plans = planning.plan(
+        dataset.read_json("dataset_fingerprint.json"),
+        dataset_json,
+        dataset_name=order.dataset_name,
+        reader=dataset.manifest.summary["reader"],
+        planner=order.planner.name,
+        gpu_memory_gb=order.planner.gpu_memory_gb,
+        target_spacing=order.planner.target_spacing,
+        plans_name=order.plans_name,
+        parameters=order.planner.parameters,
+        patch=order.patch,
+        per_configuration={
+            name: {"name": c.name, "gpuMemoryGB": c.gpu_memory_gb, "targetSpacing": c.target_spacing, "parameters": c.parameters}
+            for name, c in order.per_configuration.items()
+        },
+        notes=notes,
+    )
+    tell("uploading")
+    summary = {**describe(plans), "planner": order.planner.name, "warnings": []}
+    write(storage, prefix, digest, plans, dataset_json, summary, {"notes": notes}, {"dataset": order.dataset.digest})
+    return report_of("plan", artifact.require(storage, "plans", digest, prefix), found=False)
+
+
+def describe(plans: dict[str, Any]) -> dict[str, Any]:
+    """What a status shows of plans."""
+    read = Plans(plans)
+    configurations = {}
+    for name in read.configuration_names:
+        found = read.configuration(name)
+        memory = found.estimated_gpu_memory_gb
+        configurations[name] = {
+            "patchSize": found.patch_size,
+            "batchSize": found.batch_size,
+            "spacing": [round(s, 6) for s in found.spacing],
+            "medianShape": [round(float(v), 2) for v in found.median_image_size_in_voxels],
+            "estimatedGpuMemoryGB": None if memory is None else round(float(memory), 2),
+            "networkDigest": found.network_digest,
+            "preprocessable": found.preprocessable,
+        }
+    return {"plansName": read.name, "datasetName": read.dataset_name, "configurations": configurations}
+
+
+def write(
+    storage: ObjectStore,
+    prefix: str,
+    digest: str,
+    plans: dict[str, Any],
+    dataset_json: dict[str, Any],
+    summary: dict[str, Any],
+    detail: dict[str, Any],
+    inputs: dict[str, Any],
+) -> None:
+    """Write a plans artifact."""
+    writer = ArtifactWriter(storage, prefix, "plans", digest)
+    writer.put_json(f"{plans['plans_name']}.json", plans)
+    writer.put_json("dataset.json", dataset_json)
+    writer.put_json("report.json", {**summary, **detail})
+    writer.finish(summary, inputs)

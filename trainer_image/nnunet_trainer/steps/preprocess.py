@@ -1,0 +1,169 @@
+"""The step `preprocess`: one shard of a dataset's cases for one configuration. Each finished case is kept at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..artifacts import ObjectStore, artifact, digests, open_store
+from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
+from ..artifacts.digests import FileEntry
+from ..artifacts.parallel import THREADS, for_each
+from ..contract import codec, keys, pod, report
+from ..contract.faults import BadData, BadUsage
+from ..contract.report import Report
+from ..contract.work_order import PreprocessOrder
+from ..dataset import parallel
+from ..dataset.raw import RawDataset
+from ..planning.plans import Configuration, Plans
+from ..preprocessing.dataset import memory_estimate, preprocess_and_store
+from ..preprocessing.storage import SUFFIXES
+from .common import Listener, Teller, named, read_input, report_of, scratch
+from .raw import Source, case_files
+
+DONE = "done/"
+COPIED = ("dataset.json", "dataset_fingerprint.json", "splits_final.json")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DoneCase:
+    """A case's marker: written after its files, so that a case without it is made again."""
+
+    case: str
+    files: list[FileEntry] = field(default_factory=list)
+
+
+def carry_out(order: PreprocessOrder, listener: Listener) -> Report:
+    """Make this shard's part of `preprocessed/<dataset>/<digest>`; whoever sees all cases done writes the manifest.
+
+    Raises:
+        BadData: the dataset changed after it was read, or a case cannot be preprocessed.
+        BadConfiguration: the plans have no such configuration.
+    """
+    tell = Teller("preprocess", listener)
+    tell("reading")
+    dataset, found = read_input(order.dataset, "dataset"), read_input(order.plans, "plans")
+    plans = Plans(found.read_json(f"{found.manifest.summary['plansName']}.json"))
+    configuration = plans.configuration(order.configuration)
+    digest = keys.preprocessed_digest(order.dataset.digest, configuration.preprocessing_fields())
+    storage, prefix = open_store(order.storage), keys.preprocessed(order.dataset_name, digest)
+    if there := artifact.find(storage, prefix):
+        return report_of("preprocess", there, found=True)
+    source = Source(order.source, order.layout, order.dataset_name)
+    recorded = source.refuse_changes(dataset)
+    files = case_files(source.described, order.layout, [f.path for f in recorded.files])
+    shard = own_shard(sorted(files), order.shards)
+    work = _Shard(storage, prefix, source, plans, configuration, tell, shard)
+    work.carry_out(files)
+    made = _conclude(order, dataset, storage, prefix, digest, sorted(files))
+    if made is not None:
+        return report_of("preprocess", made, found=False)
+    summary = {"configuration": order.configuration, "cases": len(files), "shardCases": len(shard), "found": False}
+    entry = report.Artifact(kind="preprocessed", uri=storage.uri(prefix), digest=digest)
+    return Report(step="preprocess", artifacts=[entry], summary=summary)
+
+
+def own_shard(cases: list[str], shards: int) -> list[str]:
+    """The cases of this pod's completion index: every `shards`-th."""
+    index = int(os.environ.get(pod.ENV_SHARD, "0"))
+    if not 0 <= index < shards:
+        raise BadUsage("InvalidWorkOrder", f"{pod.ENV_SHARD} is {index}; the order has {shards} shards.")
+    return cases[index::shards]
+
+
+class _Shard:
+    """The cases of one pod: staged in chunks, preprocessed, uploaded each as it is finished."""
+
+    def __init__(
+        self,
+        storage: ObjectStore,
+        prefix: str,
+        source: Source,
+        plans: Plans,
+        configuration: Configuration,
+        tell: Teller,
+        cases: list[str],
+    ) -> None:
+        self.storage, self.prefix, self.source, self.tell = storage, prefix, source, tell
+        self.plans, self.configuration, self.cases = plans, configuration, cases
+        self.out = scratch("preprocessed", configuration.data_identifier)
+
+    def carry_out(self, files: dict[str, list[str]]) -> None:
+        there = {i.key for i in self.storage.list(f"{self.prefix}/{DONE}")}
+        left = [c for c in self.cases if f"{self.prefix}/{DONE}{c}.json" not in there]
+        done = len(self.cases) - len(left)
+        if done:
+            log.info("%d of %d cases are done already", done, len(self.cases))
+        self.tell("preprocessing", done, len(self.cases))
+        mounted = self.source.store.local_path("") is not None
+        size = max(1, len(left)) if mounted else max(16, 4 * parallel.cpu_limit())
+        for chunk in (left[i : i + size] for i in range(0, len(left), size)):
+            staged = self.source.stage(["dataset.json", *(path for case in chunk for path in files[case])])
+            folder = self.source.layout_folder(staged, chunk)
+            with named(staged, self.source.uri):
+                self._chunk(RawDataset.open(folder, name=self.source.name), chunk, done)
+            done += len(chunk)
+            if not mounted:
+                shutil.rmtree(staged)
+
+    def _chunk(self, raw: RawDataset, chunk: list[str], done: int) -> None:
+        missing = [c for c in chunk if c not in raw.cases]
+        if missing:
+            raise BadData("InvalidCases", f"{raw.folder} has no case {', '.join(missing[:5])}.")
+        self.out.mkdir(parents=True, exist_ok=True)
+        plans, name = self.plans.content, self.configuration.name
+        jobs = [(case, raw.cases[case], plans, name, raw.dataset_json, self.out) for case in chunk]
+        weights = [memory_estimate(raw.cases[case]) for case in chunk]
+        with ThreadPoolExecutor(THREADS) as pool:
+            uploads: list[Future[None]] = []
+            for index, _ in parallel.run(preprocess_and_store, jobs, parallel.num_workers(None, len(jobs)), weights):
+                case = chunk[index]
+                uploads.append(pool.submit(self._keep, case, raw.cases[case].label, raw.file_ending))
+                self.tell("preprocessing", done + len(uploads), len(self.cases))
+            for upload in uploads:
+                upload.result()
+
+    def _keep(self, case: str, label: Path | None, ending: str) -> None:
+        """Upload a case's files, then its marker; what is uploaded leaves scratch."""
+        parts = [(f"cases/{path.name}", path) for path in _parts(self.out, case)]
+        if label is not None:
+            parts.append((f"gt_segmentations/{case}{ending}", label))
+        entries = []
+        for name, path in parts:
+            self.storage.put_file(path, f"{self.prefix}/{name}")
+            entries.append(digests.entry(path, name))
+        self.storage.put(f"{self.prefix}/{DONE}{case}.json", as_json(codec.to_plain(DoneCase(case=case, files=entries))))
+        for path in _parts(self.out, case):
+            path.unlink()
+
+
+def _parts(folder: Path, case: str) -> list[Path]:
+    return [path for suffix in SUFFIXES if (path := folder / f"{case}{suffix}").exists()]
+
+
+def _conclude(
+    order: PreprocessOrder, dataset: Artifact, storage: ObjectStore, prefix: str, digest: str, cases: list[str]
+) -> Artifact | None:
+    """Write the manifest when every case of every shard is done; None when other shards have some left."""
+    there = {i.key for i in storage.list(f"{prefix}/{DONE}")}
+    markers = [f"{prefix}/{DONE}{case}.json" for case in cases]
+    if not there.issuperset(markers):
+        return None
+    writer = ArtifactWriter(storage, prefix, "preprocessed", digest)
+
+    def add(marker: str) -> None:
+        for entry in codec.loads(DoneCase, storage.get(marker)).files:
+            writer.add(entry)
+
+    for_each(markers, add)
+    for name in COPIED:
+        writer.put_bytes(name, dataset.read(name))
+    size = writer.size
+    summary = {"configuration": order.configuration, "cases": len(cases), "shardCases": len(own_shard(cases, order.shards))}
+    writer.finish({**summary, "sizeBytes": size}, {"dataset": order.dataset.digest, "plans": order.plans.digest})
+    return artifact.require(storage, "preprocessed", digest, prefix)

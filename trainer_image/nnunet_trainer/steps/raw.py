@@ -1,0 +1,222 @@
+"""Raw data of a work order: listing, staging, and noticing that they changed after they were read."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..artifacts import ObjectInfo, ObjectStore, digests, open_store
+from ..artifacts.artifact import Artifact
+from ..artifacts.digests import FileEntry
+from ..artifacts.parallel import for_each
+from ..artifacts.store import ObjectNotFound
+from ..contract import codec, keys
+from ..contract.faults import BadData
+from ..contract.work_order import Location
+from . import msd
+from .common import named, scratch
+
+FILES = "files.json"
+FOLDERS = ("imagesTr/", "labelsTr/")
+SINGLE = ("dataset.json", "splits_final.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFile:
+    """A raw file as it was when it was read. `tag` is its ETag, or its modification time in nanoseconds."""
+
+    path: str
+    size: int
+    sha256: str
+    tag: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFiles:
+    """files.json of a dataset's artifact."""
+
+    source: str
+    layout: str
+    files: list[SourceFile] = field(default_factory=list)
+
+    def digest(self, *changed: object) -> str:
+        """The dataset's digest; what was chosen beyond the defaults is part of it."""
+        plain = keys.dataset_digest((f.path, f.size, f.sha256) for f in self.files)
+        return keys.digest("dataset", plain, *changed) if any(changed) else plain
+
+
+class Source:
+    """Where raw data lie, in nnU-Net's layout or in the Medical Segmentation Decathlon's."""
+
+    def __init__(self, location: Location, layout: str, name: str) -> None:
+        self.store: ObjectStore = open_store(location)
+        self.layout = layout
+        self.name = name
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri()
+
+    def listing(self) -> dict[str, ObjectInfo]:
+        """All files that belong to the training cases, by path.
+
+        Raises:
+            BadData: there is no dataset.json.
+        """
+        found = {info.key: info for info in self._list()}
+        if "dataset.json" not in found:
+            what = "no dataset.json" if found else "no dataset: no dataset.json, and nothing in imagesTr and labelsTr"
+            hint = "Does spec.source.uri name the dataset's own folder (DatasetXXX_Name)?"
+            raise BadData("InvalidDatasetJson", f"{self.uri} holds {what}.", hint=hint)
+        return found
+
+    def _list(self) -> Iterable[ObjectInfo]:
+        for name in SINGLE:
+            if info := self.store.stat(name):
+                yield info
+        for folder in FOLDERS:
+            for info in self.store.list(folder):
+                if not info.key.rpartition("/")[2].startswith("."):
+                    yield info
+        for path in self._listed_elsewhere():
+            if info := self.store.stat(path):
+                yield info
+
+    def _listed_elsewhere(self) -> list[str]:
+        """Files that dataset.json's `dataset` field names outside of imagesTr and labelsTr."""
+        described = self.described
+        if self.layout == "MSD" or not isinstance(described.get("dataset"), dict):
+            return []
+        paths = {path for files in case_files(described, self.layout, []).values() for path in files}
+        return sorted(p for p in paths if not p.startswith(FOLDERS))
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """dataset.json as it stands, {} when it is none."""
+        try:
+            found = json.loads(self.store.get("dataset.json"))
+        except (ObjectNotFound, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def read(self, path: str) -> bytes:
+        return self.store.get(path)
+
+    def stage(self, paths: Collection[str], fetched: Callable[[], None] = lambda: None) -> Path:
+        """The dataset's folder on this machine: its own where it is mounted, else a copy of these files in scratch."""
+        local = self.store.local_path("")
+        if local is not None:
+            for _ in paths:
+                fetched()
+            return local
+        folder = scratch("raw", self.name)
+
+        def bring(path: str) -> None:
+            self.store.get_file(path, folder / path)
+            fetched()
+
+        for_each((p for p in paths if not (folder / p).exists()), bring)
+        return folder
+
+    def layout_folder(self, folder: Path, cases: Collection[str] | None = None) -> Path:
+        """The folder in nnU-Net's layout: as it is, or converted."""
+        if self.layout != "MSD":
+            return folder
+        with named(folder, self.uri):
+            return msd.convert(folder, scratch("converted", self.name), cases)
+
+    def record(self, folder: Path, listing: dict[str, ObjectInfo], hashed: Callable[[], None] = lambda: None) -> SourceFiles:
+        """The sha256 of every file, with the tags that tell a change without reading."""
+        entries: dict[str, FileEntry] = {}
+
+        def hash_one(path: str) -> None:
+            entries[path] = digests.entry(folder / path, path)
+            hashed()
+
+        for_each(listing, hash_one)
+        files = [
+            SourceFile(path=path, size=entries[path].size, sha256=entries[path].sha256, tag=listing[path].tag)
+            for path in sorted(listing)
+        ]
+        return SourceFiles(source=self.uri, layout=self.layout, files=files)
+
+    def same(self, recorded: SourceFiles, listing: dict[str, ObjectInfo]) -> bool:
+        """Whether sizes and tags are those of the record: then nothing needs to be read."""
+        now = [(i.key, i.size, i.tag) for i in sorted(listing.values(), key=lambda i: i.key)]
+        return recorded.source == self.uri and now == [(f.path, f.size, f.tag) for f in recorded.files]
+
+    def refuse_changes(self, dataset: Artifact) -> SourceFiles:
+        """Compare with what was read when the dataset was verified; where only a tag differs, the content decides.
+
+        Raises:
+            BadData: `DatasetChanged`, naming the files.
+        """
+        recorded = recorded_files(dataset)
+        listing = {info.key: info for info in self._list()}
+        known = {f.path: f for f in recorded.files}
+        changed = [f"{path}: gone" for path in known if path not in listing]
+        changed += [f"{path}: new" for path in listing if path not in known]
+        for path, file in known.items():
+            info = listing.get(path)
+            if info is None:
+                continue
+            if info.size != file.size:
+                changed.append(f"{path}: {info.size} bytes, it had {file.size}")
+                continue
+            other_tag = info.tag != file.tag or recorded.source != self.uri
+            if other_tag and digests.of_file(self.stage([path]) / path) != file.sha256:
+                changed.append(f"{path}: another content")
+        if changed:
+            count = "1 file" if len(changed) == 1 else f"{len(changed)} files"
+            raise BadData(
+                "DatasetChanged",
+                f"{count} of {self.uri} changed after the dataset was read",
+                findings=changed,
+                hint="Restore them, or give the Dataset a new spec.rerun, which reads it again.",
+            )
+        return recorded
+
+
+def recorded_files(dataset: Artifact) -> SourceFiles:
+    """files.json of a dataset's artifact."""
+    return codec.loads(SourceFiles, dataset.read(FILES))
+
+
+def case_files(described: dict[str, Any], layout: str, paths: Iterable[str]) -> dict[str, list[str]]:
+    """The files of each case, its images and its label.
+
+    Args:
+        described: the source's dataset.json.
+        layout: nnUNetV2 or MSD.
+        paths: all files, where the layout goes by their names.
+    """
+    if layout == "MSD":
+        entries = described["training"]
+        return {msd.case_name(e["image"]): [posixpath.normpath(e["image"]), posixpath.normpath(e["label"])] for e in entries}
+    if isinstance(described.get("dataset"), dict):
+        cases = described["dataset"]
+        return {name: [_normal(p) for p in [*case.get("images", []), case.get("label", "")] if p] for name, case in cases.items()}
+    ending = re.escape(described["file_ending"])
+    image, label = re.compile(rf"imagesTr/(.+)_\d{{4}}{ending}"), re.compile(rf"labelsTr/(.+){ending}")
+    found: dict[str, list[str]] = {}
+    labels = []
+    for path in sorted(paths):
+        if match := image.fullmatch(path):
+            found.setdefault(match[1], []).append(path)
+        elif match := label.fullmatch(path):
+            labels.append((match[1], path))
+    for case, path in labels:
+        if case in found:
+            found[case].append(path)
+    return found
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath(os.path.expandvars(path))

@@ -1,0 +1,280 @@
+"""The step `train`: stage, train one fold from the newest checkpoint of any attempt, upload, validate."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import extensions, training
+from ..artifacts import ObjectStore, artifact, digests, open_store
+from ..artifacts.artifact import Artifact, ArtifactWriter
+from ..artifacts.parallel import for_each
+from ..artifacts.store import open_file
+from ..contract import keys, pod, report
+from ..contract.faults import BadData, ExitCode, Fault
+from ..contract.report import Report
+from ..contract.work_order import TrainOrder
+from ..planning.plans import Plans
+from ..training import presets, recipe
+from ..training.setup import TrainingResult, TrainingSetup
+from . import checkpoints
+from .common import Listener, Teller, read_input, scratch
+
+MODEL_FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Staged:
+    """What a training reads, on this machine."""
+
+    preprocessed: Path  # nnUNet_preprocessed/DatasetXXX_Name
+    results: Path  # nnUNet_results
+    plans: dict[str, Any]
+    dataset_json: dict[str, Any]
+    pretrained: Path | None
+    resume_from: list[Path]
+
+
+def carry_out(order: TrainOrder, listener: Listener) -> Report:
+    """Train a fold into `runs/<namespace>/<run>/<digest>/nnUNet_results/…/fold_K`. Every rank calls this, rank 0 uploads.
+
+    Raises:
+        BadConfiguration, BadData: recipe, plans, fold or pretrained weights do not fit.
+        GpuOutOfMemory: the network and its batch do not fit.
+        Stopped: SIGTERM came; a checkpoint is in the store.
+    """
+    tell = Teller("train", listener)
+    with _stops() as stop:
+        tell("reading")
+        extensions.load_plugins(pod.plugins(), order.plugins)
+        resolved = presets.resolve(order.trainer.name, order.trainer.base, order.trainer.recipe)
+        data, plans_artifact = read_input(order.preprocessed, "preprocessed"), read_input(order.plans, "plans")
+        plans_name = plans_artifact.manifest.summary["plansName"]
+        plans = plans_artifact.read_json(f"{plans_name}.json")
+        Plans(plans).configuration(order.configuration)
+        pretrained = _fetch_pretrained(order, tell)
+        digest = run_digest(order, recipe.write(resolved), pretrained)
+        storage = open_store(order.storage)
+        run = keys.run(order.namespace, order.run, digest)
+        fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
+        if there := artifact.find(storage, fold):
+            return _report(storage, run, digest, {**there.manifest.summary, "found": True})
+        staged = _stage(order, data, plans, storage, run, pretrained, tell)
+        setup = TrainingSetup(
+            preprocessed=staged.preprocessed,
+            results=staged.results,
+            plans=plans,
+            dataset_json=staged.dataset_json,
+            configuration=order.configuration,
+            fold=order.fold,
+            trainer=order.trainer.name,
+            recipe=resolved,
+            seed=order.seed,
+            device="cpu" if order.gpus_per_node == 0 else "auto",
+            checkpoint=order.checkpoint,
+            resume=True,
+            resume_from=staged.resume_from,
+            pretrained=staged.pretrained,
+            pretrained_source=order.pretrained.location.uri if order.pretrained else None,
+            deterministic=order.deterministic,
+            validation=order.validation == "Run" and order.fold != "all",
+            stop=stop,
+        )
+        if os.environ.get("RANK", "0") != "0":
+            training.train(setup)
+            return Report(step="train")
+        result = _train_and_upload(order, setup, storage, run, listener)
+        summary = _summary(order, storage, fold, result)
+        tell("uploading")
+        _upload(storage, fold, digest, setup, summary)
+        _tidy(storage, run, order.fold)
+        return _report(storage, run, digest, summary)
+
+
+def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: Path | None) -> str:
+    """The run's digest: of all that decides its result, its trainer as resolved."""
+    weights = None if pretrained is None else digests.of_file(pretrained)
+    decisive = {"trainer": order.trainer.name, "recipe": resolved}
+    if order.deterministic:
+        decisive["deterministic"] = True
+    return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, weights)
+
+
+@contextmanager
+def _stops() -> Iterator[threading.Event]:
+    """SIGTERM sets an event; the training looks at it after every iteration."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _fetch_pretrained(order: TrainOrder, tell: Teller) -> Path | None:
+    """The checkpoint whose weights begin this run, checked.
+
+    Raises:
+        BadData: it is not there, or not the one that was meant.
+    """
+    if order.pretrained is None:
+        return None
+    tell("fetching pretrained weights")
+    store, name = open_file(order.pretrained.location)
+    with _one_at_a_time("pretrained"):
+        target = scratch("pretrained") / name
+        local = store.local_path(name)
+        if local is None and not target.exists():
+            store.get_file(name, target)
+        found = local or target
+        if not found.is_file():
+            raise BadData("MissingCheckpoint", f"There is no {order.pretrained.location.uri}.", hint="Correct spec.pretrained.")
+        if order.pretrained.sha256 and digests.of_file(found) != order.pretrained.sha256:
+            message = f"{order.pretrained.location.uri} is not the file that its run wrote: its sha256 differs."
+            raise BadData("DamagedCheckpoint", message, hint="Give the run that wrote it a new spec.rerun.")
+    return found
+
+
+def _stage(
+    order: TrainOrder, data: Artifact, plans: dict[str, Any], storage: ObjectStore, run: str, pretrained: Path | None, tell: Teller
+) -> _Staged:
+    """Lay nnU-Net's own folders out in scratch. The ranks of a pod share them: one at a time, the first does the work."""
+    folder = scratch("nnUNet_preprocessed", order.dataset_name)
+    results = scratch("nnUNet_results")
+    identifier = Plans(plans).configuration(order.configuration).data_identifier
+    with _one_at_a_time("stage"):
+        data.fetch(
+            data.files,
+            folder,
+            name=lambda path: path.replace("cases/", f"{identifier}/", 1) if path.startswith("cases/") else path,
+            fetched=_counter(tell.counter("staging", len(data.files))),
+        )
+        going_on, best = checkpoints.candidates(storage, run, order.fold)
+        newest = checkpoints.fetch_newest(storage, going_on + best, scratch("resume"))
+        model = f"{order.trainer.name}__{plans['plans_name']}__{order.configuration}"
+        fold = results / order.dataset_name / model / f"fold_{order.fold}"
+        _bring_history(storage, run, order.fold, best, fold)
+    return _Staged(
+        preprocessed=folder,
+        results=results,
+        plans=plans,
+        dataset_json=data.read_json("dataset.json"),
+        pretrained=pretrained,
+        resume_from=[] if newest is None else [newest],
+    )
+
+
+def _counter(count: Any) -> Any:
+    lock = threading.Lock()
+
+    def fetched(path: str) -> None:
+        with lock:
+            count()
+
+    return fetched
+
+
+def _bring_history(storage: ObjectStore, run: str, fold: str, best: list[checkpoints.Candidate], folder: Path) -> None:
+    """The best checkpoint and the logs of earlier attempts: they are part of the results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if best and not (folder / f"{checkpoints.BEST}.pth").exists():
+        found = checkpoints.fetch_newest(storage, best, scratch("resume", "best"))
+        if found is not None:
+            (folder / f"{checkpoints.BEST}.pth").write_bytes(found.read_bytes())
+    for info in storage.list(f"{run}/attempts/"):
+        parts = info.key.split("/")
+        if parts[-2] == f"fold_{fold}" and parts[-1].startswith("training_log") and not (folder / parts[-1]).exists():
+            storage.get_file(info.key, folder / parts[-1])
+
+
+def _train_and_upload(
+    order: TrainOrder, setup: TrainingSetup, storage: ObjectStore, run: str, listener: Listener
+) -> TrainingResult:
+    """Train, with checkpoints going up beside it, at the end and on SIGTERM the last one too."""
+    prefix = checkpoints.attempt_prefix(run, order.attempt, order.fold)
+    uploads = checkpoints.Uploads(storage, prefix, order.checkpoint.keep, listener, scratch("uploads"))
+    setup.listener, setup.on_checkpoint = uploads.hear, uploads.written
+    try:
+        return training.train(setup)
+    except Fault as fault:
+        problem = uploads.close()
+        if problem and fault.exit_code == ExitCode.STOPPED:
+            fault.message += f" {problem}"
+        raise
+    finally:
+        uploads.close()
+        _keep_logs(storage, prefix, setup.fold_folder)
+
+
+def _keep_logs(storage: ObjectStore, prefix: str, folder: Path) -> None:
+    """The logs of an attempt that may not be the last."""
+    for path in folder.glob("training_log*"):
+        try:
+            storage.put_file(path, f"{prefix}/{path.name}")
+        except Fault as fault:
+            log.warning("%s is not in the store: %s", path.name, fault.message)
+
+
+def _summary(order: TrainOrder, storage: ObjectStore, fold: str, result: TrainingResult) -> dict[str, Any]:
+    def finite(value: float | None) -> float | None:
+        return None if value is None or not math.isfinite(value) else round(float(value), 6)
+
+    return {
+        "fold": order.fold,
+        "epochs": result.epochs,
+        "trainer": order.trainer.name,
+        "folderUri": storage.uri(fold),
+        "checkpointUri": storage.uri(f"{fold}/{result.checkpoint.name}"),
+        "checkpointSha256": result.checkpoint_sha256,
+        "bestUri": storage.uri(f"{fold}/{result.best.name}") if result.best else None,
+        "trainLoss": finite(result.train_loss),
+        "valLoss": finite(result.val_loss),
+        "emaPseudoDice": finite(result.ema_pseudo_dice),
+        "validationDice": finite(result.validation_dice),
+        "dicePerLabel": {label: finite(dice) for label, dice in result.dice_per_label.items()},
+        "resumedFromEpoch": result.resumed_from_epoch,
+        "pretrained": result.pretrained.summary() if result.pretrained else None,
+        "found": False,
+        "seconds": round(result.seconds, 1),
+    }
+
+
+def _upload(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, summary: dict[str, Any]) -> None:
+    """The fold's folder, what lies beside all folds, and the fold's manifest last."""
+    model = fold.rpartition("/")[0]
+    for name in MODEL_FILES:
+        if (setup.model_folder / name).is_file():
+            storage.put_file(setup.model_folder / name, f"{model}/{name}")
+    writer = ArtifactWriter(storage, fold, "run", digest)
+    files = [p for p in sorted(setup.fold_folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+    for_each(files, lambda path: writer.put_file(path.relative_to(setup.fold_folder).as_posix(), path))
+    writer.put_json("report.json", summary)
+    writer.finish(summary, {"seed": setup.seed, "recipe": recipe.write(setup.recipe)})
+
+
+def _tidy(storage: ObjectStore, run: str, fold: str) -> None:
+    """Checkpoints of attempts are of no more use once the fold's results are whole."""
+    for found in [c for group in checkpoints.candidates(storage, run, fold) for c in group]:
+        checkpoints.remove(storage, found.key)
+
+
+def _report(storage: ObjectStore, run: str, digest: str, summary: dict[str, Any]) -> Report:
+    entry = report.Artifact(kind="run", uri=storage.uri(run), digest=digest)
+    return Report(step="train", artifacts=[entry], summary=summary, detail=f"{summary['folderUri']}/report.json")
+
+
+@contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    with open(scratch() / f".{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

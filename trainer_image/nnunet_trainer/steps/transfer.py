@@ -1,0 +1,60 @@
+"""The step `transfer`: make another dataset's plans fit this one."""
+
+from __future__ import annotations
+
+from ..artifacts import artifact, open_store
+from ..contract import keys
+from ..contract.report import Report
+from ..contract.work_order import TransferOrder
+from ..planning.transfer import transfer
+from . import plan
+from .common import Listener, Teller, read_input, report_of
+from .raw import Source
+
+FORMAT = 1
+"""Bumped when a transfer answers something else to the same question."""
+
+
+def carry_out(order: TransferOrder, listener: Listener) -> Report:
+    """Make `plans/<dataset>/<digest>` from the plans of another dataset, with the compatibility report.
+
+    Raises:
+        BadData: the dataset changed after it was read.
+        BadConfiguration: what cannot work, what differs with onMismatch: Fail, a patch that breaks the plans.
+    """
+    tell = Teller("transfer", listener)
+    tell("reading")
+    dataset, theirs = read_input(order.dataset, "dataset"), read_input(order.from_plans, "plans")
+    from_dataset = read_input(order.from_dataset, "dataset")
+    Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
+    storage = open_store(order.storage)
+    choices = (order.plans_name, order.normalization, order.intensity_properties, order.on_mismatch, order.patch)
+    digest = keys.digest("transfer", FORMAT, order.from_plans.digest, order.dataset.digest, *choices)
+    prefix = keys.plans(order.dataset_name, digest)
+    if there := artifact.find(storage, prefix):
+        return report_of("transfer", there, found=True)
+    tell("transferring")
+    dataset_json = dataset.read_json("dataset.json")
+    plans, lines = transfer(
+        theirs.read_json(f"{theirs.manifest.summary['plansName']}.json"),
+        dataset_name=order.dataset_name,
+        dataset_json=dataset_json,
+        reader=dataset.manifest.summary["reader"],
+        plans_name=order.plans_name,
+        fingerprint=dataset.read_json("dataset_fingerprint.json"),
+        source_dataset_json=from_dataset.read_json("dataset.json"),
+        normalization=order.normalization,
+        intensity_properties=order.intensity_properties,
+        on_mismatch=order.on_mismatch,
+        patch=order.patch,
+    )
+    tell("uploading")
+    summary = {
+        **plan.describe(plans),
+        "planner": plans.get("experiment_planner_used"),
+        "warnings": [str(line) for line in lines if line.verdict == "differs"],
+        "compatibility": [line.as_dict() for line in lines],
+    }
+    inputs = {"plans": order.from_plans.digest, "dataset": order.dataset.digest}
+    plan.write(storage, prefix, digest, plans, dataset_json, summary, {}, inputs)
+    return report_of("transfer", artifact.require(storage, "plans", digest, prefix), found=False)
