@@ -82,9 +82,8 @@ def _files(raw: RawDataset) -> list[Finding]:
     findings = []
     ending = raw.file_ending
     if "dataset" not in raw.dataset_json:
-        for part in ("imagesTr", "labelsTr"):
-            if not (raw.folder / part).is_dir():
-                findings.append(Finding("", part, "the folder is missing"))
+        missing = (part for part in ("imagesTr", "labelsTr") if not (raw.folder / part).is_dir())
+        findings += [Finding("", part, "the folder is missing") for part in missing]
         images = "_0000" + ending
         findings += [
             Finding("", f"imagesTr/{p.name}", f"no channel number in its name; expected case{images}") for p in raw.stray_files()

@@ -51,8 +51,8 @@ def transfer(
 ) -> tuple[dict[str, Any], list[Comparison]]:
     """Make plans fit another dataset.
 
-    As nnU-Net does it, network, patch, batch, spacing, normalization and CT statistics are taken over; the dataset's name, the reader and
-    the data identifiers become the target's.
+    As in nnU-Net, network, patch, batch, spacing, normalization and CT statistics are taken over; name, reader and data
+    identifiers become the target's.
 
     Args:
         plans: of the source.

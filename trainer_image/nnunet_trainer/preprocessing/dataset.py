@@ -39,7 +39,7 @@ def preprocess_dataset(
         raw: the dataset.
         plans: of this dataset.
         configuration: its name in the plans.
-        out_folder: where `case.b2nd`, `case_seg.b2nd` and `case.pkl` go (nnU-Net: `nnUNet_preprocessed/Dataset…/<data_identifier>`).
+        out_folder: where `case.b2nd`, `case_seg.b2nd` and `case.pkl` go (nnU-Net: `Dataset…/<data_identifier>`).
         workers: processes.
         cases: a shard; all cases when None.
         progress: called with (cases done, cases), the finished ones counted.
@@ -132,7 +132,7 @@ def memory_estimate(case: Case) -> int:
 def write_companions(raw: RawDataset, plans: Plans | dict[str, Any], folder: str | os.PathLike[str], splits: Any = None) -> None:
     """Write what stands beside the configurations in `nnUNet_preprocessed/Dataset…`.
 
-    That is gt_segmentations, dataset.json, `<plans_name>.json` and splits_final.json (a copy of the raw dataset's own, else `splits`,
+    That is gt_segmentations, dataset.json, `<plans_name>.json` and splits_final.json (the raw dataset's own, else `splits`,
     else five folds). A splits_final.json that is there is kept.
     """
     from nnunet_trainer.dataset.splits import make_splits

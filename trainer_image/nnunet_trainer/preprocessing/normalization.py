@@ -75,7 +75,7 @@ def normalize(
     if len(schemes) != len(data) or len(use_mask) != len(data):
         raise BadConfiguration(
             "InvalidPlans",
-            f"The images have {len(data)} channels, the plans {len(schemes)} normalization schemes, {len(use_mask)} use_mask_for_norm.",
+            f"The images have {len(data)} channels, the plans {len(schemes)} normalization schemes, {len(use_mask)} masks.",
         )
     for channel, (image, name, mask) in enumerate(zip(data, schemes, use_mask, strict=True)):
         if name not in SCHEMES:

@@ -1,0 +1,88 @@
+"""The reference, nnunetv2, run in this process on small things."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+EXTRACTOR = "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor"
+PLANNER = "nnunetv2.experiment_planning.experiment_planners.default_experiment_planner"
+RESIDUAL = "nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without its prints and progress bars."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def fingerprint(raw: Path, work: Path, samples: float) -> dict[str, Any]:
+    """DatasetFingerprintExtractor over a raw dataset, in threads; what it writes, read back."""
+    import importlib
+    from multiprocessing.pool import ThreadPool
+
+    module = importlib.import_module(EXTRACTOR)
+    context = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=ThreadPool))
+    with (
+        mock.patch.object(module, "nnUNet_raw", str(raw.parent)),
+        mock.patch.object(module, "nnUNet_preprocessed", str(work)),
+        mock.patch.object(module, "multiprocessing", context),
+        mock.patch("nnunetv2.utilities.utils.Pool", ThreadPool),
+        quiet(),
+    ):
+        extractor = module.DatasetFingerprintExtractor(raw.name, 1)
+        extractor.num_foreground_voxels_for_intensitystats = samples
+        extractor.run(overwrite_existing=True)
+    return json.loads((work / raw.name / "dataset_fingerprint.json").read_text())
+
+
+def plan(raw: Path, work: Path, planner: str = "ExperimentPlanner", **arguments: Any) -> dict[str, Any]:
+    """A planner over `work/<dataset>/dataset_fingerprint.json`, networks on the meta device; the file it writes."""
+    import importlib
+    from multiprocessing.pool import ThreadPool
+
+    import torch
+
+    module = importlib.import_module(PLANNER)
+    kind = getattr(module if planner == "ExperimentPlanner" else importlib.import_module(RESIDUAL), planner)
+    estimate = module.ExperimentPlanner.static_estimate_VRAM_usage
+
+    def on_meta(*args: Any) -> Any:
+        with torch.device("meta"):
+            return estimate(*args)
+
+    with (
+        mock.patch.object(module, "nnUNet_raw", str(raw.parent)),
+        mock.patch.object(module, "nnUNet_preprocessed", str(work)),
+        mock.patch("nnunetv2.utilities.utils.Pool", ThreadPool),
+        mock.patch.object(module.ExperimentPlanner, "static_estimate_VRAM_usage", staticmethod(on_meta)),
+        quiet(),
+    ):
+        made = kind(raw.name, **arguments)
+        made.plan_experiment()
+    return json.loads((work / raw.name / f"{made.plans_identifier}.json").read_text())
+
+
+def preprocess_case(
+    images: list[Path], label: Path | None, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]
+) -> Any:
+    """DefaultPreprocessor.run_case: data, seg, properties."""
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    manager = PlansManager(json.loads(json.dumps(plans)))
+    with quiet():
+        return DefaultPreprocessor(verbose=False).run_case(
+            [str(image) for image in images],
+            None if label is None else str(label),
+            manager,
+            manager.get_configuration(configuration),
+            dataset_json,
+        )
