@@ -73,6 +73,7 @@ CONFIGURATION_NOT_PREPROCESSED = "ConfigurationNotPreprocessed"
 UNKNOWN_FOLD = "UnknownFold"
 REFERENCE_CYCLE = "ReferenceCycle"
 REFERENCE_CHANGED = "ReferenceChanged"
+CHILD_REFUSED = "ChildRefused"
 
 # Events.
 STARTED = "Started"

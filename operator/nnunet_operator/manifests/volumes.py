@@ -14,7 +14,7 @@ from nnunet_trainer.contract.work_order import Location
 from ..api.common import ScratchSpec
 from .step import Step
 
-PVC_MOUNT = "/pvc"
+PVC_MOUNT = "/mnt/pvc"
 TMP_MOUNT = "/tmp"
 SHM_MOUNT = "/dev/shm"
 

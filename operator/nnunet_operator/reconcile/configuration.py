@@ -46,7 +46,7 @@ def preprocessed(view: View[TrainingRun]) -> Preprocessed | Blocker:
         text = f"Plans {name} preprocesses {listed} alone. Add {wanted} to its spec.preprocessing.configurations."
         return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
     if mine is None or mine.state is not State.SUCCEEDED or mine.preprocessed is None:
-        now = f"; {references.quote(mine.message)}" if mine and mine.message else ""
+        now = f"; it is {mine.state.value}" if mine else ""
         return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} to preprocess {wanted}{now}")
     store = locations.of_status(status.storage)
     return Preprocessed(

@@ -66,7 +66,8 @@ def describe(status: DatasetStatus) -> str:
     if status.channels:
         parts.append("channels " + ", ".join(status.channels[key] for key in sorted(status.channels)))
     if status.labels:
-        parts.append("labels " + ", ".join(status.labels))
+        by_value = sorted(status.labels.items(), key=lambda item: (len(item[1]), item[1]))
+        parts.append("labels " + ", ".join(name for name, _ in by_value))
     if status.fingerprint and status.fingerprint.median_shape:
         parts.append("median shape " + "×".join(f"{size:g}" for size in status.fingerprint.median_shape))
     if status.fingerprint and status.fingerprint.median_spacing:

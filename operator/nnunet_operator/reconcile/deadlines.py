@@ -26,14 +26,19 @@ WAITING = {
 """What the kubelet calls a container that does not start → our reason and what to do."""
 
 
-def explain(pending: Pending) -> tuple[str, str]:
-    """The reason and the message of a pod that does not run yet."""
+PATIENCE = timedelta(seconds=60)
+"""So long is an ordinary start: it is not worth a status write."""
+
+
+def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
+    """The reason and the message of a pod that does not run yet; nothing of note in its first minute."""
     if pending.reason == reasons.UNSCHEDULABLE:
         return reasons.UNSCHEDULABLE, f"pod {pending.pod} waits for a node: {pending.message or 'not scheduled yet'}"
     reason, hint = WAITING.get(pending.reason, (reasons.STARTING, ""))
     if reason == reasons.STARTING:
-        where = f"pod {pending.pod} is being started" if pending.pod else "its pod is being made"
-        return reason, f"{where} (image, volumes)" if pending.scheduled else where
+        if pending.scheduled is None or now < pending.scheduled + PATIENCE:
+            return reason, f"{work.attempt} is being started"
+        return reason, f"pod {pending.pod} has been starting (image, volumes) since {clock.ago(pending.scheduled)}"
     said = f": {pending.message}" if pending.message else ""
     return reason, f"pod {pending.pod} does not start, {pending.reason}{said}" + (f" {hint}" if hint else "")
 

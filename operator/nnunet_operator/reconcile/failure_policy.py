@@ -1,6 +1,7 @@
 """What follows from a failed attempt: the next one, and when, or the end.
 
-Restarts count up to `maxRestarts`; disruptions do not, but ten of them without a new epoch are too many. An advanced epoch refills both.
+Restarts count up to `maxRestarts`; disruptions do not, but ten of them without a new epoch are too many. An advanced epoch
+refills both.
 """
 
 from __future__ import annotations

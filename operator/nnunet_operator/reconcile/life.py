@@ -32,7 +32,10 @@ def advance(turn: Turn[Any], work: Work, start: Ready | Blocker) -> Result | Non
         return None
     now, result = turn.now, None
     _adopt(work, mine)
-    match attempts.state(work, mine, now):
+    state = attempts.state(work, mine, now)
+    if not isinstance(state, (NotStarted, Stopping, Pending)):
+        _note(work, mine)
+    match state:
         case NotStarted():
             _begin(turn, work, mine, start)
         case Stopping():
@@ -73,10 +76,14 @@ def _adopt(work: Work, mine: dict[int, Attempt]) -> None:
     if number > (-1 if status.attempt is None else status.attempt):
         status.attempt, status.job, status.not_before = number, None, None
         work.say(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
-    attempt = mine.get(number)
-    if attempt is not None and attempt.job is not None and status.state in ACTIVE:
-        status.job = attempt.name
-        status.start_time = status.start_time or clock.parse(attempt.job["metadata"].get("creationTimestamp"))
+
+
+def _note(work: Work, mine: dict[int, Attempt]) -> None:
+    """Remember that the newest Job was seen: when it is missed later, somebody has deleted it."""
+    attempt = mine.get(work.status.attempt or 0)
+    if attempt is not None and attempt.job is not None:
+        work.status.job = attempt.name
+        work.status.start_time = work.status.start_time or clock.parse(attempt.job["metadata"].get("creationTimestamp"))
 
 
 def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready | Blocker) -> None:
@@ -84,8 +91,9 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
     if status.not_before is not None and now < status.not_before:
         turn.look_again_at(status.not_before)
         return
-    created = status.state is State.STARTING and status.attempt is not None
-    older = [a for a in mine.values() if a.alive(now) and not (created and a.number == status.attempt)]
+    # A Job that was asked for and has not been seen, nor any pod of it, is asked for again; any other is a new attempt.
+    created = status.state is State.STARTING and status.attempt is not None and status.attempt not in mine
+    older = [attempt for attempt in mine.values() if attempt.alive(now)]
     if older:
         ending = ", ".join(f"attempt {attempt.number + 1}" for attempt in older)
         work.wait(Blocker(work.status.reason or reasons.SUSPENDING, f"{work.title} waits for {ending} to end"))
@@ -95,7 +103,6 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
         work.wait(start)
         return
     if not created:
-        # A Job that was asked for and has not been seen is asked for again, under the same name; any other is a new attempt.
         status.attempt = attempts.newest(work, mine) + 1
         if isinstance(status, FoldStatus):
             status.started_epoch = max(status.started_epoch or 0, status.epoch or 0)
@@ -105,8 +112,10 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
 
 
 def _report_pending(turn: Turn[Any], work: Work, pending: Pending) -> None:
-    reason, message = deadlines.explain(pending)
+    reason, message = deadlines.explain(work, pending, turn.now)
     work.say(State.STARTING, reason, f"{work.title}: {message}")
+    if pending.scheduled is not None and turn.now < pending.scheduled + deadlines.PATIENCE:
+        turn.look_again_at(pending.scheduled + deadlines.PATIENCE)
     _obey(turn, work, deadlines.pre_running(work, pending, turn.now))
 
 

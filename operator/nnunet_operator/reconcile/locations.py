@@ -37,8 +37,8 @@ def storage(view: View[Any], resource: Resource | None = None) -> Location | Blo
     spec: StorageSpec | None = (resource or view.object).spec.storage or view.settings.storage
     if spec is None:
         message = (
-            "has no spec.storage, and the operator has no default storage. Set spec.storage.uri (s3://bucket/prefix) with its endpoint "
-            "and secretName, or give the operator a default (chart value: storage)."
+            "has no spec.storage, and the operator has no default storage. Set spec.storage.uri (s3://bucket/prefix) with its "
+            "endpoint and secretName, or give the operator a default (chart value: storage)."
         )
         return Blocker(reasons.NO_STORAGE, message)
     return at(spec.uri, spec)

@@ -10,7 +10,7 @@ from .view import Manifest
 
 
 class Delete(NamedTuple):
-    """A child to delete; its pods get their grace period. The uid guards against deleting a namesake."""
+    """A child to delete; its pods get their grace period. The uid guards against deleting a namesake; empty: no other can bear it."""
 
     kind: str
     name: str
@@ -30,8 +30,9 @@ class Event:
 class Outcome:
     """What should be, in the order in which a shell makes it so: apply, create, delete, then one status write, then events.
 
-    `apply` is server-side applied (ConfigMaps, Services, our own kinds); `create` is posted, where 409 means that it is there already
-    (Jobs: an apply would resurrect a deleted one). `status` is the whole wanted status; equal to the stored one, nothing is written.
+    `apply` is server-side applied (ConfigMaps, Services, our own kinds); `create` is posted, where 409 means that it is there
+    already (Jobs: an apply would resurrect a deleted one). `status` is the whole wanted status; equal to the stored one, nothing
+    is written.
     """
 
     status: dict[str, Any] = field(default_factory=dict)

@@ -100,7 +100,7 @@ def _may_preprocess(turn: Turn[PlansStatus], plan: Work, name: str) -> Blocker |
         return missing
     row = turn.status.configuration(name)
     if row is not None and row.preprocessable is False:
-        text = f"configuration {name} lacks fields that decide its data (spacing, normalization_schemes, …). Complete it in spec.patch."
+        text = f"configuration {name} lacks fields that decide its data (spacing, normalization …). Complete it in spec.patch."
         return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
     return None
 
@@ -128,12 +128,12 @@ def _planned(turn: Turn[PlansStatus], plan: Work) -> None:
     lines = turn.status.compatibility
     if lines is None:
         return
-    differ = [line for line in lines if line.verdict.lower() not in AGREEING]
+    differ = [line for line in lines if line.verdict not in AGREEING]
     told = "; ".join(f"{line.field}: {line.source} → {line.target} ({line.verdict})" for line in differ)
     conditions.own(turn, kinds.COMPATIBLE, not differ, reasons.MISMATCH if differ else reasons.COMPATIBLE, told)
 
 
-AGREEING = ("same", "equal", "compatible", "ok", "match", "matches")
+AGREEING = ("same", "transferred", "recomputed")
 
 
 def _all_preprocessed(turn: Turn[PlansStatus], rows: list[Work]) -> None:

@@ -40,8 +40,7 @@ def weights(view: View[TrainingRun], store: Location) -> PretrainedWeights | Blo
         # Another fold that has failed does not matter: only this one is waited for.
         if fold is None or fold.state is State.PENDING:
             return references.standing(run, f"to train fold {wanted}")
-        return Blocker(
-            reasons.WAITING_FOR_TRAINING_RUN, f"waits for TrainingRun {name}: {references.quote(fold.message or fold.state.value)}"
-        )
+        text = f"waits for TrainingRun {name} to train fold {wanted}; it is {fold.state.value}"
+        return Blocker(reasons.WAITING_FOR_TRAINING_RUN, text)
     access = fold.artifact or store
     return PretrainedWeights(location=locations.at(checkpoint.uri, access), sha256=checkpoint.sha256)

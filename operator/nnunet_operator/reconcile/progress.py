@@ -14,6 +14,7 @@ from ..api.training_run import CheckpointStatus, FoldStatus
 from . import clock
 from .attempts import Running, container
 from .turn import Turn
+from .view import Heard
 from .work import Work
 
 SILENCE = timedelta(minutes=5)
@@ -41,7 +42,7 @@ def of(turn: Turn[Any], work: Work, running: Running) -> None:
     fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
     reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
     hindered = f"; pod {running.hindered.pod} does not run yet" if running.hindered else ""
-    message = f"{work.title}: {_sentence(work, validating)}{hindered}{_silence(turn, work, running)}"
+    message = f"{work.title}: {_sentence(work, validating, heard)}{hindered}{_silence(turn, work, running)}"
     work.say(State.VALIDATING if validating else State.RUNNING, reason, message)
 
 
@@ -85,7 +86,7 @@ def _belongs(pod: dict[str, Any], work: Work) -> bool:
     return all(labels.get(key) == value for key, value in wanted.items())
 
 
-def _sentence(work: Work, validating: bool) -> str:
+def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:
     status = work.status
     if isinstance(status, FoldStatus) and status.epoch is not None:
         of_all = f" of {status.epochs}" if status.epochs else ""
@@ -95,6 +96,8 @@ def _sentence(work: Work, validating: bool) -> str:
         return f"{what} {status.epoch}{of_all}{dice}{left}"
     if isinstance(status, ConfigurationStatus) and status.cases_done is not None:
         return f"{status.cases_done} of {status.cases_total} cases preprocessed"
+    if heard is not None and heard.progress.total:
+        return f"{status.phase or 'running'}, {heard.progress.done} of {heard.progress.total}"
     return status.phase or "running"
 
 

@@ -83,8 +83,9 @@ def standing(found: Resource, until: str) -> Blocker:
     ready = find(found.status.conditions, READY)
     if is_true(found.status.conditions, STALLED) and ready is not None:
         return failed(what, ready.reason, ready.message)
-    now = f"it is {ready.reason}: {quote(ready.message)}" if ready else "nothing has been done about it yet"
-    return Blocker(WAITING[found.kind], f"waits for {what} {until}; {now}")
+    # Its reason alone: its message changes with every epoch, and would be written to all who wait.
+    now = f"; it is {ready.reason}" if ready else ""
+    return Blocker(WAITING[found.kind], f"waits for {what} {until}{now}")
 
 
 def failed(what: str, reason: str, message: str) -> Blocker:

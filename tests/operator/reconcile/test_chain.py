@@ -1,0 +1,95 @@
+"""The whole chain, from manifests to Ready, in a world in memory."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from support.world import MemoryWorld
+
+QUICKSTART = sorted((Path(__file__).parents[3] / "examples/quickstart").glob("[0-9]*.yaml"))
+DOCUMENTS = [document for file in QUICKSTART for document in yaml.safe_load_all(file.read_text())]
+
+
+def finish_all(world: MemoryWorld) -> None:
+    """Let everything that is asked for be done."""
+    for _ in range(30):
+        world.settle()
+        open_ = [job for job in world.jobs() if not job.get("status", {}).get("conditions")]
+        if not open_:
+            return
+        for job in open_:
+            world.finish(job)
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_quickstart_applied_in_any_order_becomes_ready(seed: int) -> None:
+    world, documents = MemoryWorld(), list(DOCUMENTS)
+    random.Random(seed).shuffle(documents)
+    for document in documents:
+        world.put(document)
+        world.turn()
+    finish_all(world)
+    for document in documents:
+        assert world.condition(document["kind"], document["metadata"]["name"])[0] == "True", document
+    assert len(world.created) == len(set(world.created)) == 2 + 2 + 2 + 3
+    assert not world.jobs(), "results stand in the status, so the Jobs are gone"
+    assert not [key for key in world.objects if key.kind == "ConfigMap"]
+
+
+def test_a_run_waits_for_the_one_fold_that_it_is_pretrained_from() -> None:
+    world = MemoryWorld()
+    for document in DOCUMENTS:
+        world.put(document)
+    while not world.jobs(step="train", owner_name="pretrain"):
+        world.settle()
+        for job in world.jobs():
+            if job["metadata"]["labels"]["nnunet.dev/step"] != "train":
+                world.finish(job)
+    status, reason, message = world.condition("TrainingRun", "finetune")
+    assert (status, reason) == ("False", "WaitingForTrainingRun")
+    assert "TrainingRun pretrain" in message
+    world.finish(world.job(owner_name="pretrain"))
+    world.settle()
+    order = world.order(world.job(owner_name="finetune"))
+    assert order["pretrained"]["location"]["uri"].endswith("fold_all/checkpoint_final.pth")
+    assert order["pretrained"]["location"]["secretName"] == "s3"
+    assert order["pretrained"]["sha256"] == "ab" * 32
+
+
+def test_every_wait_says_for_what() -> None:
+    world = MemoryWorld()
+    for document in DOCUMENTS:
+        world.put(document)
+    world.settle()
+    expected = {
+        ("Plans", "hippocampus"): "WaitingForDataset",
+        ("PlanTransfer", "hippocampus-to-source"): "WaitingForDataset",
+        ("TrainingRun", "pretrain"): "WaitingForPlans",
+        ("TrainingRun", "scratch"): "WaitingForPlans",
+        ("TrainingRun", "finetune"): "WaitingForPlans",
+    }
+    for (kind, name), reason in expected.items():
+        assert world.condition(kind, name)[:2] == ("False", reason)
+        assert world.condition(kind, name, "Reconciling")[0] == "True"
+        assert "waits for" in world.condition(kind, name)[2]
+
+
+def test_nothing_is_written_when_nothing_has_changed() -> None:
+    world = MemoryWorld()
+    for document in DOCUMENTS:
+        world.put(document)
+    for _ in itertools.repeat(None, 12):
+        world.settle()
+        before = world.writes
+        world.wait(seconds=3)
+        assert not world.turn(), "time alone changes nothing"
+        assert world.writes == before
+        for job in world.jobs()[:1]:
+            world.run(job)
+            world.settle()
+            world.finish(job)

@@ -1,0 +1,367 @@
+"""A world in memory: objects, a Job controller and a kubelet that do as they are told, and a shell that carries Outcomes out."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+from nnunet_operator.api.common import StorageSpec
+from nnunet_operator.manifests import names
+from nnunet_operator.reconcile import reconcile
+from nnunet_operator.reconcile.outcome import Event, Outcome
+from nnunet_operator.reconcile.view import Heard, Key, Manifest, Settings
+from nnunet_operator.reconcile.world import build_view
+from nnunet_trainer.contract.progress import Progress
+from nnunet_trainer.contract.report import Artifact, Error, Report, encode
+
+KINDS = ("Dataset", "Plans", "PlanTransfer", "TrainingRun")
+START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
+STORAGE = Settings(storage=StorageSpec(uri="s3://nnunet", endpoint="http://127.0.0.1:8333", secret_name="s3"))
+
+
+def stamp(moment: datetime) -> str:
+    """As Kubernetes writes moments."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class MemoryWorld:
+    """What an API server, a Job controller and kubelets would hold. `namespace` is always `default`."""
+
+    def __init__(self, settings: Settings = STORAGE) -> None:
+        self.objects: dict[Key, Manifest] = {}
+        self.settings = settings
+        self.now = START
+        self.heard: dict[str, Heard] = {}
+        self.events: list[tuple[Key, Event]] = []
+        self.writes = 0
+        self.created: list[str] = []  # names of all Jobs ever created
+        self._uids = itertools.count(1)
+
+    # What `build_view` asks.
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        return self.objects.get(Key(kind, namespace, name))
+
+    def owned(self, uid: str, kind: str) -> list[Manifest]:
+        return [
+            o for k, o in self.objects.items() if k.kind == kind and o["metadata"].get("labels", {}).get(names.OWNER_UID) == uid
+        ]
+
+    # What people do.
+    def put(self, manifest: Manifest | str) -> Manifest:
+        """Create or change objects, as `kubectl apply` does; returns the last."""
+        if isinstance(manifest, str):
+            for document in yaml.safe_load_all(manifest):
+                last = self.put(document)
+            return last
+        manifest = copy.deepcopy(manifest)
+        key = Key(manifest["kind"], "default", manifest["metadata"]["name"])
+        old = self.objects.get(key)
+        meta = manifest["metadata"]
+        meta["namespace"] = "default"
+        if old is None:
+            meta.update(uid=f"{next(self._uids):06x}-0000", generation=1, creationTimestamp=stamp(self.now))
+            self.objects[key] = manifest
+            return manifest
+        if old.get("spec") != manifest.get("spec"):
+            old["spec"] = manifest.get("spec")
+            old["metadata"]["generation"] += 1
+            self.writes += 1
+        return old
+
+    def edit(self, kind: str, name: str, **spec: Any) -> None:
+        """Change fields of an object's spec."""
+        manifest = self.objects[Key(kind, "default", name)]
+        manifest["spec"].update(spec)
+        manifest["metadata"]["generation"] += 1
+
+    def remove(self, kind: str, name: str) -> None:
+        """Delete an object and, as the garbage collector does, what it owns."""
+        gone = self.objects.pop(Key(kind, "default", name), None)
+        if gone is None:
+            return
+        uid = gone["metadata"]["uid"]
+        for key, child in list(self.objects.items()):
+            if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", [])):
+                self.remove(key.kind, key.name)
+
+    def wait(self, **delta: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**delta)
+
+    # What a shell does.
+    def outcome(self, kind: str, name: str) -> Outcome | None:
+        """What the reconciler says of an object now."""
+        view = build_view(self, Key(kind, "default", name), self.now, self.settings, self.heard)
+        return reconcile(view) if view is not None else None
+
+    def carry_out(self, key: Key, outcome: Outcome, *, steps: int | None = None) -> bool:
+        """Make an Outcome so; with `steps`, only its first so many writes (the operator is killed then). True if anything changed."""
+        before = self.writes
+        todo: list[Callable[[], None]] = [
+            *(lambda c=c: self._apply(c) for c in outcome.apply),
+            *(lambda c=c: self._create(c) for c in outcome.create),
+            *(lambda d=d: self._delete(key, d.kind, d.name, d.uid) for d in outcome.delete),
+            lambda: self._write_status(key, outcome),
+        ]
+        for write in todo if steps is None else todo[:steps]:
+            write()
+        if steps is None or steps >= len(todo):
+            self.events += [(key, event) for event in outcome.events]
+            if outcome.delete_self:
+                self.remove(key.kind, key.name)
+                self.writes += 1
+        return self.writes > before
+
+    def turn(self) -> bool:
+        """Reconcile every object once. True if anything changed."""
+        changed = False
+        for key in [key for key in self.objects if key.kind in KINDS]:
+            outcome = self.outcome(key.kind, key.name)
+            if outcome is not None:
+                changed |= self.carry_out(key, outcome)
+        return changed
+
+    def settle(self, limit: int = 50) -> None:
+        """Reconcile until nothing changes any more."""
+        for _ in range(limit):
+            if not self.turn():
+                return
+        raise AssertionError("it never settles")
+
+    def _apply(self, child: Manifest) -> None:
+        key = Key(child["kind"], "default", child["metadata"]["name"])
+        old = self.objects.get(key)
+        if old is not None and old.get("immutable") and old["data"] != child["data"]:
+            raise AssertionError(f"{key} is immutable")
+        if old is None or {k: v for k, v in old.items() if k in ("spec", "data")} != {
+            k: v for k, v in child.items() if k in ("spec", "data")
+        }:
+            self.writes += 1
+            self.put(child)
+
+    def _create(self, job: Manifest) -> None:
+        key = Key("Job", "default", job["metadata"]["name"])
+        if key in self.objects:
+            return  # 409
+        self.writes += 1
+        self.created.append(key.name)
+        self.put(job)
+
+    def _delete(self, about: Key, kind: str, name: str, uid: str) -> None:
+        found = self.objects.get(Key(kind, about.namespace, name))
+        if found is None or (uid and found["metadata"]["uid"] != uid):
+            return
+        self.writes += 1
+        if kind == "Job" and any("running" in _container(pod) for pod in self.pods(name)):
+            found["metadata"]["deletionTimestamp"] = stamp(self.now + timedelta(seconds=300))
+            return
+        self.remove(kind, name)
+
+    def _write_status(self, key: Key, outcome: Outcome) -> None:
+        found = self.objects.get(key)
+        if found is not None and found.get("status") != outcome.status:
+            json.dumps(outcome.status)
+            found["status"] = copy.deepcopy(outcome.status)
+            self.writes += 1
+
+    # What the Job controller and the kubelet do.
+    def jobs(self, **labels: str) -> list[Manifest]:
+        """Jobs with these labels of ours (step, fold, configuration, attempt, owner_name …)."""
+        wanted = {f"nnunet.dev/{key.replace('_', '-')}": value for key, value in labels.items()}
+        found = [o for k, o in self.objects.items() if k.kind == "Job"]
+        return [job for job in found if wanted.items() <= job["metadata"]["labels"].items()]
+
+    def job(self, **labels: str) -> Manifest:
+        """The one Job with these labels."""
+        found = self.jobs(**labels)
+        assert len(found) == 1, [job["metadata"]["name"] for job in found]
+        return found[0]
+
+    def pods(self, job: str) -> list[Manifest]:
+        """The pods of a Job."""
+        return [o for k, o in self.objects.items() if k.kind == "Pod" and o["metadata"]["labels"]["job-name"] == job]
+
+    def schedule(self, job: Manifest, *, node: str | None = "node-a") -> list[Manifest]:
+        """Make a Job's pods; without a node they stay unscheduled."""
+        if pods := self.pods(job["metadata"]["name"]):
+            return pods
+        template, name = job["spec"]["template"], job["metadata"]["name"]
+        pods = []
+        for index in range(job["spec"].get("completions", 1)):
+            condition = {"type": "PodScheduled", "status": "True" if node else "False", "lastTransitionTime": stamp(self.now)}
+            if not node:
+                condition |= {"reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}
+            labels = {**template["metadata"]["labels"], "job-name": name, "batch.kubernetes.io/job-completion-index": str(index)}
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{name}-{index}-{next(self._uids):05x}",
+                    "labels": labels,
+                    "ownerReferences": [{"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}],
+                },
+                "spec": copy.deepcopy(template["spec"]) | ({"nodeName": node} if node else {}),
+                "status": {"phase": "Pending", "conditions": [condition]},
+            }
+            pods.append(self.put(pod))
+        return pods
+
+    def run(self, job: Manifest) -> list[Manifest]:
+        """Let a Job's pods run."""
+        pods = self.schedule(job)
+        for pod in pods:
+            pod["status"]["phase"] = "Running"
+            pod["status"]["containerStatuses"] = [{"name": "trainer", "state": {"running": {"startedAt": stamp(self.now)}}}]
+        return pods
+
+    def hold(self, job: Manifest, reason: str, message: str = "") -> None:
+        """Let a Job's pods wait on their node."""
+        for pod in self.schedule(job):
+            waiting = {"reason": reason, "message": message}
+            pod["status"]["containerStatuses"] = [{"name": "trainer", "state": {"waiting": waiting}}]
+
+    def say(self, job: Manifest, **progress: Any) -> None:
+        """Let a Job's first pod answer on /progress."""
+        step = job["metadata"]["labels"]["nnunet.dev/step"]
+        name = self.pods(job["metadata"]["name"])[0]["metadata"]["name"]
+        self.heard[name] = Heard(progress=Progress(step=step, **progress), at=self.now)
+
+    def finish(self, job: Manifest, report: Report | str | None = None) -> None:
+        """End a Job well. The report is the step's usual one, or what is given; an empty text is no report."""
+        text = encode(report_of(job) if report is None else report) if not isinstance(report, str) else report
+        for pod in self.run(job):
+            self._end(pod, 0, text)
+        self._conclude(job, "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
+
+    def fail(
+        self, job: Manifest, code: int = 1, *, text: str = "", error: Error | None = None, oom: bool = False, **summary: Any
+    ) -> None:
+        """End a Job's first pod with an exit code, and the Job with it."""
+        pods = self.run(job)
+        step = job["metadata"]["labels"]["nnunet.dev/step"]
+        said = encode(Report(step=step, error=error, summary=summary)) if error else text
+        self._end(pods[0], code, said, reason="OOMKilled" if oom else "Error")
+        for pod in pods[1:]:
+            self._end(pod, 143, "")
+        if code in (64, 65, 71, 78):
+            what = f"Container trainer for pod default/{pods[0]['metadata']['name']} failed with exit code {code}"
+            self._conclude(job, "Failed", "PodFailurePolicy", f"{what} matching FailJob rule at index 1")
+        else:
+            self._conclude(job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+
+    def disrupt(self, job: Manifest, reason: str = "PreemptionByScheduler", *, gone: bool = False, **summary: Any) -> None:
+        """Evict a Job's first pod; `gone`: nothing of it is left."""
+        pods = self.run(job)
+        error = Error(code=143, reason="Stopped", message="stopped with a checkpoint")
+        pods[0]["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True", "reason": reason})
+        self._end(pods[0], 143, encode(Report(step="train", error=error, summary=summary)))
+        what = f"Pod default/{pods[0]['metadata']['name']} has condition DisruptionTarget"
+        self._conclude(job, "Failed", "PodFailurePolicy", f"{what} matching FailJob rule at index 0")
+        if gone:
+            self.drop_pods(job)
+
+    def drop_pods(self, job: Manifest) -> None:
+        """Nothing of a Job's pods is left."""
+        for pod in self.pods(job["metadata"]["name"]):
+            self.remove("Pod", pod["metadata"]["name"])
+
+    def end_deletions(self) -> None:
+        """Let pods that were asked to go have gone."""
+        for key, found in list(self.objects.items()):
+            if found["metadata"].get("deletionTimestamp"):
+                self.remove(key.kind, key.name)
+
+    def _end(self, pod: Manifest, code: int, message: str, reason: str = "") -> None:
+        ended = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error"), "finishedAt": stamp(self.now)}
+        pod["status"]["phase"] = "Failed" if code else "Succeeded"
+        pod["status"]["containerStatuses"] = [{"name": "trainer", "state": {"terminated": {**ended, "message": message}}}]
+
+    def _conclude(self, job: Manifest, kind: str, reason: str, message: str) -> None:
+        condition = {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": stamp(self.now)}
+        job.setdefault("status", {})["conditions"] = [condition]
+
+    # What tests look at.
+    def status(self, kind: str, name: str) -> Manifest:
+        """An object's status."""
+        return self.objects[Key(kind, "default", name)].get("status", {})
+
+    def condition(self, kind: str, name: str, of: str = "Ready") -> tuple[str, str, str]:
+        """(status, reason, message) of a condition; three dashes when there is none."""
+        found = [c for c in self.status(kind, name).get("conditions", []) if c["type"] == of]
+        return (found[0]["status"], found[0]["reason"], found[0]["message"]) if found else ("-", "-", "-")
+
+    def fold(self, name: str, fold: str = "0") -> Manifest:
+        """A row of a TrainingRun's folds."""
+        return next(row for row in self.status("TrainingRun", name)["folds"] if row["name"] == fold)
+
+    def order(self, job: Manifest) -> dict[str, Any]:
+        """A Job's work order."""
+        volumes: Iterable[dict[str, Any]] = job["spec"]["template"]["spec"]["volumes"]
+        name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "order")
+        order: dict[str, Any] = json.loads(self.objects[Key("ConfigMap", "default", name)]["data"]["order.json"])
+        return order
+
+
+def _container(pod: Manifest) -> dict[str, Any]:
+    statuses = pod["status"].get("containerStatuses") or [{}]
+    state: dict[str, Any] = statuses[0].get("state", {})
+    return state
+
+
+def report_of(job: Manifest, version: str = "1") -> Report:
+    """What a step reports when all goes well. Another `version` is another content."""
+    labels = job["metadata"]["labels"]
+    step, owner = labels["nnunet.dev/step"], labels["nnunet.dev/owner-name"]
+    configuration, fold = labels.get("nnunet.dev/configuration", ""), labels.get("nnunet.dev/fold", "")
+    if step == "dataset":
+        artifact = Artifact(kind="dataset", uri=f"s3://nnunet/datasets/{owner}/{version}", digest=f"d-{owner}-{version}")
+        summary: dict[str, Any] = {
+            "cases": 12,
+            "channels": {"0": "MRI"},
+            "labels": {"background": 0, "Anterior": 1},
+            "fileEnding": ".nii.gz",
+            "medianSpacing": [1.0, 1.0, 1.0],
+            "medianShape": [36, 50, 35],
+            "sizeBytes": 1000,
+            "reader": "SimpleITKIO",
+        }
+    elif step in ("plan", "transfer"):
+        artifact = Artifact(kind="plans", uri=f"s3://nnunet/plans/{owner}/{version}", digest=f"p-{owner}-{version}")
+        shape = {"patchSize": [40, 56, 40], "batchSize": 2, "spacing": [1.0, 1.0, 1.0], "preprocessable": True}
+        summary = {
+            "plansName": "nnUNetPlans",
+            "planner": "ExperimentPlanner",
+            "configurations": {"2d": {**shape, "patchSize": [56, 40]}, "3d_fullres": shape},
+        }
+        if step == "transfer":
+            same = {"field": "channels", "source": "MRI", "target": "MRI", "verdict": "same"}
+            summary["compatibility"] = [same, {"field": "labels", "source": "2", "target": "1", "verdict": "differs"}]
+    elif step == "preprocess":
+        uri = f"s3://nnunet/preprocessed/{owner}/{configuration}/{version}"
+        artifact = Artifact(kind="preprocessed", uri=uri, digest=f"x-{owner}-{configuration}-{version}")
+        summary = {"configuration": configuration, "cases": 12, "sizeBytes": 1000, "found": False}
+    else:
+        uri = f"s3://nnunet/runs/default/{owner}/{version}"
+        artifact = Artifact(kind="run", uri=uri, digest=f"r-{owner}-{fold}-{version}")
+        folder = f"{uri}/nnUNet_results/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__{configuration}/fold_{fold}"
+        summary = {
+            "fold": fold,
+            "epochs": 10,
+            "trainer": "nnUNetTrainer",
+            "folderUri": folder,
+            "checkpointUri": f"{folder}/checkpoint_final.pth",
+            "checkpointSha256": "ab" * 32,
+            "bestUri": f"{folder}/checkpoint_best.pth",
+            "trainLoss": -0.5,
+            "valLoss": -0.4,
+            "emaPseudoDice": 0.8,
+            "validationDice": None if fold == "all" else 0.85,
+            "dicePerLabel": {"1": 0.85},
+            "seconds": 60.0,
+        }
+    return Report(step=step, artifacts=[artifact], summary=summary)
