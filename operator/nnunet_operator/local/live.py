@@ -89,8 +89,8 @@ class Plain:
             reason, message = standing.reason(manifest)
             if not reason:
                 continue
-            # Numbers alone do not make a new line: those are progress.
-            essence = re.sub(r"[\d.:]+", "#", f"{reason} {message}")
+            # Numbers alone do not make a new line: those are progress. Nor does how far others are that are waited for.
+            essence = reason if reason.startswith("Waiting") else re.sub(r"[\d.:]+", "#", f"{reason} {message}")
             if self._said.get(uid) != essence:
                 self._said[uid] = essence
                 self._say(f"{name}: {reason}" + (f": {message}" if message and message != reason else ""))
