@@ -12,7 +12,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from . import scores
 from .augmentation import Augmenter
 from .sampling import Batch, PatchSampler
-from .session import Session
+from .session import Session, channels_last
 
 Prepared = tuple[Tensor, list[Tensor], list[str]]
 """Patches (b, c, *patch), the targets of each output, and the cases they came from."""
@@ -20,11 +20,11 @@ Prepared = tuple[Tensor, list[Tensor], list[str]]
 
 def batches(session: Session, sampler: PatchSampler, augmenter: Augmenter, iterations: int, start: int = 0) -> Iterator[Prepared]:
     """The batches of this epoch, from iteration `start` on; read in threads, augmented where the network is."""
-    device = session.ranks.device
+    device, layout = session.ranks.device, channels_last(session.configuration)
 
     def augmented(batch: Batch) -> Prepared:
         data, targets = augmenter(batch.data.to(device, non_blocking=True), batch.seg.to(device, non_blocking=True), batch.keys)
-        return data, targets, batch.cases
+        return data.contiguous(memory_format=layout), targets, batch.cases
 
     on_gpu = device.type == "cuda"
     made = sampler.epoch(
