@@ -17,7 +17,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode,
 
 from ..api.resources import GROUP, KINDS, kind_of
 from ..api.validation import admit
-from . import columns, documents, results, standing
+from . import columns, documents, places, results, standing
 from .describe import describe, public
 from .launch import quantity
 from .live import Display, display
@@ -58,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--secrets", metavar="DIR", type=Path, help="one folder a Secret, one file a key (default: your AWS credentials)"
         )
         command.add_argument("--volumes", metavar="DIR", type=Path, help="one folder a PersistentVolumeClaim, for pvc:// URIs")
+        command.add_argument(
+            "--map",
+            metavar="URI=DIR",
+            action="append",
+            default=[],
+            help="a folder that stands in for all URIs that begin so, as in s3://bucket/raw=images; kept with the store",
+        )
         command.add_argument("--cpus", type=float, metavar="N", help="use so many cores (default: all)")
         command.add_argument("--memory", metavar="SIZE", help="use so much memory, such as 16Gi (default: all)")
         command.add_argument("--gpus", metavar="LIST", help="use these GPUs, such as 0,1; an empty list: none (default: all)")
@@ -121,7 +128,13 @@ def _session(arguments: argparse.Namespace, store: Store) -> Session:
             raise BadUsage("NoSuchFile", f"--{name}: there is no folder {folder}.")
     claims = getattr(arguments, "volumes", None)
     secrets = getattr(arguments, "secrets", None)
-    return Session(store, machine, secrets_folder=secrets and secrets.absolute(), claims=claims and claims.absolute())
+    return Session(
+        store,
+        machine,
+        secrets_folder=secrets and secrets.absolute(),
+        claims=claims and claims.absolute(),
+        mapped=[places.parse(text) for text in getattr(arguments, "map", [])],
+    )
 
 
 def _apply(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from ..reconcile.view import Key, Settings
 from ..reconcile.world import build_view
 from .hearing import Listener
 from .node import Node
+from .places import Places
 from .store import Conflict, Store, now
 
 Manifest = dict[str, Any]
@@ -31,10 +32,11 @@ class Loop:
         node: the machine.
         settings: what an installation decides; here, the default storage.
         listener: who asks the pods.
+        places: the store as reconcilers see it.
     """
 
-    def __init__(self, store: Store, node: Node, settings: Settings, listener: Listener) -> None:
-        self.store, self.node, self.settings, self.listener = store, node, settings, listener
+    def __init__(self, store: Store, node: Node, settings: Settings, listener: Listener, places: Places) -> None:
+        self.store, self.node, self.settings, self.listener, self.places = store, node, settings, listener, places
         self._due: dict[Key, datetime] = {}
         self._seen: tuple[int, int] = (-1, -1)
 
@@ -68,7 +70,7 @@ class Loop:
 
     def _reconcile(self, key: Key, at: datetime) -> None:
         self._due.pop(key, None)
-        view = build_view(self.store, key, at, self.settings, self.listener.heard)
+        view = build_view(self.places, key, at, self.settings, self.listener.heard)
         if view is None:
             return
         outcome = reconcile(view)

@@ -1,7 +1,7 @@
 """Folders of this machine that stand in for URIs, so that a cluster's manifests run here unchanged: `--map s3://bucket/raw=DIR`.
 
-Objects keep the URIs that people wrote; only what reconcilers see, and so what work orders say, is replaced. The mapping is kept with
-the store: a later call goes on with it.
+Objects keep the URIs that people wrote; only what reconcilers see, and so what work orders say, is replaced. The mapping is
+kept with the store: a later call goes on with it.
 """
 
 from __future__ import annotations

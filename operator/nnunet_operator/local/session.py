@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from .hearing import Listener
 from .launch import Host
 from .loop import Loop
 from .node import Node
+from .places import Places
 from .runner import Runner
 from .scheduler import Machine
 from .standing import Standing
@@ -50,6 +51,7 @@ class Session:
         machine: what may be used.
         secrets_folder: one folder a Secret, one file a key.
         claims: one folder a PersistentVolumeClaim.
+        mapped: URI prefixes and the folders that stand in for them; kept with the store.
         hear_every: seconds between two questions to a pod.
     """
 
@@ -60,6 +62,7 @@ class Session:
         *,
         secrets_folder: Path | None = None,
         claims: Path | None = None,
+        mapped: Sequence[tuple[str, Path]] = (),
         hear_every: float = 1.0,
     ) -> None:
         self.store = store
@@ -68,7 +71,7 @@ class Session:
         self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
         self.listener = Listener(hear_every)
         storage = StorageSpec(uri=f"file://{quote(str(store.root / 'artifacts'))}")
-        self.loop = Loop(store, self.node, Settings(storage=storage), self.listener)
+        self.loop = Loop(store, self.node, Settings(storage=storage), self.listener, Places(store, mapped))
         self.signals = 0
 
     def log(self, pod: Manifest) -> Path:

@@ -58,7 +58,7 @@ class Store:
             if self.root.exists() and any(self.root.iterdir()) and not self.objects.exists():
                 raise BadUsage("NotAStore", f"{self.root} holds something else.", hint="Name another folder by --store.")
             self.objects.mkdir(parents=True, exist_ok=True)
-            _write(marker, json.dumps({"format": FORMAT}))
+            write_text(marker, json.dumps({"format": FORMAT}))
         found = json.loads(marker.read_text()).get("format")
         if found != FORMAT:
             raise BadUsage(
@@ -285,7 +285,7 @@ class Store:
         revision = self.revision() + 1
         manifest["metadata"]["resourceVersion"] = str(revision)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(manifest, indent=1))
+        write_text(path, json.dumps(manifest, indent=1))
         self._count(revision)
         return copy.deepcopy(manifest)
 
@@ -296,7 +296,7 @@ class Store:
 
     def _count(self, revision: int) -> None:
         # After the object, so that whoever sees the new number sees the new object.
-        _write(self.root / "revision", str(revision), sync=False)
+        write_text(self.root / "revision", str(revision), sync=False)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -332,7 +332,7 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _write(path: Path, text: str, *, sync: bool = True) -> None:
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
     beside = path.with_name(f".{path.name}.new")
     with beside.open("w") as file:
         file.write(text)

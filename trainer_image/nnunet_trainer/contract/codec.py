@@ -53,7 +53,8 @@ def loads(kind: type[T], text: str | bytes) -> T:
 
 def from_plain(kind: type[T], data: Any, where: str = "") -> T:
     """`loads` for data that is parsed already."""
-    return _read(kind, data, where or kind.__name__)
+    value: T = _read(kind, data, where or kind.__name__)
+    return value
 
 
 @cache

@@ -189,7 +189,7 @@ def decode(text: str) -> WorkOrder:
     """
     hint = "Use a trainer image of the operator's own version (spec.template.image)."
     try:
-        head = codec.loads(dict[str, Any], text)  # type: ignore[arg-type]
+        head = codec.loads(dict[str, Any], text)
     except codec.CodecError as error:
         raise BadUsage("InvalidWorkOrder", f"The work order cannot be read: {error}.") from error
     if head.get("version") != CONTRACT_VERSION:
