@@ -63,7 +63,7 @@ def axis_weights(tile: int, gaussian: bool) -> np.ndarray:
     return np.maximum(weights, weights[weights > 0].min())
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict_logits(
     network: Network,
     image: torch.Tensor,

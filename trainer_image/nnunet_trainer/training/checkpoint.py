@@ -160,7 +160,7 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
             f"{path} holds what could run code when it is read ({what.split('Please')[0].strip()[:200]}).",
             hint="If you trust where it comes from, say --allow-pickle.",
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except (RuntimeError, EOFError, KeyError, IndexError, ValueError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadData("DamagedCheckpoint", f"{path} is not a whole checkpoint: {first}") from error
     if not isinstance(content, dict) or "network_weights" not in content:
