@@ -95,11 +95,13 @@ class Controller:
         if view is None:
             return None
         outcome = reconcile(view)
-        if await self._writer.carry_out(about, outcome):
-            self._queue.add(key)  # its children are others than those that this View showed
+        log.debug("%s", outcome, extra={"object": str(key)})
+        changed = await self._writer.carry_out(about, outcome)
         written = self._store.get(key.kind, key.namespace, key.name)
         if written is not None and written is not about:
-            self.wake(self._store.affected_by(written) - {key})
+            self.wake(self._store.affected_by(written))
+        elif changed:
+            self._queue.add(key)  # its children are others than those that this View showed
         return outcome.look_again.total_seconds() if outcome.look_again is not None else None
 
     async def count_objects(self, every: float = 15) -> None:
