@@ -10,6 +10,9 @@ from . import CONTRACT_VERSION, codec
 
 MAX_BYTES = 3500
 """The kubelet keeps only the tail of 4,096 bytes; a cut JSON document would be no report at all."""
+LONGEST_HINT = 300
+SHORTEST_MESSAGE = 200
+"""Characters that are kept of a hint and of a message before the summary is cut."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,27 +52,37 @@ class Report:
 
 def encode(report: Report, limit: int = MAX_BYTES) -> str:
     """A report as JSON of at most `limit` bytes. What is too long is cut, and says that it was."""
-    text = codec.dumps(report)
-    if len(text.encode()) <= limit:
-        return text
-    if report.error is not None:
-        spare = len(text.encode()) - limit
-        keep = max(200, len(report.error.message.encode()) - spare - 80)
-        message = report.error.message.encode()[:keep].decode(errors="ignore") + " … (cut)"
-        cut = replace(report, error=replace(report.error, message=message, hint=report.error.hint[:300]))
-        text = codec.dumps(cut)
-        if len(text.encode()) <= limit:
-            return text
-        report = cut
-    # The summary's longest entries go first: what the operator needs (artifacts, error) is short.
+    if _fits(report, limit):
+        return codec.dumps(report)
+    if report.error is not None and len(report.error.hint) > LONGEST_HINT:
+        report = replace(report, error=replace(report.error, hint=report.error.hint[:LONGEST_HINT]))
+    report = _cut_message(report, limit, at_least=SHORTEST_MESSAGE)
+    # The summary's longest entries go next: what the operator needs (artifacts, error) is short.
     summary = dict(report.summary)
-    while summary and len(text.encode()) > limit:
-        longest = max((k for k in summary), key=lambda k: len(json.dumps(summary[k])))
-        del summary[longest]
-        text = codec.dumps(replace(report, summary={**summary, "cut": True}))
-        if set(summary) <= {"cut"}:
-            break
-    return text
+    while summary and not _fits(report, limit):
+        del summary[max(summary, key=lambda key: len(json.dumps(summary[key])))]
+        report = replace(report, summary={**summary, "cut": True})
+    return codec.dumps(_cut_message(report, limit, at_least=0))
+
+
+def _fits(report: Report, limit: int) -> bool:
+    return len(codec.dumps(report).encode()) <= limit
+
+
+def _cut_message(report: Report, limit: int, at_least: int) -> Report:
+    """The error's message as long as it may be, but not shorter than `at_least` characters."""
+    if report.error is None or len(report.error.message) <= at_least or _fits(report, limit):
+        return report
+    error = report.error
+
+    def cut(length: int) -> Report:
+        return replace(report, error=replace(error, message=error.message[:length] + " … (cut)"))
+
+    shortest, longest = at_least, len(error.message)
+    while shortest < longest:
+        middle = (shortest + longest + 1) // 2
+        shortest, longest = (middle, longest) if _fits(cut(middle), limit) else (shortest, middle - 1)
+    return cut(shortest)
 
 
 def decode(text: str) -> Report | None:
