@@ -40,6 +40,7 @@ class MemoryWorld:
         self.events: list[tuple[Key, Event]] = []
         self.writes = 0
         self.created: list[str] = []  # names of all Jobs ever created
+        self.background = True  # a deleted Job is gone at once, and its pods end after it; else it stays until they have ended
         self._uids = itertools.count(1)
 
     # What `build_view` asks.
@@ -138,9 +139,7 @@ class MemoryWorld:
         old = self.objects.get(key)
         if old is not None and old.get("immutable") and old["data"] != child["data"]:
             raise AssertionError(f"{key} is immutable")
-        if old is None or {k: v for k, v in old.items() if k in ("spec", "data")} != {
-            k: v for k, v in child.items() if k in ("spec", "data")
-        }:
+        if old is None or any(old.get(field) != child.get(field) for field in ("spec", "data")):
             self.writes += 1
             self.put(child)
 
@@ -157,10 +156,18 @@ class MemoryWorld:
         if found is None or (uid and found["metadata"]["uid"] != uid):
             return
         self.writes += 1
-        if kind == "Job" and any("running" in _container(pod) for pod in self.pods(name)):
-            found["metadata"]["deletionTimestamp"] = stamp(self.now + timedelta(seconds=300))
-            return
-        self.remove(kind, name)
+        living = [pod for pod in self.pods(name) if pod["status"]["phase"] in ("Pending", "Running")] if kind == "Job" else []
+        for pod in living:
+            pod["metadata"]["deletionTimestamp"] = stamp(self.now + timedelta(seconds=300))
+        if not living:
+            self.remove(kind, name)
+        elif self.background:
+            del self.objects[Key(kind, about.namespace, name)]
+            for pod in self.pods(name):
+                if pod not in living:
+                    self.remove("Pod", pod["metadata"]["name"])
+        else:
+            found["metadata"]["deletionTimestamp"] = stamp(self.now)
 
     def _write_status(self, key: Key, outcome: Outcome) -> None:
         found = self.objects.get(key)
@@ -239,12 +246,12 @@ class MemoryWorld:
         self._conclude(job, "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
 
     def fail(
-        self, job: Manifest, code: int = 1, *, text: str = "", error: Error | None = None, oom: bool = False, **summary: Any
+        self, job: Manifest, code: int = 1, text: str = "", error: Error | None = None, oom: bool = False, **said: Any
     ) -> None:
         """End a Job's first pod with an exit code, and the Job with it."""
         pods = self.run(job)
         step = job["metadata"]["labels"]["nnunet.dev/step"]
-        said = encode(Report(step=step, error=error, summary=summary)) if error else text
+        said = encode(Report(step=step, error=error, summary=said)) if error else text
         self._end(pods[0], code, said, reason="OOMKilled" if oom else "Error")
         for pod in pods[1:]:
             self._end(pod, 143, "")
@@ -270,10 +277,11 @@ class MemoryWorld:
         for pod in self.pods(job["metadata"]["name"]):
             self.remove("Pod", pod["metadata"]["name"])
 
-    def end_deletions(self) -> None:
-        """Let pods that were asked to go have gone."""
+    def end_deletions(self, *, overdue: bool = False) -> None:
+        """Let what was asked to go have gone; `overdue`: only what had its grace."""
         for key, found in list(self.objects.items()):
-            if found["metadata"].get("deletionTimestamp"):
+            asked = found["metadata"].get("deletionTimestamp")
+            if asked and (not overdue or asked <= stamp(self.now)):
                 self.remove(key.kind, key.name)
 
     def _end(self, pod: Manifest, code: int, message: str, reason: str = "") -> None:

@@ -112,7 +112,8 @@ def sum_up(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Sta
     status.start_time = min(begun, default=None)
     ended = [fold.completion_time for fold in rows if fold.completion_time is not None and fold.state.finished]
     status.completion_time = max(ended) if len(ended) == len(rows) else None
-    status.plans = next((_plans(start) for start in starts.values() if isinstance(start, Ready)), None) or status.plans
+    orders = [start.order for start in starts.values() if isinstance(start, Ready)]
+    status.plans = next((order.plans.digest for order in orders if isinstance(order, TrainOrder)), status.plans)
     stands = conditions.standing(list(works.values()))
     if stands == "Ready":
         conditions.own(turn, kinds.TRAINED, True, reasons.TRAINED, outcome(turn, works, starts))
@@ -125,11 +126,6 @@ def _dice(rows: list[FoldStatus], mean: float | None) -> str:
         return f"{mean:.3f}"
     known = [fold.pseudo_dice for fold in rows if fold.pseudo_dice is not None]
     return f"{sum(known) / len(known):.3f}" if known else "-"
-
-
-def _plans(start: Ready) -> str | None:
-    order = start.step(0).order
-    return order.plans.digest if isinstance(order, TrainOrder) else None
 
 
 def _results(fold: FoldStatus) -> ResultsStatus | None:

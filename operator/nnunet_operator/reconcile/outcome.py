@@ -10,7 +10,7 @@ from .view import Manifest
 
 
 class Delete(NamedTuple):
-    """A child to delete; its pods get their grace period. The uid guards against deleting a namesake; empty: no other can bear it."""
+    """A child to delete; its pods get their grace period. The uid guards against a namesake; empty: no other can bear the name."""
 
     kind: str
     name: str

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from nnunet_trainer.contract.work_order import WorkOrder
+
 from ..api import reasons
 from ..api.common import FailurePolicySpec, State, WorkStatus
 from ..api.training_run import FoldStatus
@@ -45,9 +47,10 @@ STALLING = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
-    """All that work needs is there: `step` makes its Job's input for an attempt, `input` is the digest of what it works on."""
+    """All that work needs is there: `step` makes an attempt's Job of the `order`, `input` is the digest of what it works on."""
 
     input: str
+    order: WorkOrder
     step: Callable[[int], Step]
 
 

@@ -258,4 +258,4 @@ def _ready(view: View[Any], work: Work, order: WorkOrder, digest: str, **more: A
             **more,
         )
 
-    return Ready(input=digest, step=step)
+    return Ready(input=digest, order=order, step=step)
