@@ -142,8 +142,10 @@ class Operator:
         try:
             done, _ = await asyncio.wait({watching, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
+            for task in tasks:  # first: kopf waits for what runs beside it
+                task.cancel()
             stop_kopf.set()
-            await asyncio.wait({watching}, timeout=1.5)
+            await asyncio.wait({watching}, timeout=1)
             raise
         ended = next(iter(done))
         problem = ended.exception()

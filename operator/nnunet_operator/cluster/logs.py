@@ -45,4 +45,4 @@ def configure(*, as_json: bool, verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("nnunet_operator").setLevel(logging.DEBUG if verbose else logging.INFO)
     for noisy in ("kopf", "aiohttp", "kubernetes", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.INFO if verbose else logging.WARNING)
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -80,7 +80,8 @@ class Relist:
         """Compare for ever."""
         while True:
             try:
-                await asyncio.wait_for(self._asked.wait(), self._every * random.uniform(0.9, 1.1))
+                async with asyncio.timeout(self._every * random.uniform(0.9, 1.1)):
+                    await self._asked.wait()
                 await asyncio.sleep(SETTLE)
             except TimeoutError:
                 pass

@@ -86,6 +86,8 @@ def _storage(environment: Mapping[str, str]) -> StorageSpec | None:
         raise BadUsage(
             "InvalidSettings", f"{set_ones} is set, but {prefix}URI is not: say where artifacts go (s3://bucket/prefix)."
         )
+    if not given["uri"].startswith(("s3://", "pvc://")):
+        raise BadUsage("InvalidSettings", f"{prefix}URI is {given['uri']!r}; s3://bucket/prefix or pvc://claim/path was expected.")
     try:
         return StorageSpec.model_validate(given)
     except ValidationError as error:
@@ -116,9 +118,9 @@ def _number(environment: Mapping[str, str], name: str, default: float, *, at_lea
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
-        raise BadUsage("InvalidSettings", f"--http is {text!r}; HOST:PORT was expected, such as 127.0.0.1:8080.")
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise BadUsage("InvalidSettings", f"--http (or NNUNET_HTTP) is {text!r}; HOST:PORT was expected, such as 127.0.0.1:8080.")
     return host.strip("[]") or "0.0.0.0", int(port)
 
 
