@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every fault; exit 65 when there is one."""
+    from . import parallel
+
+    parallel.single_threaded()
     from .raw import RawDataset
     from .verify import verify
 

@@ -116,7 +116,16 @@ def run(
 
 
 def _context(function: Callable[..., Any]) -> Any:
-    # A fork server imports once for all workers, and, unlike a fork of this process, copies no threads' locks.
+    """A fork where this process has one thread: nothing is imported again. Else a fork server, which copies no threads' locks."""
+    if _threads() == 1:
+        return get_context("fork")
     context = get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
     return context
+
+
+def _threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 2  # unknown

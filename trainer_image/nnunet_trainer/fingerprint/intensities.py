@@ -32,7 +32,8 @@ def sample(images: np.ndarray, foreground: np.ndarray, num_samples: int) -> list
         foreground: bool (z, y, x).
         num_samples: draws a channel; the channels share one generator, which starts anew for each case.
     """
-    random = np.random.RandomState(SEED)
+    random = np.random.MT19937()
+    random.state = np.random.RandomState(SEED).get_state(legacy=False)
     places = np.flatnonzero(foreground)
     histograms = []
     for image in images:
@@ -40,12 +41,34 @@ def sample(images: np.ndarray, foreground: np.ndarray, num_samples: int) -> list
         if not len(voxels):
             histograms.append(Histogram(np.empty(0, np.float32), np.empty(0, np.int64)))
             continue
-        drawn = np.zeros(len(voxels), np.int64)
-        for start in range(0, num_samples, DRAW):
-            indices = random.randint(0, len(voxels), min(DRAW, num_samples - start))
-            drawn += np.bincount(indices, minlength=len(voxels))
-        histograms.append(_count(voxels, drawn))
+        histograms.append(_count(voxels, _draw(random, len(voxels), num_samples)))
     return histograms
+
+
+def _draw(random: np.random.MT19937, size: int, num_samples: int) -> np.ndarray:
+    """How often each of `size` voxels comes in `RandomState.randint(0, size, num_samples)`, which goes on from where it was.
+
+    Its rule: a 32-bit word a try, its lowest bits that suffice, thrown away from `size` on.
+    """
+    if size == 1:
+        return np.array([num_samples])
+    bits = (size - 1).bit_length()
+    counts, missing = np.zeros(1 << bits, np.int64), num_samples
+    while missing:
+        before = random.state
+        words = random.random_raw(min(DRAW, missing + (missing >> 1) + 64)).view(np.int64)
+        np.bitwise_and(words, (1 << bits) - 1, out=words)
+        found = np.bincount(words, minlength=1 << bits)
+        accepted = int(found[:size].sum())
+        if accepted > missing:  # the last one needed is among these words: count up to it, and leave the generator there
+            last = int(np.flatnonzero(words < size)[missing - 1]) + 1
+            found = np.bincount(words[:last], minlength=1 << bits)
+            random.state = before
+            random.random_raw(last)
+            accepted = missing
+        counts += found
+        missing -= accepted
+    return counts[:size]
 
 
 def _count(values: np.ndarray, counts: np.ndarray) -> Histogram:
