@@ -1,0 +1,354 @@
+"""The chart, by the real Helm: lint, values, what it renders, and what the real API server makes of it."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import pytest
+import yaml
+from nnunet_operator.api import crds
+from nnunet_operator.cluster import command, preflight, settings
+from support.apiclient import ApiError, wait_until
+from support.controlplane import ControlPlane
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "nnunet-operator"
+
+Manifest = dict[str, Any]
+Values = dict[str, Any]
+
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+TABLE: dict[str, Values] = {
+    "defaults": {},
+    "namespaced": {"watchNamespaces": ["default", "kube-public"], "rbac": {"aggregate": False}},
+    "storage": {
+        "storage": {
+            "uri": "s3://bucket/nnunet", "endpoint": "https://s3:9000", "region": "eu", "secretName": "s3", "caConfigMap": "ca",
+            "pathStyle": True,
+        }
+    },
+    "path-style-off": {"storage": {"uri": "s3://bucket", "pathStyle": False}},
+    "images": {
+        "image": {"repository": "reg/operator", "digest": "sha256:" + "0" * 64, "pullSecrets": [{"name": "pull"}]},
+        "trainer": {"image": {"repository": "reg/trainer", "tag": "7", "pullPolicy": "Always"}, "priorityClassName": "low"},
+    },
+    "two-replicas": {"replicas": 2},
+    "without-crds-and-roles": {"crds": {"install": False}, "rbac": {"create": False}},
+    "own-service-account": {"serviceAccount": {"create": False, "name": "mine"}},
+    "bare": {"metrics": {"service": False}, "resources": {}, "fullnameOverride": "nn"},
+    "placed": {
+        "nodeSelector": {"pool": "system"}, "tolerations": [{"key": "a", "operator": "Exists"}],
+        "priorityClassName": "system-cluster-critical", "affinity": {"nodeAffinity": {}}, "podLabels": {"team": "x"},
+        "podAnnotations": {"note": "1"},
+        "verbose": True, "workers": 3,
+        "serviceAccount": {"annotations": {"a": "b"}}, "metrics": {"serviceAnnotations": {"c": "d"}},
+    },
+}  # fmt: skip
+
+WRONG: dict[str, tuple[Values, str]] = {
+    "unknown": ({"imagee": {}}, "imagee"),
+    "unknown-deep": ({"storage": {"url": "s3://x"}}, "/storage"),
+    "scheme": ({"storage": {"uri": "http://x"}}, "/storage/uri"),
+    "file": ({"storage": {"uri": "file:///data"}}, "/storage/uri"),
+    "endpoint": ({"storage": {"uri": "s3://x", "endpoint": "s3.local"}}, "/storage/endpoint"),
+    "endpoint-alone": ({"storage": {"endpoint": "https://s3.local"}}, "/storage/endpoint"),
+    "replicas": ({"replicas": "two"}, "/replicas"),
+    "replicas-negative": ({"replicas": -1}, "/replicas"),
+    "namespace": ({"watchNamespaces": ["Bad_Name"]}, "/watchNamespaces/0"),
+    "namespaces-text": ({"watchNamespaces": "a,b"}, "/watchNamespaces"),
+    "digest": ({"image": {"digest": "sha256:12"}}, "/image/digest"),
+    "tag-in-repository": ({"trainer": {"image": {"repository": "x@sha256:1"}}}, "/trainer/image/repository"),
+    "pull-policy": ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
+    "pull-secrets": ({"image": {"pullSecrets": ["pull"]}}, "/image/pullSecrets/0"),
+    "workers": ({"workers": 0}, "/workers"),
+    "resources": ({"resources": {"request": {}}}, "/resources"),
+}
+
+
+@pytest.fixture(scope="module")
+def chart() -> helm.Chart:
+    return helm.Chart.load(CHART)
+
+
+@pytest.fixture(scope="module")
+def render(chart: helm.Chart) -> Callable[..., list[Manifest]]:
+    def rendered(values: Values, namespace: str = "nnunet-system", *, with_crds: bool = False) -> list[Manifest]:
+        """All that the chart makes of these values. The CRDs are long and always the same: only when asked for."""
+        files = chart.render(values, name="nnunet-operator", namespace=namespace)
+        left_out = ("NOTES.txt",) if with_crds else ("NOTES.txt", "crds.yaml")
+        texts = (text for path, text in files.items() if not path.endswith(left_out))
+        return [manifest for text in texts for manifest in yaml.load_all(text, Loader=YAML) if manifest]
+
+    return rendered
+
+
+def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
+    (found,) = [m for m in manifests if m["kind"] == kind and m["metadata"]["name"].endswith(name)]
+    return found
+
+
+def environment(manifests: list[Manifest]) -> dict[str, str]:
+    (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+# -- values --
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_lint_finds_nothing(name: str) -> None:
+    report = helm.lint(CHART, TABLE[name], strict=True, namespace="nnunet-system", kube_version="v1.31.0")
+    assert report["errors"] == []
+    assert [m for m in report["messages"] if m["severity"] > 1] == []
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_values_are_refused_by_name(name: str, chart: helm.Chart) -> None:
+    values, where = WRONG[name]
+    with pytest.raises(helm.HelmValuesError) as refused:
+        chart.validate_schema(values)
+    assert where in str(refused.value)
+
+
+def test_the_service_account_must_be_named(render: Callable[..., list[Manifest]]) -> None:
+    with pytest.raises(helm.HelmRenderError, match=r"serviceAccount\.name is needed"):
+        render({"serviceAccount": {"create": False}})
+
+
+def test_every_value_is_described_and_every_description_has_a_value(chart: helm.Chart) -> None:
+    schema = chart.schema
+    assert schema is not None
+
+    def compare(node: Any, value: Any, path: str) -> None:
+        node = schema["definitions"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+        assert path == "" or node.get("description"), path
+        if node.get("additionalProperties") is False and path != ".resources":
+            assert set(value) == set(node["properties"]) - {"global"}, path
+            for key in value:
+                compare(node["properties"][key], value[key], f"{path}.{key}")
+
+    compare(schema, yaml.safe_load((CHART / "values.yaml").read_text()), "")
+
+
+# -- what is rendered --
+
+
+def test_the_crds_are_those_of_the_models() -> None:
+    files = {path.name: path.read_text() for path in (CHART / "files" / "crds").iterdir()}
+    assert files == {name: crds.dump(made) for name, made in crds.generate().items()}, (
+        "run: nnunet-operator crds -o charts/nnunet-operator/files/crds"
+    )
+
+
+def test_crds_are_kept_and_otherwise_as_generated(render: Callable[..., list[Manifest]]) -> None:
+    rendered = [m for m in render({}, with_crds=True) if m["kind"] == "CustomResourceDefinition"]
+    for crd in rendered:
+        metadata = crd["metadata"]
+        assert metadata.pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        metadata.pop("labels")
+    key = lambda crd: crd["metadata"]["name"]  # noqa: E731
+    assert sorted(rendered, key=key) == sorted(crds.generate().values(), key=key)
+    assert not any(m["kind"] == "CustomResourceDefinition" for m in render({"crds": {"install": False}}, with_crds=True))
+
+
+def _granted(rules: list[Manifest]) -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, verb) for r in rules for group in r["apiGroups"] for resource in r["resources"] for verb in r["verbs"]
+    }
+
+
+def _asked(permissions: Any) -> set[tuple[str, str, str]]:
+    return {
+        (kind.group, f"{kind.plural}/{sub}" if sub else kind.plural, verb) for kind, sub, verbs in permissions for verb in verbs
+    }
+
+
+def test_roles_grant_what_the_operator_asks_for_and_no_more(render: Callable[..., list[Manifest]]) -> None:
+    asked = _asked(preflight.PERMISSIONS)
+    assert _granted(one(render({}), "ClusterRole", "nnunet-operator")["rules"]) == asked
+    namespaced = render(TABLE["namespaced"])
+    assert not any(m["kind"].startswith("ClusterRole") for m in namespaced)
+    for namespace in TABLE["namespaced"]["watchNamespaces"]:
+        (role,) = [m for m in namespaced if m["kind"] == "Role" and m["metadata"]["namespace"] == namespace]
+        assert _granted(role["rules"]) == asked
+    assert _granted(one(namespaced, "Role", "-lease")["rules"]) == _asked([preflight.LEASE])
+    assert not any("secrets" in resource for _, resource, _ in asked)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_bindings_name_roles_and_subjects_that_are_there(name: str, render: Callable[..., list[Manifest]]) -> None:
+    manifests = render(TABLE[name])
+    roles = {(m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in manifests if m["kind"].endswith("Role")}
+    account = one(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    for binding in (m for m in manifests if m["kind"].endswith("RoleBinding")):
+        reference = binding["roleRef"]
+        assert (reference["kind"], binding["metadata"].get("namespace"), reference["name"]) in roles
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "nnunet-system"}]
+    if TABLE[name].get("serviceAccount", {}).get("create", True):
+        assert one(manifests, "ServiceAccount")["metadata"]["name"] == account
+
+
+def test_storage_and_images_reach_the_operator(render: Callable[..., list[Manifest]]) -> None:
+    def understood(values: Values) -> Any:
+        manifests = render(values)
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+        assert container["args"][0] == "run"
+        return settings.load(parser.parse_args(container["args"][1:]), environment(manifests))
+
+    plain = understood({})
+    assert plain.reconcile.storage is None
+    assert plain.reconcile.trainer_image == "nnunet-trainer:0.1.0"
+    assert (plain.leader_election, plain.http, plain.namespaces) == (True, ("0.0.0.0", 8080), ())
+    assert plain.lease_namespace == "nnunet-system"
+    stored = understood(TABLE["storage"]).reconcile.storage
+    assert stored.to_json() == TABLE["storage"]["storage"]
+    assert understood(TABLE["path-style-off"]).reconcile.storage.path_style is False
+    images = understood(TABLE["images"]).reconcile
+    assert (images.trainer_image, images.image_pull_policy, images.pod_priority_class) == (
+        "reg/trainer:7",
+        "Always",
+        "low",
+    )
+    assert understood(TABLE["namespaced"]).namespaces == ("default", "kube-public")
+    assert (understood(TABLE["placed"]).verbose, understood(TABLE["placed"]).workers) == (True, 3)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_selector_finds_the_pods(name: str, render: Callable[..., list[Manifest]]) -> None:
+    manifests = render(TABLE[name])
+    spec = one(manifests, "Deployment")["spec"]
+    labels = spec["template"]["metadata"]["labels"].items()
+    assert spec["selector"]["matchLabels"].items() <= labels
+    for service in (m for m in manifests if m["kind"] == "Service"):
+        assert service["spec"]["selector"].items() <= labels
+    assert [m["kind"] for m in manifests if m["kind"] == "PodDisruptionBudget"] == (
+        ["PodDisruptionBudget"] if name == "two-replicas" else []
+    )
+
+
+def test_notes_say_what_to_do_next(chart: helm.Chart) -> None:
+    notes = chart.render(TABLE["storage"], name="nnunet-operator", namespace="nnunet-system")["nnunet-operator/templates/NOTES.txt"]
+    assert "Artifacts go to s3://bucket/nnunet" in notes
+    assert "create secret generic s3" in notes
+    assert "each object must name its own" in chart.render({}, name="x", namespace="y")["nnunet-operator/templates/NOTES.txt"]
+
+
+# -- on the real API server --
+
+
+@pytest.mark.controlplane
+@pytest.mark.parametrize("name", TABLE)
+def test_the_api_server_takes_what_is_rendered(
+    name: str, render: Callable[..., list[Manifest]], control_plane: ControlPlane
+) -> None:
+    for manifest in render(TABLE[name], namespace="default"):
+        path = control_plane.admin._path_of(manifest)
+        answer = control_plane.admin.request(
+            "PATCH", f"{path}?fieldManager=chart&force=true&dryRun=All&fieldValidation=Strict", manifest,
+            content_type="application/apply-patch+yaml",
+        )  # fmt: skip
+        assert answer["kind"] == manifest["kind"]
+
+
+@pytest.mark.controlplane
+def test_the_operators_pod_is_restricted(render: Callable[..., list[Manifest]], control_plane: ControlPlane) -> None:
+    api = control_plane.admin
+    namespace = control_plane.create_namespace("restricted")
+    api.patch(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
+    )
+    template = copy.deepcopy(one(render({}, namespace=namespace), "Deployment")["spec"]["template"])
+    template["spec"]["serviceAccountName"] = "default"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator", "namespace": namespace}, "spec": template["spec"]}
+    assert api.create(pod)["kind"] == "Pod"
+    pod["metadata"] = {"name": "on-the-host", "namespace": namespace}
+    pod["spec"]["hostNetwork"] = True
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        api.create(pod)
+    control_plane.delete_namespace(namespace)
+
+
+@pytest.fixture
+def empty_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    """A control plane without our CRDs."""
+    plane = ControlPlane(tmp_path / "plane").start()
+    yield plane
+    plane.stop()
+
+
+@pytest.mark.controlplane
+def test_install_upgrade_uninstall(tmp_path: Path, empty_control_plane: ControlPlane) -> None:
+    """CRDs come with an install, change with an upgrade, and outlive the release with all objects."""
+    plane, api = empty_control_plane, empty_control_plane.admin
+    # An older version of the chart, whose CRD lacks a field.
+    old = tmp_path / "nnunet-operator"
+    shutil.copytree(CHART, old)
+    file = old / "files" / "crds" / "nnunet.dev_datasets.yaml"
+    crd = yaml.safe_load(file.read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    del spec["properties"]["splits"], spec["x-kubernetes-validations"]
+    file.write_text(yaml.safe_dump(crd))
+
+    def has_splits() -> bool:
+        found = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, "datasets.nnunet.dev")
+        assert found is not None
+        return "splits" in found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+
+    values, namespace, name = {"replicas": 0}, "nnunet-system", "nnunet-operator"
+    with helm.Config(kubeconfig_path=plane.kubeconfig, namespace=namespace) as config:
+        config.install(str(old), name, values, create_namespace=True, namespace=namespace, timeout=60)
+        assert not has_splits()
+        example = yaml.safe_load((ROOT / "examples" / "training-run.yaml").read_text())
+        wait_until(lambda: _created(plane, example), what="the new kind to be served")
+
+        config.upgrade(str(CHART), name, values, namespace=namespace, timeout=60)
+        assert has_splits()
+
+        config.uninstall(name, timeout=60)
+        assert api.get("apps/v1", "Deployment", namespace, name) is None
+        assert api.get("nnunet.dev/v1alpha1", "TrainingRun", "default", "finetune") is not None
+
+        config.install(str(CHART), name, values, namespace=namespace, timeout=60)  # and it can come back
+        assert api.get("apps/v1", "Deployment", namespace, name) is not None
+
+
+def _created(plane: ControlPlane, manifest: Manifest) -> bool:
+    try:
+        plane.admin.request(
+            "PATCH",
+            f"/apis/nnunet.dev/v1alpha1/namespaces/default/trainingruns/{manifest['metadata']['name']}?fieldManager=tests",
+            manifest,
+            content_type="application/apply-patch+yaml",
+        )
+    except ApiError as error:
+        if error.code in (404, 429):
+            return False
+        raise
+    return True
+
+
+# -- GitOps --
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "gitops").rglob("*.yaml")), ids=lambda path: path.name)
+def test_gitops_examples_use_values_that_the_chart_knows(path: Path, chart: helm.Chart) -> None:
+    manifests = list(yaml.safe_load_all(path.read_text()))
+    assert all({"apiVersion", "kind", "metadata"} <= m.keys() for m in manifests)
+    for manifest in manifests:
+        values = manifest.get("spec", {}).get("values") or manifest.get("spec", {}).get("source", {}).get("helm", {}).get(
+            "valuesObject"
+        )
+        if values:
+            chart.validate_schema(values)
+            json.dumps(values)
