@@ -3,10 +3,9 @@
 import pytest
 import torch
 from nnunet_trainer import architecture
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from .plans import plain, residual
-
-get_network_from_plans = pytest.importorskip("nnunetv2.utilities.get_network_from_plans").get_network_from_plans
 
 pytestmark = pytest.mark.reference
 

@@ -107,6 +107,7 @@ def setup(preprocessed, tmp_path):
             "recipe": recipe,
             "device": "cpu",
             "workers": 0,
+            "validation": False,
         }
         return TrainingSetup(**defaults | more)
 

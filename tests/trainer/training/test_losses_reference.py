@@ -4,15 +4,13 @@ import pytest
 import torch
 from nnunet_trainer.training import deep_supervision, losses, schedules
 from nnunet_trainer.training.losses import LossContext
-
-compound = pytest.importorskip("nnunetv2.training.loss.compound_losses")
-dice_module = pytest.importorskip("nnunetv2.training.loss.dice")
-robust_ce = pytest.importorskip("nnunetv2.training.loss.robust_ce_loss")
+from nnunetv2.training.loss import compound_losses as compound
+from nnunetv2.training.loss import robust_ce_loss as robust_ce
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss as DiceLoss
 
 pytestmark = pytest.mark.reference
 
 SHAPES = {"2d": (3, 12, 10), "3d": (2, 6, 8, 7)}
-DiceLoss = dice_module.MemoryEfficientSoftDiceLoss
 
 
 def labels(shape, classes, ignore, seed=0):

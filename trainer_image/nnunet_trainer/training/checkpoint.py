@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,12 +147,12 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
     known = digests(path)
     if known and sha256(path) not in known:
         raise BadData("DamagedCheckpoint", f"{path} is damaged: its sha256 is not the one in {_sidecar(path).name}.")
+    if not zipfile.is_zipfile(path):
+        raise BadData("DamagedCheckpoint", f"{path} is not a whole checkpoint: torch writes a zip archive, and this is none.")
     try:
         with _numpy_scalars():
             content = torch.load(path, map_location=device, weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error) and "Unsupported" not in str(error):
-            raise BadData("DamagedCheckpoint", f"{path} is not a whole checkpoint: {error}.") from error
         what = next(
             (line.strip() for line in str(error).splitlines() if "GLOBAL" in line), "objects beyond tensors and plain values"
         )

@@ -1,0 +1,128 @@
+"""Checkpoints go both ways: the wheel predicts with and continues ours, we load and continue its."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from nnunet_trainer import architecture
+from nnunet_trainer.training import checkpoint, pretrained
+from nnunet_trainer.training.loop import train
+
+from .conftest import dataset_json, plans
+
+pytestmark = pytest.mark.reference
+
+
+@pytest.fixture
+def wheel(monkeypatch, preprocessed, tmp_path):
+    """The wheel's trainer for our data; its folders by environment."""
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed.parent))
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "theirs"))
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    def make():
+        torch.manual_seed(5)
+        trainer = module.nnUNetTrainer(
+            plans() | {"continue_training": False}, "3d_fullres", 0, dataset_json(), device=torch.device("cpu")
+        )
+        trainer.initialize()
+        return trainer
+
+    return make
+
+
+def genuine(trainer, path):
+    """A checkpoint as the wheel writes it: after a step, with numpy scalars in its log, in epoch 1 of 2."""
+    data = torch.randn(2, 1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    target = [torch.zeros(2, 1, 8 // 2**i, 16 // 2**i, 16 // 2**i) for i in range(2)]
+    trainer.num_epochs = 2
+    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    trainer.train_step({"data": data, "target": target})
+    trainer.logger.log("lrs", 0.01, 0)
+    trainer.logger.log("epoch_start_timestamps", 1.0, 0)
+    trainer.logger.log("epoch_end_timestamps", 2.0, 0)
+    trainer.logger.log("train_losses", np.float32(0.5), 0)
+    trainer.logger.log("val_losses", np.float32(0.4), 0)
+    trainer.logger.log("mean_fg_dice", np.float64(0.3), 0)
+    trainer.logger.log("dice_per_class_or_region", [np.float32(0.2), np.float32(0.4)], 0)
+    trainer._best_ema = np.float64(0.3)
+    trainer.save_checkpoint(str(path))
+    return path
+
+
+def test_the_wheels_predictor_loads_ours_and_gives_the_same_logits(setup):
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    s = setup({"network": {"normalization": "batch"}})
+    result = train(s)
+    predictor = nnUNetPredictor(device=torch.device("cpu"))
+    predictor.initialize_from_trained_model_folder(str(s.model_folder), (0,), "checkpoint_final.pth")
+    assert predictor.allowed_mirroring_axes == (0, 1, 2)
+    theirs = predictor.network
+    theirs.load_state_dict(predictor.list_of_parameters[0], strict=True)
+    written = json.loads((s.model_folder / "plans.json").read_text())["configurations"]["3d_fullres"]["architecture"]
+    ours = architecture.build(written, 1, 3, False)
+    ours.load_state_dict(checkpoint.load(result.checkpoint)["network_weights"])
+    x = torch.randn(1, 1, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=0, atol=0)
+
+
+def test_the_wheel_continues_ours(setup, wheel):
+    result = train(setup({"epochs": 1}))
+    trainer = wheel()
+    trainer.load_checkpoint(str(result.checkpoint))
+    assert trainer.current_epoch == 1
+    assert len(trainer.logger.get_value("ema_fg_dice", None)) == 1
+    data = torch.randn(2, 1, 8, 16, 16)
+    target = [torch.zeros(2, 1, 8 // 2**i, 16 // 2**i, 16 // 2**i) for i in range(2)]
+    assert np.isfinite(trainer.train_step({"data": data, "target": target})["loss"])
+
+
+def test_we_continue_the_wheels(setup, wheel, tmp_path):
+    path = genuine(wheel(), tmp_path / "checkpoint_latest.pth")
+    with pytest.raises(Exception, match="weights_only"):
+        torch.load(path, weights_only=True)
+    result = train(setup(resume_from=[path]))
+    assert result.resumed_from_epoch == 1
+    assert result.epochs == 2
+    log = checkpoint.load(result.checkpoint)["logging"]
+    assert log["train_losses"][0] == pytest.approx(0.5)
+    assert all(type(value) is float for value in log["mean_fg_dice"])
+    torch.load(result.checkpoint, weights_only=True)
+
+
+def test_pretrained_weights_are_the_wheels(setup, wheel, tmp_path):
+    from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+
+    path = genuine(wheel(), tmp_path / "checkpoint_final.pth")
+    torch.manual_seed(1)
+    theirs = wheel().network
+    ours = architecture.build(plans()["configurations"]["3d_fullres"]["architecture"], 1, 3, True)
+    ours.load_state_dict(theirs.state_dict())
+    load_pretrained_weights(theirs, str(path))
+    report = pretrained.load(ours, path)
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=0)
+    assert set(report.skipped) == {key for key in theirs.state_dict() if ".seg_layers." in key}
+
+
+def test_a_step_is_the_wheels(wheel, setup):
+    """From the same weights and batches, the loss and the weights after some steps agree."""
+    from nnunet_trainer.training import distributed, session, steps
+
+    theirs = wheel()
+    with distributed.ranks("cpu") as ranks:
+        ours = session.prepare(setup(), ranks)
+    ours.network.load_state_dict(theirs.network.state_dict())
+    ours.freeze()
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(10):
+        data = torch.randn(2, 1, 8, 16, 16, generator=generator)
+        seg = (data > 0.5).to(torch.int16) + (data > 1)
+        target = [seg, seg[:, :, ::2, ::2, ::2]]
+        expected = theirs.train_step({"data": data, "target": [t.float() for t in target]})["loss"]
+        found = steps.train_step(ours, data, target)
+        assert found.item() == pytest.approx(float(expected), abs=1e-4)
