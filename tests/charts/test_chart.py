@@ -281,8 +281,13 @@ def test_the_operators_pod_is_restricted(render: Callable[..., list[Manifest]], 
 
 @pytest.fixture
 def empty_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """A control plane without our CRDs."""
-    plane = ControlPlane(tmp_path / "plane").start()
+    """A control plane that does not know our kinds, only one of somebody else's."""
+    other = crds.crd("Dataset")
+    other["metadata"]["name"], other["spec"]["group"] = "datasets.example.org", "example.org"
+    other["spec"]["names"] = {"kind": "Dataset", "plural": "datasets"}
+    (tmp_path / "crds").mkdir()
+    (tmp_path / "crds" / "other.yaml").write_text(crds.dump(other))
+    plane = ControlPlane(tmp_path / "plane").start(crds=tmp_path / "crds")
     yield plane
     plane.stop()
 

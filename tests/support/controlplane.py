@@ -296,7 +296,7 @@ class ControlPlane:
 
 def _established(api: ApiClient, name: str) -> bool:
     crd = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name) or {}
-    conditions: list[dict[str, Any]] = crd.get("status", {}).get("conditions", [])
+    conditions: list[dict[str, Any]] = crd.get("status", {}).get("conditions") or []
     if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
         return False
     spec = crd["spec"]
