@@ -80,7 +80,7 @@ def made_ct(folder: Path, volumes: int, shape: tuple[int, int, int] = (60, 300, 
         rng = np.random.default_rng(index)
         field = gaussian_filter(rng.standard_normal(shape).astype(np.float32), (3, 12, 12))
         label = np.digitize(field / field.std(), [0.8, 1.6]).astype(np.uint8)
-        image = (-200 + 150 * label + rng.normal(0, 40, shape)).astype(np.int16)
+        image = (-200.0 + 150.0 * label + rng.normal(0, 40, shape)).astype(np.int16)
         spacing = [float(s * f) for s, f in zip((0.8, 0.8, 3.0), rng.uniform(0.85, 1.2, 3), strict=True)]
         for part, array, name in (("imagesTr", image, f"ct_{index:02}_0000"), ("labelsTr", label, f"ct_{index:02}")):
             written = sitk.GetImageFromArray(array)

@@ -25,6 +25,8 @@ class NaturalImage2DIO(Reader):
             import imageio.v3 as iio
 
             data = np.asarray(iio.imread(path))
+        if data.ndim == 3 and data.shape[-1] not in (3, 4) and data.shape[0] in (3, 4):
+            data = np.moveaxis(data, 0, -1)  # colour planes one after the other, as skimage's imread takes them
         if data.ndim == 2:
             return Image(data[None, None], (999, 1, 1))
         if data.ndim == 3 and data.shape[-1] in (3, 4):

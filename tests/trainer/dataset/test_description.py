@@ -1,0 +1,77 @@
+"""dataset.json: each fault by its field, all at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.dataset import description
+from nnunet_trainer.dataset.raw import RawDataset
+
+GOOD: dict[str, Any] = {
+    "channel_names": {"0": "MRI"},
+    "labels": {"background": 0, "a": 1},
+    "numTraining": 3,
+    "file_ending": ".nii.gz",
+}
+
+
+def test_a_good_one() -> None:
+    assert description.faults(GOOD) == []
+    assert description.faults({**GOOD, "modality": {"0": "MRI"}}) == []
+
+
+@pytest.mark.parametrize("field", ["channel_names", "labels", "numTraining", "file_ending"])
+def test_a_missing_field(field: str) -> None:
+    faults = description.faults({k: v for k, v in GOOD.items() if k != field})
+    assert len(faults) == 1
+    assert f"field {field} is missing" in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("channel_names", ["MRI"], "field channel_names is a list"),
+        ("channel_names", {}, "field channel_names is empty"),
+        ("channel_names", {"1": "MRI"}, "keys 1, expected 0"),
+        ("channel_names", {"0": 5}, "channel_names.0 is a number"),
+        ("numTraining", "3", "field numTraining"),
+        ("numTraining", 0, "field numTraining is 0"),
+        ("numTraining", True, "field numTraining is true"),
+        ("file_ending", "nii.gz", "with its dot"),
+        ("file_ending", ".dcm", "no reader reads"),
+        ("overwrite_image_reader_writer", "DicomIO", "overwrite_image_reader_writer"),
+        ("dataset", [], "field dataset is a list"),
+        ("dataset", {"c": {"images": "x", "label": "y"}}, "dataset.c.images"),
+        ("dataset", {"c": {"images": ["x"]}}, "dataset.c.label"),
+    ],
+)
+def test_a_wrong_field(field: str, value: Any, said: str) -> None:
+    assert any(said in fault for fault in description.faults({**GOOD, field: value}))
+
+
+def test_all_faults_in_one_message(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"a": 1}, "file_ending": 5}))
+    with pytest.raises(BadData) as caught:
+        RawDataset.open(tmp_path)
+    assert caught.value.reason == "InvalidDatasetJson"
+    for field in ("channel_names", "labels.background", "numTraining", "file_ending"):
+        assert field in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"{", "not JSON"), (b"\xff\xfe\x00", "UTF-8"), (b"[]", "is a list"), (None, "not exist")]
+)
+def test_no_json_at_all(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "dataset.json").write_bytes(content)
+    with pytest.raises(BadData, match=said):
+        RawDataset.open(tmp_path)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="is no folder"):
+        RawDataset.open(tmp_path / "nowhere")

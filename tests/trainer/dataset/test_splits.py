@@ -1,0 +1,71 @@
+"""Folds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
+from nnunet_trainer.dataset.splits import fold, make_splits
+
+
+def names(count: int) -> list[str]:
+    return [f"case_{i:03}" for i in range(count)]
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("count", [5, 6, 7, 9, 12, 104, 260])
+def test_as_the_wheel(count: int) -> None:
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    assert make_splits(names(count)[::-1]) == generate_crossval_split(names(count))
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(5, 60), patients=st.integers(5, 12))
+def test_no_patient_is_on_both_sides(count: int, patients: int) -> None:
+    cases = [f"p{i % patients:02}_{i}" for i in range(max(count, patients))]
+    splits = make_splits(cases, group_by=r"^(p\d+)_")
+    assert len(splits) == 5
+    assert sorted(case for split in splits for case in split["val"]) == sorted(cases)
+    for split in splits:
+        assert sorted(split["train"] + split["val"]) == sorted(cases)
+        assert not {c[:3] for c in split["train"]} & {c[:3] for c in split["val"]}
+
+
+def test_a_group_expression_that_does_not_fit() -> None:
+    with pytest.raises(BadConfiguration, match="no regular expression"):
+        make_splits(names(9), group_by="(")
+    with pytest.raises(BadConfiguration, match="does not match case_000"):
+        make_splits(names(9), group_by="^p")
+
+
+def test_folds_by_name() -> None:
+    splits = make_splits(names(10))
+    assert fold(splits, "0", names(10)) == (splits[0]["train"], splits[0]["val"])
+    train, val = fold(splits, "all", names(10))
+    assert train == val == names(10)
+    with pytest.raises(BadConfiguration, match="no fold 'five'"):
+        fold(splits, "five", names(10))
+
+
+def test_a_fold_beyond_the_splits_is_random_as_in_nnunet() -> None:
+    import numpy as np
+
+    train, val = fold(make_splits(names(10)), "7", names(10))
+    chosen = np.random.RandomState(12345 + 7).choice(10, 8, replace=False)
+    assert train == [names(10)[i] for i in chosen]
+    assert sorted(train + val) == names(10)
+
+
+def test_too_few_cases() -> None:
+    assert make_splits(names(4)) == []
+    train, val = fold([], "0", names(4))  # 80:20
+    assert (len(train), len(val)) == (3, 1)
+    with pytest.raises(BadData, match="0 to train"):
+        fold([], "0", names(1))
+
+
+def test_a_split_that_names_what_is_not_there() -> None:
+    with pytest.raises(BadData, match="names case_009"):
+        fold(make_splits(names(10)), "0", names(9))
