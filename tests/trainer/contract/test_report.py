@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nnunet_trainer.contract import report
 from nnunet_trainer.contract.report import MAX_BYTES, Artifact, Error, Report
@@ -41,7 +41,6 @@ reports = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(reports)
 def test_a_report_always_fits_and_keeps_what_the_operator_needs(value: Report) -> None:
     text = report.encode(value)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nnunet_trainer.contract import work_order
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
@@ -95,7 +95,6 @@ orders = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(orders)
 def test_an_order_is_read_as_it_was_written(order: work_order.WorkOrder) -> None:
     text = work_order.encode(order)

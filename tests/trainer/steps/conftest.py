@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-
 from nnunet_trainer.artifacts import ObjectStore, open_store
 from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.contract import pod
@@ -24,6 +25,8 @@ from nnunet_trainer.contract.work_order import (
     TrainOrder,
     TransferOrder,
 )
+from nnunet_trainer.dataset import parallel
+from nnunet_trainer.fingerprint import extraction
 from nnunet_trainer.steps import dataset, plan, preprocess, train, transfer
 from support.s3 import s3, s3_server  # noqa: F401
 
@@ -71,8 +74,6 @@ class Chain:
     def given(self, report: Report, kind: str) -> Input:
         made = report.artifact(kind)
         assert made is not None, report
-        from dataclasses import replace
-
         return Input(location=replace(self.storage, uri=made.uri), digest=made.digest)
 
     def dataset(self, name: str = TARGET, **changes: object) -> Report:
@@ -141,8 +142,6 @@ class Chain:
 
 def copy_examples(target: Path, cases: int = CASES) -> Path:
     """Both shipped datasets with their first cases."""
-    import json
-
     for name in (TARGET, SOURCE):
         described = json.loads((EXAMPLES / name / "dataset.json").read_text())
         for part in ("imagesTr", "labelsTr"):
@@ -154,9 +153,16 @@ def copy_examples(target: Path, cases: int = CASES) -> Path:
     return target
 
 
+def make_quick(patch: pytest.MonkeyPatch) -> None:
+    """What costs time and changes nothing here: a pool of workers, and a fingerprint of 1e8 samples."""
+    patch.setattr(parallel, "cpu_limit", lambda: 1)
+    patch.setattr(extraction, "TOTAL_SAMPLES", 1e5)
+
+
 @pytest.fixture
 def pod_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "scratch"))
+    make_quick(monkeypatch)
     return tmp_path / "scratch"
 
 
@@ -179,3 +185,30 @@ def remote(s3: Location, raw: Path, pod_scratch: Path) -> Chain:  # noqa: F811
         if path.is_file():
             store.put_file(path, path.relative_to(raw).as_posix())
     return Chain(s3)
+
+
+class Prepared(NamedTuple):
+    """A dataset that is ready to be trained on."""
+
+    chain: Chain
+    read: Report
+    plans: Report
+    data: Report
+
+
+@pytest.fixture(scope="session")
+def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(pod.ENV_SCRATCH, str(folder / "scratch"))
+        make_quick(patch)
+        chain = Chain(Location(uri=f"file://{folder}/store"), copy_examples(folder / "raw"))
+        read = chain.dataset()
+        plans = chain.plan(read)
+        return Prepared(chain, read, plans, chain.preprocess(read, plans))
+
+
+@pytest.fixture
+def prepared(prepared_once: Prepared, pod_scratch: Path) -> Prepared:
+    """Shared by all tests, which must not change it; each has a scratch folder of its own."""
+    return prepared_once._replace(chain=Chain(prepared_once.chain.storage, prepared_once.chain.raw))

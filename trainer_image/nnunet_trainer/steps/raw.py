@@ -122,7 +122,7 @@ class Source:
             self.store.get_file(path, folder / path)
             fetched()
 
-        for_each((p for p in paths if not (folder / p).exists()), bring)
+        for_each(paths, bring)
         return folder
 
     def layout_folder(self, folder: Path, cases: Collection[str] | None = None) -> Path:
