@@ -10,21 +10,22 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode, Fault, Temporary, unknown_name
 
 from ..api.resources import GROUP, KINDS, kind_of
-from ..api.validation import admit
-from . import columns, documents, places, results, standing
+from . import columns, documents, results, standing
 from .describe import describe, public
 from .launch import quantity
-from .live import Display, display
+from .live import Display, Quiet, display
 from .scheduler import Machine
-from .session import Session, log_folder
 from .standing import Standing
-from .store import Conflict, Store
+from .store import Conflict, Store, log_folder
+
+if TYPE_CHECKING:
+    from .session import Session
 
 Manifest = dict[str, Any]
 
@@ -35,6 +36,7 @@ NEWLINE = "\n"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-commands and what each takes."""
+    parser.epilog = "NNUNET_STORE names the store, NNUNET_TRAINER the nnunet-trainer of another Python environment."
     commands = parser.add_subparsers(dest="local_command", metavar="COMMAND", required=True)
 
     def add(name: str, run_: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
@@ -112,6 +114,9 @@ def _again(arguments: argparse.Namespace) -> str:
 
 
 def _session(arguments: argparse.Namespace, store: Store) -> Session:
+    from . import places
+    from .session import Session
+
     gpus = getattr(arguments, "gpus", None)
     memory = getattr(arguments, "memory", None)
     try:
@@ -138,6 +143,8 @@ def _session(arguments: argparse.Namespace, store: Store) -> Session:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
+    from ..api.validation import admit
+
     manifests = documents.read(arguments.filename, arguments.namespace)
     store = _store(arguments, make=True)
     _admit_all(manifests, store)
@@ -156,6 +163,8 @@ def _apply(arguments: argparse.Namespace) -> int:
 
 def _admit_all(manifests: list[Manifest], store: Store) -> None:
     """Refuse all when one is to be refused: half a pipeline helps nobody."""
+    from ..api.validation import admit
+
     findings: list[str] = []
     for manifest in manifests:
         if manifest["kind"] not in KINDS:
@@ -187,7 +196,12 @@ def _work(arguments: argparse.Namespace, store: Store, keys: set[tuple[str, str,
 
 
 def _carry_out(arguments: argparse.Namespace, session: Session, keys: set[tuple[str, str, str]] | None) -> int:
-    shown: Display = display()
+    before = session.snapshot().objects
+    if before and all(standing.of(manifest) is Standing.READY for manifest in before) and not arguments.watch:
+        print(f"All of it is done already: {len(before)} objects are Ready.")
+        shown: Display = Quiet()
+    else:
+        shown = display()
     try:
         whole = session.run(shown.show, forever=arguments.watch)
     finally:
@@ -234,6 +248,8 @@ def _get(arguments: argparse.Namespace) -> int:
 
 
 def _look_on(arguments: argparse.Namespace, store: Store) -> int:
+    from .session import Session
+
     session = Session(store, Machine(cores=1, memory=1))
     shown, seen = display(), -1
     try:
@@ -351,6 +367,8 @@ def _delete(arguments: argparse.Namespace) -> int:
 
 def _settle(arguments: argparse.Namespace, store: Store, done: Callable[[], bool]) -> int:
     """See to it that processes end: by the process that works on the store, or, when there is none, by this one."""
+    from .session import Session
+
     try:
         with store.working():
             session = Session(store, Machine(cores=0, memory=0))

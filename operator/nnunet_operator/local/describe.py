@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 
 from . import columns
-from .session import log_folder
-from .store import Store
+from .store import Store, log_folder
 
 Manifest = dict[str, Any]
 
@@ -95,6 +94,10 @@ def _wrapped(rows: list[list[str]]) -> str:
     lines = []
     for row in rows:
         first = "  " + "".join(cell.ljust(width + 2) for cell, width in zip(row, widths, strict=False))
-        folded = [piece for line in (row[-1].splitlines() or [""]) for piece in textwrap.wrap(line, room) or [""]]
+        folded = [
+            piece
+            for line in (row[-1].splitlines() or [""])
+            for piece in textwrap.wrap(line, room, break_on_hyphens=False, break_long_words=False) or [""]
+        ]
         lines += [(first + folded[0]).rstrip(), *(" " * left + piece for piece in folded[1:])]
     return "\n".join(lines)

@@ -38,6 +38,7 @@ class Host:
     environment: Mapping[str, str] = field(default_factory=dict)
     claims: Path | None = None  # one folder a PersistentVolumeClaim
     node: str = "local"
+    programs: Mapping[str, str] = field(default_factory=dict)  # commands that lie elsewhere than beside this interpreter
 
 
 def quantity(text: str | float | None) -> float:
@@ -60,7 +61,9 @@ def wanted(container: Manifest, resource: str) -> float:
     return 0.0
 
 
-def prepare(pod: Manifest, folder: Path, host: Host, *, ip: str, gpus: list[str] | None = None) -> Manifest:
+def prepare(
+    pod: Manifest, folder: Path, host: Host, *, ip: str, gpus: list[str] | None = None, threads: int | None = None
+) -> Manifest:
     """Lay a pod's folders and say how its process is started.
 
     Args:
@@ -69,6 +72,7 @@ def prepare(pod: Manifest, folder: Path, host: Host, *, ip: str, gpus: list[str]
         host: what the machine gives.
         ip: the pod's address.
         gpus: the GPUs that it may see; None says nothing about GPUs.
+        threads: for numerical libraries, where the pod asks for no cores.
 
     Returns:
         `argv`, `env` and `cwd`.
@@ -98,14 +102,15 @@ def prepare(pod: Manifest, folder: Path, host: Host, *, ip: str, gpus: list[str]
     working = Path(local(container.get("workingDir") or "")) if container.get("workingDir") else root
     working.mkdir(parents=True, exist_ok=True)
     programs = str(Path(sys.executable).parent)
-    env = {**host.environment, **_threads(container), **own}
+    env = {**host.environment, **_threads(container, threads), **own}
     env["PATH"] = os.pathsep.join(dict.fromkeys([programs, *env.get("PATH", os.defpath).split(os.pathsep)]))
     env[places.ENV_TERMINATION_LOG] = str(folder / "termination-log")
     env.setdefault("HOSTNAME", spec.get("hostname") or pod["metadata"]["name"])
     if gpus is not None:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    program = host.programs.get(command[0]) or shutil.which(command[0], path=env["PATH"]) or command[0]
     return {
-        "argv": [shutil.which(command[0], path=env["PATH"]) or command[0], *map(local, command[1:])],
+        "argv": [program, *map(local, command[1:])],
         "env": env,
         "cwd": str(working),
     }
@@ -240,6 +245,7 @@ def _expanded(text: str, variables: Mapping[str, str]) -> str:
     return re.sub(r"\$\$|\$\(([^)]+)\)", lambda m: "$" if m[0] == "$$" else variables.get(m[1], m[0]), text)
 
 
-def _threads(container: Manifest) -> dict[str, str]:
-    cpus = wanted(container, "cpu")
-    return dict.fromkeys(THREADS, str(max(1, int(cpus)))) if cpus else {}
+def _threads(container: Manifest, otherwise: int | None) -> dict[str, str]:
+    cores = wanted(container, "cpu")
+    count = max(1, int(cores)) if cores else otherwise
+    return dict.fromkeys(THREADS, str(count)) if count else {}

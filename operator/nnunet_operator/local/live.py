@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nnunet_trainer.contract.progress import Progress
 
 from . import columns, standing
-from .session import Snapshot
+
+if TYPE_CHECKING:
+    from .session import Snapshot
 
 Manifest = dict[str, Any]
 
@@ -106,6 +108,16 @@ class Plain:
 
     def _say(self, text: str) -> None:
         print(f"{datetime.now().strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 class Live:

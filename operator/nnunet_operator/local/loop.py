@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..api.resources import API_VERSION, KINDS
-from ..api.validation import admit
 from ..reconcile import reconcile
 from ..reconcile.outcome import Event, Outcome
 from ..reconcile.view import Key, Settings
@@ -81,7 +80,7 @@ class Loop:
     def _make_so(self, key: Key, outcome: Outcome) -> None:
         """Children, then one status write, then the events."""
         for child in outcome.apply:
-            self.store.apply(child, MANAGER, admit if child["kind"] in KINDS else None)
+            self.store.apply(child, MANAGER, _admit if child["kind"] in KINDS else None)
         for child in outcome.create:
             try:
                 self.store.create(child)
@@ -124,3 +123,9 @@ class Loop:
         kept = sorted(self.store.owned(meta["uid"], "Event"), key=lambda item: item["lastTimestamp"])
         for oldest in kept[:-EVENTS_KEPT]:
             self.store.delete("Event", meta["namespace"], oldest["metadata"]["name"])
+
+
+def _admit(manifest: Manifest, old: Manifest | None) -> Manifest:
+    from ..api.validation import admit  # slow to import, and rarely needed
+
+    return admit(manifest, old)

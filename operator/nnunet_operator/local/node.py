@@ -15,6 +15,7 @@ Manifest = dict[str, Any]
 
 NODE = "local"
 GPUS = "local.nnunet.dev/gpus"
+THREADS = "local.nnunet.dev/threads"
 QUEUE = "kueue.x-k8s.io/queue-name"
 IDLE = timedelta(seconds=10)
 """Deadlines and back-offs of Jobs are looked at this often, at the least."""
@@ -96,10 +97,11 @@ class Node:
             self.store.remove(pod)
 
     def _start(self, pod: Manifest) -> Manifest:
-        gpus = pod["metadata"].get("annotations", {}).get(GPUS)
+        given = pod["metadata"].get("annotations", {})
         others = [ip for other in self.living() if (ip := self.runner.ip(other))]
         ip = self.runner.ip(pod) or address(pod["metadata"]["uid"], others)
-        return self.runner.start(pod, ip, [g for g in gpus.split(",") if g] if gpus is not None else None)
+        threads = int(given[THREADS]) if THREADS in given else None
+        return self.runner.start(pod, ip, self._held(pod) if GPUS in given else None, threads)
 
     def _control(self, job: Manifest, now: datetime) -> None:
         if jobs.finished(job) and not job["metadata"].get("deletionTimestamp"):
@@ -133,15 +135,17 @@ class Node:
         running = [(pod, self._held(pod)) for pod in self.living()]
         placement = place(queue, running, self.machine)
         self._never = {pod["metadata"]["uid"] for pod, _ in placement.never}
+        # Who asks for no cores gets a fair share of them at its start.
+        busy = len(running) + len(placement.start)
         for pod, gpus in placement.start:
-            self._bind(pod, gpus)
+            self._bind(pod, gpus, max(1, int(self.machine.cores / busy)))
         for pod, message in [*placement.wait, *placement.never]:
             self.store.set_status(pod, podstatus.unschedulable(pod["status"], time.time(), message))
 
-    def _bind(self, pod: Manifest, gpus: list[str]) -> None:
+    def _bind(self, pod: Manifest, gpus: list[str], threads: int) -> None:
         def change(new: Manifest) -> None:
             new["spec"]["nodeName"] = NODE
-            new["metadata"].setdefault("annotations", {})[GPUS] = ",".join(gpus)
+            new["metadata"].setdefault("annotations", {}).update({GPUS: ",".join(gpus), THREADS: str(threads)})
             new["status"] = podstatus.scheduled(new["status"], time.time())
 
         meta = pod["metadata"]

@@ -42,8 +42,8 @@ class Runner:
         self.log = log or (lambda pod: self._of(pod) / "log")
         self._shims: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, pod: Manifest, ip: str, gpus: list[str] | None = None) -> Manifest:
-        """Start a pod's process, unless it was started before.
+    def start(self, pod: Manifest, ip: str, gpus: list[str] | None = None, threads: int | None = None) -> Manifest:
+        """Start a pod's process, unless it was started before. The arguments are those of `launch.prepare`.
 
         Returns:
             the pod's status: waiting with a reason, or as `status` says.
@@ -52,7 +52,7 @@ class Runner:
         if not self.begun(pod) and pod["metadata"]["uid"] not in self._shims:
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                launch = prepare(pod, folder, self.host, ip=ip, gpus=gpus)
+                launch = prepare(pod, folder, self.host, ip=ip, gpus=gpus, threads=threads)
             except NotYet as reason:
                 return podstatus.waiting(pod, "CreateContainerConfigError", str(reason))
             log, env = self.log(pod), launch.pop("env")

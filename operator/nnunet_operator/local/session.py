@@ -26,11 +26,13 @@ from .places import Places
 from .runner import Runner
 from .scheduler import Machine
 from .standing import Standing
-from .store import Store
+from .store import Store, log_folder
 
 Manifest = dict[str, Any]
 
 PAUSE = 0.1
+TRAINER = "NNUNET_TRAINER"
+"""Names the program `nnunet-trainer` where it is installed in another environment than this one."""
 DRAINED = "The local shell was stopped; the next one goes on."
 
 
@@ -67,7 +69,9 @@ class Session:
     ) -> None:
         self.store = store
         self.secrets_folder = secrets_folder
-        host = Host(contents=self._contents, environment=dict(os.environ), claims=claims)
+        trainer = os.environ.get(TRAINER)
+        programs = {"nnunet-trainer": trainer} if trainer else {}
+        host = Host(contents=self._contents, environment=dict(os.environ), claims=claims, programs=programs)
         self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
         self.listener = Listener(hear_every)
         storage = StorageSpec(uri=f"file://{quote(str(store.root / 'artifacts'))}")
@@ -163,11 +167,3 @@ class Session:
             return secrets.find(name, self.secrets_folder, os.environ)
         found = self.store.get(kind, namespace, name)
         return {key: value.encode() for key, value in (found.get("data") or {}).items()} if found else None
-
-
-def log_folder(store: Store, child: Manifest) -> Path:
-    """The folder of all logs of an object's work, from a pod of it or the object itself."""
-    meta = child["metadata"]
-    labels = meta.get("labels", {})
-    kind, name = str(labels.get("nnunet.dev/owner-kind", child["kind"])), str(labels.get("nnunet.dev/owner-name", meta["name"]))
-    return store.root / "logs" / str(meta["namespace"]) / kind / name

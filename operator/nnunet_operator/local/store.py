@@ -315,6 +315,14 @@ def owners(manifest: Manifest) -> set[str]:
     return {reference["uid"] for reference in meta.get("ownerReferences", [])} | ({label} if label else set())
 
 
+def log_folder(store: Store, manifest: Manifest) -> Path:
+    """The folder of all logs of an object's work, from a pod of it or the object itself."""
+    meta = manifest["metadata"]
+    labels = meta.get("labels", {})
+    kind, name = labels.get("nnunet.dev/owner-kind", manifest["kind"]), labels.get("nnunet.dev/owner-name", meta["name"])
+    return store.root / "logs" / str(meta["namespace"]) / str(kind) / str(name)
+
+
 def _age(manifest: Manifest) -> tuple[str, str, str]:
     meta = manifest["metadata"]
     return meta["creationTimestamp"], meta["namespace"], meta["name"]
@@ -333,6 +341,7 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a file so that a reader sees all of it or nothing; with `sync`, it outlives a loss of power."""
     beside = path.with_name(f".{path.name}.new")
     with beside.open("w") as file:
         file.write(text)
