@@ -6,7 +6,6 @@ import argparse
 import copy
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,9 @@ import pytest
 import yaml
 from nnunet_operator.api import crds
 from nnunet_operator.cluster import command, preflight, settings
-from support.apiclient import ApiError, wait_until
-from support.controlplane import ControlPlane
-
-ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "nnunet-operator"
-
-Manifest = dict[str, Any]
-Values = dict[str, Any]
-
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from support.apiclient import ApiError, Manifest, wait_until
+from support.chart import CHART, Values, chart, container, environment, one, render
+from support.controlplane import ROOT, ControlPlane
 
 TABLE: dict[str, Values] = {
     "defaults": {},
@@ -73,33 +65,6 @@ WRONG: dict[str, tuple[Values, str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def chart() -> helm.Chart:
-    return helm.Chart.load(CHART)
-
-
-@pytest.fixture(scope="module")
-def render(chart: helm.Chart) -> Callable[..., list[Manifest]]:
-    def rendered(values: Values, namespace: str = "nnunet-system", *, with_crds: bool = False) -> list[Manifest]:
-        """All that the chart makes of these values. The CRDs are long and always the same: only when asked for."""
-        files = chart.render(values, name="nnunet-operator", namespace=namespace)
-        left_out = ("NOTES.txt",) if with_crds else ("NOTES.txt", "crds.yaml")
-        texts = (text for path, text in files.items() if not path.endswith(left_out))
-        return [manifest for text in texts for manifest in yaml.load_all(text, Loader=YAML) if manifest]
-
-    return rendered
-
-
-def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
-    (found,) = [m for m in manifests if m["kind"] == kind and m["metadata"]["name"].endswith(name)]
-    return found
-
-
-def environment(manifests: list[Manifest]) -> dict[str, str]:
-    (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
-    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
-
-
 # -- values --
 
 
@@ -111,20 +76,20 @@ def test_lint_finds_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_values_are_refused_by_name(name: str, chart: helm.Chart) -> None:
+def test_wrong_values_are_refused_by_name(name: str) -> None:
     values, where = WRONG[name]
     with pytest.raises(helm.HelmValuesError) as refused:
-        chart.validate_schema(values)
+        chart().validate_schema(values)
     assert where in str(refused.value)
 
 
-def test_the_service_account_must_be_named(render: Callable[..., list[Manifest]]) -> None:
+def test_the_service_account_must_be_named() -> None:
     with pytest.raises(helm.HelmRenderError, match=r"serviceAccount\.name is needed"):
         render({"serviceAccount": {"create": False}})
 
 
-def test_every_value_is_described_and_every_description_has_a_value(chart: helm.Chart) -> None:
-    schema = chart.schema
+def test_every_value_is_described_and_every_description_has_a_value() -> None:
+    schema = chart().schema
     assert schema is not None
 
     def compare(node: Any, value: Any, path: str) -> None:
@@ -148,7 +113,7 @@ def test_the_crds_are_those_of_the_models() -> None:
     )
 
 
-def test_crds_are_kept_and_otherwise_as_generated(render: Callable[..., list[Manifest]]) -> None:
+def test_crds_are_kept_and_otherwise_as_generated() -> None:
     rendered = [m for m in render({}, with_crds=True) if m["kind"] == "CustomResourceDefinition"]
     for crd in rendered:
         metadata = crd["metadata"]
@@ -171,7 +136,7 @@ def _asked(permissions: Any) -> set[tuple[str, str, str]]:
     }
 
 
-def test_roles_grant_what_the_operator_asks_for_and_no_more(render: Callable[..., list[Manifest]]) -> None:
+def test_roles_grant_what_the_operator_asks_for_and_no_more() -> None:
     asked = _asked(preflight.PERMISSIONS)
     assert _granted(one(render({}), "ClusterRole", "nnunet-operator")["rules"]) == asked
     namespaced = render(TABLE["namespaced"])
@@ -184,7 +149,7 @@ def test_roles_grant_what_the_operator_asks_for_and_no_more(render: Callable[...
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_bindings_name_roles_and_subjects_that_are_there(name: str, render: Callable[..., list[Manifest]]) -> None:
+def test_bindings_name_roles_and_subjects_that_are_there(name: str) -> None:
     manifests = render(TABLE[name])
     roles = {(m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in manifests if m["kind"].endswith("Role")}
     account = one(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
@@ -196,14 +161,12 @@ def test_bindings_name_roles_and_subjects_that_are_there(name: str, render: Call
         assert one(manifests, "ServiceAccount")["metadata"]["name"] == account
 
 
-def test_storage_and_images_reach_the_operator(render: Callable[..., list[Manifest]]) -> None:
+def test_storage_and_images_reach_the_operator() -> None:
     def understood(values: Values) -> Any:
         manifests = render(values)
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
-        (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
-        assert container["args"][0] == "run"
-        return settings.load(parser.parse_args(container["args"][1:]), environment(manifests))
+        return settings.load(parser.parse_args(container(manifests)["args"][1:]), environment(manifests))
 
     plain = understood({})
     assert plain.reconcile.storage is None
@@ -224,7 +187,7 @@ def test_storage_and_images_reach_the_operator(render: Callable[..., list[Manife
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_the_selector_finds_the_pods(name: str, render: Callable[..., list[Manifest]]) -> None:
+def test_the_selector_finds_the_pods(name: str) -> None:
     manifests = render(TABLE[name])
     spec = one(manifests, "Deployment")["spec"]
     labels = spec["template"]["metadata"]["labels"].items()
@@ -236,11 +199,13 @@ def test_the_selector_finds_the_pods(name: str, render: Callable[..., list[Manif
     )
 
 
-def test_notes_say_what_to_do_next(chart: helm.Chart) -> None:
-    notes = chart.render(TABLE["storage"], name="nnunet-operator", namespace="nnunet-system")["nnunet-operator/templates/NOTES.txt"]
+def test_notes_say_what_to_do_next() -> None:
+    notes = chart().render(TABLE["storage"], name="nnunet-operator", namespace="nnunet-system")[
+        "nnunet-operator/templates/NOTES.txt"
+    ]
     assert "Artifacts go to s3://bucket/nnunet" in notes
     assert "create secret generic s3" in notes
-    assert "each object must name its own" in chart.render({}, name="x", namespace="y")["nnunet-operator/templates/NOTES.txt"]
+    assert "each object must name its own" in chart().render({}, name="x", namespace="y")["nnunet-operator/templates/NOTES.txt"]
 
 
 # -- on the real API server --
@@ -248,9 +213,7 @@ def test_notes_say_what_to_do_next(chart: helm.Chart) -> None:
 
 @pytest.mark.controlplane
 @pytest.mark.parametrize("name", TABLE)
-def test_the_api_server_takes_what_is_rendered(
-    name: str, render: Callable[..., list[Manifest]], control_plane: ControlPlane
-) -> None:
+def test_the_api_server_takes_what_is_rendered(name: str, control_plane: ControlPlane) -> None:
     for manifest in render(TABLE[name], namespace="default"):
         path = control_plane.admin._path_of(manifest)
         answer = control_plane.admin.request(
@@ -261,7 +224,7 @@ def test_the_api_server_takes_what_is_rendered(
 
 
 @pytest.mark.controlplane
-def test_the_operators_pod_is_restricted(render: Callable[..., list[Manifest]], control_plane: ControlPlane) -> None:
+def test_the_operators_pod_is_restricted(control_plane: ControlPlane) -> None:
     api = control_plane.admin
     namespace = control_plane.create_namespace("restricted")
     api.patch(
@@ -277,19 +240,6 @@ def test_the_operators_pod_is_restricted(render: Callable[..., list[Manifest]], 
     with pytest.raises(ApiError, match="violates PodSecurity"):
         api.create(pod)
     control_plane.delete_namespace(namespace)
-
-
-@pytest.fixture
-def empty_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """A control plane that does not know our kinds, only one of somebody else's."""
-    other = crds.crd("Dataset")
-    other["metadata"]["name"], other["spec"]["group"] = "datasets.example.org", "example.org"
-    other["spec"]["names"] = {"kind": "Dataset", "plural": "datasets"}
-    (tmp_path / "crds").mkdir()
-    (tmp_path / "crds" / "other.yaml").write_text(crds.dump(other))
-    plane = ControlPlane(tmp_path / "plane").start(crds=tmp_path / "crds")
-    yield plane
-    plane.stop()
 
 
 @pytest.mark.controlplane
@@ -347,7 +297,7 @@ def _created(plane: ControlPlane, manifest: Manifest) -> bool:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "gitops").rglob("*.yaml")), ids=lambda path: path.name)
-def test_gitops_examples_use_values_that_the_chart_knows(path: Path, chart: helm.Chart) -> None:
+def test_gitops_examples_use_values_that_the_chart_knows(path: Path) -> None:
     manifests = list(yaml.safe_load_all(path.read_text()))
     assert all({"apiVersion", "kind", "metadata"} <= m.keys() for m in manifests)
     for manifest in manifests:
@@ -355,5 +305,5 @@ def test_gitops_examples_use_values_that_the_chart_knows(path: Path, chart: helm
             "valuesObject"
         )
         if values:
-            chart.validate_schema(values)
+            chart().validate_schema(values)
             json.dumps(values)

@@ -1,0 +1,23 @@
+"""A control plane for the chart alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nnunet_operator.api import crds
+from support.controlplane import ControlPlane
+
+
+@pytest.fixture
+def empty_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    """A control plane that does not know our kinds, only one of somebody else's."""
+    other = crds.crd("Dataset")
+    other["metadata"]["name"], other["spec"]["group"] = "datasets.example.org", "example.org"
+    other["spec"]["names"] = {"kind": "Dataset", "plural": "datasets"}
+    (tmp_path / "crds").mkdir()
+    (tmp_path / "crds" / "other.yaml").write_text(crds.dump(other))
+    plane = ControlPlane(tmp_path / "plane").start(crds=tmp_path / "crds")
+    yield plane
+    plane.stop()
