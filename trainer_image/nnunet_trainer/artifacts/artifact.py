@@ -105,8 +105,12 @@ class Artifact:
         return self.files[path]
 
 
-def bring_file(store: ObjectStore, key: str, wanted: FileEntry, target: Path, whose: str) -> None:
-    """One file into scratch, where it must have the size and the content that `wanted` says."""
+def bring_file(store: ObjectStore, key: str, wanted: FileEntry, target: Path, whose: str, *, thorough: bool = False) -> None:
+    """One file into scratch, where it must have the size and the content that `wanted` says.
+
+    A mounted file is linked, and only its size compared: that tells a torn copy, and all data need not be read twice. `thorough`
+    reads its content too.
+    """
     if (
         target.is_file()
         and target.stat().st_size == wanted.size
@@ -122,11 +126,10 @@ def bring_file(store: ObjectStore, key: str, wanted: FileEntry, target: Path, wh
             target.unlink()
             raise _damaged(whose, wanted.path, wanted, size)
         return
-    # A mounted file is used where it lies. Its size tells a torn copy; its content is not read twice.
     info = store.stat(key)
     if info is None:
         raise ObjectNotFound(store.uri(key))
-    if info.size != wanted.size:
+    if info.size != wanted.size or (thorough and digests.of_file(local) != wanted.sha256):
         raise _damaged(whose, wanted.path, wanted, info.size)
     if target.is_symlink() or target.exists():
         target.unlink()

@@ -53,8 +53,9 @@ class Uploads:
     def __init__(self, store: ObjectStore, prefix: str, keep: int, listener: Listener, work: Path) -> None:
         self.store, self.prefix, self.keep, self.listener, self.work = store, prefix, max(1, keep), listener, work
         self.uploaded: list[Stored] = []
-        self.problem: str | None = None
+        self._problems: dict[bool, str] = {}
         self._waiting: dict[bool, tuple[Path, Stored]] = {}  # newest by whether it is the best
+        self._busy = False
         self._count = 0
         self._progress: Progress | None = None
         self._condition = threading.Condition()
@@ -79,6 +80,11 @@ class Uploads:
             self._waiting[best] = (kept, stored)
             self._condition.notify_all()
 
+    @property
+    def problem(self) -> str | None:
+        """Why the newest checkpoint is not in the store, or the best one."""
+        return self._problems.get(False) or self._problems.get(True)
+
     def hear(self, progress: Progress) -> None:
         """Pass a progress on, with the newest checkpoint that is in the store, and what went wrong with it."""
         with self._condition:
@@ -102,19 +108,22 @@ class Uploads:
     def _run(self) -> None:
         while True:
             with self._condition:
+                self._busy = False
+                self._condition.notify_all()
                 self._condition.wait_for(lambda: self._waiting or self._closed)
                 if not self._waiting:
                     return
+                self._busy = True
                 best = min(self._waiting)  # the one to go on from first
                 path, stored = self._waiting.pop(best)
             try:
                 self._upload(path, stored)
             except Exception as error:
                 text = error.message if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
-                self.problem = f"The checkpoint of epoch {stored.epoch} is not in the store: {text}"
-                log.warning("%s", self.problem)
+                self._problems[best] = f"The checkpoint of epoch {stored.epoch} is not in the store: {text}"
+                log.warning("%s", self._problems[best])
             else:
-                self.problem = None
+                self._problems.pop(best, None)
             path.unlink(missing_ok=True)
             if self._progress is not None and not self._closed:
                 self.hear(self._progress)
@@ -174,7 +183,7 @@ def fetch_newest(store: ObjectStore, found: list[Candidate], folder: Path) -> Pa
         target = folder / f"{stored.name}.pth"
         wanted = FileEntry(path=f"{stored.name}.pth", size=stored.size, sha256=stored.sha256)
         try:
-            bring_file(store, f"{candidate.key}.pth", wanted, target, store.uri(candidate.key.rpartition("/")[0]))
+            bring_file(store, f"{candidate.key}.pth", wanted, target, store.uri(candidate.key.rpartition("/")[0]), thorough=True)
         except Fault as fault:
             if not fault.exit_code.permanent:
                 raise

@@ -1,0 +1,177 @@
+"""Checkpoints go up beside the training, and the newest whole one is found."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from nnunet_trainer.artifacts import ObjectStore, digests, open_store
+from nnunet_trainer.contract.faults import BadConfiguration, Fault, StorageFault
+from nnunet_trainer.contract.progress import Progress
+from nnunet_trainer.contract.work_order import Location
+from nnunet_trainer.steps.checkpoints import BEST, Uploads, attempt_prefix, candidates, fetch_newest
+
+RUN = "runs/ns/run/0123"
+
+
+class Away(threading.Event):
+    """A store that refuses to take files while this is set."""
+
+    def guard(self, store: ObjectStore, fault: Fault) -> ObjectStore:
+        real = store.put_file
+
+        def put_file(path: Path, key: str) -> None:
+            if self.is_set():
+                raise fault
+            real(path, key)
+
+        store.put_file = put_file  # type: ignore[method-assign]
+        return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return open_store(Location(uri=f"file://{tmp_path}/store"))
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+class Training:
+    """Writes checkpoints as a training does: always to the same name, by renaming."""
+
+    def __init__(self, folder: Path, uploads: Uploads) -> None:
+        self.folder, self.uploads = folder, uploads
+
+    def save(self, epoch: int, name: str = "checkpoint_latest.pth") -> bytes:
+        content = f"{name} {epoch}".encode() * 100
+        beside = self.folder / "beside"
+        beside.write_bytes(content)
+        beside.rename(self.folder / name)
+        self.uploads.written(self.folder / name, epoch, digests.of_bytes(content))
+        return content
+
+
+def write(store: ObjectStore, tmp_path: Path, work: Path, attempt: int, epochs: list[int], keep: int = 2) -> list[Progress]:
+    heard: list[Progress] = []
+    uploads = Uploads(store, attempt_prefix(RUN, attempt, "0"), keep, heard.append, work)
+    training = Training(tmp_path, uploads)
+    uploads.hear(Progress(step="train", phase="training"))
+    for epoch in epochs:
+        training.save(epoch)
+        _drain(uploads)
+    assert uploads.close() is None
+    uploads.hear(Progress(step="train", phase="training", epoch=epochs[-1]))
+    return heard
+
+
+def _drain(uploads: Uploads) -> None:
+    with uploads._condition:
+        assert uploads._condition.wait_for(lambda: not uploads._waiting and not uploads._busy, 20)
+
+
+def test_the_newest_are_kept_and_told(store: ObjectStore, tmp_path: Path, work: Path) -> None:
+    heard = write(store, tmp_path, work, 0, [1, 2, 3, 4])
+    found, best = candidates(store, RUN, "0")
+    assert [c.stored.epoch for c in found] == [4, 3]
+    assert best == []
+    assert (heard[-1].checkpoint_epoch, heard[-1].warnings) == (4, None)
+    assert heard[-1].checkpoint_uri is not None
+    assert heard[-1].checkpoint_uri.startswith(store.uri(f"{RUN}/attempts/0/fold_0/checkpoint_00004"))
+    assert list(work.iterdir()) == []
+
+
+def test_the_best_is_kept_whatever_comes_after(store: ObjectStore, tmp_path: Path, work: Path) -> None:
+    uploads = Uploads(store, attempt_prefix(RUN, 0, "0"), 1, lambda p: None, work)
+    training = Training(tmp_path, uploads)
+    content = training.save(1, "checkpoint_best.pth")
+    for epoch in (1, 2, 3):
+        training.save(epoch)
+        _drain(uploads)
+    uploads.close()
+    found, best = candidates(store, RUN, "0")
+    assert [c.stored.epoch for c in found] == [3]
+    assert [(c.stored.name, c.stored.epoch) for c in best] == [(BEST, 1)]
+    assert store.get(f"{RUN}/attempts/0/fold_0/{BEST}.pth") == content
+
+
+@pytest.mark.parametrize(
+    "fault", [StorageFault("StorageUnreachable", "no answer"), BadConfiguration("StorageAccessDenied", "expired")]
+)
+def test_a_store_that_is_away_is_told_and_the_training_goes_on(
+    store: ObjectStore, tmp_path: Path, work: Path, fault: Fault
+) -> None:
+    away = Away()
+    heard: list[Progress] = []
+    uploads = Uploads(away.guard(store, fault), attempt_prefix(RUN, 0, "0"), 2, heard.append, work)
+    training = Training(tmp_path, uploads)
+    training.save(1)
+    _drain(uploads)
+    away.set()
+    training.save(2)
+    _drain(uploads)
+    uploads.hear(Progress(step="train", epoch=2))
+    assert heard[-1].checkpoint_epoch == 1
+    assert heard[-1].warnings == [f"The checkpoint of epoch 2 is not in the store: {fault.message}"]
+    away.clear()
+    training.save(3)
+    _drain(uploads)
+    uploads.hear(Progress(step="train", epoch=3))
+    assert (heard[-1].checkpoint_epoch, heard[-1].warnings) == (3, None)
+    uploads.close()
+    assert [c.stored.epoch for c in candidates(store, RUN, "0")[0]] == [3, 1]
+
+
+def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, tmp_path: Path, work: Path) -> None:
+    """However fast they come: what waits is replaced by what is newer, and the newest is never dropped."""
+    uploads = Uploads(store, attempt_prefix(RUN, 0, "0"), 2, lambda p: None, work)
+    training = Training(tmp_path, uploads)
+    for epoch in range(1, 60):
+        training.save(epoch)
+    assert uploads.close() is None
+    found, _ = candidates(store, RUN, "0")
+    assert found[0].stored.epoch == 59
+    assert fetch_newest(store, found, tmp_path / "resume") is not None
+    assert list(work.iterdir()) == []
+
+
+def test_the_most_advanced_of_all_attempts_is_found(store: ObjectStore, tmp_path: Path, work: Path) -> None:
+    write(store, tmp_path, work, 0, [1, 2, 3])
+    write(store, tmp_path, work, 1, [3])
+    write(store, tmp_path, work, 2, [1])
+    found, _ = candidates(store, RUN, "0")
+    assert [(c.stored.epoch, c.order[1]) for c in found] == [(3, 1), (3, 0), (2, 0), (1, 2)]
+    assert candidates(store, RUN, "1") == ([], [])
+
+
+@pytest.mark.parametrize("harm", ["cut", "other", "gone", "no description"])
+def test_one_that_is_not_whole_is_passed_over(store: ObjectStore, tmp_path: Path, work: Path, harm: str) -> None:
+    write(store, tmp_path, work, 0, [1, 2])
+    key = candidates(store, RUN, "0")[0][0].key
+    whole = store.get(f"{key}.pth")
+    {
+        "cut": lambda: store.put(f"{key}.pth", whole[:-5]),
+        "other": lambda: store.put(f"{key}.pth", whole[::-1]),
+        "gone": lambda: store.delete(f"{key}.pth"),
+        "no description": lambda: store.put(f"{key}.json", b"{"),
+    }[harm]()
+    found, _ = candidates(store, RUN, "0")
+    newest = fetch_newest(store, found, tmp_path / "resume")
+    assert newest is not None
+    assert newest.read_bytes() == b"checkpoint_latest.pth 1" * 100
+
+
+def test_a_store_that_is_away_at_the_start_is_no_reason_to_begin_anew(store: ObjectStore, tmp_path: Path, work: Path) -> None:
+    write(store, tmp_path, work, 0, [1])
+    found, _ = candidates(store, RUN, "0")
+
+    def away(*arguments: object) -> None:
+        raise StorageFault("StorageUnreachable", "no answer")
+
+    store.stat = away  # type: ignore[method-assign]
+    with pytest.raises(StorageFault):
+        fetch_newest(store, found, tmp_path / "resume")

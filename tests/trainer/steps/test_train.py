@@ -1,0 +1,210 @@
+"""The step `train` on the shipped images: results, resuming, pretrained weights, and a store that is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nnunet_trainer import training
+from nnunet_trainer.artifacts import artifact, open_store
+from nnunet_trainer.artifacts.location import child
+from nnunet_trainer.contract import pod
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped
+from nnunet_trainer.contract.report import Report
+from nnunet_trainer.contract.work_order import Location, PretrainedWeights, TrainerChoice, TrainOrder
+from nnunet_trainer.steps import checkpoints, train
+
+from .conftest import RECIPE, TARGET, Chain, Prepared
+
+FOLD = f"nnUNet_results/{TARGET}/tiny__nnUNetPlans__3d_fullres/fold_0"
+
+
+@pytest.fixture
+def order(prepared: Prepared, request: pytest.FixtureRequest) -> Callable[..., TrainOrder]:
+    """A small training of a run of this test's own."""
+
+    def make(**changes: Any) -> TrainOrder:
+        given = prepared.chain.train_order(prepared.data, prepared.plans, **changes)
+        from dataclasses import replace
+
+        return replace(given, run=request.node.name.replace("[", "-").replace("]", ""))
+
+    return make
+
+
+def run_folder(chain: Chain, report: Report) -> Path:
+    made = report.artifact("run")
+    assert made is not None
+    return Path(made.uri.removeprefix("file://"))
+
+
+def longer(epochs: int) -> TrainerChoice:
+    return TrainerChoice(name="tiny", base="nnUNetTrainer", recipe={**RECIPE, "epochs": epochs})
+
+
+def test_results_are_laid_out_as_nnunet_does_and_found_again(prepared: Prepared, order: Callable[..., TrainOrder]) -> None:
+    chain = prepared.chain
+    report = chain.train(order(validation="Run"))
+    folder = run_folder(chain, report)
+    model = (folder / FOLD).parent
+    assert {p.name for p in model.iterdir()} == {"fold_0", "plans.json", "dataset.json", "dataset_fingerprint.json"}
+    names = {p.relative_to(folder / FOLD).as_posix() for p in (folder / FOLD).rglob("*") if p.is_file()}
+    assert names >= {"checkpoint_final.pth", "progress.png", "validation/summary.json", "manifest.json", "report.json"}
+    summary = report.summary
+    assert (summary["fold"], summary["epochs"], summary["trainer"], summary["found"]) == ("0", 2, "tiny", False)
+    assert summary["checkpointUri"] == f"file://{folder}/{FOLD}/checkpoint_final.pth"
+    assert summary["folderUri"] == f"file://{folder}/{FOLD}"
+    assert isinstance(summary["trainLoss"], float)
+    measured = json.loads((folder / FOLD / "validation/summary.json").read_text())
+    assert summary["validationDice"] == pytest.approx(measured["foreground_mean"]["Dice"], abs=1e-6)
+    assert set(summary["dicePerLabel"]) == {"1", "2"}
+    found = artifact.require(
+        chain.store, "run", prefix=str(folder / FOLD).removeprefix(chain.storage.uri.removeprefix("file://") + "/")
+    )
+    assert found.files["checkpoint_final.pth"].sha256 == summary["checkpointSha256"]
+    assert not list(folder.rglob("attempts/*/fold_0/*.pth"))
+    phases = [p.phase for p in chain.heard]
+    assert phases.index("staging") < phases.index("training") < phases.index("uploading")
+    again = chain.train(order(validation="Run", attempt=3))
+    assert again.summary == {**summary, "found": True}
+
+
+def test_a_run_is_addressed_by_what_decides_its_result(order: Callable[..., TrainOrder]) -> None:
+    def digest(weights: Path | None = None, **changes: Any) -> str:
+        return train.run_digest(order(**changes), {"epochs": 5}, weights)
+
+    same = digest()
+    assert digest(attempt=4, fold="1", gpus_per_node=8, nodes=2, validation="Run") == same
+    assert digest(seed=2) != same
+    assert digest(trainer=TrainerChoice(name="other")) != same
+    assert digest(deterministic=True) != same
+    assert digest(weights=Path(__file__)) != same
+
+
+def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM comes when this epoch's checkpoint is written."""
+    real = checkpoints.Uploads.written
+
+    def written(self: checkpoints.Uploads, path: Path, epochs: int, sha256: str) -> None:
+        real(self, path, epochs, sha256)
+        if epochs == epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(checkpoints.Uploads, "written", written)
+
+
+def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
+    prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chain = prepared.chain
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(Stopped, match="a checkpoint is saved"):
+            chain.train(order(trainer=longer(3)))
+    monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
+    report = chain.train(order(trainer=longer(3), attempt=1))
+    assert (report.summary["resumedFromEpoch"], report.summary["epochs"]) == (1, 3)
+    folder = run_folder(chain, report) / FOLD
+    assert len(list(folder.glob("training_log*"))) == 2  # of both attempts
+    assert max(p.checkpoint_epoch or 0 for p in chain.heard) == 2
+
+
+def test_training_goes_on_when_the_store_is_away(
+    prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nnunet_trainer.contract.faults import StorageFault
+
+    def away(self: checkpoints.Uploads, path: Path, stored: checkpoints.Stored) -> None:
+        raise StorageFault("StorageUnreachable", "no answer")
+
+    monkeypatch.setattr(checkpoints.Uploads, "_upload", away)
+    report = prepared.chain.train(order())
+    assert report.summary["epochs"] == 2
+    told = [w for p in prepared.chain.heard for w in p.warnings or []]
+    assert any("is not in the store: no answer" in w for w in told)
+
+
+def test_pretrained_weights_of_a_run(prepared: Prepared, order: Callable[..., TrainOrder]) -> None:
+    chain = prepared.chain
+    first = chain.train(order(fold="all"))
+    assert first.summary["validationDice"] is None
+    location = Location(uri=first.summary["checkpointUri"])
+    weights = PretrainedWeights(location=location, sha256=first.summary["checkpointSha256"])
+    tuned = chain.train(order(pretrained=weights))
+    assert tuned.artifacts != first.artifacts
+    assert tuned.summary["pretrained"]["source"] == location.uri
+    assert tuned.summary["pretrained"]["loaded"] > 10
+    assert tuned.summary["pretrained"]["mismatched"] == []
+    assert all(".seg_layers." in key for key in tuned.summary["pretrained"]["skipped"])
+
+
+@pytest.mark.parametrize("harm", ["another file", "no file"])
+def test_pretrained_weights_that_are_not_those(
+    prepared: Prepared, order: Callable[..., TrainOrder], harm: str, tmp_path: Path
+) -> None:
+    location = Location(uri=f"file://{tmp_path}/weights.pth")
+    if harm == "another file":
+        (tmp_path / "weights.pth").write_bytes(b"1")
+    with pytest.raises(BadData, match=r"weights\.pth"):
+        prepared.chain.train(order(pretrained=PretrainedWeights(location=location, sha256="0" * 64)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trainer": TrainerChoice(name="nnUNetTrainr")}, "nnUNetTrainer"),
+        ({"trainer": TrainerChoice(name="tiny", recipe={"epocs": 3})}, "epochs"),
+        ({"trainer": TrainerChoice(name="nnUNetTrainer", recipe={"epochs": 3})}, "a name of its own"),
+        ({"fold": "x"}, "fold 'x'"),
+        ({"plugins": ["missing"]}, "missing"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(
+    prepared: Prepared, order: Callable[..., TrainOrder], changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadConfiguration, match=words):
+        prepared.chain.train(order(**changes))
+
+
+def test_a_plug_in_is_imported(
+    prepared: Prepared, order: Callable[..., TrainOrder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugins/mine").mkdir(parents=True)
+    (tmp_path / "plugins/mine/broken.py").write_text("raise ValueError('of mine')")
+    monkeypatch.setenv(pod.ENV_PLUGINS, str(tmp_path / "plugins"))
+    with pytest.raises(BadConfiguration, match=r"broken\.py cannot be imported: ValueError: of mine"):
+        prepared.chain.train(order(plugins=["mine"]))
+
+
+def test_ranks_but_the_first_upload_nothing(
+    prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[training.TrainingSetup] = []
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(training, "train", trained.append, raising=False)
+    report = prepared.chain.train(order())
+    assert report == Report(step="train")
+    assert (trained[0].on_checkpoint, trained[0].resume) == (None, True)
+
+
+@pytest.mark.s3
+def test_training_in_s3(remote: Chain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read = remote.dataset()
+    plans = remote.plan(read)
+    data = remote.preprocess(read, plans)
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(Stopped):
+            remote.train(remote.train_order(data, plans))
+    monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
+    report = remote.train(remote.train_order(data, plans, attempt=1))
+    assert (report.summary["resumedFromEpoch"], report.summary["epochs"]) == (1, 2)
+    store, name = open_store(remote.storage), report.summary["checkpointUri"].removeprefix(f"{remote.storage.uri}/")
+    assert store.stat(name) is not None
+    assert not [i.key for i in store.list("runs/") if "/attempts/" in i.key and i.key.endswith(".pth")]
+    assert child(remote.storage, name).uri == report.summary["checkpointUri"]
