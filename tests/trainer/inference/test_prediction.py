@@ -82,7 +82,7 @@ def test_logits_are_those_of_nnunets_predictor(mirroring, tmp_path):
     found = model.logits(image, model.window(mirroring=mirroring))
     # In the image's corners its float16 weights have hardly any digits left.
     inside = (slice(None), slice(2, -2), slice(8, -8), slice(6, -6))
-    assert (expected.softmax(0) - found.softmax(0))[inside].abs().max() < 3e-3
+    assert (expected.softmax(0) - found.softmax(0))[inside].abs().max() < 1e-2
     torch.testing.assert_close(found[inside], expected[inside], rtol=0, atol=0.01 * found.abs().max().item())
 
 

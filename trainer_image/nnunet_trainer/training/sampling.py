@@ -284,7 +284,7 @@ class PatchSampler:
         with self._lock:
             if name not in self._cache:
                 self._cache[name] = opened
-                self._cached_bytes += size
+                self._cached_bytes += opened.bytes
             while self._cached_bytes > self._cache_limit or len(self._cache) > CACHED_CASES:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].bytes
         return opened

@@ -17,6 +17,8 @@ from .intensity import Context
 from .spatial import affine_matrix, centre_crop, sample_image, sample_segmentation, voxel_coordinates
 from .targets import Region, at_scales, previous_stage_channels, remove_outside, to_regions
 
+CACHED_VOXELS = 2**16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmenter:
@@ -94,16 +96,18 @@ class Augmenter:
         cropped = centre_crop(data, self.patch_size).clone(memory_format=torch.contiguous_format)
         cropped_seg = centre_crop(seg, self.patch_size).clone(memory_format=torch.contiguous_format)
         chosen = [i for i, matrix in enumerate(drawn) if matrix is not None]
-        if not chosen or spatial is None:
+        if spatial is None:
             return cropped, cropped_seg
-        rows = torch.tensor(chosen, device=data.device)
-        matrices = torch.tensor(np.stack([drawn[i] for i in chosen]), dtype=torch.float32).to(data.device, non_blocking=True)
-        image, labels, patch = data.index_select(0, rows), seg.index_select(0, rows), self.patch_size
-        if self.geometry.dummy_2d:
-            image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
-        coordinates = voxel_coordinates(matrices, patch, image.shape[2:])
-        cropped[rows] = sample_image(image, coordinates, spatial.image_order).view(-1, *cropped.shape[1:])
-        cropped_seg[rows] = sample_segmentation(labels, coordinates, spatial.segmentation_order).view(-1, *cropped_seg.shape[1:])
+        for some in _groups(chosen, data[0, 0].numel(), data.device):
+            rows = torch.tensor(some, device=data.device)
+            matrices = torch.tensor(np.stack([drawn[i] for i in some]), dtype=torch.float32).to(data.device, non_blocking=True)
+            image, labels, patch = data.index_select(0, rows), seg.index_select(0, rows), self.patch_size
+            if self.geometry.dummy_2d:
+                image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
+            cropped[rows] = sample_image(image, matrices, patch, spatial.image_order).view(-1, *cropped.shape[1:])
+            coordinates = voxel_coordinates(matrices, patch, image.shape[2:])
+            sampled = sample_segmentation(labels, coordinates, spatial.segmentation_order)
+            cropped_seg[rows] = sampled.view(-1, *cropped_seg.shape[1:])
         return cropped, cropped_seg
 
     def _draw_matrix(self, spatial: Spatial, rng: np.random.Generator) -> np.ndarray | None:
@@ -129,9 +133,15 @@ class Augmenter:
                         rows.append(sample * channels + channel)
                         numbers.append(drawn)
                         names.append((key, channel))
-            if rows:
-                index = torch.tensor(rows, device=data.device)
-                flat[index] = transform.apply(flat[index], numbers, Context(names, self.geometry.dummy_2d))
+            for some in _groups(range(len(rows)), flat[0].numel(), data.device):
+                chosen = [rows[i] for i in some]
+                context = Context([names[i] for i in some], self.geometry.dummy_2d)
+                if len(chosen) == 1:
+                    view = flat[chosen[0] : chosen[0] + 1]
+                    view.copy_(transform.apply(view, [numbers[i] for i in some], context))
+                else:
+                    index = torch.tensor(chosen, device=data.device)
+                    flat[index] = transform.apply(flat[index], [numbers[i] for i in some], context)
 
     def _mirror(self, data: torch.Tensor, seg: torch.Tensor, generators: Sequence[np.random.Generator]) -> None:
         """Work in place; samples that are flipped alike are flipped together."""
@@ -145,6 +155,12 @@ class Augmenter:
                 rows = torch.tensor(samples, device=data.device)
                 data[rows] = data[rows].flip(flipped)
                 seg[rows] = seg[rows].flip(flipped)
+
+
+def _groups(items: Sequence[int], voxels: int, device: torch.device) -> list[Sequence[int]]:
+    """What is worked on together: all on a GPU; on a CPU what stays in its cache."""
+    size = max(1, CACHED_VOXELS // voxels) if device.type == "cpu" else max(1, len(items))
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def validation_augmenter(

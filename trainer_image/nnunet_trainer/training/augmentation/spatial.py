@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 OUTSIDE = -1
 """The label beyond the patch that was cut out."""
@@ -55,11 +55,12 @@ def voxel_coordinates(matrices: torch.Tensor, patch_size: Sequence[int], initial
     return coordinates
 
 
-def sample_image(x: torch.Tensor, coordinates: Sequence[torch.Tensor], order: int) -> torch.Tensor:
-    """Linear (1) or nearest (0) sampling of (n, c, *initial) at voxel coordinates; 0 outside."""
-    # grid_sample wants -1 … 1 from edge to edge, the last axis first.
-    scaled = [(2 * c + 1) / size - 1 for c, size in zip(coordinates, x.shape[2:], strict=True)]
-    grid = torch.stack(scaled[::-1], dim=-1)
+def sample_image(x: torch.Tensor, matrices: torch.Tensor, patch_size: Sequence[int], order: int) -> torch.Tensor:
+    """Linear (1) or nearest (0) sampling of (n, c, *initial) where `voxel_coordinates` say; 0 outside."""
+    # grid_sample and affine_grid count from -1 to 1, from edge to edge, the last axis first.
+    ratio = torch.tensor([[p / n for p in patch_size] for n in x.shape[2:]], device=x.device)
+    theta = pad((matrices * ratio).flip(1, 2), [0, 1])
+    grid = affine_grid(theta, [len(x), 1, *patch_size], align_corners=False)
     return grid_sample(x, grid, mode="bilinear" if order else "nearest", padding_mode="zeros", align_corners=False)
 
 
@@ -75,14 +76,14 @@ def _where_labels_meet(padded: torch.Tensor) -> torch.Tensor:
 
 def _flat_index(coordinates: Sequence[torch.Tensor], strides: Sequence[int]) -> torch.Tensor:
     """Whole-numbered coordinates as one index into the flattened volume."""
-    index = coordinates[-1].long()
+    index = coordinates[-1].int()
     for coordinate, stride in zip(coordinates[:-1], strides[:-1], strict=True):
-        index += coordinate.long() * stride
-    return index
+        index.add_(coordinate.int(), alpha=stride)
+    return index.long()
 
 
 def sample_segmentation(seg: torch.Tensor, coordinates: Sequence[torch.Tensor], order: int) -> torch.Tensor:
-    """Sample labels (n, c, *initial) at voxel coordinates; -1 outside.
+    """Sample labels (n, c, *initial) at voxel coordinates, one tensor (n, *patch) an axis; -1 outside.
 
     With order 1 a voxel gets the label of the largest total weight among its 2×2(×2) neighbours; a tie goes to the nearest
     neighbour's label when it is among the tied ones, else to the lowest. Like nnU-Net's, weights are compared in float16 after
@@ -92,43 +93,61 @@ def sample_segmentation(seg: torch.Tensor, coordinates: Sequence[torch.Tensor], 
     # Two voxels of padding: whatever is further out looks the same, so coordinates can be clamped to the first of them.
     padded = pad(seg, [2] * (2 * d), value=OUTSIDE)
     shape = padded.shape[2:]
-    limited = [c.clamp(-1.5, size + 0.5) + 2 for c, size in zip(coordinates, seg.shape[2:], strict=True)]
+    limited = [(c + 2).clamp_(0.5, size + 2.5) for c, size in zip(coordinates, seg.shape[2:], strict=True)]
     strides = [math.prod(shape[axis + 1 :]) for axis in range(d)]
-    batch, count = seg.shape[0], math.prod(coordinates[0].shape[1:])
-    nearest = sum(
-        (c.round().long() * stride for c, stride in zip(limited, strides, strict=True)), start=torch.tensor(0, device=seg.device)
-    )
-    nearest = nearest.view(batch, count)
-    flat = padded.flatten(2)
-    out = torch.empty((batch, seg.shape[1], count), dtype=seg.dtype, device=seg.device)
-    floors = [c.floor() for c in limited]
-    corner = _flat_index(floors, strides).view(batch, count)
+    floors = [c.floor() for c in limited] if order else [c.round() for c in limited]
+    # One index into all samples of a channel, as one flat list.
+    volumes = torch.arange(len(seg), device=seg.device).view(-1, *[1] * d) * math.prod(shape)
+    corner = (_flat_index(floors, strides) + volumes).flatten()
+    outputs = []
     for channel in range(seg.shape[1]):
-        labels = flat[:, channel]
-        out[:, channel] = labels.gather(1, nearest)
-        if order == 0:
-            continue
-        mixed = _where_labels_meet(padded[:, channel]).flatten(1).gather(1, corner)
-        sample, place = mixed.nonzero(as_tuple=True)
-        if not len(sample):
-            continue
-        here = [(c - f).reshape(batch, count)[sample, place] for c, f in zip(limited, floors, strict=True)]
-        start = corner[sample, place]
-        around, weights = [], []
-        for offsets in np.ndindex(*[2] * d):
-            shift = sum(o * stride for o, stride in zip(offsets, strides, strict=True))
-            around.append(labels[sample, start + shift])
-            weights.append(math.prod(part if o else 1 - part for o, part in zip(offsets, here, strict=True)))
-        out[:, channel][sample, place] = _majority(torch.stack(around), torch.stack(weights), out[:, channel][sample, place])
-    return out.view(batch, seg.shape[1], *coordinates[0].shape[1:])
+        volume = padded[:, channel].contiguous()
+        labels = volume.flatten()
+        out = labels.index_select(0, corner)
+        if order:
+            place = _where_labels_meet(volume).flatten().index_select(0, corner).nonzero().squeeze(1)
+            if len(place):
+                _settle(out, place, labels, corner, [c.flatten() for c in limited], strides)
+        outputs.append(out.view(coordinates[0].shape))
+    return torch.stack(outputs, dim=1)
+
+
+def _settle(
+    out: torch.Tensor,
+    place: torch.Tensor,
+    labels: torch.Tensor,
+    corner: torch.Tensor,
+    coordinates: Sequence[torch.Tensor],
+    strides: Sequence[int],
+) -> None:
+    """Write into `out`, at the indices `place`, the label of the largest weight; `corner` is the lowest neighbour's index."""
+    here = [c.index_select(0, place) for c in coordinates]
+    first = corner.index_select(0, place)
+    parts = [c - c.floor() for c in here]
+    around, weights = [], []
+    for offsets in np.ndindex(*[2] * len(strides)):
+        shift = sum(o * stride for o, stride in zip(offsets, strides, strict=True))
+        around.append(labels.index_select(0, first + shift))
+        weights.append(math.prod(part if o else 1 - part for o, part in zip(offsets, parts, strict=True)))
+    steps = [(c.round() - c.floor()).long() * stride for c, stride in zip(here, strides, strict=True)]
+    nearest = labels.index_select(0, sum(steps, start=first))
+    out.index_copy_(0, place, _majority(torch.stack(around), torch.stack(weights), nearest))
 
 
 def _majority(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
     """The label of the largest total weight: `labels`, `weights` (corners, m), `nearest` (m,)."""
     weights = weights * 1000
-    scores = torch.stack([(weights * (labels == label)).sum(0) for label in labels]).half()
-    best = scores.amax(0)
-    tied = scores == best
-    lowest = torch.where(tied, labels, torch.iinfo(labels.dtype).max).amin(0)
-    nearest_is_tied = (tied & (labels == nearest)).any(0)
-    return torch.where(nearest_is_tied, nearest, lowest)
+    winner = best = of_nearest = None
+    low = int(labels.min())
+    for value in torch.bincount((labels.flatten() - low).int()).nonzero().squeeze(1).tolist():
+        # Ascending, so that the lowest of tied labels stays.
+        label = torch.tensor(value + low, dtype=labels.dtype, device=labels.device)
+        score = (weights * (labels == label)).sum(0).half()
+        if winner is None or best is None or of_nearest is None:
+            winner, best, of_nearest = label.expand(score.shape).clone(), score, torch.where(nearest == label, score, -1)
+            continue
+        winner = torch.where(score > best, label, winner)
+        best = torch.maximum(best, score)
+        of_nearest = torch.where(nearest == label, score, of_nearest)
+    assert winner is not None
+    return torch.where(of_nearest == best, nearest, winner)

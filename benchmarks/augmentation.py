@@ -1,0 +1,147 @@
+"""Patches per second of one core, from preprocessed files to augmented patches and targets, beside nnU-Net's data loader.
+
+Both read the same preprocessed cases (real images), draw by the same rules and augment with the same probabilities; CPU seconds of
+one thread, alternating, the median of several rounds. nnU-Net keeps nothing of a case; ours keeps what its default cache holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.preprocessing.case import read_and_preprocess
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
+from nnunet_trainer.training.augmentation import Augmenter, augmentation_set
+from nnunet_trainer.training.sampling import PatchSampler
+
+DATA = Path(__file__).parents[1] / "examples/data/Dataset004_Hippocampus"
+PATCHES = {"3d": ((40, 56, 40), 9), "2d": ((56, 40), 64)}
+TARGET = 2.0
+
+
+def preprocess(folder: Path) -> PreprocessedFolder:
+    """The shipped cases, as the default plans would store them."""
+    resampling = {"resampling_fn_data": "resample_data_or_seg_to_shape", "resampling_fn_seg": "resample_data_or_seg_to_shape"}
+    arguments = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+    configuration = {
+        **resampling,
+        "preprocessor_name": "DefaultPreprocessor",
+        "patch_size": [40, 56, 40],
+        "spacing": [1.0, 1.0, 1.0],
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "resampling_fn_data_kwargs": arguments,
+        "resampling_fn_seg_kwargs": {**arguments, "is_seg": True, "order": 1},
+    }
+    plans = Plans(
+        {
+            "dataset_name": DATA.name,
+            "plans_name": "nnUNetPlans",
+            "image_reader_writer": "SimpleITKIO",
+            "transpose_forward": [0, 1, 2],
+            "transpose_backward": [0, 1, 2],
+            "configurations": {"3d": configuration},
+        }
+    )
+    raw = RawDataset.open(DATA)
+    for name, case in raw.cases.items():
+        data, seg, properties = read_and_preprocess(case, plans, "3d", raw.dataset_json)
+        write_case(folder, name, data, seg, properties, (40, 56, 40))
+    return PreprocessedFolder(folder)
+
+
+def scales(dimensions: int) -> list[list[float]]:
+    """Of the default plans' network."""
+    return [[1 / 2**stage] * dimensions for stage in range(3 if dimensions == 3 else 4)]
+
+
+def ours(store: PreprocessedFolder, patch: tuple[int, ...], batch: int) -> Callable[[int], object]:
+    """One batch by its number."""
+    augmenter = Augmenter(config=augmentation_set("default"), patch_size=patch, deep_supervision_scales=scales(len(patch)))
+    initial = augmenter.initial_patch_size
+    sampler = PatchSampler(store, store.cases, patch_size=patch, batch_size=batch, seed=1, fold="0", initial_patch_size=initial)
+
+    def make(iteration: int) -> object:
+        drawn = sampler.batch(0, iteration)
+        return augmenter(drawn.data, drawn.seg, drawn.keys)
+
+    return make
+
+
+def reference(store: PreprocessedFolder, patch: tuple[int, ...], batch: int) -> Callable[[int], object]:
+    """The same of nnU-Net."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        os.environ.setdefault(name, str(store.folder))  # it warns where they are not set
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    augmenter = Augmenter(config=augmentation_set("default"), patch_size=patch)
+    angle = augmenter.geometry.rotation
+    transforms = nnUNetTrainer.get_training_transforms(
+        patch, (-angle, angle), scales(len(patch)), tuple(range(len(patch))), augmenter.geometry.dummy_2d
+    )
+    labels = LabelManager({"background": 0, "Anterior": 1, "Posterior": 2}, None)
+    dataset = nnUNetDatasetBlosc2(str(store.folder))
+    loader = nnUNetDataLoader(dataset, batch, augmenter.initial_patch_size, patch, labels, 0.33, transforms=transforms)
+    return lambda _: loader.generate_train_batch()
+
+
+def seconds_per_patch(make: Callable[[int], object], first: int, batches: int, batch: int) -> float:
+    """CPU seconds."""
+    begun = time.process_time()
+    for iteration in range(first, first + batches):
+        make(iteration)
+    return (time.process_time() - begun) / (batches * batch)
+
+
+def measure(store: PreprocessedFolder, name: str, patches: int, rounds: int) -> dict[str, float]:
+    """Both, alternating."""
+    patch, batch = PATCHES[name]
+    makers = {"ours": ours(store, patch, batch), "nnunet": reference(store, patch, batch)}
+    count = max(1, patches // batch)
+    found: dict[str, list[float]] = {which: [] for which in makers}
+    for make in makers.values():
+        seconds_per_patch(make, 0, max(2, count // 4), batch)
+    for round_number in range(rounds):
+        for which, make in makers.items():
+            found[which].append(seconds_per_patch(make, 1000 * (round_number + 1), count, batch))
+    mean = {which: statistics.median(values) for which, values in found.items()}
+    print(f"{name}: {1 / mean['ours']:.0f} patches/s, nnU-Net {1 / mean['nnunet']:.0f}, ratio {mean['nnunet'] / mean['ours']:.2f}")
+    return {f"{name}PatchesPerSecond": 1 / mean["ours"], f"{name}Ratio": mean["nnunet"] / mean["ours"]}
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patches", type=int, default=270, help="of each round; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    np.random.seed(0)
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        store = preprocess(Path(folder))
+        for name in PATCHES:
+            figures |= measure(store, name, arguments.patches * (1 if name == "3d" else 4), arguments.rounds)
+    targets = {f"{name}Ratio": f">= {TARGET}" for name in PATCHES}
+    met = all(figures[f"{name}Ratio"] >= TARGET for name in PATCHES)
+    rounded = {name: round(value, 3) for name, value in figures.items()}
+    print(json.dumps({"benchmark": "augmentation", "figures": rounded, "targets": targets, "met": met}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

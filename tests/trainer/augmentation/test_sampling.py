@@ -1,0 +1,266 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
+from nnunet_trainer.training.sampling import PatchSampler, choose_origin, forces_foreground, prefetched, rank_slots, read_patch
+
+
+class Recorded:
+    """An array that remembers what was read of it."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.read = array, array.shape, []
+
+    def __getitem__(self, place):
+        part = self.array[place]
+        self.read.append(part.shape)
+        return part
+
+
+class Store:
+    """Cases in memory; every voxel's value tells where it lies."""
+
+    def __init__(self, shapes, locations=None):
+        self.cases, self.opened = {}, []
+        for number, shape in enumerate(shapes):
+            data = np.arange(np.prod(shape), dtype=np.float32).reshape(1, *shape) + 1
+            seg = np.full((1, *shape), number, np.int16)
+            found = locations or {1: np.array([[0, 1, 1, 1]]), 2: np.zeros((0, 4), np.int64)}
+            self.cases[f"case_{number}"] = SimpleNamespace(
+                data=Recorded(data), seg=Recorded(seg), properties={"class_locations": found}
+            )
+
+    def open(self, name):
+        self.opened.append(name)
+        return self.cases[name]
+
+
+def sampler(store, **changes):
+    options = {"patch_size": (4, 4, 4), "batch_size": 4, "seed": 7, "fold": "0", "cache_bytes": 0}
+    return PatchSampler(store, list(store.cases), **{**options, **changes})
+
+
+@pytest.mark.parametrize(("batch", "world"), [(2, 1), (2, 2), (5, 2), (9, 4), (16, 16)])
+def test_ranks_share_every_slot(batch, world):
+    shares = [rank_slots(batch, rank, world) for rank in range(world)]
+    assert [slot for share in shares for slot in share] == list(range(batch))
+    sizes = [len(share) for share in shares]
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_more_ranks_than_samples_is_told():
+    with pytest.raises(BadConfiguration, match="batch of 2 cannot be split over 3"):
+        rank_slots(2, 0, 3)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("batch", [*range(1, 20), 58, 110])
+def test_forced_slots_are_nnunets(batch):
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+
+    loader = SimpleNamespace(batch_size=batch, oversample_foreground_percent=0.33)
+    expected = [nnUNetDataLoader._oversample_last_XX_percent(loader, slot) for slot in range(batch)]
+    assert [forces_foreground(slot, batch) for slot in range(batch)] == expected
+
+
+LOCATIONS = {
+    1: np.array([[0, 0, 0, 0], [0, 6, 2, 3], [0, 2, 4, 5]]),
+    (1, 2): np.array([[0, 6, 4, 0]]),
+    2: np.zeros((0, 4), int),
+}
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("has_ignore", [False, True])
+@pytest.mark.parametrize("locations", ["found", "annotated", "none"])
+@pytest.mark.parametrize(("shape", "patch", "final"), [((7, 5, 6), (4, 4, 4), (4, 4, 4)), ((7, 5, 6), (9, 6, 5), (6, 3, 5))])
+def test_origins_are_nnunets(shape, patch, final, locations, has_ignore, force):
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+
+    annotated = {(-1, 0, 1, 2): np.array([[0, 3, 3, 3], [0, 0, 1, 5]])} if has_ignore else {}
+    found = {"found": {**LOCATIONS, **annotated}, "annotated": annotated, "none": {1: np.zeros((0, 4), int)}}[locations]
+    if has_ignore and locations == "none":
+        found = {**found, (-1, 0, 1, 2): np.zeros((0, 4), int)}
+    loader = SimpleNamespace(
+        need_to_pad=np.array(patch) - np.array(final),
+        patch_size=np.array(patch),
+        has_ignore=has_ignore,
+        annotated_classes_key=(-1, 0, 1, 2),
+    )
+    np.random.seed(0)
+    with pytest.warns() if has_ignore and locations == "none" and not force else _nothing():
+        expected = {tuple(map(int, nnUNetDataLoader.get_bbox(loader, shape, force, found)[0])) for _ in range(2000)}
+    rng = np.random.default_rng(0)
+    options = {"force_foreground": force, "all_labels": (0, 1, 2), "has_ignore": has_ignore}
+    mine = {choose_origin(shape, patch, final, found, rng, **options) for _ in range(2000)}
+    if len(expected) < 50:
+        assert mine == expected
+    for axis in range(3):
+        assert {o[axis] for o in mine} == {o[axis] for o in expected}
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+def test_classes_are_drawn_alike_however_large_they_are():
+    rng = np.random.default_rng(0)
+    found = {1: np.tile([[0, 9, 9, 9]], (1000, 1)), 2: np.array([[0, 20, 20, 20]])}
+    origins = [choose_origin((40, 40, 40), (4, 4, 4), (4, 4, 4), found, rng, force_foreground=True) for _ in range(1000)]
+    assert set(origins) == {(7, 7, 7), (18, 18, 18)}
+    assert 400 < origins.count((7, 7, 7)) < 600
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(-12, 12)] * 3), st.tuples(*[st.integers(1, 9)] * 3))
+def test_a_patch_is_a_crop_of_the_padded_image(shape, origin, patch):
+    image = np.arange(np.prod(shape), dtype=np.float32).reshape(1, *shape) + 1
+    out = np.full((1, *patch), -1, np.float32)
+    read_patch(image, origin, out)
+    padded = np.pad(image, [(0, 0), *[(24, 24)] * 3], constant_values=-1)
+    place = (slice(None), *[slice(o + 24, o + 24 + p) for o, p in zip(origin, patch, strict=True)])
+    np.testing.assert_array_equal(out, padded[place])
+
+
+def test_only_the_patch_is_read():
+    store = Store([(30, 40, 50)])
+    sampler(store).batch(0, 0)
+    case = store.cases["case_0"]
+    assert len(case.data.read) == len(case.seg.read) == 4
+    assert all(max(shape[1:]) <= 4 for shape in case.data.read + case.seg.read)
+
+
+def test_outside_is_0_in_images_and_minus_1_in_segmentations():
+    batch = sampler(Store([(2, 3, 5)]), initial_patch_size=(9, 9, 9)).batch(0, 0)
+    assert batch.data.dtype == torch.float32
+    assert batch.seg.dtype == torch.int16
+    outside = batch.data == 0
+    assert outside.any()
+    assert ((batch.seg == -1) == outside).all()
+
+
+def test_the_last_samples_show_foreground():
+    store = Store([(20, 20, 20)], {1: np.array([[0, 13, 5, 9]])})
+    voxel = store.cases["case_0"].data.array[0, 13, 5, 9]
+    for iteration in range(5):
+        batch = sampler(store).batch(0, iteration)
+        assert batch.data[3, 0, 2, 2, 2] == voxel
+
+
+def test_probabilistic_oversampling_draws_for_each_sample():
+    store = Store([(20, 20, 20)], {1: np.array([[0, 13, 5, 9]])})
+    voxel = store.cases["case_0"].data.array[0, 13, 5, 9]
+    draws = sampler(store, batch_size=200, probabilistic=True).batch(0, 0)
+    assert 0.23 < (draws.data[:, 0, 2, 2, 2] == voxel).float().mean() < 0.43
+
+
+def test_cases_are_drawn_alike_with_replacement():
+    store = Store([(4, 4, 4)] * 4)
+    counts = np.unique(sampler(store, batch_size=400).batch(0, 0).cases, return_counts=True)[1]
+    assert len(counts) == 4
+    assert counts.min() > 60
+
+
+def test_slices_are_drawn_in_2d():
+    store = Store([(6, 8, 9)], {1: np.array([[0, 4, 3, 3]])})
+    batch = sampler(store, patch_size=(5, 7)).batch(0, 0)
+    assert batch.data.shape == (4, 1, 5, 7)
+    assert batch.data[3, 0, 2, 3] == store.cases["case_0"].data.array[0, 4, 3, 3]
+
+
+def same(a, b):
+    return torch.equal(a.data, b.data) and torch.equal(a.seg, b.seg) and a.keys == b.keys and a.cases == b.cases
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_draw_what_one_process_would(world):
+    store = Store([(9, 9, 9), (7, 8, 9)])
+    whole = sampler(store, batch_size=5).batch(3, 4)
+    parts = [sampler(store, batch_size=5, rank=rank, world_size=world).batch(3, 4) for rank in range(world)]
+    assert torch.equal(torch.cat([part.data for part in parts]), whole.data)
+    assert [key for part in parts for key in part.keys] == whole.keys
+
+
+def test_a_resumed_epoch_goes_on_with_the_same_samples():
+    store = Store([(9, 9, 9), (7, 8, 9)])
+    whole = list(sampler(store).epoch(2, 6))
+    resumed = list(sampler(store).epoch(2, 6, start=4, workers=3))
+    assert len(whole) == 6
+    assert all(same(a, b) for a, b in zip(whole[4:], resumed, strict=True))
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"fold": "1"}, {"fold": "all"}, {"purpose": "val"}])
+def test_other_places_draw_other_samples(change):
+    store = Store([(9, 9, 9)])
+    assert not same(sampler(store).batch(0, 0), sampler(store, **change).batch(0, 0))
+
+
+def test_epochs_and_iterations_differ():
+    draw = sampler(Store([(20, 20, 20)])).batch
+    batches = [draw(0, 0), draw(0, 1), draw(1, 0)]
+    assert len({b.data.numpy().tobytes() for b in batches}) == 3
+
+
+def test_small_cases_are_kept_up_to_a_bound():
+    store = Store([(8, 8, 8)] * 3)
+    one = 6 * 512 + 4 * 2
+    drawing = sampler(store, cache_bytes=4 * one + one // 2)
+    for iteration in range(20):
+        drawing.batch(0, iteration)
+    assert len(store.opened) == 3
+    few = sampler(Store([(8, 8, 8)] * 9), cache_bytes=4 * one + one // 2)
+    for iteration in range(20):
+        few.batch(0, iteration)
+    assert few._cached_bytes <= 4 * one + one // 2
+    assert len(few._store.opened) > 9
+
+
+def test_cached_and_uncached_agree(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        data, seg = rng.normal(size=(2, 20, 24, 16)).astype(np.float32), rng.integers(-1, 3, (1, 20, 24, 16))
+        write_case(tmp_path, name, data, seg, {"class_locations": {1: np.argwhere(seg == 1), 2: np.argwhere(seg == 2)}}, (8, 8, 8))
+    options = {"patch_size": (8, 8, 8), "batch_size": 3, "seed": 1, "fold": "all"}
+    folder = PreprocessedFolder(tmp_path)
+    kept, read = (PatchSampler(folder, folder.cases, cache_bytes=size, **options) for size in (2**30, 0))
+    for a, b in zip(kept.epoch(0, 4), read.epoch(0, 4, workers=2), strict=True):
+        assert same(a, b)
+
+
+def test_a_fold_without_cases_is_told():
+    with pytest.raises(BadData, match="Fold 0 has no cases"):
+        PatchSampler(Store([]), [], patch_size=(4, 4, 4), batch_size=2, seed=0, fold="0")
+
+
+@settings(deadline=None)
+@given(st.integers(0, 20), st.integers(0, 4), st.integers(0, 4))
+def test_prefetching_keeps_the_order(count, workers, ahead):
+    assert list(prefetched(lambda i: i * i, range(count), workers=workers, ahead=ahead)) == [i * i for i in range(count)]
+
+
+def test_prefetching_stays_within_its_bound():
+    begun = []
+    items = prefetched(lambda i: begun.append(i) or i, range(100), workers=2, ahead=3)
+    assert next(items) == 0
+    items.close()
+    assert len(begun) <= 6
+
+
+def test_an_error_in_a_thread_arrives():
+    def make(i):
+        if i == 2:
+            raise BadData("Broken", "case 2 is broken")
+        return i
+
+    items = prefetched(make, range(5), workers=2)
+    assert [next(items), next(items)] == [0, 1]
+    with pytest.raises(BadData, match="case 2"):
+        next(items)
