@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from nnunet_operator.cli import main
 from nnunet_operator.local import shim
 from nnunet_operator.local.store import Store
 from support.apiclient import wait_until
@@ -66,6 +69,13 @@ class Shell:
         assert "Traceback" not in err
         return out + err
 
+    def quick(self, *arguments: str, code: int = 0) -> str:
+        """The same without a process of its own, for what needs none: half a second less each."""
+        said = io.StringIO()
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            assert main(["local", *arguments]) == code, said.getvalue()
+        return said.getvalue()
+
     def get(self, kind: str, name: str) -> Manifest:
         found = Store(self.root).get(kind, "default", name)
         assert found is not None
@@ -116,23 +126,23 @@ def test_a_chain_from_manifests_to_results(shell: Shell) -> None:
     assert "All of it is done already: 3 objects are Ready." in again
     assert "0.8100" in again
 
-    table = shell("get", "nnrun")
+    table = shell.quick("get", "nnrun")
     assert table.split("\n")[0].split() == ["NAME", "CONFIG", "FOLDS", "EPOCH", "DICE", "ETA", "READY", "REASON", "AGE"]
     assert table.split("\n")[1].split()[:3] == ["run", "3d_fullres", "1/1"]
-    everything = shell("get")
+    everything = shell.quick("get")
     assert "dataset.nnunet.dev/data" in everything
     assert "trainingrun.nnunet.dev/run" in everything
-    assert yaml.safe_load(shell("get", "plans/plans", "-o", "yaml"))["spec"]["datasetRef"] == {"name": "data"}
-    listed = json.loads(shell("get", "-o", "json"))
+    assert yaml.safe_load(shell.quick("get", "plans/plans", "-o", "yaml"))["spec"]["datasetRef"] == {"name": "data"}
+    listed = json.loads(shell.quick("get", "-o", "json"))
     assert [item["kind"] for item in listed["items"]] == ["Dataset", "Plans", "TrainingRun"]
     assert "managedFields" not in json.dumps(listed)
-    described = shell("describe", "trainingrun", "run")
+    described = shell.quick("describe", "trainingrun", "run")
     assert "Conditions:" in described
     assert "Completed" in described
-    assert "train begins" in shell("logs", "trainingrun/run")
+    assert "train begins" in shell.quick("logs", "trainingrun/run")
 
     assert "trainingrun.nnunet.dev/run deleted" in shell("delete", "trainingrun", "run")
-    assert "There is no TrainingRun named 'run'" in shell("get", "trainingrun", "run", code=64)
+    assert "There is no TrainingRun named 'run'" in shell.quick("get", "trainingrun", "run", code=64)
 
 
 def test_a_failure_of_the_data_ends_with_65_and_says_which(shell: Shell) -> None:
@@ -169,14 +179,14 @@ def test_a_wrong_manifest_is_refused_as_a_whole(shell: Shell, old: str, new: str
         assert "trainingrun/run: WaitingForPlans" in said
         assert "plans" in said
         return
-    assert wanted in shell("apply", "-f", "manifests", code=78)
+    assert wanted in shell.quick("apply", "-f", "manifests", code=78)
     assert not (shell.root / "objects").exists() or not list(shell.root.glob("objects/*/*/*.json"))
 
 
 def test_what_determines_a_result_cannot_change(shell: Shell) -> None:
-    shell("apply", "-f", "manifests", "--no-wait")
+    shell.quick("apply", "-f", "manifests", "--no-wait")
     (shell.folder / "manifests" / "chain.yaml").write_text(CHAIN.replace('["0"]', '["1"]'))
-    assert "spec.folds" in shell("apply", "-f", "manifests", "--no-wait", code=78)
+    assert "spec.folds" in shell.quick("apply", "-f", "manifests", "--no-wait", code=78)
     assert shell.get("TrainingRun", "run")["spec"]["folds"] == ["0"]
 
 
@@ -229,11 +239,11 @@ def test_suspend_and_resume_beside_a_working_shell(shell: Shell) -> None:
     assert shell.reason("TrainingRun", "run") == "Suspended"
     assert shim.start_time(pid) is None
     assert (shell.root / "checkpoint-run").exists()
-    assert "is carried out" not in shell("get", "trainingrun", "run")
+    assert "is carried out" not in shell.quick("get", "trainingrun", "run")
     (shell.root / "hold").unlink()
-    assert "resumed" in shell("resume", "trainingrun/run")
+    assert "resumed" in shell.quick("resume", "trainingrun/run")
     wait_until(lambda: shell.reason("TrainingRun", "run") == "Completed", timeout=60, what="the run to be done")
-    refused = shell("run", code=75)
+    refused = shell.quick("run", code=75)
     assert f"Process {process.pid} works on" in refused
     process.terminate()
     assert process.wait(timeout=30) == 143
@@ -258,9 +268,9 @@ def test_what_this_machine_lacks_is_said_and_waited_for_in_vain_by_nobody(shell:
 
 
 def test_wrong_words_get_one_message(shell: Shell) -> None:
-    assert "There is no store" in shell("get", code=64)
-    assert "There is no file or folder nowhere" in shell("apply", "-f", "nowhere", code=64)
-    shell("apply", "-f", "manifests", "--no-wait")
-    assert "Did you mean" in shell("get", "datset", code=64)
-    assert "only a TrainingRun can" in shell("suspend", "dataset", "data", code=64)
-    assert "Delete which trainingrun?" in shell("delete", "trainingrun", code=64)
+    assert "There is no store" in shell.quick("get", code=64)
+    assert "There is no file or folder nowhere" in shell.quick("apply", "-f", "nowhere", code=64)
+    shell.quick("apply", "-f", "manifests", "--no-wait")
+    assert "Did you mean" in shell.quick("get", "datset", code=64)
+    assert "only a TrainingRun can" in shell.quick("suspend", "dataset", "data", code=64)
+    assert "Delete which trainingrun?" in shell.quick("delete", "trainingrun", code=64)
