@@ -140,7 +140,7 @@ def test_what_cannot_be_is_refused_by_the_server(api: ApiClient, namespace: str)
     with pytest.raises(ApiError) as refused:
         api.apply(dataset(namespace, source={"uri": "ftp://nnunet/raw"}))
     assert refused.value.code == 422
-    assert "source.uri must begin with s3://" in refused.value.message
+    assert "spec.source.uri: Invalid value: must begin with s3://" in refused.value.message
 
 
 def test_deleting_an_object_deletes_what_it_started(api: ApiClient, namespace: str, start_operator: StartOperator) -> None:

@@ -169,6 +169,26 @@ class ControlPlane:
         """Stop the API server alone: what an operator sees when the control plane is upgraded."""
         self._end("kube-apiserver")
 
+    @contextmanager
+    def while_away(self) -> Iterator[ApiClient]:
+        """Stop the API server and yield a client of another one over the same data, then start the first again.
+
+        Whoever watched the first missed what was done meanwhile, and is told so (410) rather than what it was.
+        """
+        self.stop_apiserver()
+        arguments, url = self._arguments["kube-apiserver"], self.url
+        port = free_port()
+        self.url = f"https://127.0.0.1:{port}"
+        old = next(argument for argument in arguments if argument.startswith("--secure-port="))
+        self._arguments["kube-apiserver"] = [f"--secure-port={port}" if a == old else a for a in arguments]
+        try:
+            self.start_apiserver()
+            yield self.admin
+        finally:
+            self.stop_apiserver()
+            self._arguments["kube-apiserver"], self.url = arguments, url
+            self.start_apiserver()
+
     def stop(self) -> None:
         """Stop all of it, in the order in which it can end."""
         for name in STOP_ORDER:

@@ -85,21 +85,27 @@ class PretendKubelet:
         if pod["metadata"].get("deletionTimestamp"):
             self._api.delete(pod, grace=0)
         elif phase == "Pending":
-            order = self._order(pod)
+            if (order := self._order(pod)) is None:
+                return  # a pod does not start before what it mounts is there
             self.orders[name] = order
             self._set(
                 pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, {"running": {"startedAt": NOW}}, True
             )
-        elif phase == "Running" and (ending := self.script(self.orders.setdefault(name, self._order(pod)), pod)) is not None:
+        elif phase == "Running" and (ending := self._ending(pod)) is not None:
             state = {"terminated": {"exitCode": ending.code, "message": ending.message, "startedAt": NOW, "finishedAt": NOW}}
             self._set(pod, {"phase": "Failed" if ending.code else "Succeeded"}, state, False)
 
-    def _order(self, pod: Manifest) -> Manifest:
+    def _ending(self, pod: Manifest) -> Ending | None:
+        name = pod["metadata"]["name"]
+        if name not in self.orders and (order := self._order(pod)) is not None:  # another kubelet started it
+            self.orders[name] = order
+        return self.script(self.orders[name], pod) if name in self.orders else None
+
+    def _order(self, pod: Manifest) -> Manifest | None:
         volumes = pod["spec"]["volumes"]
         name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "order")
         found = self._api.get("v1", "ConfigMap", self._namespace, name)
-        assert found is not None, f"pod {pod['metadata']['name']} runs without its work order {name}"
-        order: Manifest = json.loads(found["data"]["order.json"])
+        order: Manifest | None = json.loads(found["data"]["order.json"]) if found else None
         return order
 
     def _set(self, pod: Manifest, status: Manifest, state: Manifest, ready: bool) -> None:

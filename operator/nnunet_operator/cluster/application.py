@@ -150,8 +150,6 @@ class Operator:
         ended = next(iter(done))
         problem = ended.exception()
         log.error("%s ended: %s", ended.get_name(), problem or "nobody asked for it", exc_info=problem)
-        watching.cancel()
-        await asyncio.wait({watching}, timeout=1)
         return LOST
 
     def _listed(self, manifest: dict[str, object]) -> None:

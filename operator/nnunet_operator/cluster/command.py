@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import os
+import sys
 from pathlib import Path
 
 from . import logs, settings
@@ -48,4 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     chosen = settings.load(arguments)
     logs.configure(as_json=chosen.json_logs, verbose=chosen.verbose)
-    return asyncio.run(run_application(chosen))
+    status = asyncio.new_event_loop().run_until_complete(run_application(chosen))
+    # All that must be tidied is tidied. kopf's tasks would be waited for, and may wait for an API server that is away.
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(status)
