@@ -71,7 +71,9 @@ def begin(session: Session, reporter: Reporter) -> None:
     """Go on from the newest whole checkpoint, or load pretrained weights, or begin with initial ones."""
     setup = session.setup
     paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
-    newest, problems = checkpoint.newest(paths, session.ranks.device, allow_pickle=setup.allow_pickle)
+    # One rank chooses for all: on another node a file may be missing, or a newer one have come.
+    chosen = checkpoint.newest(paths, allow_pickle=setup.allow_pickle) if session.ranks.first else None
+    newest, problems = distributed.from_first(chosen)
     for problem in problems:
         reporter.warn(problem)
     if newest is not None:
@@ -116,11 +118,16 @@ def train_epoch(session: Session, reporter: Reporter, clock: _Clock) -> float:
         if session.iteration % look_every == 0:
             look()
             reporter.progress("training")
-        if stopping.requested(session.setup.stop):
+        late = time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes
+        stops, due = stopping.requested(session.setup.stop, late and session.ranks.first and session.iteration < iterations)
+        if stops or due:
             look()
+            # The first rank writes the checkpoint, so it takes over what the others have.
+            all_ranks = distributed.total([session.loss_sum])[0]
+            session.loss_sum = all_ranks if session.ranks.first else 0.0
+        if stops:
             stop(session, reporter)
-        if time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes and session.iteration < iterations:
-            look()
+        if due:
             save(session, reporter, clock, checkpoint.LATEST)
     look()
     return distributed.total([session.loss_sum])[0] / iterations

@@ -28,7 +28,7 @@ class Reporter:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._heard = self._plotted = 0.0
+        self._heard, self._plotted = 0.0, time.monotonic()
         self._seconds: list[float] = []
         self._checkpoint: tuple[int, str] | None = None
         now = datetime.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from . import checkpoint
 from . import recipe as recipes
 from .history import History
+from .pretrained import LoadReport
 from .session import Session
 
 NNUNET_TRAINER = "nnUNetTrainer"
@@ -47,6 +49,7 @@ def content(session: Session) -> dict[str, Any]:
             "seed": setup.seed,
             "iteration": session.iteration,
             "loss_sum": session.loss_sum,
+            "pretrained": None if session.pretrained is None else asdict(session.pretrained),
         },
     }
 
@@ -88,7 +91,9 @@ def restore(session: Session, found: checkpoint.Found) -> None:
     if session.precision.scaler is not None and saved.get("grad_scaler_state"):
         session.precision.scaler.load_state_dict(saved["grad_scaler_state"])
     session.epoch, session.iteration = found.position
-    session.loss_sum = float(extra.get("loss_sum", 0.0))
+    session.loss_sum = float(extra.get("loss_sum", 0.0)) if session.ranks.first else 0.0
+    if extra.get("pretrained"):
+        session.pretrained = LoadReport(**extra["pretrained"])
     session.history = History(saved.get("logging"), session.epoch)
     best = saved.get("_best_ema")
     session.best_ema = None if best is None else float(best)

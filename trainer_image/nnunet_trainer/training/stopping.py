@@ -36,6 +36,7 @@ def on_signals(
             signal.signal(number, handler)
 
 
-def requested(stop: threading.Event) -> bool:
-    """Whether any rank was told to stop. Every rank must ask equally often."""
-    return distributed.total([float(stop.is_set())])[0] > 0
+def requested(stop: threading.Event, checkpoint_due: bool) -> tuple[bool, bool]:
+    """Whether any rank was told to stop, and whether any finds a checkpoint due. Every rank must ask equally often."""
+    stops, due = distributed.total([float(stop.is_set()), float(checkpoint_due)])
+    return stops > 0, due > 0

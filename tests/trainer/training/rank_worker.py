@@ -1,0 +1,86 @@
+"""One rank of a test: `python rank_worker.py gradients|train ARGUMENTS.json`, with torchrun's variables."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from nnunet_trainer.contract.faults import Stopped
+from nnunet_trainer.training import distributed, session, steps, stopping
+from nnunet_trainer.training.loop import train
+from nnunet_trainer.training.recipe import read
+from nnunet_trainer.training.setup import TrainingSetup
+
+from trainer.training.conftest import dataset_json, plans
+
+SCENARIOS = {
+    "labels, batch Dice": ({"batch_dice": True}, None, {}),
+    "labels, Dice of each sample": ({"batch_dice": False}, None, {}),
+    "ignore label": ({"batch_dice": True}, {"background": 0, "shell": 1, "ignore": 2}, {}),
+    "regions": ({"batch_dice": True}, {"background": 0, "ball": [1, 2], "core": 2}, {"regions_class_order": [1, 2]}),
+    "regions and ignore label": (
+        {"batch_dice": False},
+        {"background": 0, "shell": [1], "both": [0, 1], "ignore": 2},
+        {"regions_class_order": [1, 1]},
+    ),
+}
+
+
+def make_setup(preprocessed, results, batch_size, scenario="labels, batch Dice", recipe=None, **more):
+    """The same setup in every process."""
+    configuration, labels, extra = SCENARIOS[scenario]
+    return TrainingSetup(
+        preprocessed=Path(preprocessed),
+        results=Path(results),
+        plans=plans(batch_size=batch_size, **configuration),
+        dataset_json=dataset_json(labels, **extra),
+        configuration="3d_fullres",
+        fold="0",
+        trainer="nnUNetTrainer_ranks",
+        recipe=read({"epochs": 1, "iterationsPerEpoch": 3, "validationIterations": 2, **(recipe or {})}),
+        device="cpu",
+        workers=0,
+        validation=False,
+        **more,
+    )
+
+
+def gradients(setup, ranks):
+    """Loss and gradients of the first batch, float64; those of the whole batch on every rank."""
+    s = session.prepare(setup, ranks)
+    s.freeze()
+    s.network.double()
+    data, targets, _ = next(iter(steps.batches(s, s.sampler, s.augmenter, 1)))
+    loss = s.criterion(s.network(data.double()), targets)
+    loss.backward()
+    distributed.sum_gradients(s.network.parameters())
+    found = {name: p.grad for name, p in s.network.named_parameters() if p.grad is not None}
+    return found | {"loss": torch.tensor(distributed.total([loss.item()])[0])}
+
+
+def main():
+    torch.set_num_threads(1)
+    mode, arguments = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    if mode == "gradients":
+        with distributed.ranks("cpu") as ranks:
+            found = {name: gradients(make_setup(**arguments, scenario=name), ranks) for name in SCENARIOS}
+            torch.save(found, f"{arguments['results']}/rank_{ranks.rank}.pt")
+        return 0
+    rank = int(os.environ["RANK"])
+
+    def heard(progress):
+        if progress.epoch is not None and progress.epoch >= 1:
+            (Path(arguments["results"]) / "an epoch is done").touch()
+
+    with stopping.on_signals() as stop:
+        (Path(arguments["results"]) / f"rank {rank} is ready").touch()
+        try:
+            train(make_setup(**arguments, stop=stop, listener=heard))
+        except Stopped as stopped:
+            return int(stopped.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""`nnunet-trainer train` on real images, and what a person's mistakes get."""
+
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nnunet_trainer.cli import main
+from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.preprocessing import preprocess_dataset
+from nnunet_trainer.training import checkpoint
+
+from .conftest import DATASET, dataset_json, plans
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
+
+
+@pytest.fixture
+def folder(preprocessed, tmp_path):
+    """The balls with plans.json and dataset.json beside them, as a person has them."""
+    target = tmp_path / "nnUNet_preprocessed" / DATASET
+    shutil.copytree(preprocessed, target)
+    (target / "nnUNetPlans.json").write_text(json.dumps(plans()))
+    (target / "dataset.json").write_text(json.dumps(dataset_json()))
+    return target
+
+
+QUICK = "name: quick\nrecipe: {epochs: 1, iterationsPerEpoch: 2, validationIterations: 1}\n"
+ENDLESS = "name: quick\nrecipe: {epochs: 2, iterationsPerEpoch: 1000000, validationIterations: 1}\n"
+
+
+def line(folder, *extra, recipe=QUICK, **options):
+    """The command's arguments: `--fold all` unless `fold=...`; None leaves one out."""
+    base = folder.parent.parent
+    chosen = {
+        "preprocessed": folder,
+        "output": base / "results",
+        "configuration": "3d_fullres",
+        "fold": "all",
+        "device": "cpu",
+        "workers": 0,
+    }
+    if recipe is not None:
+        (base / "recipe.yaml").write_text(recipe)
+        chosen["recipe"] = base / "recipe.yaml"
+    chosen |= {key.replace("_", "-"): value for key, value in options.items()}
+    return ["train", *(f"--{key}={value}" for key, value in chosen.items() if value is not None), *extra]
+
+
+def test_a_training_by_hand_is_found_and_continued(folder, tmp_path, capsys):
+    assert main(line(folder)) == 0
+    model = tmp_path / "results" / DATASET / "quick__nnUNetPlans__3d_fullres"
+    assert (model / "fold_all" / "checkpoint_final.pth").exists()
+    assert not (model / "fold_all" / "validation").exists()
+    capsys.readouterr()
+    assert main(line(folder)) == 64
+    assert "--continue" in capsys.readouterr().err
+    assert main(line(folder, "--continue")) == 0
+    assert "finished already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ({"configuration": "3d_lowres"}, 78, "no configuration named '3d_lowres'"),
+        ({"plans_name": "other"}, 78, "other.json"),
+        ({"fold": "first"}, 78, "no fold 'first'"),
+        ({"fold": "-1"}, 78, "no fold '-1'"),
+        ({"device": "cuda:77"}, 78, "GPU 77"),
+        ({"recipe": "epochs: ["}, 78, "recipe.yaml is not YAML"),
+        ({"recipe": "epochs: 3"}, 64, "--trainer NAME"),
+        ({"recipe": "epochs: 3", "trainer": "nnUNetTrainer"}, 78, "new name"),
+        ({"recipe": None, "trainer": "nnUNetTrainr"}, 78, "Did you mean nnUNetTrainer"),
+        ({"recipe": None, "epochs": 0}, 64, "--epochs is 0"),
+        ({"recipe": None, "epochs": "many"}, 64, "invalid int value"),
+        ({"pretrained": "absent.pth"}, 65, "no checkpoint at absent.pth"),
+    ],
+)
+def test_a_mistake_gets_one_message(folder, capsys, options, code, message):
+    assert main(line(folder, **options)) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_missing_folder_gets_one_message(folder, capsys):
+    shutil.rmtree(folder / "nnUNetPlans_3d_fullres")
+    assert main(line(folder)) == 65
+    assert "Preprocess this configuration first" in capsys.readouterr().err
+
+
+def test_epochs_without_a_recipe_name_the_trainer(folder, monkeypatch):
+    from nnunet_trainer.training import loop
+
+    class Seen(Exception):
+        pass
+
+    def stop(setup):
+        raise Seen(setup.trainer, setup.recipe.epochs, setup.recipe.network.normalization)
+
+    monkeypatch.setattr(loop, "train", stop)
+    for options, expected in (
+        ({"epochs": 7}, ("nnUNetTrainer_7epochs", 7, None)),
+        ({"epochs": 1, "trainer": "nnUNetTrainerBN"}, ("nnUNetTrainerBN_1epoch", 1, "batch")),
+    ):
+        with pytest.raises(Seen) as seen:
+            main(line(folder, recipe=None, **options))
+        assert seen.value.args == expected
+
+
+def test_sigterm_saves_a_checkpoint(folder, tmp_path):
+    assert main(line(folder, output=tmp_path / "before")) == 0
+    fold = Path(DATASET, "quick__nnUNetPlans__3d_fullres", "fold_all")
+    start = tmp_path / "before" / fold / "checkpoint_final.pth"
+    command = [sys.executable, "-m", "nnunet_trainer.cli", *line(folder, recipe=ENDLESS, pretrained=start)]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        # It is said right before the first iteration.
+        assert "tensors loaded" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 143
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    epoch, iteration = checkpoint.position(checkpoint.load(tmp_path / "results" / fold / "checkpoint_latest.pth"))
+    assert epoch == 0
+    assert iteration >= 1
+
+
+def test_hippocampus_from_raw_images_to_validation_dice(tmp_path, capsys):
+    """Real images: preprocess, train, validate; a small network and few steps, so only the way is tested, not the Dice."""
+    raw = RawDataset.open(EXAMPLES / "Dataset004_Hippocampus")
+    content = copy.deepcopy(plans())
+    content["dataset_name"] = "Dataset004_Hippocampus"
+    content["configurations"]["3d_fullres"] |= {
+        "patch_size": [16, 24, 16],
+        "median_image_size_in_voxels": [36.0, 50.0, 36.0],
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
+        "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
+        "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
+    }
+    folder = tmp_path / "nnUNet_preprocessed" / "Dataset004_Hippocampus"
+    cases = sorted(raw.cases)[:5]
+    preprocess_dataset(raw, content, "3d_fullres", folder, workers=1, cases=cases)
+    (folder / "nnUNetPlans.json").write_text(json.dumps(content))
+    (folder / "splits_final.json").write_text(json.dumps([{"train": cases[:4], "val": cases[4:]}]))
+    if not (folder / "dataset.json").exists():
+        (folder / "dataset.json").write_text(json.dumps(raw.dataset_json))
+    assert main(line(folder, fold="0")) == 0
+    fold = tmp_path / "results" / "Dataset004_Hippocampus" / "quick__nnUNetPlans__3d_fullres" / "fold_0"
+    summary = json.loads((fold / "validation" / "summary.json").read_text())
+    assert [Path(entry["prediction_file"]).name for entry in summary["metric_per_case"]] == [f"{cases[4]}.nii.gz"]
+    assert "validation Dice" in capsys.readouterr().out

@@ -1,0 +1,124 @@
+"""Ranks: whatever the split, gradients and weights are those of one process; any rank can stop all; only the first one writes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.training import checkpoint, distributed
+from nnunet_trainer.training.loop import train
+
+from . import rank_worker
+
+TESTS = Path(__file__).parents[2]
+
+
+def launch(world, mode, arguments):
+    """Start the ranks; returns their processes."""
+    file = Path(arguments["results"]) / "arguments.json"
+    file.write_text(json.dumps(arguments))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "PYTHONPATH": str(TESTS), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, rank_worker.__file__, mode, str(file)]
+    return [subprocess.Popen(command, env=shared | {"RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(world)]
+
+
+def finish(processes, expected=0):
+    try:
+        assert [process.wait(timeout=180) for process in processes] == [expected] * len(processes)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+@pytest.mark.parametrize(("world", "batch_size"), [(2, 3), (3, 5)])
+def test_gradients_of_uneven_splits_are_those_of_one_process(preprocessed, tmp_path, world, batch_size):
+    arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path), "batch_size": batch_size}
+    finish(launch(world, "gradients", arguments))
+    for name in rank_worker.SCENARIOS:
+        with distributed.ranks("cpu") as alone:
+            expected = rank_worker.gradients(rank_worker.make_setup(**arguments, scenario=name), alone)
+        for rank in range(world):
+            found = torch.load(tmp_path / f"rank_{rank}.pt")[name]
+            assert found.keys() == expected.keys()
+            for key, value in expected.items():
+                difference = (found[key].double() - value.double()).norm()
+                assert difference <= 1e-6 * value.double().norm() + 1e-9, f"{name}, rank {rank}: {key}"
+
+
+def test_two_ranks_train_what_one_does_and_only_the_first_writes(preprocessed, tmp_path):
+    arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path / "two"), "batch_size": 3}
+    (tmp_path / "two").mkdir()
+    finish(launch(2, "train", arguments))
+    one = train(rank_worker.make_setup(**arguments | {"results": str(tmp_path / "one")}))
+    folder = tmp_path / "two" / one.folder.relative_to(tmp_path / "one")
+    assert len(list(folder.glob("training_log_*"))) == 1
+    ours, alone = checkpoint.load(folder / "checkpoint_final.pth"), checkpoint.load(one.checkpoint)
+    for key, value in alone["network_weights"].items():
+        torch.testing.assert_close(ours["network_weights"][key], value, rtol=1e-4, atol=1e-5, msg=key)
+    for key in ("train_losses", "val_losses", "mean_fg_dice"):
+        assert ours["logging"][key] == pytest.approx(alone["logging"][key], rel=1e-4)
+
+
+def test_sigterm_to_one_rank_stops_all_with_a_checkpoint(preprocessed, tmp_path):
+    arguments = {
+        "preprocessed": str(preprocessed),
+        "results": str(tmp_path),
+        "batch_size": 2,
+        "recipe": {"epochs": 100_000},
+    }
+    processes = launch(2, "train", arguments)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "an epoch is done").exists():
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.05)
+    processes[1].terminate()
+    finish(processes, expected=143)
+    setup = rank_worker.make_setup(**arguments)
+    found, problems = checkpoint.newest(checkpoint.candidates(setup.fold_folder))
+    assert found is not None
+    assert not problems
+    assert found.path.name == "checkpoint_latest.pth"
+    assert found.position >= (1, 0)
+
+
+def test_more_ranks_than_samples_are_refused():
+    from nnunet_trainer.training.sampling import rank_slots
+
+    with pytest.raises(BadConfiguration, match="batch of 2 cannot be split over 3"):
+        rank_slots(2, 0, 3)
+
+
+def test_incomplete_variables_are_named(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(BadUsage, match="MASTER_ADDR"), distributed.ranks("cpu"):
+        pass
+
+
+@pytest.mark.parametrize(("device", "message"), [("warp", "no device 'warp'"), ("cuda:99", "GPU 99")])
+def test_a_device_that_is_not_there_is_named(device, message):
+    with pytest.raises(BadConfiguration, match=message), distributed.ranks(device):
+        pass
+
+
+def test_buckets_keep_every_gradient(monkeypatch):
+    monkeypatch.setattr(distributed, "BUCKET_BYTES", 40)
+    tensors = [torch.zeros(n) for n in (1, 20, 3, 4, 5, 30)] + [torch.zeros(2, dtype=torch.float64)]
+    buckets = list(distributed._buckets(tensors))
+    assert [id(t) for bucket in buckets for t in bucket] == [id(t) for t in tensors]
+    assert all(len({t.dtype for t in bucket}) == 1 for bucket in buckets)
+    assert len(buckets) > 2
