@@ -65,14 +65,16 @@ class ApiClient:
         self._context = ssl.create_default_context(cafile=ca)
         self._resources: dict[tuple[str, str], tuple[str, bool]] = {}
 
-    def request(self, method: str, path: str, body: Any = None, *, content_type: str = JSON, timeout: float = 30) -> Any:
+    def request(
+        self, method: str, path: str, body: Any = None, *, content_type: str = JSON, accept: str = JSON, timeout: float = 30
+    ) -> Any:
         """One request; the answer's JSON.
 
         Raises:
             ApiError: the server's answer is an error.
         """
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type, "Accept": JSON}
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type, "Accept": accept}
         request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
         try:
             with urllib.request.urlopen(request, context=self._context, timeout=timeout) as response:

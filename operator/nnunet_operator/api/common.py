@@ -16,6 +16,9 @@ Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0
 KubernetesName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """The name of a Secret, a ConfigMap, a ServiceAccount …"""
 
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
+"""The value of a label."""
+
 Configuration = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
 """A configuration of a plans file, such as `3d_fullres`. It becomes a label's value."""
 
@@ -194,13 +197,13 @@ class TemplateSpec(SpecModel):
     resources: ResourcesSpec | None = None
     scratch: ScratchSpec | None = None
     shared_memory: SharedMemorySpec | None = None
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]] | None, Field(max_length=64)] = None
+    node_selector: Annotated[dict[str, LabelValue] | None, Field(max_length=64)] = None
     affinity: dict[str, Any] | None = None
     tolerations: Annotated[list[Toleration] | None, Field(max_length=64)] = None
     priority_class_name: KubernetesName | None = None
     security: PodSecurity | None = None
     termination_grace_period_seconds: Annotated[int | None, Field(ge=1, le=86_400)] = None
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]] | None, Field(max_length=64)] = None
+    labels: Annotated[dict[str, LabelValue] | None, Field(max_length=64)] = None
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]] | None, Field(max_length=64)] = None
     env: Annotated[list[EnvVar] | None, Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = None
 

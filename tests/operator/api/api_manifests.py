@@ -235,6 +235,8 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     ),
     "scratch-without-size": (run(template={"scratch": {"storageClassName": "fast"}}), "spec.template.scratch.size", "needs a size"),
     "run-as-root": (run(template={"security": {"runAsUser": 0}}), "spec.template.security.runAsUser", ""),
+    "label": (run(template={"labels": {"team": "a b"}}), "spec.template.labels.team", ""),
+    "node-selector": (run(template={"nodeSelector": {"pool": "-"}}), "spec.template.nodeSelector.pool", ""),
     "toleration": (run(template={"tolerations": [{"operator": "Maybe"}]}), "spec.template.tolerations[0].operator", ""),
 }
 
