@@ -63,7 +63,15 @@ def _carry_out(file: Path) -> Report:
 
     with serve(state), tempfile.TemporaryDirectory(prefix="reports-", dir=scratch) as folder:
         ends = ranks.run(ranks.environments(order, os.environ), file.resolve(), Path(folder), hear)
-        return _conclude(order, ends, Path(folder), oom=memory.oom_kills() > kills)
+        end = _conclude(order, ends, Path(folder), oom=memory.oom_kills() > kills)
+    return end if end.error is None else replace(end, summary={**_how_far(state), **end.summary})
+
+
+def _how_far(state: State) -> dict[str, object]:
+    """What of a training that did not end well is not lost."""
+    last = state.progress
+    known = {"epoch": last.epoch, "checkpointEpoch": last.checkpoint_epoch, "checkpointUri": last.checkpoint_uri}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _conclude(order: WorkOrder, ends: ranks.Ends, folder: Path, *, oom: bool) -> Report:

@@ -133,7 +133,7 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
         plans=found.plans,
         configuration=spec.configuration,
         fold=fold,
-        seed=seed(run, fold),
+        seed=seed(run),
         storage=store,
         trainer=TrainerChoice(name=spec.trainer.name, base=spec.trainer.base, recipe=spec.trainer.recipe or {}),
         pretrained=weights,
@@ -162,11 +162,15 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
     )
 
 
-def seed(run: TrainingRun, fold: str) -> int:
-    """The seed asked for (the fold is part of every random key anyway), else one that is this run's and fold's own."""
+def seed(run: TrainingRun) -> int:
+    """The seed asked for, else one that is this run's own.
+
+    Not the fold's: the fold is part of every random key anyway, and a run's folds lie in one results folder, whose address the seed
+    is part of.
+    """
     if run.spec.seed is not None:
         return run.spec.seed
-    return int.from_bytes(hashlib.sha256(f"{run.metadata.uid}/{fold}".encode()).digest()[:4], "big")
+    return int.from_bytes(hashlib.sha256(str(run.metadata.uid).encode()).digest()[:4], "big")
 
 
 def fingerprinted(view: View[Plans]) -> Dataset | Blocker:

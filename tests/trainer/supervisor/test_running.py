@@ -58,6 +58,19 @@ def test_progress_and_metrics_are_served_and_sigterm_is_forwarded(trainer_pod: P
     assert process.returncode == ExitCode.STOPPED
     assert report.error is not None
     assert (report.error.reason, report.error.message) == ("Stopped", "A checkpoint of epoch 2 is saved.")
+    assert report.summary == {"epoch": 2}
+
+
+def test_ctrl_c_stops_as_sigterm_does(trainer_pod: Pod) -> None:
+    process = trainer_pod.start("is stopped")
+    wait_for(lambda: phase(trainer_pod) == "waiting")
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        child = int(file.read())
+    os.kill(child, signal.SIGINT)  # a terminal tells the whole group
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == ExitCode.STOPPED
+    assert trainer_pod.report().summary == {"epoch": 2}
 
 
 def test_a_port_that_is_taken_is_said_and_does_not_stop_the_step(trainer_pod: Pod) -> None:

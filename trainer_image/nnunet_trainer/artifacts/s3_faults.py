@@ -24,7 +24,7 @@ DENIED = {
     "InvalidToken": "the session token is not valid",
     "InvalidSecurity": "the credentials are not valid",
     "UnauthorizedAccess": "these credentials may not do this",
-    "403": "these credentials may not do this",
+    "403": "these credentials are wrong, or may not do this",  # a HEAD is refused without a reason
     "401": "credentials are needed",
     "Forbidden": "these credentials may not do this",
 }

@@ -237,6 +237,7 @@ def _summary(order: TrainOrder, storage: ObjectStore, fold: str, result: Trainin
         "checkpointUri": storage.uri(f"{fold}/{result.checkpoint.name}"),
         "checkpointSha256": result.checkpoint_sha256,
         "bestUri": storage.uri(f"{fold}/{result.best.name}") if result.best else None,
+        "bestSha256": digests.of_file(result.best) if result.best else None,
         "trainLoss": finite(result.train_loss),
         "valLoss": finite(result.val_loss),
         "emaPseudoDice": finite(result.ema_pseudo_dice),

@@ -7,7 +7,7 @@ import signal
 import traceback
 from concurrent.futures.process import BrokenProcessPool
 
-from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, Stopped, StorageFault, Temporary
+from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, StorageFault, Temporary
 from ..contract.report import Error
 from . import memory
 
@@ -19,8 +19,6 @@ def as_fault(error: BaseException, kills_before: int = 0) -> Fault:
     """What a person can use of an exception. The stack trace is the log's, not theirs."""
     if isinstance(error, Fault):
         return error
-    if isinstance(error, KeyboardInterrupt):
-        return Stopped("Stopped", "The step was interrupted.")
     names = {cls.__name__ for cls in type(error).__mro__}
     if "OutOfMemoryError" in names:  # torch's, without importing torch
         hint = "Plan for less (spec.planner.gpuMemoryGB) or ask for a larger GPU (spec.template.nodeSelector)."

@@ -47,6 +47,7 @@ class Listener:
 def main(order_file: str, report_file: str) -> int:
     """Carry the order out, leave the report, return the contract's exit code."""
     _die_with_the_supervisor()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears Ctrl-C too, and says SIGTERM
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     descriptor = int(os.environ[ENV_PROGRESS]) if ENV_PROGRESS in os.environ else None
     order: WorkOrder | None = None
