@@ -18,10 +18,10 @@ from nnunet_trainer.training.augmentation import (
 )
 from nnunet_trainer.training.augmentation import intensity as it
 from nnunet_trainer.training.augmentation.separable import apply_along_axes, blur_matrix, low_resolution_matrix
-from nnunet_trainer.training.augmentation.spatial import affine_matrix, sample_image, sample_segmentation, voxel_coordinates
+from nnunet_trainer.training.augmentation.spatial import affine_matrix, places, sample_image, sample_segmentation
 from nnunet_trainer.training.augmentation.targets import at_scales, to_regions
 from nnunet_trainer.training.randomness import SampleKey
-from torch.nn.functional import interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 PATCH = (12, 16, 10)
 NO_CONTEXT = it.Context([])
@@ -82,24 +82,27 @@ def test_resampling_is_batchgenerators(patch, initial, labels, monkeypatch):
             monkeypatch.setattr(theirs, name, lambda *_, m=reference: m)
         expected = transform(image=image.clone(), segmentation=seg.clone())
         monkeypatch.undo()
-        matrix = torch.tensor(matrix, dtype=torch.float32)[None]
-        coordinates = voxel_coordinates(matrix, patch, initial)
-        torch.testing.assert_close(sample_image(image[None], matrix, patch, 1)[0], expected["image"], rtol=0, atol=1e-4)
-        assert torch.equal(sample_segmentation(seg[None], coordinates, 1)[0], expected["segmentation"])
+        where = places(torch.tensor(matrix, dtype=torch.float32)[None], patch, initial)
+        torch.testing.assert_close(sample_image(image[None], where, 1)[0], expected["image"], rtol=0, atol=1e-4)
+        assert torch.equal(sample_segmentation(seg[None], where, 1)[0], expected["segmentation"])
+        grid = torch.stack([(2 * (c - 2) + 1) / n - 1 for c, n in zip(where.coordinates, initial, strict=True)][::-1], dim=-1)
+        nearest = grid_sample(seg[None].float() + 1, grid, mode="nearest", align_corners=False).to(torch.int16) - 1
+        assert torch.equal(sample_segmentation(seg[None], where, 0), nearest)
 
 
 def test_the_identity_changes_nothing():
     seg = torch.randint(-1, 4, (2, 1, 6, 7, 8), dtype=torch.int16)
-    coordinates = voxel_coordinates(torch.eye(3).expand(2, 3, 3), (6, 7, 8), (6, 7, 8))
+    where = places(torch.eye(3).expand(2, 3, 3), (6, 7, 8), (6, 7, 8))
+    image = torch.randn(2, 3, 6, 7, 8)
     for order in (0, 1):
-        assert torch.equal(sample_segmentation(seg, coordinates, order), seg)
+        assert torch.equal(sample_segmentation(seg, where, order), seg)
+        torch.testing.assert_close(sample_image(image, where, order), image, rtol=0, atol=1e-5)
 
 
 def test_beyond_the_patch_is_minus_1_and_0():
-    matrix = 3 * torch.eye(2)[None]
-    coordinates = voxel_coordinates(matrix, (9, 9), (9, 9))
-    seg = sample_segmentation(torch.ones(1, 1, 9, 9, dtype=torch.int16), coordinates, 1)[0, 0]
-    image = sample_image(torch.ones(1, 1, 9, 9), matrix, (9, 9), 1)[0, 0]
+    where = places(3 * torch.eye(2)[None], (9, 9), (9, 9))
+    seg = sample_segmentation(torch.ones(1, 1, 9, 9, dtype=torch.int16), where, 1)[0, 0]
+    image = sample_image(torch.ones(1, 1, 9, 9), where, 1)[0, 0]
     assert seg[4, 4] == 1
     assert seg[0, 0] == -1
     assert image[0, 0] == 0

@@ -14,7 +14,7 @@ from nnunet_trainer.training.randomness import SampleKey
 from .config import AugmentationConfig, Spatial
 from .geometry import Geometry, geometry
 from .intensity import Context
-from .spatial import affine_matrix, centre_crop, sample_image, sample_segmentation, voxel_coordinates
+from .spatial import affine_matrix, centre_crop, places, sample_image, sample_segmentation
 from .targets import Region, at_scales, previous_stage_channels, remove_outside, to_regions
 
 CACHED_VOXELS = 2**16
@@ -104,10 +104,9 @@ class Augmenter:
             image, labels, patch = data.index_select(0, rows), seg.index_select(0, rows), self.patch_size
             if self.geometry.dummy_2d:
                 image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
-            cropped[rows] = sample_image(image, matrices, patch, spatial.image_order).view(-1, *cropped.shape[1:])
-            coordinates = voxel_coordinates(matrices, patch, image.shape[2:])
-            sampled = sample_segmentation(labels, coordinates, spatial.segmentation_order)
-            cropped_seg[rows] = sampled.view(-1, *cropped_seg.shape[1:])
+            where = places(matrices, patch, image.shape[2:])
+            cropped[rows] = sample_image(image, where, spatial.image_order).view(-1, *cropped.shape[1:])
+            cropped_seg[rows] = sample_segmentation(labels, where, spatial.segmentation_order).view(-1, *cropped_seg.shape[1:])
         return cropped, cropped_seg
 
     def _draw_matrix(self, spatial: Spatial, rng: np.random.Generator) -> np.ndarray | None:

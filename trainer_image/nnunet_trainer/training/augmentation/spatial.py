@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.nn.functional import affine_grid, grid_sample, pad
+from torch.nn.functional import grid_sample, pad
 
 OUTSIDE = -1
 """The label beyond the patch that was cut out."""
+
+MARGIN = 2
+"""Padding of a volume that is sampled: of what lies further out, all neighbours are padding as well."""
 
 
 def affine_matrix(angles: Sequence[float], scales: Sequence[float]) -> np.ndarray:
@@ -35,33 +39,81 @@ def centre_crop(x: torch.Tensor, patch_size: Sequence[int]) -> torch.Tensor:
     return x
 
 
-def voxel_coordinates(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[int]) -> list[torch.Tensor]:
-    """Where each output voxel looks, in voxels of the input: one tensor (n, *patch) an axis.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where each output voxel looks in a volume that was padded by `MARGIN` voxels on every side.
+
+    Attributes:
+        coordinates: one tensor (n, *patch) an axis; what is further out than the margin's middle is brought there.
+        shape: of the padded volume.
+        corner: index (n · voxels,) of the lowest of the 2×2(×2) neighbours, into the flattened padded volumes.
+    """
+
+    coordinates: list[torch.Tensor]
+    shape: tuple[int, ...]
+    corner: torch.Tensor
+
+    @property
+    def strides(self) -> list[int]:
+        """Of the flattened padded volume."""
+        return [math.prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
+
+    def steps(self) -> Iterator[tuple[tuple[int, ...], int]]:
+        """The 2×2(×2) neighbours: offsets along each axis, and what to add to `corner`."""
+        for offsets in np.ndindex(*[2] * len(self.shape)):
+            yield offsets, sum(o * stride for o, stride in zip(offsets, self.strides, strict=True))
+
+
+def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[int]) -> Places:
+    """Rotate and scale a patch's voxels about the centre of what was cut out for it.
 
     Args:
         matrices: (n, d, d), as of `affine_matrix`.
         patch_size: of the output.
-        initial: shape of the input; the centres of both coincide.
+        initial: of the input.
     """
     d = len(patch_size)
     axes = [torch.linspace((1 - n) / 2, (n - 1) / 2, n, device=matrices.device) for n in patch_size]
     spread = [axis.view([-1 if i == k else 1 for i in range(d)]) for k, axis in enumerate(axes)]
     coordinates = []
-    for row in range(d):
-        total = torch.tensor((initial[row] - 1) / 2, device=matrices.device)
+    for row, size in enumerate(initial):
+        # The last axis last: all but one sum are over less than the patch.
+        total: torch.Tensor | float = (size - 1) / 2 + MARGIN
         for column in range(d):
-            total = total + matrices[:, row, column].view(-1, *[1] * d) * spread[column]
-        coordinates.append(total)
-    return coordinates
+            total = matrices[:, row, column].view(-1, *[1] * d) * spread[column] + total
+        assert isinstance(total, torch.Tensor)
+        coordinates.append(total.clamp_(0.5, size + 2 * MARGIN - 1.5))
+    shape = tuple(size + 2 * MARGIN for size in initial)
+    found = Places(coordinates, shape, torch.empty(0))
+    index = coordinates[-1].int()
+    for coordinate, stride in zip(coordinates[:-1], found.strides[:-1], strict=True):
+        index.add_(coordinate.int(), alpha=stride)
+    volumes = torch.arange(len(matrices), device=matrices.device).view(-1, *[1] * d) * math.prod(shape)
+    return replace(found, corner=(index.long() + volumes).flatten())
 
 
-def sample_image(x: torch.Tensor, matrices: torch.Tensor, patch_size: Sequence[int], order: int) -> torch.Tensor:
-    """Linear (1) or nearest (0) sampling of (n, c, *initial) where `voxel_coordinates` say; 0 outside."""
-    # grid_sample and affine_grid count from -1 to 1, from edge to edge, the last axis first.
-    ratio = torch.tensor([[p / n for p in patch_size] for n in x.shape[2:]], device=x.device)
-    theta = pad((matrices * ratio).flip(1, 2), [0, 1])
-    grid = affine_grid(theta, [len(x), 1, *patch_size], align_corners=False)
+def sample_image(x: torch.Tensor, where: Places, order: int) -> torch.Tensor:
+    """Linear (1) or nearest (0) sampling of (n, c, *initial); 0 outside."""
+    if order == 1 and x.ndim == 5 and x.device.type == "cpu":
+        return _gather_linear(x, where)
+    # grid_sample counts from -1 to 1, from edge to edge, the last axis first.
+    scaled = [(2 * (c - MARGIN) + 1) / size - 1 for c, size in zip(where.coordinates, x.shape[2:], strict=True)]
+    grid = torch.stack(scaled[::-1], dim=-1)
     return grid_sample(x, grid, mode="bilinear" if order else "nearest", padding_mode="zeros", align_corners=False)
+
+
+def _gather_linear(x: torch.Tensor, where: Places) -> torch.Tensor:
+    """The same in 3D on a CPU, where torch's `grid_sample` takes more than twice as long."""
+    padded = pad(x, [MARGIN] * (2 * len(where.shape)))
+    fractions = [c.frac().flatten() for c in where.coordinates]
+    outputs = []
+    for channel in range(x.shape[1]):
+        flat = padded[:, channel].flatten()
+        around = [flat.index_select(0, where.corner + step) for _, step in where.steps()]
+        for fraction in reversed(fractions):
+            around = [torch.lerp(low, high, fraction) for low, high in zip(around[::2], around[1::2], strict=True)]
+        outputs.append(around[0].view(where.coordinates[0].shape))
+    return torch.stack(outputs, dim=1)
 
 
 def _where_labels_meet(padded: torch.Tensor) -> torch.Tensor:
@@ -74,64 +126,40 @@ def _where_labels_meet(padded: torch.Tensor) -> torch.Tensor:
     return pad(low != high, [0, 1] * (padded.ndim - 1))
 
 
-def _flat_index(coordinates: Sequence[torch.Tensor], strides: Sequence[int]) -> torch.Tensor:
-    """Whole-numbered coordinates as one index into the flattened volume."""
-    index = coordinates[-1].int()
-    for coordinate, stride in zip(coordinates[:-1], strides[:-1], strict=True):
-        index.add_(coordinate.int(), alpha=stride)
-    return index.long()
-
-
-def sample_segmentation(seg: torch.Tensor, coordinates: Sequence[torch.Tensor], order: int) -> torch.Tensor:
-    """Sample labels (n, c, *initial) at voxel coordinates, one tensor (n, *patch) an axis; -1 outside.
+def sample_segmentation(seg: torch.Tensor, where: Places, order: int) -> torch.Tensor:
+    """Sample labels (n, c, *initial); -1 outside.
 
     With order 1 a voxel gets the label of the largest total weight among its 2×2(×2) neighbours; a tie goes to the nearest
     neighbour's label when it is among the tied ones, else to the lowest. Like nnU-Net's, weights are compared in float16 after
     scaling by 1000, which makes near ties exact ones. Only where neighbours differ is anything computed at all.
     """
-    d = len(coordinates)
-    # Two voxels of padding: whatever is further out looks the same, so coordinates can be clamped to the first of them.
-    padded = pad(seg, [2] * (2 * d), value=OUTSIDE)
-    shape = padded.shape[2:]
-    limited = [(c + 2).clamp_(0.5, size + 2.5) for c, size in zip(coordinates, seg.shape[2:], strict=True)]
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(d)]
-    floors = [c.floor() for c in limited] if order else [c.round() for c in limited]
-    # One index into all samples of a channel, as one flat list.
-    volumes = torch.arange(len(seg), device=seg.device).view(-1, *[1] * d) * math.prod(shape)
-    corner = (_flat_index(floors, strides) + volumes).flatten()
+    padded = pad(seg, [MARGIN] * (2 * len(where.shape)), value=OUTSIDE)
+    coordinates = [c.flatten() for c in where.coordinates]
     outputs = []
     for channel in range(seg.shape[1]):
         volume = padded[:, channel].contiguous()
         labels = volume.flatten()
-        out = labels.index_select(0, corner)
-        if order:
-            place = _where_labels_meet(volume).flatten().index_select(0, corner).nonzero().squeeze(1)
-            if len(place):
-                _settle(out, place, labels, corner, [c.flatten() for c in limited], strides)
-        outputs.append(out.view(coordinates[0].shape))
+        out = labels.index_select(0, where.corner)
+        place = _where_labels_meet(volume).flatten().index_select(0, where.corner).nonzero().squeeze(1)
+        if len(place):
+            here = replace(where, coordinates=[c[place] for c in coordinates], corner=where.corner[place])
+            out.index_copy_(0, place, _settle(labels, here, order))
+        outputs.append(out.view(where.coordinates[0].shape))
     return torch.stack(outputs, dim=1)
 
 
-def _settle(
-    out: torch.Tensor,
-    place: torch.Tensor,
-    labels: torch.Tensor,
-    corner: torch.Tensor,
-    coordinates: Sequence[torch.Tensor],
-    strides: Sequence[int],
-) -> None:
-    """Write into `out`, at the indices `place`, the label of the largest weight; `corner` is the lowest neighbour's index."""
-    here = [c.index_select(0, place) for c in coordinates]
-    first = corner.index_select(0, place)
-    parts = [c - c.floor() for c in here]
+def _settle(labels: torch.Tensor, where: Places, order: int) -> torch.Tensor:
+    """The labels of places (m,) whose neighbours differ; `labels` is the flattened padded volume."""
+    rounded = [(c.round() - c.floor()).long() * stride for c, stride in zip(where.coordinates, where.strides, strict=True)]
+    nearest = labels.index_select(0, sum(rounded, start=where.corner))
+    if order == 0:
+        return nearest
+    parts = [c.frac() for c in where.coordinates]
     around, weights = [], []
-    for offsets in np.ndindex(*[2] * len(strides)):
-        shift = sum(o * stride for o, stride in zip(offsets, strides, strict=True))
-        around.append(labels.index_select(0, first + shift))
+    for offsets, step in where.steps():
+        around.append(labels.index_select(0, where.corner + step))
         weights.append(math.prod(part if o else 1 - part for o, part in zip(offsets, parts, strict=True)))
-    steps = [(c.round() - c.floor()).long() * stride for c, stride in zip(here, strides, strict=True)]
-    nearest = labels.index_select(0, sum(steps, start=first))
-    out.index_copy_(0, place, _majority(torch.stack(around), torch.stack(weights), nearest))
+    return _majority(torch.stack(around), torch.stack(weights), nearest)
 
 
 def _majority(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
