@@ -6,6 +6,7 @@ Only the command that is called is imported.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -18,6 +19,9 @@ COMMANDS = {
     "local": ("local.command", "The same manifests on this machine alone: no cluster, no containers, no root."),
     "crds": ("crds_command", "Write the CustomResourceDefinitions."),
 }
+
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What a full disk or a forbidden folder says: nobody's bug."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,6 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        print(f"{error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        return int(ExitCode.IO_ERROR)
 
 
 if __name__ == "__main__":

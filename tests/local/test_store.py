@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_operator.local.merge import merged
 from nnunet_operator.local.store import Conflict, Store
@@ -150,16 +150,19 @@ values = st.recursive(st.integers(0, 3), lambda v: st.dictionaries(st.sampled_fr
 objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
+@settings(derandomize=True, deadline=None)
 @given(objects)
 def test_applying_twice_is_applying_once(wanted: Manifest) -> None:
     assert merged(wanted, wanted, wanted) == wanted
 
 
+@settings(derandomize=True, deadline=None)
 @given(objects, objects)
 def test_alone_a_manager_gets_exactly_what_it_wants(first: Manifest, second: Manifest) -> None:
     assert _filled(merged(first, first, second)) == _filled(second)
 
 
+@settings(derandomize=True, deadline=None)
 @given(objects, objects, objects)
 def test_what_is_wanted_is_there_afterwards(live: Manifest, last: Manifest, wanted: Manifest) -> None:
     assert _contains(merged(live, last, wanted), wanted)

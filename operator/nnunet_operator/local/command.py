@@ -203,7 +203,7 @@ def _carry_out(arguments: argparse.Namespace, session: Session, keys: set[tuple[
     else:
         shown = display()
     try:
-        whole = session.run(shown.show, forever=arguments.watch)
+        whole = session.run(shown.show, note=shown.note, forever=arguments.watch)
     finally:
         shown.close()
     objects, again = session.snapshot().objects, _again(arguments)

@@ -22,12 +22,18 @@ Manifest = dict[str, Any]
 LINE_SECONDS = 15.0
 """A plain line about progress alone comes no more often than this."""
 
+WIDE = 130
+"""From so many columns on, names are shown with their kinds."""
+
 
 class Display(Protocol):
     """Shows snapshots until it is closed."""
 
     def show(self, snapshot: Snapshot) -> None:
         """Show what has changed."""
+
+    def note(self, text: str) -> None:
+        """Say a line."""
 
     def close(self) -> None:
         """Show no more."""
@@ -103,6 +109,10 @@ class Plain:
                     self._progress[key] = work.text, at
                     self._say(f"{name}: {work.label + ': ' if work.label else ''}{work.text}")
 
+    def note(self, text: str) -> None:
+        """A line."""
+        self._say(text)
+
     def close(self) -> None:
         """Nothing to do: every line is out."""
 
@@ -116,6 +126,10 @@ class Quiet:
     def show(self, snapshot: Snapshot) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """A line, all the same."""
+        print(text, flush=True)
+
     def close(self) -> None:
         """Nothing."""
 
@@ -126,7 +140,7 @@ class Live:
     def __init__(self) -> None:
         from rich.live import Live as RichLive
 
-        self._live = RichLive(auto_refresh=True, refresh_per_second=4, transient=False)
+        self._live = RichLive(auto_refresh=True, refresh_per_second=2, transient=False)
         self._live.start()
 
     def show(self, snapshot: Snapshot) -> None:
@@ -139,6 +153,10 @@ class Live:
             rows = [manifest for manifest in snapshot.objects if manifest["kind"] == kind]
             groups.append(Padding(self._table(kind, rows, snapshot), (0, 0, 1, 0)))
         self._live.update(Group(*groups))
+
+    def note(self, text: str) -> None:
+        """A line above the table."""
+        self._live.console.print(text)
 
     def close(self) -> None:
         """Leave the last picture on the screen."""
@@ -155,7 +173,7 @@ class Live:
         table.add_column("", no_wrap=True)
         now = datetime.now(UTC)
         for manifest in manifests:
-            cells: list[Any] = list(columns.row(manifest, now, prefixed=True))
+            cells: list[Any] = list(columns.row(manifest, now, prefixed=self._live.console.width >= WIDE))
             style = {"ready": "green", "stalled": "red"}.get(standing.of(manifest).value, "")
             cells[heads.index("REASON")] = Text(cells[heads.index("REASON")], style=style)
             table.add_row(*cells, self._bars(manifest, snapshot))

@@ -31,6 +31,8 @@ from .store import Store, log_folder
 Manifest = dict[str, Any]
 
 PAUSE = 0.1
+LOOK_SECONDS = 1.0
+"""Where nothing is written, whether all is done is asked this often."""
 TRAINER = "NNUNET_TRAINER"
 """Names the program `nnunet-trainer` where it is installed in another environment than this one."""
 DRAINED = "The local shell was stopped; the next one goes on."
@@ -82,31 +84,42 @@ class Session:
         """Where a pod's output goes: by whose work it does, so that it outlives the pod."""
         return log_folder(self.store, pod) / f"{pod['metadata']['name']}.log"
 
-    def run(self, show: Callable[[Snapshot], None], *, forever: bool = False, done: Callable[[], bool] | None = None) -> bool:
+    def run(
+        self,
+        show: Callable[[Snapshot], None],
+        *,
+        note: Callable[[str], None] = print,
+        forever: bool = False,
+        done: Callable[[], bool] | None = None,
+    ) -> bool:
         """Work until all is done, stuck or stopped.
 
         Args:
             show: called whenever something may have changed.
+            note: called with a line for people.
             forever: stay when all is done.
             done: another end than that of all work.
 
         Returns:
             False when a signal ended it.
         """
-        seen: tuple[int, int] = (-1, -1)
+        shown: tuple[int, int] = (-1, -1)
+        asked: tuple[int, float] = (-1, 0.0)
         hurried = False
 
         def wait() -> None:
-            nonlocal seen
+            nonlocal shown
             news = (self.store.revision(), self.listener.news)
-            if news != seen:
-                seen = news
+            if news != shown:
+                shown = news
                 show(self.snapshot())
             time.sleep(PAUSE)
 
         def ended() -> bool:
-            nonlocal hurried
+            nonlocal asked, hurried
             if self.signals and not self.node.draining:
+                if count := len(self.node.running()):
+                    note(f"Stopping: waiting for {count} running to save what was done. Press again to stop at once.")
                 self.node.drain(DRAINED)
                 return False
             if self.signals > 1 and not hurried:
@@ -114,6 +127,10 @@ class Session:
                 self.node.hurry()
             if self.node.draining:
                 return not self.node.running()
+            now = (self.store.revision(), time.monotonic())
+            if now[0] == asked[0] and now[1] - asked[1] < LOOK_SECONDS:
+                return False
+            asked = now
             return done() if done else not forever and self.finished()
 
         self.listener.start()
