@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -47,9 +48,17 @@ class Fault(Exception):
         self.hint = hint
         self.findings = tuple(findings)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with the message alone: a worker's fault could not come back to its parent.
+        return _rebuilt, (type(self), self.reason, self.message, self.hint, self.findings)
+
     def __str__(self) -> str:
         lines = [self.message, *(f"  {finding}" for finding in self.findings)]
         return "\n".join([*lines, self.hint] if self.hint else lines)
+
+
+def _rebuilt(kind: type[Fault], reason: str, message: str, hint: str, findings: tuple[str, ...]) -> Fault:
+    return kind(reason, message, hint=hint, findings=findings)
 
 
 class BadUsage(Fault):
