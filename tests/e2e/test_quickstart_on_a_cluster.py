@@ -15,6 +15,7 @@ from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.artifacts.store import ObjectStore
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.work_order import Location
+from support import chart
 from support.apiclient import ApiClient, wait_until
 from support.controlplane import ROOT, ControlPlane
 from support.node import ProcessNode
@@ -42,17 +43,10 @@ def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def operator(control_plane: ControlPlane, namespace: str, s3_server: S3Server, tmp_path: Path) -> Iterator[OperatorProcess]:
-    environment = {
-        "NNUNET_STORAGE_URI": f"s3://{BUCKET}/artifacts",
-        "NNUNET_STORAGE_ENDPOINT": s3_server.endpoint,
-        "NNUNET_STORAGE_REGION": "us-east-1",
-        "NNUNET_STORAGE_PATH_STYLE": "true",
-        "NNUNET_STORAGE_SECRET": "s3",
-        # The operator has no credentials, and would fail if it looked for some here.
-        "AWS_ACCESS_KEY_ID": "",
-        "AWS_SECRET_ACCESS_KEY": "",
-    }
-    with OperatorProcess(control_plane, tmp_path, namespaces=[namespace], environment=environment) as running:
+    """As the chart runs it, under the chart's own Role: it may read no Secret."""
+    storage = {"uri": f"s3://{BUCKET}/artifacts", "endpoint": s3_server.endpoint, "region": "us-east-1", "secretName": "s3"}
+    values = {"watchNamespaces": [namespace], "storage": {**storage, "pathStyle": True}}
+    with chart.operator(control_plane, namespace, values, tmp_path) as running:
         yield running
 
 
@@ -103,7 +97,9 @@ def test_applied_all_at_once_in_any_order_it_ends_ready(
     names = {info.key for info in bucket.list("artifacts/runs/")}
     for name in ("checkpoint_final.pth", "progress.png", "validation/summary.json", "training_log"):
         assert any(f"/{namespace}/finetune/" in key and name in key for key in names), (name, sorted(names))
-    wait_until(lambda: not api.list("batch/v1", "Job", namespace), what="the finished Jobs to be deleted: the status holds their results")
+    wait_until(
+        lambda: not api.list("batch/v1", "Job", namespace), what="the finished Jobs to be deleted: the status holds their results"
+    )
 
 
 def _standing(api: ApiClient, namespace: str, wanted: list[dict[str, Any]]) -> dict[str, str]:
