@@ -97,9 +97,7 @@ def test_applied_all_at_once_in_any_order_it_ends_ready(
     names = {info.key for info in bucket.list("artifacts/runs/")}
     for name in ("checkpoint_final.pth", "progress.png", "validation/summary.json", "training_log"):
         assert any(f"/{namespace}/finetune/" in key and name in key for key in names), (name, sorted(names))
-    wait_until(
-        lambda: not api.list("batch/v1", "Job", namespace), what="the finished Jobs to be deleted: the status holds their results"
-    )
+    wait_until(lambda: not api.list("batch/v1", "Job", namespace), what="the Jobs to go, their results are in the status")
 
 
 def _standing(api: ApiClient, namespace: str, wanted: list[dict[str, Any]]) -> dict[str, str]:
