@@ -376,10 +376,10 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         plane.stop()
 
 
-@pytest.fixture
-def private_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """A control plane that a test may break: its API server can be stopped and started again."""
-    plane = ControlPlane(tmp_path / "plane").start()
+@pytest.fixture(scope="module")
+def private_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of one module, whose API server its tests may stop and must start again."""
+    plane = ControlPlane(tmp_path_factory.mktemp("private") / "plane").start()
     try:
         yield plane
     finally:

@@ -121,15 +121,15 @@ class Api:
         """POST."""
         return await self._write("POST", self._kind(manifest).path(manifest["metadata"]["namespace"]), manifest)
 
-    async def apply(self, manifest: Manifest, *, force: bool, sub: str = "") -> Manifest:
+    async def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
         """Server-side apply under the operator's one field owner."""
         kind, meta = self._kind(manifest), manifest["metadata"]
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
-        return await self._write("PATCH", kind.path(meta["namespace"], meta["name"], sub), manifest, query, APPLY)
+        return await self._write("PATCH", kind.path(meta["namespace"], meta["name"]), manifest, query, APPLY)
 
-    async def merge(self, kind: ApiKind, namespace: str, name: str, change: Manifest) -> Manifest:
-        """Merge patch."""
-        return await self._write("PATCH", kind.path(namespace, name), change, None, "application/merge-patch+json")
+    async def merge(self, kind: ApiKind, namespace: str, name: str, change: Manifest, *, sub: str = "") -> Manifest:
+        """Merge patch of an object or its subresource."""
+        return await self._write("PATCH", kind.path(namespace, name, sub), change, None, "application/merge-patch+json")
 
     async def replace(self, manifest: Manifest) -> Manifest:
         """PUT; the manifest's resourceVersion guards against a racing write."""

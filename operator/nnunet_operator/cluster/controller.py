@@ -17,9 +17,12 @@ from .client import CONNECTION_ERRORS, ApiError, NotLeading
 from .kinds import OURS
 from .store import Store
 from .work_queue import WorkQueue
-from .writer import Writer
+from .writer import Outdated, Writer
 
 log = logging.getLogger(__name__)
+
+CONFLICT_DELAY = 0.5
+"""Seconds, if the newer version does not come sooner by its watch."""
 
 
 class Controller:
@@ -69,6 +72,8 @@ class Controller:
             look_again = await self._reconcile(key)
         except NotLeading:
             return
+        except Outdated:
+            self._queue.add_after(key, CONFLICT_DELAY)
         except (ApiError, Fault) as error:
             self._failed(key, error, getattr(error, "reason", "") or f"Http{getattr(error, 'code', '')}")
         except CONNECTION_ERRORS as error:

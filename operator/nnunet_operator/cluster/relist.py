@@ -25,6 +25,8 @@ SETTLE = 1.0
 """Seconds after a reconnection before the comparison: the watch delivers its own list first."""
 GRACE = 5.0
 """Seconds that a watch may be behind."""
+PATIENCE = 30.0
+"""Seconds that the API server may be away before the operator is not ready."""
 
 
 class Relist:
@@ -42,12 +44,15 @@ class Relist:
         self._places: tuple[str | None, ...] = namespaces or (None,)
         self._asked = asyncio.Event()
         self._compared_at = float("-inf")
+        self._failing_since: float | None = None
         self.behind: frozenset[str] = frozenset()
 
     @property
     def fresh(self) -> bool:
         """Whether the store was lately found to be as the cluster is."""
-        return not self.behind and time.monotonic() - self._compared_at < 2 * self._every + 60
+        now = time.monotonic()
+        away = self._failing_since is not None and now - self._failing_since > PATIENCE
+        return not self.behind and not away and now - self._compared_at < 2 * self._every + 60
 
     def soon(self) -> None:
         """Compare soon: a watch was interrupted."""
@@ -89,9 +94,13 @@ class Relist:
             try:
                 await self.compare()
             except (ApiError, *CONNECTION_ERRORS) as error:
+                now = time.monotonic()
+                self._failing_since = self._failing_since or now
                 log.warning("the cluster could not be listed: %s", error or type(error).__name__)
-                await asyncio.sleep(2)
+                await asyncio.sleep(min(10, 1 + (now - self._failing_since) / 4))
                 self._asked.set()
+            else:
+                self._failing_since = None
 
     async def compare(self) -> None:
         """One comparison of all kinds."""

@@ -32,6 +32,10 @@ class NotOurs(Fault):
     """An object of the name that a child should have belongs to someone else."""
 
 
+class Outdated(Exception):
+    """The object changed while it was reconciled. The newer version comes by the watch; then it is reconciled again."""
+
+
 class Writer:
     """Carries out Outcomes. What it wrote goes into the store at once, so that the next View shows it."""
 
@@ -47,6 +51,7 @@ class Writer:
             about: the object that was reconciled, as it stands in the store.
 
         Raises:
+            Outdated: what was decided is not to be written.
             ApiError, NotOurs, CONNECTION_ERRORS: to be tried again.
         """
         changed = False
@@ -127,18 +132,16 @@ class Writer:
         # What the server drops or fills in must not make us write it again and again.
         if wanted == stored or self._written.get(meta["uid"]) == (wanted, stored):
             return
-        body = {
-            "apiVersion": about["apiVersion"],
-            "kind": about["kind"],
-            # With the uid, a successor of the same name never gets the status of its predecessor.
-            "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
-            "status": wanted,
-        }
+        # Merged rather than applied: a field that an older CRD does not know is dropped, where an apply would fail as a whole.
+        # The resourceVersion keeps a decision about an older version, or about a namesake that is gone, from being written.
+        patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": changes(stored, wanted)}
         try:
-            answer = await self._api.apply(body, force=True, sub="status")
+            answer = await self._api.merge(KINDS[about["kind"]], meta["namespace"], meta["name"], patch, sub="status")
         except ApiError as error:
-            if error.code == 404 or (error.code == 409 and "uid" in error.message.lower()):
-                return  # deleted, perhaps made anew; the watch tells
+            if error.code == 404:
+                return  # deleted; the watch tells
+            if error.code == 409:
+                raise Outdated(str(error)) from error
             raise
         metrics.status_writes.labels(about["kind"]).inc()
         self._written[meta["uid"]] = wanted, answer.get("status") or {}
@@ -155,6 +158,19 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
+
+
+def changes(stored: Manifest, wanted: Manifest) -> Manifest:
+    """The merge patch (RFC 7386) that makes `stored` into `wanted`, neither of which holds a null."""
+    patch: Manifest = {key: None for key in stored if key not in wanted}
+    for key, value in wanted.items():
+        old = stored.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            if below := changes(old, value):
+                patch[key] = below
+        elif key not in stored or value != old:
+            patch[key] = value
+    return patch
 
 
 def _ours(about: Manifest, child: Manifest) -> bool:
