@@ -104,7 +104,7 @@ class Chain:
         )
         return transfer.carry_out(order, self.heard.append)
 
-    def preprocess(self, read: Report, plans: Report, name: str = TARGET, shards: int = 1) -> Report:
+    def preprocess(self, read: Report, plans: Report, name: str = TARGET, **changes: object) -> Report:
         order = PreprocessOrder(
             dataset_name=name,
             dataset=self.given(read, "dataset"),
@@ -112,7 +112,7 @@ class Chain:
             plans=self.given(plans, "plans"),
             configuration="3d_fullres",
             storage=self.storage,
-            shards=shards,
+            **changes,  # type: ignore[arg-type]
         )
         return preprocess.carry_out(order, self.heard.append)
 

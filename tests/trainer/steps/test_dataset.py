@@ -12,7 +12,7 @@ from nnunet_trainer.artifacts.artifact import Artifact
 from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.contract.report import Report
-from nnunet_trainer.contract.work_order import DatasetOrder
+from nnunet_trainer.contract.work_order import DatasetOrder, Location
 from nnunet_trainer.steps import dataset
 
 from .conftest import TARGET, Chain
@@ -208,6 +208,12 @@ def test_the_decathlons_layout_is_converted(local: Chain, raw: Path, tmp_path: P
     described = made(local, report).read_json("dataset.json")
     assert described["numTraining"] == 5
     assert {f["path"] for f in made(local, report).read_json("files.json")["files"]} >= {f"imagesTr/{CASE}.nii.gz", "dataset.json"}
+    data = local.preprocess(report, local.plan(report, layout="MSD"), layout="MSD", shards=1)
+    found = data.artifact("preprocessed")
+    assert found is not None
+    store = open_store(Location(uri=found.uri))
+    assert artifact.require(store, "preprocessed").manifest.summary["cases"] == 5
+    assert store.get(f"gt_segmentations/{CASE}.nii.gz") == (tmp_path / "msd" / TARGET / "labelsTr" / f"{CASE}.nii.gz").read_bytes()
 
 
 def test_nnunets_layout_is_not_the_decathlons(local: Chain) -> None:

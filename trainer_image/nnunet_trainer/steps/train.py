@@ -264,9 +264,13 @@ def _upload(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, 
 
 
 def _tidy(storage: ObjectStore, run: str, fold: str) -> None:
-    """Checkpoints of attempts are of no more use once the fold's results are whole."""
-    for found in [c for group in checkpoints.candidates(storage, run, fold) for c in group]:
-        checkpoints.remove(storage, found.key)
+    """What attempts left is of no more use once the fold's results, their logs among them, are whole."""
+    for info in list(storage.list(f"{run}/attempts/")):
+        if info.key.split("/")[-2] == f"fold_{fold}":
+            try:
+                storage.delete(info.key)
+            except Fault as fault:
+                log.warning("%s could not be deleted: %s", storage.uri(info.key), fault.message)
 
 
 def _report(storage: ObjectStore, run: str, digest: str, summary: dict[str, Any]) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -35,13 +36,19 @@ class Listener:
     def __call__(self, progress: Progress) -> None:
         if self._descriptor is None:
             return
-        line = codec.dumps(replace(progress, updated_at=progress.updated_at or round(time.time(), 3))) + "\n"
+        line = codec.dumps(_finite(replace(progress, updated_at=progress.updated_at or round(time.time(), 3)))) + "\n"
         try:
             os.write(self._descriptor, line.encode())
         except OSError:  # nobody hears any more; the step goes on
             self._descriptor = None
 
     update = __call__
+
+
+def _finite(progress: Progress) -> Progress:
+    # JSON has no NaN: a loss that diverged is left out, so that the rest is heard.
+    values = {name: getattr(progress, name) for name in Progress.__slots__}
+    return replace(progress, **{n: None for n, v in values.items() if isinstance(v, float) and not math.isfinite(v)})
 
 
 def main(order_file: str, report_file: str) -> int:

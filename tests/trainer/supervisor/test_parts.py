@@ -1,0 +1,113 @@
+"""The supervisor's parts, without processes."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+from nnunet_trainer.contract import progress
+from nnunet_trainer.contract.faults import BadData, ExitCode
+from nnunet_trainer.contract.progress import Progress
+from nnunet_trainer.supervision import failures
+from nnunet_trainer.supervision.state import State
+from nnunet_trainer.supervision.worker import Listener
+
+
+def test_a_diverged_loss_does_not_silence_the_rest() -> None:
+    read, write = os.pipe()
+    Listener(write)(Progress(step="train", epoch=3, train_loss=float("nan"), val_loss=float("inf"), learning_rate=0.01))
+    os.close(write)
+    with os.fdopen(read) as lines:
+        heard = progress.decode(lines.read())
+    assert heard is not None
+    assert (heard.epoch, heard.train_loss, heard.val_loss, heard.learning_rate) == (3, None, None, 0.01)
+
+
+def test_nobody_hears_and_the_step_goes_on() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    listener = Listener(write)
+    listener(Progress(step="train"))
+    listener(Progress(step="train"))
+    os.close(write)
+
+
+def test_one_line_for_each_epoch_and_phase() -> None:
+    log = io.StringIO()
+    state = State("train", log)
+    for phase, epoch, done in [
+        ("staging", None, 1),
+        ("staging", None, 2),
+        ("training", 0, 0),
+        ("training", 0, 5),
+        ("training", 1, 0),
+    ]:
+        state.hear(Progress(step="train", phase=phase, epoch=epoch, done=done))
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["phase"], line.get("epoch")) for line in lines] == [("staging", None), ("training", 0), ("training", 1)]
+
+
+def test_metrics_are_prometheus_text() -> None:
+    state = State("train", io.StringIO())
+    state.hear(Progress(step="train", epoch=2, train_loss=0.25))
+    text = state.as_metrics()
+    assert '\nnnunet_train_loss{step="train"} 0.25\n' in text
+    assert "val_loss" not in text
+    for line in text.splitlines():
+        assert line.startswith(("# HELP nnunet_", "# TYPE nnunet_", "nnunet_"))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "code"),
+    [
+        (BadData("InvalidCases", "x"), "InvalidCases", ExitCode.BAD_DATA),
+        (MemoryError(), "OutOfMemory", ExitCode.TRY_AGAIN),
+        (OSError(errno.ENOSPC, "full", "/scratch/x"), "ScratchFull", ExitCode.IO_ERROR),
+        (KeyError("x"), "InternalError", ExitCode.TRY_AGAIN),
+        (BrokenProcessPool("a worker died"), "InternalError", ExitCode.TRY_AGAIN),
+        (RuntimeError("two\nlines"), "InternalError", ExitCode.TRY_AGAIN),
+    ],
+)
+def test_every_exception_has_a_reason(error: Exception, reason: str, code: ExitCode) -> None:
+    fault = failures.as_fault(error)
+    assert (fault.reason, fault.exit_code) == (reason, code)
+    assert "\n" not in fault.message
+
+
+@pytest.mark.parametrize(
+    ("status", "stopping", "oom", "reason", "code"),
+    [
+        (0, False, False, None, 0),
+        (-signal.SIGTERM, True, False, "Stopped", 143),
+        (-signal.SIGTERM, False, False, "Killed", 75),
+        (-signal.SIGKILL, False, True, "OOMKilled", 137),
+        (-signal.SIGKILL, False, False, "Killed", 75),
+        (-signal.SIGSEGV, False, False, "Killed", 75),
+        (1, False, False, "Crashed", 1),
+    ],
+)
+def test_a_process_without_a_report(status: int, stopping: bool, oom: bool, reason: str | None, code: int) -> None:
+    error = failures.of_status(status, "rank 1 of 2", stopping=stopping, oom=oom)
+    if reason is None:
+        assert error is None
+        return
+    assert error is not None
+    assert (error.reason, error.code) == (reason, code)
+    assert error.message.startswith("rank 1 of 2")
+
+
+def test_the_supervisor_and_the_data_steps_import_no_torch() -> None:
+    code = (
+        "import sys, nnunet_trainer.supervisor;"
+        "assert not {'numpy', 'boto3', 'torch'} & set(sys.modules), 'supervisor';"
+        "from nnunet_trainer.steps import dataset, plan, transfer, preprocess;"
+        "assert not {'boto3', 'torch'} & set(sys.modules), 'steps'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
