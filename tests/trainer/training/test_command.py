@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.cli import main
-from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.preprocessing import preprocess_dataset
 from nnunet_trainer.training import checkpoint
 
 from .conftest import DATASET, dataset_json, plans
@@ -136,11 +134,11 @@ def test_sigterm_saves_a_checkpoint(folder, tmp_path):
 
 def test_hippocampus_from_raw_images_to_validation_dice(tmp_path, capsys):
     """Real images: preprocess, train, validate; a small network and few steps, so only the way is tested, not the Dice."""
-    raw = RawDataset.open(EXAMPLES / "Dataset004_Hippocampus")
+    raw = EXAMPLES / "Dataset004_Hippocampus"
     content = copy.deepcopy(plans())
     content["dataset_name"] = "Dataset004_Hippocampus"
     content["configurations"]["3d_fullres"] |= {
-        "patch_size": [16, 24, 16],
+        "patch_size": [40, 56, 40],
         "median_image_size_in_voxels": [36.0, 50.0, 36.0],
         "resampling_fn_data": "resample_data_or_seg_to_shape",
         "resampling_fn_seg": "resample_data_or_seg_to_shape",
@@ -150,14 +148,13 @@ def test_hippocampus_from_raw_images_to_validation_dice(tmp_path, capsys):
         "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
     }
     folder = tmp_path / "nnUNet_preprocessed" / "Dataset004_Hippocampus"
-    cases = sorted(raw.cases)[:5]
-    preprocess_dataset(raw, content, "3d_fullres", folder, workers=1, cases=cases)
-    (folder / "nnUNetPlans.json").write_text(json.dumps(content))
-    (folder / "splits_final.json").write_text(json.dumps([{"train": cases[:4], "val": cases[4:]}]))
-    if not (folder / "dataset.json").exists():
-        (folder / "dataset.json").write_text(json.dumps(raw.dataset_json))
+    (tmp_path / "plans.json").write_text(json.dumps(content))
+    preprocess = ["preprocess", str(raw), "--plans", str(tmp_path / "plans.json"), "--configuration", "3d_fullres"]
+    assert main([*preprocess, "-o", str(folder), "--workers", "1"]) == 0
+    cases = sorted(path.name.removesuffix(".nii.gz") for path in (raw / "labelsTr").iterdir())
+    (folder / "splits_final.json").write_text(json.dumps([{"train": cases[1:], "val": cases[:1]}]))
     assert main(line(folder, fold="0")) == 0
     fold = tmp_path / "results" / "Dataset004_Hippocampus" / "quick__nnUNetPlans__3d_fullres" / "fold_0"
     summary = json.loads((fold / "validation" / "summary.json").read_text())
-    assert [Path(entry["prediction_file"]).name for entry in summary["metric_per_case"]] == [f"{cases[4]}.nii.gz"]
+    assert [Path(entry["prediction_file"]).name for entry in summary["metric_per_case"]] == [f"{cases[0]}.nii.gz"]
     assert "validation Dice" in capsys.readouterr().out
