@@ -239,7 +239,6 @@ def test_suspend_and_resume_beside_a_working_shell(shell: Shell) -> None:
     assert shell.reason("TrainingRun", "run") == "Suspended"
     assert shim.start_time(pid) is None
     assert (shell.root / "checkpoint-run").exists()
-    assert "is carried out" not in shell.quick("get", "trainingrun", "run")
     (shell.root / "hold").unlink()
     assert "resumed" in shell.quick("resume", "trainingrun/run")
     wait_until(lambda: shell.reason("TrainingRun", "run") == "Completed", timeout=60, what="the run to be done")
@@ -249,12 +248,18 @@ def test_suspend_and_resume_beside_a_working_shell(shell: Shell) -> None:
     assert process.wait(timeout=30) == 143
 
 
-def test_deleting_without_a_working_shell_stops_what_runs(shell: Shell) -> None:
+def test_without_a_working_shell_suspending_and_deleting_stop_what_runs(shell: Shell) -> None:
     shell.hold()
-    process = shell.begin("apply", "-f", "manifests")
-    pid = shell.training()
-    process.kill()
-    process.wait()
+    for attempt, words in enumerate((["apply", "-f", "manifests"], ["run"])):
+        process = shell.begin(*words)
+        pid = shell.training(attempt)
+        process.kill()
+        process.wait()
+        if attempt == 0:
+            shell("suspend", "trainingrun", "run")
+            assert shim.start_time(pid) is None
+            assert (shell.root / "checkpoint-run").read_text() == "2"
+            shell.quick("resume", "trainingrun", "run")
     shell("delete", "-f", "manifests")
     assert shim.start_time(pid) is None
     store = Store(shell.root)

@@ -330,13 +330,22 @@ def _set_suspend(arguments: argparse.Namespace, value: bool) -> int:
     if not value:
         _say_who_goes_on(arguments, store)
         return ExitCode.DONE
-    keys = [manifest["metadata"]["name"] for manifest in runs]
 
     def done() -> bool:
-        now_ = [store.get("TrainingRun", arguments.namespace, name) for name in keys]
-        return all(manifest is None or standing.of(manifest) is not Standing.GOING for manifest in now_)
+        return all(_stopped(store, manifest) for manifest in runs)
 
     return _settle(arguments, store, done)
+
+
+def _stopped(store: Store, manifest: Manifest) -> bool:
+    """Whether a reconciler has seen an object's newest spec, and nothing of it runs."""
+    meta = manifest["metadata"]
+    found = store.get(manifest["kind"], meta["namespace"], meta["name"])
+    if found is None:
+        return True
+    seen = (found.get("status") or {}).get("observedGeneration") == found["metadata"]["generation"]
+    pods = store.owned(meta["uid"], "Pod")
+    return seen and all(pod["status"].get("phase") in ("Succeeded", "Failed") or not pod["spec"].get("nodeName") for pod in pods)
 
 
 def _delete(arguments: argparse.Namespace) -> int:
