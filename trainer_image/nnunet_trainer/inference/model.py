@@ -77,7 +77,10 @@ class Model:
                 except (KeyError, TypeError) as error:
                     raise BadConfiguration("NotACheckpoint", f"{file} does not say which configuration it is of.") from error
                 mirror_axes = content.get("inference_allowed_mirroring_axes")
-            networks.append(_network(file, content["network_weights"], configuration, dataset_json, labels).to(device))
+            network = _network(file, content["network_weights"], configuration, dataset_json, labels)
+            # On a CPU, convolutions take about two thirds of the time so; GPUs' tensor cores want it too.
+            layout = torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
+            networks.append(network.to(device, memory_format=layout))
         assert configuration is not None
         return cls(
             plans=plans,

@@ -70,6 +70,7 @@ def predict_logits(
     heads: int,
     window: SlidingWindow,
     device: torch.device | str = "cpu",
+    check: Callable[[], None] | None = None,
 ) -> torch.Tensor:
     """Logits of a whole image.
 
@@ -82,6 +83,7 @@ def predict_logits(
         heads: `LabelManager.num_segmentation_heads`.
         window: how to tile.
         device: where the network is.
+        check: called before each batch of tiles; what it raises ends the prediction.
 
     Returns:
         float32 (heads, z, y, x) on the CPU.
@@ -93,7 +95,7 @@ def predict_logits(
     batch, sums_on = window.tile_batch, _sums_device(image, heads, device)
     while True:
         try:
-            return _predict(network, image, heads, window, batch, device, sums_on)
+            return _predict(network, image, heads, window, batch, device, sums_on, check)
         except torch.OutOfMemoryError as error:
             if batch == 1 and sums_on.type == "cpu":
                 patch = "×".join(map(str, window.patch_size))
@@ -120,6 +122,7 @@ def _predict(
     batch: int,
     device: torch.device,
     sums_on: torch.device,
+    check: Callable[[], None] | None,
 ) -> torch.Tensor:
     patch = window.patch_size
     flat = len(patch) == 2
@@ -139,6 +142,8 @@ def _predict(
     weight = (along[0][:, None, None] * along[1][:, None] * along[2]).to(sums_on)
     with torch.autocast(device.type, enabled=device.type == "cuda"):
         for group in _groups(itertools.product(*starts), batch):
+            if check:
+                check()
             places = [(slice(None), *[slice(s, s + n) for s, n in zip(start, tile, strict=True)]) for start in group]
             tiles = torch.stack([image[place] for place in places]).to(device, non_blocking=True)
             logits = _mirrored(network, tiles[:, :, 0] if flat else tiles, window.flips)

@@ -41,6 +41,7 @@ def validate(
     world_size: int = 1,
     barrier: Callable[[], None] | None = None,
     progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
     workers: int = 1,
     keep_existing: bool = False,
 ) -> dict[str, Any] | None:
@@ -63,7 +64,8 @@ def validate(
         barrier: waits for all processes; needed with more than one.
         progress: called with (done, total) of this rank before each case and at the end; what it raises ends the validation, with
             the cases so far kept.
-        workers: threads that read and compare.
+        check: called before each batch of tiles; what it raises ends the validation in the same way, in the middle of a case.
+        workers: threads that compare.
         keep_existing: cases that `out` holds are not predicted again (after an interruption, with the same weights).
 
     Returns:
@@ -100,7 +102,7 @@ def validate(
         for name, (image, stored) in zip(todo, prefetched(read, range(len(todo)), workers=1, ahead=1), strict=True):
             if progress:
                 progress(done, len(mine))
-            logits = predict_logits(network, image, labels.num_segmentation_heads, window, device)
+            logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, check)
             # At most one case waits to be exported while the next is predicted: logits of a case can be large.
             while len(pending) > 1:
                 pending.pop(0).result()
