@@ -101,7 +101,7 @@ class MemoryWorld:
         return reconcile(view) if view is not None else None
 
     def carry_out(self, key: Key, outcome: Outcome, *, steps: int | None = None) -> bool:
-        """Make an Outcome so; with `steps`, only its first so many writes (the operator is killed then). True if anything changed."""
+        """Make an Outcome so; with `steps`, only its first so many writes (the operator is killed then). True if that was any."""
         before = self.writes
         todo: list[Callable[[], None]] = [
             *(lambda c=c: self._apply(c) for c in outcome.apply),

@@ -52,6 +52,7 @@ def advance(turn: Turn[Any], work: Work, start: Ready | Blocker) -> Result | Non
         case Succeeded(report, at) if report.artifact(work.artifact):
             deadlines.run_clock(work, None, at)
             result = Result(report, at)
+            turn.out.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
         case Succeeded(_, at) | Unreported(at):
             _decide(turn, work, _unreported(at))
         case Failed(attempt, at):

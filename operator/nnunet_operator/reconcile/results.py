@@ -74,7 +74,7 @@ def fold(row: FoldStatus, report: Report, store: Location) -> None:
     row.dice_per_label = read.shares(said, "dicePerLabel")
     resumed = read.integer(said, "resumedFromEpoch")
     row.resumed_from_epoch = row.resumed_from_epoch if resumed is None else resumed
-    row.seconds = read.number(said, "seconds")
+    row.seconds = _not_negative(read.number(said, "seconds"))
     row.folder = read.text(said, "folderUri", 2048)
     row.artifact = locations.status(locations.at(artifact.uri[:2048], store))
     row.digest = artifact.digest[:128]
@@ -93,8 +93,7 @@ def _configuration(row: ConfigurationStatus, said: dict[str, Any]) -> None:
     row.batch_size = read.integer(said, "batchSize")
     row.spacing = read.numbers(said, "spacing", 3)
     row.median_shape = read.numbers(said, "medianShape", 3)
-    memory = read.number(said, "estimatedGpuMemoryGB")
-    row.estimated_gpu_memory_gb = memory if memory is not None and memory >= 0 else None
+    row.estimated_gpu_memory_gb = _not_negative(read.number(said, "estimatedGpuMemoryGB"))
     row.network_digest = read.text(said, "networkDigest", 128)
     # A planned row is known by this; a report that was cut may lack it.
     row.preprocessable = read.flag(said, "preprocessable") is not False
@@ -130,6 +129,10 @@ def _artifact(report: Report, kind: str) -> ArtifactStatus:
 
 def _detail(report: Report) -> str | None:
     return report.detail[:2048] if report.detail else None
+
+
+def _not_negative(value: float | None) -> float | None:
+    return value if value is not None and value >= 0 else None
 
 
 def _rounded(value: float | None, otherwise: float | None) -> float | None:

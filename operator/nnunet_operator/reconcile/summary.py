@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+LARGEST = 1e18
+"""Beyond this nothing that is counted or measured here makes sense; NaN and infinity neither."""
 
 MOST = 512
 """Entries of a list or a map that are taken over."""
@@ -85,8 +87,9 @@ def lines(said: Mapping[str, Any], key: str, longest: int = 1024, most: int = 64
 
 
 def _number(value: Any) -> float | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
+        return None
+    return float(value)
 
 
 def _plain(value: Any) -> str:

@@ -77,13 +77,27 @@ class AnyOrder(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = LaggingWorld()
+        self.live = False
         self.reruns = 0
         self.over: dict[tuple[str, str], tuple[str, Any]] = {}
         self.deleted_by_hand: set[str] = set()
+        self.read: dict[Key, Manifest] = {}
 
-    @initialize(lagging=st.booleans(), background=st.booleans())
-    def begin(self, lagging: bool, background: bool) -> None:
-        self.world.lagging, self.world.background = lagging, background
+    @initialize(
+        live=st.booleans(), lagging=st.booleans(), background=st.booleans(), ahead=st.sampled_from(["nothing", "data", "first"])
+    )
+    def begin(self, live: bool, lagging: bool, background: bool, ahead: str) -> None:
+        self.live, self.world.background = live, background
+        if ahead != "nothing":
+            self.apply_all()
+            self.world.settle()
+            for _ in range(20):
+                if self.world.jobs(owner_name="first" if ahead == "data" else "second"):
+                    break
+                for job in self.open_jobs():
+                    self.world.finish(job)
+                self.world.settle()
+        self.world.lagging = lagging
 
     def pick(self, found: list[Any], number: int) -> Any:
         return found[number % len(found)]
@@ -136,9 +150,10 @@ class AnyOrder(RuleBasedStateMachine):
             if outcome is not None:
                 self.world.carry_out(key, outcome, steps=steps)
 
-    @rule()
-    def reconcile_all(self) -> None:
-        self.world.turn()
+    @rule(times=st.integers(1, 3))
+    def reconcile_all(self, times: int) -> None:
+        for _ in range(times):
+            self.world.turn()
 
     @rule()
     def watches_catch_up(self) -> None:
@@ -197,6 +212,11 @@ class AnyOrder(RuleBasedStateMachine):
     def deletions_end(self) -> None:
         self.world.end_deletions()
 
+    @invariant()
+    def a_live_operator_follows(self) -> None:
+        if self.live:
+            self.world.turn()
+
     # What always holds.
     @invariant()
     def one_attempt_at_a_time(self) -> None:
@@ -227,8 +247,9 @@ class AnyOrder(RuleBasedStateMachine):
     def each_status_can_be_read_and_makes_sense(self) -> None:
         for key in [key for key in self.world.objects if key.kind in KINDS]:
             stored = self.world.status(key.kind, key.name)
-            if not stored:
+            if not stored or self.read.get(key) is stored:
                 continue
+            self.read[key] = stored
             again = parse(self.world.objects[key]).status.to_json()
             assert again == stored
             held = {c["type"]: c["status"] for c in stored["conditions"]}
@@ -271,6 +292,6 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 AnyOrder.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=50, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 TestAnyOrder = AnyOrder.TestCase

@@ -1,0 +1,260 @@
+"""Suspension, deadlines, reruns, room, queues, time to live: each policy by its field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from nnunet_operator.reconcile.view import Key
+from support.world import MemoryWorld, report_of
+
+Train = Callable[..., MemoryWorld]
+
+
+def test_suspend_stops_with_a_checkpoint_and_resume_goes_on_uncounted(train: Train) -> None:
+    world = train(failurePolicy={"maxRestarts": 0})
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=7, epochs=10)
+    world.settle()
+    world.edit("TrainingRun", "run", suspend=True)
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Suspending"
+    assert not world.jobs(), "the Job is deleted, its pod gets its grace"
+    world.edit("TrainingRun", "run", suspend=False)
+    world.settle()
+    assert not world.jobs(), "nothing starts beside a pod that still saves"
+    world.end_deletions()
+    world.settle()
+    fold = world.fold("run")
+    assert (fold["attempt"], fold["restarts"], fold["disruptions"]) == (1, 0, 0)
+    world.edit("TrainingRun", "run", suspend=True)
+    world.settle()
+    world.end_deletions()
+    world.settle()
+    status, reason, message = world.condition("TrainingRun", "run")
+    assert (status, reason) == ("False", "Suspended")
+    assert "epoch 7" in message
+    assert world.condition("TrainingRun", "run", "Reconciling")[0] == world.condition("TrainingRun", "run", "Stalled")[0] == "-"
+
+
+def test_what_ended_before_the_suspension_is_kept(train: Train) -> None:
+    world = train(folds=["0", "1"])
+    world.finish(world.job(fold="0"))
+    world.edit("TrainingRun", "run", suspend=True)
+    world.settle()
+    assert (world.fold("run", "0")["state"], world.fold("run", "1")["state"]) == ("Succeeded", "Suspended")
+
+
+def test_a_run_that_is_created_suspended_makes_nothing(train: Train) -> None:
+    world = train(suspend=True)
+    assert not world.jobs()
+    world.edit("TrainingRun", "run", suspend=False)
+    world.settle()
+    assert len(world.jobs()) == 1
+
+
+def test_a_pod_that_cannot_start_is_given_up_after_the_deadline(train: Train) -> None:
+    world = train(failurePolicy={"preRunningDeadlineSeconds": 600, "maxRestarts": 1})
+    world.hold(world.job(owner_name="run"), "ImagePullBackOff", "no such image")
+    world.settle()
+    status, reason, message = world.condition("TrainingRun", "run")
+    assert reason == "ImagePullFailed"
+    assert "no such image" in message
+    assert "imagePullSecrets" in message
+    world.wait(seconds=601)
+    world.settle()
+    assert world.fold("run")["reason"] == "PreRunningDeadlineExceeded"
+    world.end_deletions()
+    world.wait(seconds=10)
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run")["restarts"]) == (1, 1)
+
+
+def test_waiting_for_a_gpu_takes_as_long_as_it_takes(train: Train) -> None:
+    world = train(failurePolicy={"preRunningDeadlineSeconds": 600})
+    world.schedule(world.job(owner_name="run"), node=None)
+    world.wait(days=9)
+    world.settle()
+    status, reason, message = world.condition("TrainingRun", "run")
+    assert reason == "Unschedulable"
+    assert "Insufficient nvidia.com/gpu" in message
+    assert world.fold("run")["attempt"] == 0
+
+
+def test_the_active_deadline_counts_running_time_alone(train: Train) -> None:
+    world = train(activeDeadlineSeconds=3600)
+    world.wait(hours=5)
+    world.run(world.job(attempt="0"))
+    world.settle()
+    world.wait(minutes=40)
+    world.disrupt(world.job(attempt="0"))
+    world.settle()
+    world.wait(hours=9)
+    world.settle()
+    world.run(world.job(attempt="1"))
+    outcome = world.outcome("TrainingRun", "run")
+    assert outcome is not None
+    assert outcome.look_again is not None
+    assert outcome.look_again.total_seconds() <= 1200
+    world.settle()
+    world.wait(minutes=19)
+    world.settle()
+    assert world.fold("run")["state"] == "Running"
+    world.wait(minutes=2)
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "DeadlineExceeded"
+    world.end_deletions()
+    world.settle()
+    assert not world.jobs()
+    world.edit("TrainingRun", "run", rerun="1")
+    world.settle()
+    assert world.fold("run")["state"] == "Starting"
+
+
+def test_rerun_ends_a_terminal_failure_once(train: Train) -> None:
+    world = train(failurePolicy={"maxRestarts": 0})
+    world.fail(world.job(attempt="0"), 1)
+    world.settle()
+    world.edit("TrainingRun", "run", rerun="again")
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run")["state"]) == (1, "Starting")
+    world.fail(world.job(attempt="1"), 1)
+    world.settle()
+    assert world.fold("run")["state"] == "Failed", "the same value is not acted upon twice"
+    assert world.status("TrainingRun", "run")["rerunObserved"] == "again"
+
+
+def test_rerun_leaves_what_is_well_alone(train: Train) -> None:
+    world = train(folds=["0", "1"])
+    world.finish(world.job(fold="0"))
+    world.fail(world.job(fold="1"), 78)
+    world.settle()
+    world.edit("TrainingRun", "run", rerun="2")
+    world.settle()
+    assert (world.fold("run", "0")["state"], world.fold("run", "1")["attempt"]) == ("Succeeded", 1)
+
+
+def test_rerun_of_a_dataset_reads_it_again_and_the_chain_follows(train: Train) -> None:
+    world = train()
+    world.finish(world.job(owner_name="run"))
+    world.settle()
+    world.edit("Dataset", "data", rerun="2")
+    world.settle()
+    assert world.condition("Plans", "plans")[0] == "True", "plans stand until the dataset has really changed"
+    for step in ("dataset", "plan", "preprocess"):
+        job = world.job(step=step)
+        world.finish(job, report_of(job, version="2"))
+        world.settle()
+    assert world.status("Plans", "plans")["artifact"]["digest"] == "p-plans-2"
+    assert world.status("Plans", "plans")["configurations"][1]["preprocessed"]["digest"] == "x-plans-3d_fullres-2"
+    status, _, message = world.condition("TrainingRun", "run")
+    assert status == "True"
+    assert "have changed since" in message
+    world.edit("TrainingRun", "run", rerun="2")
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run").get("validationDice")) == (1, None)
+    assert world.order(world.job(owner_name="run"))["plans"]["digest"] == "p-plans-2"
+
+
+def test_folds_of_one_run_are_never_mixed(train: Train) -> None:
+    world = train(folds=["0", "1"], maxParallelFolds=1)
+    world.finish(world.job(fold="0"))
+    world.edit("Dataset", "data", rerun="2")
+    world.turn()
+    running = world.job(step="dataset")
+    world.finish(running, report_of(running, version="2"))
+    world.settle()
+    first = world.job(fold="1")
+    world.run(first)
+    for step in ("plan", "preprocess"):
+        job = world.job(step=step)
+        world.finish(job, report_of(job, version="2"))
+        world.settle()
+    assert world.fold("run", "1")["state"] == "Running", "what runs goes on by its frozen order"
+    world.disrupt(first)
+    world.settle()
+    status, reason, message = world.condition("TrainingRun", "run")
+    assert reason == "ReferenceChanged"
+    assert "spec.rerun" in message
+    assert world.condition("TrainingRun", "run", "Stalled")[0] == "True"
+
+
+def test_so_many_folds_at_a_time(train: Train) -> None:
+    world = train(folds=["0", "1", "2"], maxParallelFolds=2)
+    assert {job["metadata"]["labels"]["nnunet.dev/fold"] for job in world.jobs()} == {"0", "1"}
+    assert "maxParallelFolds is 2" in world.fold("run", "2")["message"]
+    world.fail(world.job(fold="0"), 1)
+    world.settle()
+    assert not world.jobs(fold="2"), "who is about to try again keeps the place"
+    world.finish(world.job(fold="1"))
+    world.settle()
+    assert world.jobs(fold="2")
+
+
+def test_a_queued_job_is_left_to_its_queue(train: Train) -> None:
+    world = train(queueName="gpus")
+    job = world.job(owner_name="run")
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Queued"
+    world.wait(days=30)
+    world.settle()
+    assert world.fold("run")["attempt"] == 0
+    job["spec"]["suspend"] = False
+    world.run(job)
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Training"
+    assert job["spec"]["suspend"] is False
+
+
+@pytest.mark.parametrize("end", ["finish", "fail"])
+def test_a_finished_object_goes_after_its_time(train: Train, end: str) -> None:
+    world = train(ttlSecondsAfterFinished=60)
+    job = world.job(owner_name="run")
+    world.finish(job) if end == "finish" else world.fail(job, 78)
+    world.settle()
+    world.wait(seconds=59)
+    world.settle()
+    assert Key("TrainingRun", "default", "run") in world.objects
+    outcome = world.outcome("TrainingRun", "run")
+    assert outcome is not None
+    assert outcome.look_again is not None
+    world.wait(seconds=2)
+    world.turn()
+    assert Key("TrainingRun", "default", "run") not in world.objects
+    assert world.events[-1][1].reason == "Deleted"
+
+
+def test_progress_is_shown_and_silence_is_said(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=37, epochs=250, ema_pseudo_dice=0.8712, eta_seconds=18720.0)
+    world.settle()
+    status = world.status("TrainingRun", "run")
+    assert (status["epoch"], status["dice"], status["eta"], status["foldsDone"]) == ("37/250", "0.871", "5h12m", "0/1")
+    assert "epoch 37 of 250" in world.condition("TrainingRun", "run")[2]
+    world.wait(minutes=6)
+    world.settle()
+    assert "nothing heard from its pod since 2026-11-01 12:00:00 UTC" in world.condition("TrainingRun", "run")[2]
+    world.say(job, phase="validating", done=3, total=10)
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Validating"
+    assert world.fold("run")["epoch"] == 37
+
+
+def test_a_job_is_deleted_only_when_its_result_is_stored(train: Train) -> None:
+    world = train()
+    world.finish(world.job(owner_name="run"))
+    outcome = world.outcome("TrainingRun", "run")
+    assert outcome is not None
+    assert outcome.status["folds"][0]["state"] == "Succeeded"
+    assert not outcome.delete
+    assert outcome.look_again is not None
+    world.carry_out(Key("TrainingRun", "default", "run"), outcome)
+    after = world.outcome("TrainingRun", "run")
+    assert after is not None
+    assert [delete.kind for delete in after.delete] == ["Job", "ConfigMap"]
+    assert after.status == outcome.status
