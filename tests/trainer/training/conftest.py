@@ -112,3 +112,10 @@ def setup(preprocessed, tmp_path):
         return TrainingSetup(**defaults | more)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def plots(monkeypatch, request):
+    """Drawing progress.png takes longer than a small training does: only the test of a training's files draws it."""
+    if request.node.name != "test_a_training_leaves_nnunets_files":
+        monkeypatch.setattr("nnunet_trainer.training.reporting.progress_plot", lambda logging, folder: folder / "progress.png")

@@ -9,6 +9,8 @@ from nnunet_trainer import architecture
 from nnunet_trainer.training import checkpoint, pretrained
 from nnunet_trainer.training.loop import train
 
+from trainer.architecture.plans import plain, residual
+
 from .conftest import dataset_json, plans
 
 pytestmark = pytest.mark.reference
@@ -22,11 +24,10 @@ def wheel(monkeypatch, preprocessed, tmp_path):
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
-    def make():
+    def make(content=None, configuration="3d_fullres", description=None):
         torch.manual_seed(5)
-        trainer = module.nnUNetTrainer(
-            plans() | {"continue_training": False}, "3d_fullres", 0, dataset_json(), device=torch.device("cpu")
-        )
+        content = json.loads(json.dumps(content or plans())) | {"continue_training": False}
+        trainer = module.nnUNetTrainer(content, configuration, 0, description or dataset_json(), device=torch.device("cpu"))
         trainer.initialize()
         return trainer
 
@@ -109,20 +110,47 @@ def test_pretrained_weights_are_the_wheels(setup, wheel, tmp_path):
     assert set(report.skipped) == {key for key in theirs.state_dict() if ".seg_layers." in key}
 
 
-def test_a_step_is_the_wheels(wheel, setup):
-    """From the same weights and batches, the loss and the weights after some steps agree."""
+REGIONS = {"background": 0, "ball": [1, 2], "core": 2, "ignore": 3}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "architecture_of", "labels", "more"),
+    [
+        ("3d_fullres", plain, None, {}),
+        ("2d", plain, None, {}),
+        ("3d_fullres", residual, None, {}),
+        ("3d_fullres", plain, {"background": 0, "shell": 1, "core": 2, "ignore": 3}, {}),
+        ("2d", residual, REGIONS, {"regions_class_order": [1, 2]}),
+    ],
+    ids=["3d", "2d", "resenc", "ignore", "resenc-2d-regions-ignore"],
+)
+def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_of, labels, more):
+    """From the same weights and on the same batches, 30 steps of SGD."""
     from nnunet_trainer.training import distributed, session, steps
 
-    theirs = wheel()
+    content, description = plans(), dataset_json(labels, **more)
+    chosen = content["configurations"][configuration]
+    chosen["architecture"] = architecture_of(3 if configuration == "3d_fullres" else 2)
+    chosen["batch_dice"] = configuration == "2d"
+    theirs = wheel(content, configuration, description)
     with distributed.ranks("cpu") as ranks:
-        ours = session.prepare(setup(), ranks)
+        ours = session.prepare(setup(plans=content, configuration=configuration, dataset_json=description), ranks)
     ours.network.load_state_dict(theirs.network.state_dict())
     ours.freeze()
+    theirs.network.train(), ours.network.train()
     generator = torch.Generator().manual_seed(2)
-    for _ in range(10):
-        data = torch.randn(2, 1, 8, 16, 16, generator=generator)
+    found, expected = [], []
+    for _ in range(30):
+        data = torch.randn(chosen["batch_size"], 1, *chosen["patch_size"], generator=generator)
         seg = (data > 0.5).to(torch.int16) + (data > 1)
-        target = [seg, seg[:, :, ::2, ::2, ::2]]
-        expected = theirs.train_step({"data": data, "target": [t.float() for t in target]})["loss"]
-        found = steps.train_step(ours, data, target)
-        assert found.item() == pytest.approx(float(expected), abs=1e-4)
+        if labels:
+            seg[torch.rand(seg.shape, generator=generator) < 0.2] = 3
+        whole = [seg == 1, seg == 2, seg == 3] if more else [seg]
+        if more:
+            whole[0] = whole[0] | whole[1]
+        target = torch.cat(whole, 1)
+        halved = target[(..., *[slice(None, None, 2)] * len(chosen["patch_size"]))]
+        expected.append(float(theirs.train_step({"data": data, "target": [target.clone(), halved.clone()]})["loss"]))
+        found.append(steps.train_step(ours, data, [target, halved]).item())
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert expected[-1] < expected[0]
