@@ -70,7 +70,7 @@ def preprocessing(turn: Turn[PlansStatus]) -> dict[str, Work]:
             turn.status.configurations = sorted([*turn.status.configurations, row], key=lambda row: row.name)
         works[name] = Work(
             step="preprocess",
-            part=name,
+            part=name if name not in ("plan", "transfer") else f"configuration {name}",  # those are Jobs already
             title=f"preprocessing {name}",
             status=row,
             stored=stored.configuration(name) or ConfigurationStatus(name=name),
