@@ -1,6 +1,7 @@
 """A trainer's shape without its work: reads its order, says its progress, saves on SIGTERM, writes the report.
 
-Beside the store's artifacts lie the wishes of a test: `hold` (training waits as long as it is there), `fail` (an exit code).
+Beside the store's artifacts lie the wishes of a test: `hold` (training waits as long as it is there), `stubborn` (it ignores
+SIGTERM), `fail-STEP` (an exit code).
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def main() -> int:
 def train(order: dict, wishes: Path) -> None:
     state = wishes / f"checkpoint-{order['run']}"
     epoch = int(state.read_text()) if state.exists() else 0
-    (wishes / f"started-{order['run']}-{order['attempt']}").write_text(f"{os.getpid()} {epoch}")
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if (wishes / "stubborn").exists() else lambda *_: stopped.set())
+    (wishes / f"started-{order['run']}-{order['attempt']}").write_text(f"{os.getpid()} {epoch}")
     now = {"epoch": epoch}
 
     class Answer(BaseHTTPRequestHandler):

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_operator.local import columns, documents, jobs, launch, podstatus, runner, secrets, standing
+from nnunet_operator.local.places import Places, parse
 from nnunet_operator.local.scheduler import Machine, place
 from nnunet_operator.local.standing import Standing
+from nnunet_operator.local.store import Store
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode
 
 Manifest = dict[str, Any]
@@ -329,3 +331,20 @@ def test_where_an_object_stands(manifest: Manifest, wanted: Standing) -> None:
 )
 def test_the_exit_code_says_why(reason: str, code: ExitCode) -> None:
     assert standing.exit_code(thing(("Ready", "False", reason), ("Stalled", "True", reason))) is code
+
+
+def test_a_folder_stands_in_for_a_uri(tmp_path: Path) -> None:
+    (tmp_path / "my images").mkdir()
+    store = Store(tmp_path / "store")
+    source = {"uri": "s3://b/raw/Dataset1", "endpoint": "http://e", "secretName": "s3", "layout": "MSD"}
+    store.create({"kind": "Dataset", "metadata": {"name": "d"}, "spec": {"source": source}})
+    store.create({"kind": "Dataset", "metadata": {"name": "other"}, "spec": {"source": {"uri": "s3://b/raw2/Dataset1"}}})
+    Places(store, [parse(f"s3://b/raw={tmp_path / 'my images'}")])
+    seen = Places(store)  # it is kept
+    wanted = {"uri": f"file://{tmp_path}/my%20images/Dataset1", "layout": "MSD"}
+    assert seen.get("Dataset", "default", "d")["spec"]["source"] == wanted
+    assert seen.get("Dataset", "default", "other")["spec"]["source"] == {"uri": "s3://b/raw2/Dataset1"}
+    assert store.get("Dataset", "default", "d")["spec"]["source"] == source, "what people wrote stays"
+    for wrong in ("images", "s3://b/raw", f"s3://b/raw={tmp_path / 'nowhere'}"):
+        with pytest.raises(BadUsage):
+            parse(wrong)

@@ -206,6 +206,19 @@ def test_ctrl_c_saves_and_the_next_call_goes_on(shell: Shell) -> None:
     assert (fold["attempt"], fold["restarts"], fold["disruptions"]) == (1, 0, 1)
 
 
+def test_ctrl_c_twice_waits_for_nothing(shell: Shell) -> None:
+    shell.hold()
+    (shell.root / "stubborn").touch()
+    process = shell.begin("apply", "-f", "manifests")
+    pid = shell.training()
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert any("Stopping: waiting for 1 running" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 143, "the grace period is 300 s"
+    assert shim.start_time(pid) is None
+
+
 def test_a_killed_shell_leaves_the_training_alone_and_the_next_takes_it_over(shell: Shell) -> None:
     shell.hold()
     process = shell.begin("apply", "-f", "manifests")

@@ -42,6 +42,19 @@ def runs(manifests: Sequence[Manifest]) -> str:
                     fold.get("state", "-"),
                 ]
             )
+        if len(status.get("folds") or []) > 1 and status.get("meanDice") is not None:
+            rows.append(
+                [
+                    manifest["metadata"]["name"],
+                    spec.get("configuration", "-"),
+                    "mean",
+                    trainer,
+                    "",
+                    f"{status['meanDice']:.4f}",
+                    "",
+                    "",
+                ]
+            )
     return columns.table(rows) if len(rows) > 1 else ""
 
 
@@ -83,6 +96,8 @@ def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) ->
     ours = "nnunet-operator local"
     lines = [f"{ours} get{store}"]
     lines += [f"{ours} describe {bad[0]['kind'].lower()} {bad[0]['metadata']['name']}{store}"] if bad else []
+    paused = [m for m in manifests if standing.of(m) is Standing.SUSPENDED]
+    lines += [f"{ours} resume trainingrun/{manifest['metadata']['name']}{store}" for manifest in paused]
     runs_ = [m for m in manifests if m["kind"] == "TrainingRun" and (m.get("status") or {}).get("results")]
     if bad:
         lines.append(f"{ours} logs {bad[0]['kind'].lower()}/{bad[0]['metadata']['name']}{store}")
