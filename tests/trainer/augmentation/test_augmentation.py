@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ks_2samp, kstest, uniform
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.training.augmentation import (
     AugmentationConfig,
@@ -106,6 +107,22 @@ def test_beyond_the_patch_is_minus_1_and_0():
     assert seg[4, 4] == 1
     assert seg[0, 0] == -1
     assert image[0, 0] == 0
+
+
+def test_rotation_and_scale_are_drawn_alone_and_evenly():
+    augmenter = Augmenter(config=augmentation_set("default"), patch_size=(64, 64, 64))
+    spatial = augmenter.config.spatial
+    drawn = [augmenter._draw_matrix(spatial, key.generator("augmentation")) for key in keys(4000)]
+    changed = [matrix for matrix in drawn if matrix is not None]
+    assert 0.33 < len(changed) / len(drawn) < 0.39  # 1 - 0.8²
+    scales = np.array([np.cbrt(np.linalg.det(matrix)) for matrix in changed])
+    scaled = scales[abs(scales - 1) > 1e-9]
+    assert 0.17 < len(scaled) / len(drawn) < 0.23
+    assert kstest(scaled, uniform(0.7, 0.7).cdf).pvalue > 0.01
+    rotations = [matrix / scale for matrix, scale in zip(changed, scales, strict=True)]
+    first = np.array([math.atan2(r[2, 1], r[2, 2]) for r in rotations if abs(r - np.eye(3)).max() > 1e-6])
+    assert 0.17 < len(first) / len(drawn) < 0.23
+    assert kstest(first, uniform(-math.pi / 6, math.pi / 3).cdf).pvalue > 0.01
 
 
 def test_slices_stay_in_their_place_in_dummy_2d():
@@ -221,7 +238,6 @@ def test_the_default_set_has_nnunets_numbers_in_nnunets_order():
 @pytest.mark.parametrize("bounds", [(0.75, 1.25), (0.7, 1.5), (1.1, 1.4)])
 def test_factors_are_distributed_as_batchgenerators(bounds):
     from batchgeneratorsv2.transforms.intensity.contrast import BGContrast
-    from scipy.stats import ks_2samp
 
     np.random.seed(0)
     reference, rng = BGContrast(bounds), np.random.default_rng(0)
@@ -304,6 +320,12 @@ def test_masked_channels_are_0_outside():
     assert data[0, 1].tolist() == [[0, 1], [1, 0]]
     assert (data[0, 0] == 1).all()
     assert target[0, 0].tolist() == [[0, 1], [0, 0]]
+
+
+def test_a_previous_stage_that_is_not_there_is_told():
+    augmenter = validation_augmenter((2, 2), previous_stage_labels=(1, 2))
+    with pytest.raises(BadConfiguration, match="previous stage"):
+        augmenter(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2, dtype=torch.int16), keys(1))
 
 
 def test_the_previous_stage_becomes_channels():

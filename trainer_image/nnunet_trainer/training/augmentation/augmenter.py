@@ -18,6 +18,7 @@ from .spatial import affine_matrix, centre_crop, places, sample_image, sample_se
 from .targets import Region, at_scales, previous_stage_channels, remove_outside, to_regions
 
 CACHED_VOXELS = 2**16
+GPU_VOXELS = 2**25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +158,8 @@ class Augmenter:
 
 
 def _groups(items: Sequence[int], voxels: int, device: torch.device) -> list[Sequence[int]]:
-    """What is worked on together: all on a GPU; on a CPU what stays in its cache."""
-    size = max(1, CACHED_VOXELS // voxels) if device.type == "cpu" else max(1, len(items))
+    """What is worked on together: on a CPU what stays in its cache, on a GPU what takes little of its memory."""
+    size = max(1, (CACHED_VOXELS if device.type == "cpu" else GPU_VOXELS) // voxels)
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
