@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp, kstest, uniform
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.training.augmentation import (
     AugmentationConfig,
@@ -22,6 +21,7 @@ from nnunet_trainer.training.augmentation.separable import apply_along_axes, blu
 from nnunet_trainer.training.augmentation.spatial import affine_matrix, places, sample_image, sample_segmentation
 from nnunet_trainer.training.augmentation.targets import at_scales, to_regions
 from nnunet_trainer.training.randomness import SampleKey
+from scipy.stats import ks_2samp, kstest, uniform
 from torch.nn.functional import grid_sample, interpolate
 
 PATCH = (12, 16, 10)
