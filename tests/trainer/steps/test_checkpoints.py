@@ -162,7 +162,7 @@ def test_one_that_is_not_whole_is_passed_over(store: ObjectStore, tmp_path: Path
     found, _ = candidates(store, RUN, "0")
     newest = fetch_newest(store, found, tmp_path / "resume")
     assert newest is not None
-    assert newest.read_bytes() == b"checkpoint_latest.pth 1" * 100
+    assert newest[0].read_bytes() == b"checkpoint_latest.pth 1" * 100
 
 
 def test_a_store_that_is_away_at_the_start_is_no_reason_to_begin_anew(store: ObjectStore, tmp_path: Path, work: Path) -> None:

@@ -115,6 +115,52 @@ def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
     assert max(p.checkpoint_epoch or 0 for p in chain.heard) == 2
 
 
+def test_a_validation_that_was_stopped_goes_on_at_its_next_case(
+    prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chain = prepared.chain
+    five = {"fold": "all", "validation": "Run"}
+
+    def validating(stop_at: int | None) -> tuple[list[int], Callable[[checkpoints.Uploads, Any], None]]:
+        done: list[int] = []
+        real = checkpoints.Uploads.hear
+
+        def hear(self: checkpoints.Uploads, progress: Any) -> None:
+            real(self, progress)
+            if progress.phase == "validating":
+                done.append(progress.done)
+                if progress.done == stop_at:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        return done, hear
+
+    with monkeypatch.context() as patch:
+        first, hear = validating(stop_at=2)
+        patch.setattr(checkpoints.Uploads, "hear", hear)
+        with pytest.raises(Stopped, match="2 of 5"):
+            chain.train(order(**five))
+    monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
+    again, hear = validating(stop_at=None)
+    monkeypatch.setattr(checkpoints.Uploads, "hear", hear)
+    report = chain.train(order(attempt=1, **five))
+    assert max(first) == 2
+    assert max(again) == 5
+    assert 1 not in again
+    assert report.summary["resumedFromEpoch"] == 2
+    assert isinstance(report.summary["validationDice"], float)
+    kept = run_folder(chain, report) / FOLD.replace("fold_0", "fold_all") / "validation"
+    assert len(list(kept.glob("*.nii.gz"))) == 5
+
+
+def test_sigterm_before_the_first_epoch_is_not_waited_for(
+    prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "train", lambda setup: pytest.fail("it began"), raising=False)
+    monkeypatch.setattr(train, "_bring_back", lambda *rest, **more: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Stopped, match="before its first epoch"):
+        prepared.chain.train(order())
+
+
 def test_training_goes_on_when_the_store_is_away(
     prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +176,7 @@ def test_training_goes_on_when_the_store_is_away(
 
 def test_pretrained_weights_of_a_run(prepared: Prepared, order: Callable[..., TrainOrder]) -> None:
     chain = prepared.chain
-    first = chain.train(order(fold="all"))
+    first = chain.train(order(fold="all", validation="Skip"))
     assert first.summary["validationDice"] is None
     location = Location(uri=first.summary["checkpointUri"])
     weights = PretrainedWeights(location=location, sha256=first.summary["checkpointSha256"])

@@ -160,7 +160,8 @@ class Candidate:
 def candidates(store: ObjectStore, run: str, fold: str) -> tuple[list[Candidate], list[Candidate]]:
     """The checkpoints of all attempts, the most advanced first; and the best ones of each attempt, the latest first."""
     pattern = re.compile(rf"{re.escape(run)}/attempts/(\d+)/fold_{re.escape(fold)}/([^/]+)\.json")
-    going_on, best = [], []
+    going_on: list[Candidate] = []
+    best: list[Candidate] = []
     for info in store.list(f"{run}/attempts/"):
         match = pattern.fullmatch(info.key)
         if not match:
@@ -176,7 +177,7 @@ def candidates(store: ObjectStore, run: str, fold: str) -> tuple[list[Candidate]
     return sorted(going_on, key=lambda c: c.order, reverse=True), sorted(best, key=lambda c: c.order, reverse=True)
 
 
-def fetch_newest(store: ObjectStore, found: list[Candidate], folder: Path) -> Path | None:
+def fetch_newest(store: ObjectStore, found: list[Candidate], folder: Path) -> tuple[Path, Stored] | None:
     """The first of these that is whole, as a file in `folder`; None when none is."""
     for candidate in found:
         stored = candidate.stored
@@ -189,5 +190,5 @@ def fetch_newest(store: ObjectStore, found: list[Candidate], folder: Path) -> Pa
                 raise
             log.warning("A checkpoint is passed over: %s", fault.message)
             continue
-        return target
+        return target, stored
     return None

@@ -6,12 +6,15 @@ import fcntl
 import logging
 import math
 import os
+import re
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from .. import extensions, training
@@ -20,7 +23,7 @@ from ..artifacts.artifact import Artifact, ArtifactWriter
 from ..artifacts.parallel import for_each
 from ..artifacts.store import open_file
 from ..contract import keys, pod, report
-from ..contract.faults import BadData, ExitCode, Fault
+from ..contract.faults import BadData, Fault, Stopped
 from ..contract.report import Report
 from ..contract.work_order import TrainOrder
 from ..planning.plans import Plans
@@ -29,6 +32,7 @@ from ..training.setup import TrainingResult, TrainingSetup
 from . import checkpoints
 from .common import Listener, Teller, read_input, scratch
 
+FINAL = "checkpoint_final.pth"
 MODEL_FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
 log = logging.getLogger(__name__)
 
@@ -69,7 +73,7 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
         if there := artifact.find(storage, fold):
             return _report(storage, run, digest, {**there.manifest.summary, "found": True})
-        staged = _stage(order, data, plans, storage, run, pretrained, tell)
+        staged = _stage(order, data, plans, storage, run, resolved.epochs, pretrained, tell)
         setup = TrainingSetup(
             preprocessed=staged.preprocessed,
             results=staged.results,
@@ -87,9 +91,10 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
             pretrained=staged.pretrained,
             pretrained_source=order.pretrained.location.uri if order.pretrained else None,
             deterministic=order.deterministic,
-            validation=order.validation == "Run" and order.fold != "all",
+            validation=order.validation == "Run",
             stop=stop,
         )
+        stop.begun = True
         if os.environ.get("RANK", "0") != "0":
             training.train(setup)
             return Report(step="train")
@@ -110,11 +115,21 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: Path | N
     return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, weights)
 
 
+class _Stop(threading.Event):
+    """Set by SIGTERM. Once the training has `begun`, it looks at it after every iteration; before, nothing needs to be saved."""
+
+    begun = False
+
+    def sigterm(self, number: int, frame: FrameType | None) -> None:
+        self.set()
+        if not self.begun:
+            raise Stopped("Stopped", "The training was stopped before its first epoch.")
+
+
 @contextmanager
-def _stops() -> Iterator[threading.Event]:
-    """SIGTERM sets an event; the training looks at it after every iteration."""
-    stop = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+def _stops() -> Iterator[_Stop]:
+    stop = _Stop()
+    before = signal.signal(signal.SIGTERM, stop.sigterm)
     try:
         yield stop
     finally:
@@ -146,7 +161,14 @@ def _fetch_pretrained(order: TrainOrder, tell: Teller) -> Path | None:
 
 
 def _stage(
-    order: TrainOrder, data: Artifact, plans: dict[str, Any], storage: ObjectStore, run: str, pretrained: Path | None, tell: Teller
+    order: TrainOrder,
+    data: Artifact,
+    plans: dict[str, Any],
+    storage: ObjectStore,
+    run: str,
+    epochs: int,
+    pretrained: Path | None,
+    tell: Teller,
 ) -> _Staged:
     """Lay nnU-Net's own folders out in scratch. The ranks of a pod share them: one at a time, the first does the work."""
     folder = scratch("nnUNet_preprocessed", order.dataset_name)
@@ -163,14 +185,20 @@ def _stage(
         newest = checkpoints.fetch_newest(storage, going_on + best, scratch("resume"))
         model = f"{order.trainer.name}__{plans['plans_name']}__{order.configuration}"
         fold = results / order.dataset_name / model / f"fold_{order.fold}"
-        _bring_history(storage, run, order.fold, best, fold)
+        fold.mkdir(parents=True, exist_ok=True)
+        if best and (found := checkpoints.fetch_newest(storage, best, scratch("resume", "best"))):
+            _place(found[0], fold / f"{checkpoints.BEST}.pth")
+        trained = newest is not None and newest[1].epoch >= epochs
+        if newest is not None and trained:
+            _place(newest[0], fold / FINAL)
+        _bring_back(storage, run, order.fold, fold, validation=trained)
     return _Staged(
         preprocessed=folder,
         results=results,
         plans=plans,
         dataset_json=data.read_json("dataset.json"),
         pretrained=pretrained,
-        resume_from=[] if newest is None else [newest],
+        resume_from=[] if newest is None else [newest[0]],
     )
 
 
@@ -184,17 +212,18 @@ def _counter(count: Any) -> Any:
     return fetched
 
 
-def _bring_history(storage: ObjectStore, run: str, fold: str, best: list[checkpoints.Candidate], folder: Path) -> None:
-    """The best checkpoint and the logs of earlier attempts: they are part of the results."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if best and not (folder / f"{checkpoints.BEST}.pth").exists():
-        found = checkpoints.fetch_newest(storage, best, scratch("resume", "best"))
-        if found is not None:
-            (folder / f"{checkpoints.BEST}.pth").write_bytes(found.read_bytes())
+def _place(source: Path, target: Path) -> None:
+    if not target.exists():
+        shutil.copyfile(source, target)
+
+
+def _bring_back(storage: ObjectStore, run: str, fold: str, folder: Path, *, validation: bool) -> None:
+    """What earlier attempts kept: their logs, and of a training that is done the cases that are validated already."""
+    kept = re.compile(rf"{re.escape(run)}/attempts/\d+/fold_{re.escape(fold)}/(training_log.*|validation/.*)")
     for info in storage.list(f"{run}/attempts/"):
-        parts = info.key.split("/")
-        if parts[-2] == f"fold_{fold}" and parts[-1].startswith("training_log") and not (folder / parts[-1]).exists():
-            storage.get_file(info.key, folder / parts[-1])
+        match = kept.fullmatch(info.key)
+        if match and not (folder / match[1]).exists() and (validation or not match[1].startswith("validation/")):
+            storage.get_file(info.key, folder / match[1])
 
 
 def _train_and_upload(
@@ -206,23 +235,25 @@ def _train_and_upload(
     setup.listener, setup.on_checkpoint = uploads.hear, uploads.written
     try:
         return training.train(setup)
-    except Fault as fault:
+    except BaseException as error:
         problem = uploads.close()
-        if problem and fault.exit_code == ExitCode.STOPPED:
-            fault.message += f" {problem}"
+        stopped = isinstance(error, Stopped)
+        _keep(storage, prefix, setup.fold_folder, "training_log*", *(["validation/*"] if stopped else []))
+        if stopped and problem:
+            error.message += f" {problem}"
         raise
     finally:
         uploads.close()
-        _keep_logs(storage, prefix, setup.fold_folder)
 
 
-def _keep_logs(storage: ObjectStore, prefix: str, folder: Path) -> None:
-    """The logs of an attempt that may not be the last."""
-    for path in folder.glob("training_log*"):
+def _keep(storage: ObjectStore, prefix: str, folder: Path, *patterns: str) -> None:
+    """What the next attempt goes on with, besides checkpoints."""
+    for path in [p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and not p.name.startswith(".")]:
+        name = path.relative_to(folder).as_posix()
         try:
-            storage.put_file(path, f"{prefix}/{path.name}")
+            storage.put_file(path, f"{prefix}/{name}")
         except Fault as fault:
-            log.warning("%s is not in the store: %s", path.name, fault.message)
+            log.warning("%s is not in the store: %s", name, fault.message)
 
 
 def _summary(order: TrainOrder, storage: ObjectStore, fold: str, result: TrainingResult) -> dict[str, Any]:
@@ -266,7 +297,7 @@ def _upload(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, 
 def _tidy(storage: ObjectStore, run: str, fold: str) -> None:
     """What attempts left is of no more use once the fold's results, their logs among them, are whole."""
     for info in list(storage.list(f"{run}/attempts/")):
-        if info.key.split("/")[-2] == f"fold_{fold}":
+        if f"/fold_{fold}/" in info.key:
             try:
                 storage.delete(info.key)
             except Fault as fault:
