@@ -18,7 +18,7 @@ SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 """Makers `(epochs, **parameters) -> Schedule`: what the learning rate is multiplied by in each epoch."""
 
 _REGISTRIES = {"loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-_BUILT_IN = {"loss": ("losses",), "optimizer": ("optimizers",), "schedule": ("schedules",)}
+_BUILT_IN = {"loss": ("losses", "more_losses"), "optimizer": ("optimizers", "more_optimizers"), "schedule": ("schedules",)}
 
 
 def registry(kind: str) -> Registry[Callable[..., Any]]:

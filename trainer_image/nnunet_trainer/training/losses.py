@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Range
 
 from .components import LOSSES
@@ -137,8 +138,11 @@ def top_k(voxels: Voxels, context: LossContext, *, percent: float, label_smoothi
     return hardest.mean() * context.share
 
 
-def _sum_of(context: LossContext, *terms: tuple[float, Callable[[Voxels], Tensor]]) -> Loss:
+def sum_of(context: LossContext, *terms: tuple[float, Callable[[Voxels], Tensor]]) -> Loss:
+    """A loss from weighted terms; those of weight 0 are left out."""
     used = [(weight, term) for weight, term in terms if weight]
+    if not used:
+        raise BadConfiguration("InvalidRecipe", "recipe.loss: all weights are 0, so that nothing would be learned.")
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         voxels = Voxels.of(logits, target, context)
@@ -175,26 +179,26 @@ def dice_ce(
     ce: Callable[[Voxels], Tensor] = lambda v: cross_entropy(v, context, label_smoothing=label_smoothing)  # noqa: E731
     if context.regions:
         ce = lambda v: _binary_cross_entropy(v, context, per_region=per_region)  # noqa: E731
-    return _sum_of(context, (weight_ce, ce), (weight_dice, lambda v: soft_dice(v, context, smooth=smooth, background=with_first)))
+    return sum_of(context, (weight_ce, ce), (weight_dice, lambda v: soft_dice(v, context, smooth=smooth, background=with_first)))
 
 
 @LOSSES.register("CE")
 def ce(context: LossContext, *, label_smoothing: Smoothing = 0.0) -> Loss:
     """Cross-entropy; with regions binary cross-entropy."""
-    return _sum_of(context, (1.0, lambda v: cross_entropy(v, context, label_smoothing=label_smoothing)))
+    return sum_of(context, (1.0, lambda v: cross_entropy(v, context, label_smoothing=label_smoothing)))
 
 
 @LOSSES.register("Dice")
 def dice(context: LossContext, *, smooth: Weight = 1e-5, background: bool | None = None) -> Loss:
     """Soft Dice."""
     with_first = context.regions if background is None else background
-    return _sum_of(context, (1.0, lambda v: soft_dice(v, context, smooth=smooth, background=with_first)))
+    return sum_of(context, (1.0, lambda v: soft_dice(v, context, smooth=smooth, background=with_first)))
 
 
 @LOSSES.register("TopK")
 def top_k_ce(context: LossContext, *, percent: Percent = 10.0, label_smoothing: Smoothing = 0.0) -> Loss:
     """Cross-entropy of the hardest voxels."""
-    return _sum_of(context, (1.0, lambda v: top_k(v, context, percent=percent, label_smoothing=label_smoothing)))
+    return sum_of(context, (1.0, lambda v: top_k(v, context, percent=percent, label_smoothing=label_smoothing)))
 
 
 @LOSSES.register("DiceTopK")
@@ -209,7 +213,7 @@ def dice_top_k(
 ) -> Loss:
     """Soft Dice and the cross-entropy of the hardest voxels."""
     hardest: Callable[[Voxels], Tensor] = lambda v: top_k(v, context, percent=percent, label_smoothing=label_smoothing)  # noqa: E731
-    return _sum_of(
+    return sum_of(
         context,
         (weight_ce, hardest),
         (weight_dice, lambda v: soft_dice(v, context, smooth=smooth, background=context.regions)),

@@ -8,56 +8,16 @@ from typing import Any
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 
 from . import recipe as recipes
+from .preset_table import DEFAULT, V1, V2, Preset
 from .recipe import Recipe
 
-DEFAULT = "nnUNetTrainer"
+PRESETS: dict[str, Preset] = {**V2, **V1}
 
-Preset = tuple[str | None, dict[str, Any], str]
-"""The trainer it is based on, what it changes (as a recipe file says it), and what it is for."""
-
-PRESETS: dict[str, Preset] = {
-    DEFAULT: (None, {}, "nnU-Net's default"),
-    **{
-        f"{DEFAULT}_{n}epoch{'s' if n > 1 else ''}": (DEFAULT, {"epochs": n}, f"{n} epochs instead of 1000")
-        for n in (1, 5, 10, 20, 50, 100, 250, 500, 750, 2000, 4000, 8000)
-    },
-    "nnUNetTrainerBenchmark_5epochs": (DEFAULT, {"epochs": 5}, "how long an epoch takes"),
-    "nnUNetTrainerAdam": (DEFAULT, {"optimizer": {"name": "AdamW", "amsgrad": True, "weightDecay": 3e-5}}, "AdamW with amsgrad"),
-    "nnUNetTrainerVanillaAdam": (DEFAULT, {"optimizer": {"name": "Adam", "weightDecay": 3e-5}}, "Adam"),
-    "nnUNetTrainerAdam1en3": ("nnUNetTrainerAdam", {"optimizer": {"learningRate": 1e-3}}, "AdamW, learning rate 1e-3"),
-    "nnUNetTrainerAdam3en4": ("nnUNetTrainerAdam", {"optimizer": {"learningRate": 3e-4}}, "AdamW, learning rate 3e-4"),
-    "nnUNetTrainerVanillaAdam1en3": ("nnUNetTrainerVanillaAdam", {"optimizer": {"learningRate": 1e-3}}, "Adam, learning rate 1e-3"),
-    "nnUNetTrainerVanillaAdam3en4": ("nnUNetTrainerVanillaAdam", {"optimizer": {"learningRate": 3e-4}}, "Adam, learning rate 3e-4"),
-    "nnUNetTrainerCosAnneal": (DEFAULT, {"schedule": "cosine"}, "cosine annealing"),
-    "nnUNetTrainerBN": (DEFAULT, {"network": {"normalization": "batch"}}, "batch normalization"),
-    "nnUNetTrainerNoDeepSupervision": (DEFAULT, {"deepSupervision": False}, "no deep supervision"),
-    "nnUNetTrainerCELoss": (DEFAULT, {"loss": "CE"}, "cross-entropy"),
-    "nnUNetTrainerCELoss_5epochs": ("nnUNetTrainerCELoss", {"epochs": 5}, "cross-entropy, 5 epochs"),
-    "nnUNetTrainerDiceLoss": (DEFAULT, {"loss": "Dice"}, "soft Dice"),
-    "nnUNetTrainerDiceCELoss_noSmooth": (DEFAULT, {"loss": {"smooth": 0.0}}, "Dice without smoothing, and cross-entropy"),
-    "nnUNetTrainerTopk10Loss": (DEFAULT, {"loss": {"name": "TopK", "percent": 10.0}}, "cross-entropy of the hardest 10 %"),
-    "nnUNetTrainerTopk10LossLS01": (
-        "nnUNetTrainerTopk10Loss",
-        {"loss": {"labelSmoothing": 0.1}},
-        "cross-entropy of the hardest 10 %, labels smoothed by 0.1",
-    ),
-    "nnUNetTrainerDiceTopK10Loss": (DEFAULT, {"loss": {"name": "DiceTopK", "percent": 10.0}}, "Dice and the hardest 10 %"),
-    "nnUNetTrainer_probabilisticOversampling": (DEFAULT, {"sampling": {"probabilistic": True}}, "foreground drawn for each sample"),
-    "nnUNetTrainer_probabilisticOversampling_033": (
-        "nnUNetTrainer_probabilisticOversampling",
-        {"sampling": {"oversampleForeground": 0.33}},
-        "foreground drawn for each sample, p 0.33",
-    ),
-    "nnUNetTrainer_probabilisticOversampling_010": (
-        "nnUNetTrainer_probabilisticOversampling",
-        {"sampling": {"oversampleForeground": 0.1}},
-        "foreground drawn for each sample, p 0.1",
-    ),
-}
+_EPOCHS = re.compile(r"(.+)_(\d{1,7})epochs?(_NoMirroring)?")
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of a trainer. `<trainer>_<N>epochs` is known for any N.
+    """The recipe of a trainer. `<trainer>_<N>epochs` and `<trainer>_<N>epochs_NoMirroring` are known for any N.
 
     Raises:
         BadConfiguration: no trainer has this name; the nearest ones are named.
@@ -65,9 +25,10 @@ def recipe(name: str) -> Recipe:
     if name in PRESETS:
         base, changes, _ = PRESETS[name]
         return recipes.read(changes, recipe(base) if base is not None else None)
-    epochs = re.fullmatch(r"(.+)_(\d{1,7})epochs?", name)
-    if epochs is not None and epochs[1] in PRESETS and int(epochs[2]) > 0:
-        return recipes.read({"epochs": int(epochs[2])}, recipe(epochs[1]))
+    found = _EPOCHS.fullmatch(name)
+    if found is not None and found[1] in PRESETS and int(found[2]) > 0:
+        mirroring = {"augmentation": "noMirroring"} if found[3] else {}
+        return recipes.read({"epochs": int(found[2])} | mirroring, recipe(found[1]))
     raise BadConfiguration("UnknownTrainer", unknown_name("trainer", name, PRESETS))
 
 
@@ -93,7 +54,7 @@ def resolve(name: str, base: str | None = None, changes: dict[str, Any] | None =
                 "EmptyRecipe", f"The trainer {name!r} is based on {base!r} and changes nothing.", hint=f"Use {base}."
             )
         return recipe(name)
-    if name in PRESETS:
+    if name in PRESETS or (_EPOCHS.fullmatch(name) and _EPOCHS.fullmatch(name)[1] in PRESETS):  # type: ignore[index]
         raise BadConfiguration(
             "TrainerNameTaken",
             f"The recipe changes a trainer, so it needs a name of its own; {name!r} stands for nnU-Net's.",

@@ -7,7 +7,7 @@ import difflib
 import inspect
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from nnunet_trainer.contract.codec import camel
@@ -24,6 +24,13 @@ class Of:
     """Annotates a `Choice` with the kind of component that it chooses."""
 
     kind: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checked:
+    """Annotates a value with a function that raises BadConfiguration where it does not like it."""
+
+    check: Callable[[Any], object]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +85,13 @@ def read(hint: Any, value: Any, where: str, base: Any = None) -> Any:
         hint, limits = typing.get_args(hint)[:2]
     if isinstance(limits, Of):
         return _choice(limits.kind, value, where, base)
+    if isinstance(limits, Checked):
+        result = read(hint, value, where, base)
+        try:
+            limits.check(result)
+        except BadConfiguration as fault:
+            raise BadConfiguration(fault.reason, f"{where}: {fault.message}") from None
+        return result
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         return _one_of(typing.get_args(hint), value, where, base)

@@ -7,11 +7,17 @@ from typing import Annotated, Any, Literal
 
 from nnunet_trainer.extensions import Range
 
-from .reading import Choice, Of, changed, plain
+from .reading import Checked, Choice, Of, changed, plain
 
 Count = Annotated[int, Range(1)]
 Amount = Annotated[int, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+
+
+def _is_augmentation(name: str) -> None:
+    from .augmentation import augmentation_set
+
+    augmentation_set(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +72,7 @@ class Recipe:
     """Epochs in which the learning rate rises linearly; the schedule follows, with what is left of the epochs."""
     learning_rate_factors: dict[str, Annotated[float, Range(0)]] = field(default_factory=dict)
     """Shell patterns of parameter names and what their learning rate is multiplied by; the first that fits counts."""
-    augmentation: str = "default"
+    augmentation: Annotated[str, Checked(_is_augmentation)] = "default"
     """The name of a set (`augmentation.set_names()`)."""
     sampling: Sampling = field(default_factory=Sampling)
     network: NetworkChanges = field(default_factory=NetworkChanges)

@@ -43,3 +43,55 @@ def with_warm_up(make: Callable[[int], Schedule], epochs: int, warm_up: int) -> 
         return make(epochs)
     rest = make(max(1, epochs - warm_up))
     return lambda epoch, history: (epoch + 1) / warm_up if epoch < warm_up else rest(epoch - warm_up, history)
+
+
+@SCHEDULES.register("plateau")
+def plateau(
+    epochs: int,
+    *,
+    factor: Annotated[float, Range(0, 1, low_open=True, high_open=True)] = 0.2,
+    patience: Annotated[int, Range(0)] = 30,
+    threshold: Annotated[float, Range(0)] = 1e-3,
+    smoothing: Annotated[float, Range(0, 1, high_open=True)] = 0.93,
+) -> Schedule:
+    """Times `factor` whenever the moving average of the training loss has not fallen by `threshold` for `patience` epochs."""
+
+    def rate(epoch: int, history: History) -> float:
+        scale, best, waited, average = 1.0, math.inf, 0, math.nan
+        for loss in history["train_losses"][:epoch]:
+            average = loss if math.isnan(average) else smoothing * average + (1 - smoothing) * loss
+            best, waited = (average, 0) if average < best - threshold else (best, waited + 1)
+            if waited > patience:
+                scale, waited = scale * factor, 0
+        return scale
+
+    return rate
+
+
+@SCHEDULES.register("polyWithCycle")
+def poly_with_cycle(
+    epochs: int,
+    *,
+    length: Annotated[int, Range(2)] = 100,
+    lowest: Annotated[float, Range(0, 1)] = 1e-4,
+    highest: Annotated[float, Range(0, 1)] = 0.1,
+    exponent: Annotated[float, Range(0)] = 0.9,
+) -> Schedule:
+    """`poly` over all but the last `length` epochs, then one triangle from `lowest` to `highest` and back (v1's cycleAtEnd)."""
+    first = max(1, epochs - length)
+
+    def rate(epoch: int, history: History) -> float:
+        if epoch < first:
+            return (1 - epoch / first) ** exponent
+        place = (epoch - first) / (length / 2)
+        return lowest + (highest - lowest) * (1 - abs(1 - place))
+
+    return rate
+
+
+@SCHEDULES.register("steps")
+def stepped(
+    epochs: int, *, at: list[Annotated[float, Range(0, 1)]], factor: Annotated[float, Range(0, 1, low_open=True)] = 0.1
+) -> Schedule:
+    """Times `factor` at each of these fractions of the training."""
+    return lambda epoch, history: factor ** sum(epoch >= fraction * epochs for fraction in at)
