@@ -30,7 +30,7 @@ def test_explained(fingerprint: dict[str, Any], dataset_json: dict[str, Any]) ->
     notes: list[str] = []
     planned(fingerprint, dataset_json, notes=notes)
     text = "\n".join(notes)
-    for said in ("target spacing [3.0, 0.78, 0.78]", "3d_fullres: batch 2", "3d_lowres at spacing", "CTNormalization", "8 GB"):
+    for said in ("target spacing [3, 0.78, 0.78]", "3d_fullres: batch 2", "3d_lowres at spacing", "CTNormalization", "8 GB"):
         assert said in text
 
 

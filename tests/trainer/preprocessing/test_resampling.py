@@ -34,7 +34,7 @@ def test_images_as_skimage(shape: tuple[int, ...], new_shape: tuple[int, ...], o
 
 
 @pytest.mark.reference
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 12), min_size=2, max_size=3),
     data=st.data(),

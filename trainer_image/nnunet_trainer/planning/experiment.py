@@ -126,17 +126,16 @@ def _plan(
     full = spacing[forward]
     cases = dataset_json["numTraining"]
     voxels = float(np.prod(median, dtype=np.float64) * cases)
-    say(f"median shape {_list(median)} at spacing {_list(full)}, {cases} cases")
+    say(f"median shape {_shown(median)} at spacing {_shown(full)}, {cases} cases")
 
     schemes, masks = normalization(fingerprint, dataset_json)
     say(f"normalization {', '.join(schemes)}; nonzero mask {'used' if any(masks) else 'not used'}: {_mask_reason(fingerprint)}")
-    channels, outputs = len(channel_names(dict(dataset_json))), len(dataset_json["labels"])
+    outputs, reasons = len(dataset_json["labels"]), dict[str, list[str]]()
 
     def configuration(label: str, at: np.ndarray, shape: Any, dataset_voxels: float) -> dict[str, Any]:
         shared = kind.shares_data and label in ("2d", "3d_fullres")
-        network = plan_network(kind, gb, at, shape, dataset_voxels, channels, outputs)
-        for line in network.notes:
-            say(f"{label}: {line}")
+        network = plan_network(kind, gb, at, shape, dataset_voxels, outputs)
+        reasons[label] = network.notes  # 3d_lowres is planned many times; the last one counts
         return describe(kind, network, f"{'nnUNetPlans' if shared else name}_{label}", shape, at, schemes, masks)
 
     fullres = lowres = None
@@ -149,6 +148,10 @@ def _plan(
     else:
         say("no 3-D configuration: the images have one slice")
     two = configuration("2d", full[1:], median[1:], voxels)
+    for label, lines in reasons.items():
+        if label != "3d_lowres" or lowres is not None:
+            for line in lines:
+                say(f"{label}: {line}")
     two["batch_dice"] = True
 
     configurations: dict[str, Any] = {"2d": two}
@@ -195,7 +198,7 @@ def _fullres_spacing(
             raise BadConfiguration(
                 "InvalidTargetSpacing", f"The target spacing is {list(wanted)}, expected three positive numbers."
             )
-        say(f"target spacing {list(wanted)}: as asked for")
+        say(f"target spacing {_shown(wanted)}: as asked for")
         return np.array([float(s) for s in wanted])
     target = np.percentile(spacings, kind.target_spacing_percentile, 0)
     size = np.percentile(shapes, 50, 0)
@@ -208,12 +211,12 @@ def _fullres_spacing(
         if lower < coarsest:
             lower = max(coarsest, lower) + 1e-5
         say(
-            f"target spacing {_list(target)} is anisotropic along axis {worst} (also in voxels: {size[worst]:g} of {shortest:g}): "
+            f"target spacing {_shown(target)} is anisotropic along axis {worst} (also in voxels: {size[worst]:g} of {shortest:g}): "
             f"{lower:g} there, the {kind.anisotropic_spacing_percentile:g}th percentile"
         )
         target[worst] = lower
     else:
-        say(f"target spacing {_list(target)}: the {kind.target_spacing_percentile:g}th percentile of {len(spacings)} cases")
+        say(f"target spacing {_shown(target)}: the {kind.target_spacing_percentile:g}th percentile of {len(spacings)} cases")
     return target
 
 
@@ -241,7 +244,7 @@ def _lowres(
     if gain < 2:
         say(f"no 3d_lowres: it would have 1/{gain:.2f} of the voxels only (limit 1/2)")
         return None
-    say(f"3d_lowres at spacing {_list(spacing)} after {steps} steps: 3d_fullres covers {100 * share:.1f} % of a median image")
+    say(f"3d_lowres at spacing {_shown(spacing)} after {steps} steps: 3d_fullres covers {100 * share:.1f} % of a median image")
     return lowres
 
 
@@ -274,6 +277,10 @@ def _option(choice: Any, *names: str) -> Any:
         if value is not None:
             return value
     return None
+
+
+def _shown(numbers: Any) -> str:
+    return "[" + ", ".join(f"{n:.5g}" for n in numbers) + "]"
 
 
 def _list(array: np.ndarray) -> list[float]:

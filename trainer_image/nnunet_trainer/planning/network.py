@@ -31,7 +31,6 @@ def plan_network(
     spacing: np.ndarray,
     median_shape: Sequence[float],
     dataset_voxels: float,
-    num_inputs: int,
     num_outputs: int,
 ) -> Network:
     """Start from a patch of the median image's aspect, shrink it until it fits, and give what memory is left to the batch.
@@ -42,7 +41,6 @@ def plan_network(
         spacing: (z,) y, x of the configuration.
         median_shape: at this spacing.
         dataset_voxels: of all images; a batch covers at most `max_dataset_covered` of them.
-        num_inputs: channels (the estimate does not depend on them).
         num_outputs: labels, ignore included.
     """
     two = len(spacing) == 2
@@ -55,7 +53,7 @@ def plan_network(
     batch = kind.reference_batch_2d if two else kind.reference_batch_3d
     architecture = _architecture(kind, shape, two)
     estimate = conv_feature_map_size(shape.patch_size, architecture, num_outputs)
-    notes = [f"first patch {initial}, cut to the median image and padded for pooling: {shape.patch_size}"]
+    notes = [f"first patch by the spacing {initial}, cut to the median image, padded for pooling: {shape.patch_size}"]
 
     steps = 0
     # The plain planner compares a batch of two with the reference, the residual ones one reference batch: this differs in 2-D.
@@ -90,11 +88,8 @@ def _batch_size(kind: Planner, fits: float, dataset_voxels: float, patch: list[i
     wanted = round(fits)
     cap = round(float(dataset_voxels * kind.max_dataset_covered / np.prod(patch, dtype=np.float64)))
     size = max(min(wanted, cap), kind.min_batch_size)
-    share = f"{100 * kind.max_dataset_covered:g} % of the dataset's voxels"
-    reason = (
-        f"{share} cap it" if size == cap < wanted else "what fits" if size == wanted else f"the smallest allowed ({share}: {cap})"
-    )
-    notes.append(f"batch {size}: {wanted} fit, {reason}")
+    share = f"{100 * kind.max_dataset_covered:g} % of the dataset"
+    notes.append(f"batch {size}: the memory holds {wanted}, {share} are {cap} patches, the least is {kind.min_batch_size}")
     return size
 
 

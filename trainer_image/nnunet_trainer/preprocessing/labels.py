@@ -40,13 +40,14 @@ class _Axis:
     """Where each output index of an axis falls between two input indices, by scipy's arithmetic (`grid_mode`, mode nearest)."""
 
     def __init__(self, size: int, new_size: int) -> None:
-        place = np.clip((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0, size - 1)
+        place = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
         floor = np.floor(place)
-        self.low = floor.astype(np.intp)
-        self.high = np.minimum(self.low + 1, size - 1)
+        # Beyond the border both neighbours are the border itself, with weights of their own: scipy adds them up one by one.
+        self.low, self.high, self.nearest = (
+            np.clip(index, 0, size - 1).astype(np.intp) for index in (floor, floor + 1, np.floor(place + 0.5))
+        )
         self.weight_low = 1 - (place - floor)
         self.weight_high = 1 - self.weight_low
-        self.nearest = np.floor(place + 0.5).astype(np.intp)
 
 
 def _linear(labels: np.ndarray, axes: list[_Axis], new_shape: tuple[int, ...]) -> np.ndarray:

@@ -143,14 +143,21 @@ def write_case(
 
 
 def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> None:
-    """Write one array as Blosc2: LZ4HC, shuffled where that makes it smaller."""
+    """Write one array as Blosc2.
+
+    Images are packed for quick reading (LZ4HC, shuffled where that makes them smaller), segmentations, small anyway, by ZSTD, which
+    is quick in both directions.
+    """
     import blosc2
 
     blosc2.set_nthreads(1)
     blocks, chunks = block_shapes(array.shape, patch_size, array.itemsize)
     array = np.ascontiguousarray(array)
-    cparams = {"codec": blosc2.Codec.LZ4HC, "clevel": 5, "nthreads": 1, "filters": [_filter(array)]}
-    blosc2.asarray(array, urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams=cparams)
+    if array.dtype.kind == "f":
+        packing: dict[str, Any] = {"codec": blosc2.Codec.LZ4HC, "clevel": 5, "filters": [_filter(array)]}
+    else:
+        packing = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.SHUFFLE]}
+    blosc2.asarray(array, urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams={**packing, "nthreads": 1})
 
 
 def _filter(array: np.ndarray) -> Any:
