@@ -49,6 +49,10 @@ def test_a_dataset_becomes_ready(api: ApiClient, namespace: str, start_operator:
     assert reasons, "nothing was said to people"
     assert operator.metric("nnunet_operator_status_writes_total", kind="Dataset") <= 6
     assert operator.metric("nnunet_operator_errors_total") == 0
+    assert operator.metric("nnunet_operator_reconcile_seconds_count", kind="Dataset") > 0
+    assert operator.metric("nnunet_operator_api_requests_total", code="403") == 0
+    wait_until(lambda: operator.metric("nnunet_operator_objects", kind="Dataset", ready="True") == 1, what="the metric of objects")
+    assert operator.get("/healthz") == (200, "ok\n")
     assert operator.stop() < 5
     assert operator.process.returncode == 0
 

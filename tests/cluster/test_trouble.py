@@ -39,6 +39,24 @@ def test_no_cluster_is_one_message(control_plane: ControlPlane, tmp_path: Path) 
     assert "Traceback" not in operator.log
 
 
+def test_a_cluster_without_our_kinds_is_told_how_to_get_them(private_control_plane: ControlPlane, tmp_path: Path) -> None:
+    plane = private_control_plane
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "trainingruns.nnunet.dev"},
+    }
+    plane.admin.delete(crd)
+    try:
+        wait_until(lambda: "trainingruns" not in str(plane.admin.request("GET", f"/apis/{API_VERSION}")), what="the CRD to be gone")
+        operator = OperatorProcess(plane, tmp_path).start(ready=False)
+        assert operator.process.wait(60) == ExitCode.BAD_CONFIGURATION
+        assert "does not know TrainingRun" in operator.log
+        assert "kubectl apply --server-side -f crds/" in operator.log
+    finally:
+        plane.install_crds()
+
+
 @contextmanager
 def progress_server(address: str, answer: bytes) -> Iterator[list[str]]:
     """A pod's `/progress`; yields the paths that were asked for."""
@@ -143,7 +161,7 @@ def test_one_of_two_leads_and_the_other_takes_over(
 def test_a_leader_that_cannot_renew_ends(private_control_plane: ControlPlane, tmp_path: Path) -> None:
     plane = private_control_plane
     with OperatorProcess(plane, tmp_path, namespaces=["default"], arguments=["--leader-election"]) as operator:
-        wait_until(lambda: leading([operator]), what="it to lead")
+        wait_until(lambda: leading([operator]), what="it to lead")  # whether it lists or works by then: both must end
         plane.stop_apiserver()
         try:
             assert operator.process.wait(30) == ExitCode.TRY_AGAIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 import kopf
@@ -89,35 +89,45 @@ class Operator:
             return 0
 
     async def _lead(self) -> int:
-        places = ", ".join(self._settings.namespaces) or "all namespaces"
-        version = await preflight.check(
-            self._api, self._settings.namespaces, self._settings.lease_namespace if self._lease else None
-        )
-        if self._lease:
-            self._phase = "standby"
-            log.info("waiting for the lease %s/%s", self._settings.lease_namespace, self._settings.lease_name)
-            await self._lease.acquire()
-            metrics.leading.set(1)
-        self._phase = "listing the cluster"
-        tasks = [asyncio.create_task(self._lease.keep(), name="lease")] if self._lease else []
+        """Check the cluster, wait for the lease, work as long as it is ours."""
+        lease_namespace = self._settings.lease_namespace if self._lease else None
+        version = await preflight.check(self._api, self._settings.namespaces, lease_namespace)
+        log.info("Kubernetes %s, %s", version, ", ".join(self._settings.namespaces) or "all namespaces")
+        if self._lease is None:
+            return await self._work()
+        self._phase = "standby"
+        log.info("waiting for the lease %s/%s", lease_namespace, self._settings.lease_name)
+        await self._lease.acquire()
+        metrics.leading.set(1)
+        work = asyncio.create_task(self._work(), name="work")
+        keep = asyncio.create_task(self._lease.keep(), name="lease")
         try:
-            await self._relist.fill()
-            self._wake(self._store.keys(*OURS))
-            log.info("working on Kubernetes %s, %s: %d objects known", version, places, len(self._store))
-            tasks += [asyncio.create_task(self._controller.work(), name=f"worker {i}") for i in range(self._settings.workers)]
-            tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
-            tasks.append(asyncio.create_task(self._listener.run(), name="progress"))
-            tasks.append(asyncio.create_task(self._controller.count_objects(), name="metrics"))
+            await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            log.error("the lease is lost")
+            return LOST
+        finally:
+            await _end([work, keep])
+            metrics.leading.set(0)
+            await self._lease.release()
+
+    async def _work(self) -> int:
+        """List everything, then reconcile and watch."""
+        self._phase = "listing the cluster"
+        await self._relist.fill()
+        self._wake(self._store.keys(*OURS))
+        log.info("working; %d objects known", len(self._store))
+        tasks = [asyncio.create_task(self._controller.work(), name=f"worker {i}") for i in range(self._settings.workers)]
+        tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
+        tasks.append(asyncio.create_task(self._listener.run(), name="progress"))
+        tasks.append(asyncio.create_task(self._controller.count_objects(), name="metrics"))
+        try:
             return await self._watch(tasks)
         finally:
             self._phase = "stopping"
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             self._queue.close()
-            if self._lease:
-                metrics.leading.set(0)
-                await self._lease.release()
 
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> int:
         """Run kopf's watches until told to stop, or until something ended that never should."""
@@ -139,6 +149,7 @@ class Operator:
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         watching = asyncio.create_task(kopf.run_tasks(root, ignored=before), name="watches")
         self._phase = "running"
+        self._relist.soon()  # also when there is nothing that a watch could list: all of it may just have been deleted
         try:
             done, _ = await asyncio.wait({watching, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -156,6 +167,12 @@ class Operator:
         """A watch begins (anew): what was deleted before it began, it does not tell."""
         self._relist.soon()
         self._controller.changed(manifest)
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run(settings: ClusterSettings) -> int:

@@ -58,12 +58,15 @@ class Lease:
         """Give the lease away, so that the next replica need not wait for it to run out."""
         self._renewed_at = float("-inf")
         try:
-            lease = await self._api.get(KINDS["Lease"], self._namespace, self._name)
-            if lease and lease["spec"].get("holderIdentity") == self._identity:
-                lease["spec"].update(holderIdentity="", renewTime=_stamp(), leaseDurationSeconds=1)
-                await self._api.replace(lease)
+            async with asyncio.timeout(self._retry):
+                lease = await self._api.get(KINDS["Lease"], self._namespace, self._name)
+                if lease and lease["spec"].get("holderIdentity") == self._identity:
+                    lease["spec"].update(holderIdentity="", renewTime=_stamp(), leaseDurationSeconds=1)
+                    await self._api.replace(lease)
         except (ApiError, *CONNECTION_ERRORS) as error:
-            log.warning("the lease could not be released; the next replica waits until it runs out: %s", error)
+            log.warning(
+                "the lease could not be released; the next replica waits until it runs out: %s", error or type(error).__name__
+            )
 
     async def _try(self) -> bool:
         asked_at = time.monotonic()  # before the request: the server's clock of our lease cannot have begun earlier

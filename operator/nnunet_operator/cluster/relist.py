@@ -8,6 +8,7 @@ the cluster has not was deleted while no watch was open; what stays behind the c
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import time
@@ -64,14 +65,15 @@ class Relist:
         Raises:
             ApiError: the cluster refuses to be listed.
         """
-        while True:
+        for attempt in itertools.count(1):
             try:
-                return await self._fill()
+                await self._fill()
+                return
             except (ApiError, *CONNECTION_ERRORS) as error:
                 if isinstance(error, ApiError) and error.code != 429 and error.code < 500:
                     raise
                 log.warning("the cluster could not be listed: %s", error or type(error).__name__)
-                await asyncio.sleep(1)
+                await asyncio.sleep(min(10, attempt))
 
     async def _fill(self) -> None:
         for kind in WATCHED.values():

@@ -15,7 +15,7 @@ from nnunet_trainer.contract.faults import Fault
 
 from ..manifests import names
 from ..reconcile.outcome import Delete, Outcome
-from ..reconcile.view import Manifest
+from ..reconcile.view import Key, Manifest
 from . import metrics
 from .client import Api, ApiError
 from .events import Recorder
@@ -41,7 +41,7 @@ class Writer:
 
     def __init__(self, api: Api, store: Store, recorder: Recorder) -> None:
         self._api, self._store, self._recorder = api, store, recorder
-        self._applied: OrderedDict[tuple[str, ...], tuple[str, float]] = OrderedDict()
+        self._applied: OrderedDict[Key, tuple[str, float]] = OrderedDict()
         self._written: OrderedDict[str, tuple[Any, Any]] = OrderedDict()  # uid → (wanted, what the server made of it)
 
     async def carry_out(self, about: Manifest, outcome: Outcome) -> bool:
@@ -73,7 +73,7 @@ class Writer:
         key = key_of(child)
         known = self._store.get(*key) if key.kind in WATCHED else None
         text, now = json.dumps(child, sort_keys=True), time.monotonic()
-        before, at = self._applied.get((*key, about["metadata"]["uid"]), ("", float("-inf")))
+        before, at = self._applied.get(key, ("", float("-inf")))
         if before == text and now - at < REAPPLY and (known is not None or key.kind not in WATCHED):
             return False
         # One of our own kinds may bear the same name and belong to a person: without force the server refuses to take it.
@@ -81,8 +81,8 @@ class Writer:
         answer = await self._api.apply(child, force=force)
         if key.kind in WATCHED:
             self._store.put(answer)
-        self._applied[(*key, about["metadata"]["uid"])] = text, now
-        self._applied.move_to_end((*key, about["metadata"]["uid"]))
+        self._applied[key] = text, now
+        self._applied.move_to_end(key)
         while len(self._applied) > 20_000:
             self._applied.popitem(last=False)
         return True
@@ -110,6 +110,7 @@ class Writer:
         return True
 
     async def _delete(self, namespace: str, delete: Delete) -> bool:
+        self._applied.pop(Key(delete.kind, namespace, delete.name), None)
         try:
             answer = await self._api.delete(KINDS[delete.kind], namespace, delete.name, delete.uid)
         except ApiError as error:
