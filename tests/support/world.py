@@ -21,6 +21,19 @@ from nnunet_trainer.contract.report import Artifact, Error, Report, encode
 
 KINDS = ("Dataset", "Plans", "PlanTransfer", "TrainingRun")
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
+CHAIN = """
+apiVersion: nnunet.dev/v1alpha1
+kind: Dataset
+metadata: {name: data}
+spec: {name: Dataset004_Hippocampus, source: {uri: "s3://nnunet/raw/Dataset004_Hippocampus"}}
+---
+apiVersion: nnunet.dev/v1alpha1
+kind: Plans
+metadata: {name: plans}
+spec: {datasetRef: {name: data}, preprocessing: {configurations: [3d_fullres]}}
+"""
+"""A dataset named `data` and its plans, named `plans`."""
+
 STORAGE = Settings(storage=StorageSpec(uri="s3://nnunet", endpoint="http://127.0.0.1:8333", secret_name="s3"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from nnunet_trainer.contract.faults import PERMANENT
@@ -24,7 +25,7 @@ def job(step: Step, order_config_map: str) -> dict[str, Any]:
     labels = dict(step.labels)
     spec: dict[str, Any] = {
         "backoffLimit": 0,
-        "podFailurePolicy": {"rules": FAILURE_RULES},
+        "podFailurePolicy": {"rules": copy.deepcopy(FAILURE_RULES)},
         "template": pod.template(step, order_config_map),
     }
     if step.pods > 1:

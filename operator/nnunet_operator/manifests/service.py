@@ -19,7 +19,7 @@ def headless(step: Step) -> dict[str, Any]:
         "metadata": {
             "name": step.name,
             "namespace": step.owner.metadata.namespace,
-            "labels": step.labels,
+            "labels": dict(step.labels),
             "ownerReferences": [names.owner_reference(step.owner)],
         },
         "spec": {

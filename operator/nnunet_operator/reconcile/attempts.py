@@ -69,12 +69,13 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """No container runs. `scheduled` is since when a pod has had a node without running on it."""
+    """No container runs: since `scheduled` a pod has had a node without running on it, or since `podless` there has been no pod."""
 
     reason: str = ""
     message: str = ""
     scheduled: datetime | None = None
     pod: str = ""
+    podless: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def observe(attempt: Attempt, now: datetime) -> State:
         return Queued()
     hindered = _hindered(attempt.pods)
     if not running:
-        return hindered or Pending()
+        return hindered or Pending(podless=clock.parse(attempt.job["metadata"].get("creationTimestamp")))
     since = [started for pod in running if (started := clock.parse(container(pod)["running"].get("startedAt")))]
     return Running(_name(leader(running)), min(since, default=None), hindered)
 

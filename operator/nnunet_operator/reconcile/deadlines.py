@@ -36,9 +36,13 @@ def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
         return reasons.UNSCHEDULABLE, f"pod {pending.pod} waits for a node: {pending.message or 'not scheduled yet'}"
     reason, hint = WAITING.get(pending.reason, (reasons.STARTING, ""))
     if reason == reasons.STARTING:
-        if pending.scheduled is None or now < pending.scheduled + PATIENCE:
+        since = pending.scheduled or pending.podless
+        if since is None or now < since + PATIENCE:
             return reason, f"{work.attempt} is being started"
-        return reason, f"pod {pending.pod} has been starting (image, volumes) since {clock.ago(pending.scheduled)}"
+        if pending.scheduled is None:
+            job = f"its Job has had no pod since {clock.ago(since)}"
+            return reason, f"{job}: is there a quota, or an admission rule that refuses it? (kubectl describe job)"
+        return reason, f"pod {pending.pod} has been starting (image, volumes) since {clock.ago(since)}"
     said = f": {pending.message}" if pending.message else ""
     return reason, f"pod {pending.pod} does not start, {pending.reason}{said}" + (f" {hint}" if hint else "")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nnunet_trainer.contract.faults import Fault
 
 from ..api import conditions, reasons
@@ -18,6 +20,8 @@ class Unreadable(Resource):
 
     spec: None = None
     status: CommonStatus
+    stored: dict[str, Any]
+    """The whole status as it is, for nothing of it to be lost."""
     problem: str
 
 
@@ -32,7 +36,7 @@ def parse(manifest: Manifest) -> Resource:
         except ValueError:
             status = CommonStatus()
         metadata = Metadata.model_validate(manifest["metadata"])
-        return Unreadable(kind=manifest["kind"], metadata=metadata, status=status, problem=str(fault))
+        return Unreadable(kind=manifest["kind"], metadata=metadata, status=status, stored=stored, problem=str(fault))
 
 
 def reconcile(view: View[Unreadable]) -> Outcome:
@@ -43,4 +47,6 @@ def reconcile(view: View[Unreadable]) -> Outcome:
     turn.status.conditions = conditions.stalled(
         turn.status.conditions, reasons.INVALID_SPEC, message, now=view.now, generation=generation
     )
-    return turn.end()
+    out = turn.end()
+    out.status = {**view.object.stored, **out.status}
+    return out

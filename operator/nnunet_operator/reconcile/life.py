@@ -115,8 +115,9 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
 def _report_pending(turn: Turn[Any], work: Work, pending: Pending) -> None:
     reason, message = deadlines.explain(work, pending, turn.now)
     work.say(State.STARTING, reason, f"{work.title}: {message}")
-    if pending.scheduled is not None and turn.now < pending.scheduled + deadlines.PATIENCE:
-        turn.look_again_at(pending.scheduled + deadlines.PATIENCE)
+    since = pending.scheduled or pending.podless
+    if since is not None and turn.now < since + deadlines.PATIENCE:
+        turn.look_again_at(since + deadlines.PATIENCE)
     _obey(turn, work, deadlines.pre_running(work, pending, turn.now))
 
 

@@ -26,7 +26,7 @@ def reconcile(view: View[PlanTransfer]) -> Outcome:
         conditions.blocked(turn, problem)
         return turn.end()
     wanted, mine = plans(view.object), view.children[0] if view.children else None
-    if not isinstance(mine, Plans) or differs(mine, wanted):
+    if not isinstance(mine, Plans) or differs(view.object, mine, wanted):
         turn.out.apply.append(wanted)
     turn.status.plans_ref = Reference(name=view.object.metadata.name)
     if not isinstance(mine, Plans):
@@ -62,9 +62,11 @@ def plans(transfer: PlanTransfer) -> Manifest:
     }
 
 
-def differs(mine: Plans, wanted: Manifest) -> bool:
-    """Whether a Plans is not what its transfer asks for (again)."""
-    return Plans.model_validate(wanted).spec != mine.spec
+def differs(transfer: PlanTransfer, mine: Plans, wanted: Manifest) -> bool:
+    """Whether a Plans is not what its transfer asks for. What somebody else has added to it does not count."""
+    edited = transfer.status.observed_generation != transfer.metadata.generation  # perhaps something was taken away
+    spec = Plans.model_validate(wanted).spec
+    return edited or any(getattr(mine.spec, field) != getattr(spec, field) for field in spec.model_fields_set)
 
 
 def taken(view: View[PlanTransfer]) -> Blocker | None:

@@ -11,7 +11,7 @@ from . import conditions, configuration, life, locations, references, rerun, res
 from .outcome import Outcome
 from .turn import Turn
 from .view import View
-from .work import Blocker, Work
+from .work import Blocker, Ready, Work
 
 
 def reconcile(view: View[Plans]) -> Outcome:
@@ -32,6 +32,7 @@ def reconcile(view: View[Plans]) -> Outcome:
         if rerun.changed(row, start):
             rerun.again(turn, row)
             _forget(row.status)
+        _expect(turn, name, start)
         if result := life.advance(turn, row, start):
             results.preprocessed(_row(turn.status, name), result.report)
             life.succeed(row, result, reasons.PREPROCESSED, _preprocessed(_row(turn.status, name)))
@@ -103,6 +104,13 @@ def _may_preprocess(turn: Turn[PlansStatus], plan: Work, name: str) -> Blocker |
         text = f"configuration {name} lacks fields that decide its data (spacing, normalization …). Complete it in spec.patch."
         return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
     return None
+
+
+def _expect(turn: Turn[PlansStatus], name: str, start: Ready | Blocker) -> None:
+    """How many cases there are to preprocess, as soon as it is known that they will be."""
+    row, dataset = _row(turn.status, name), turn.view.reference("Dataset", turn.view.object.spec.dataset_ref.name)
+    if row.cases_total is None and isinstance(start, Ready) and isinstance(dataset, Dataset):
+        row.cases_total = dataset.status.cases
 
 
 def _remember_inputs(turn: Turn[PlansStatus]) -> None:

@@ -57,7 +57,8 @@ class Turn(Generic[S]):
         """The Outcome of this pass."""
         self.status.observed_generation = self.view.object.metadata.generation
         self.out.status = self.status.to_json()
-        self.out.events += events.between(self.view.object.status, self.status)
+        said = {event.reason for event in self.out.events}
+        self.out.events += [e for e in events.between(self.view.object.status, self.status) if e.reason not in said]
         return self.out
 
 

@@ -6,20 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
-from support.world import MemoryWorld
-
-CHAIN = """
-apiVersion: nnunet.dev/v1alpha1
-kind: Dataset
-metadata: {name: data}
-spec: {name: Dataset004_Hippocampus, source: {uri: "s3://nnunet/raw/Dataset004_Hippocampus"}}
----
-apiVersion: nnunet.dev/v1alpha1
-kind: Plans
-metadata: {name: plans}
-spec: {datasetRef: {name: data}, preprocessing: {configurations: [3d_fullres]}}
-"""
+from support.world import CHAIN, MemoryWorld
 
 
 @pytest.fixture
@@ -47,8 +34,3 @@ def train(prepared: MemoryWorld) -> Callable[..., MemoryWorld]:
         return prepared
 
     return make
-
-
-def document(text: str) -> Any:
-    """One manifest from YAML."""
-    return yaml.safe_load(text)

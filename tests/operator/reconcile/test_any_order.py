@@ -147,6 +147,7 @@ class AnyOrder(RuleBasedStateMachine):
         if keys:
             key = self.pick(keys, number)
             outcome = self.world.outcome(key.kind, key.name)
+            assert outcome == self.world.outcome(key.kind, key.name), "from the same world it always says the same"
             if outcome is not None:
                 self.world.carry_out(key, outcome, steps=steps)
 

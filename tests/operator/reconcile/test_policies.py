@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from nnunet_operator.reconcile.view import Key
-from support.world import MemoryWorld, report_of
+from nnunet_operator.reconcile import reconcile
+from nnunet_operator.reconcile.refusal import refused
+from nnunet_operator.reconcile.view import Heard, Key
+from nnunet_operator.reconcile.world import build_view
+from nnunet_trainer.contract.progress import Progress
+from support.world import CHAIN, MemoryWorld, report_of
 
 Train = Callable[..., MemoryWorld]
 
@@ -258,3 +262,81 @@ def test_a_job_is_deleted_only_when_its_result_is_stored(train: Train) -> None:
     assert after is not None
     assert [delete.kind for delete in after.delete] == ["Job", "ConfigMap"]
     assert after.status == outcome.status
+
+
+def test_a_job_without_pods_is_explained_after_a_while(train: Train) -> None:
+    world = train()
+    outcome = world.outcome("TrainingRun", "run")
+    assert outcome is not None
+    assert outcome.look_again is not None
+    assert "attempt 1 is being started" in world.condition("TrainingRun", "run")[2]
+    world.wait(seconds=61)
+    world.settle()
+    assert "quota" in world.condition("TrainingRun", "run")[2]
+
+
+def test_a_slow_start_is_explained_after_a_while(train: Train) -> None:
+    world = train()
+    world.hold(world.job(owner_name="run"), "ContainerCreating")
+    before = world.writes
+    world.settle()
+    assert world.writes == before, "an ordinary start is not worth a write"
+    world.wait(seconds=61)
+    world.settle()
+    assert "has been starting (image, volumes) since" in world.condition("TrainingRun", "run")[2]
+
+
+def test_each_retry_is_one_warning(train: Train) -> None:
+    world = train()
+    world.fail(world.job(owner_name="run"), 74)
+    world.settle()
+    warnings = [event for key, event in world.events if key.name == "run" and event.type == "Warning"]
+    assert [event.reason for event in warnings] == ["StorageUnavailable"]
+    assert "StorageUnavailable" not in [event.reason for _, event in world.events if event.type == "Normal"]
+
+
+def test_a_refused_child_is_a_condition(train: Train) -> None:
+    world = train(suspend=True)
+    world.edit("TrainingRun", "run", suspend=False)
+    key = Key("TrainingRun", "default", "run")
+    view = build_view(world, key, world.now, world.settings)
+    assert view is not None
+    job = reconcile(view).create[0]
+    world.carry_out(key, refused(view, job, 'exceeded quota: gpus, requested: "nvidia.com/gpu=1"'))
+    status, reason, message = world.condition("TrainingRun", "run")
+    assert (status, reason) == ("False", "ChildRefused")
+    assert "exceeded quota" in message
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Starting"
+
+
+def test_what_somebody_adds_to_a_transfers_plans_is_left(prepared: MemoryWorld) -> None:
+    spec = {"from": {"plansRef": {"name": "plans"}}, "to": {"datasetRef": {"name": "data"}}, "plansName": "nnUNetPlans_moved"}
+    prepared.put({"apiVersion": "nnunet.dev/v1alpha1", "kind": "PlanTransfer", "metadata": {"name": "moved"}, "spec": spec})
+    prepared.settle()
+    prepared.edit("Plans", "moved", rerun="by hand")
+    prepared.settle()
+    assert prepared.objects[Key("Plans", "default", "moved")]["spec"]["rerun"] == "by hand"
+
+
+def test_shards_are_one_indexed_job_and_their_cases_add_up() -> None:
+    world = MemoryWorld()
+    world.put(CHAIN.replace("[3d_fullres]", "[3d_fullres], shards: 3"))
+    for step in ("dataset", "plan"):
+        world.settle()
+        world.finish(world.job(step=step))
+    world.settle()
+    job = world.job(step="preprocess")
+    assert (job["spec"]["completions"], world.order(job)["shards"]) == (3, 3)
+    for pod, done in zip(world.run(job), (2, 3, 1), strict=True):
+        said = Progress(step="preprocess", phase="preprocessing", done=done, total=4)
+        world.heard[pod["metadata"]["name"]] = Heard(progress=said, at=world.now)
+    world.settle()
+    assert world.status("Plans", "plans")["cases"] == "6/12"
+    assert "6 of 12 cases preprocessed" in world.condition("Plans", "plans")[2]
+    world.fail(job, 137)
+    world.wait(seconds=10)
+    world.settle()
+    world.finish(world.job(step="preprocess"))
+    world.settle()
+    assert world.status("Plans", "plans")["cases"] == "12/12"

@@ -254,6 +254,7 @@ def test_what_cannot_be_read_is_said_and_left_alone(train: Train) -> None:
     assert (status, reason) == ("False", "InvalidSpec")
     assert "spec.folds[0]" in message
     assert world.jobs() == [job], "what runs goes on"
+    assert world.fold("run")["attempt"] == 0, "and nothing of the status is lost"
     world.edit("TrainingRun", "run", folds=["0"])
     world.settle()
     assert world.condition("TrainingRun", "run")[1] == "Starting"
