@@ -83,3 +83,19 @@ async def test_a_watch_that_tells_nothing_is_noticed_and_made_up_for(
     assert one.woken == {Key("Dataset", namespace, "brain"), Key("Plans", namespace, "brain")}
     await one.relist.compare()
     assert one.relist.fresh
+
+
+async def test_what_came_and_went_between_two_looks_makes_no_watch_suspect(
+    control_plane: ControlPlane, namespace: str, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Comparison(api, namespace)
+    await one.relist.fill()
+    made = control_plane.admin.apply(dataset(namespace))
+
+    async def meanwhile(_: float) -> None:
+        control_plane.admin.delete(made)
+
+    monkeypatch.setattr(relist.asyncio, "sleep", meanwhile)
+    await one.relist.compare()
+    assert one.relist.fresh
+    assert one.store.get("Dataset", namespace, "brain") is None

@@ -138,12 +138,14 @@ class Relist:
         return {key: version_of(item) for key, item in found.items() if self._version(key) < version_of(item)}
 
     async def _catch_up(self, late: dict[Key, int]) -> None:
-        """Read what the watches owe."""
+        """Read what the watches owe. What is gone by now they may yet tell of."""
+        owed = set()
         for key in late:
             manifest = await self._api.get(WATCHED[key.kind], key.namespace, key.name)
             if manifest is not None and self._store.put(manifest):
+                owed.add(key.kind)
                 self._wake(self._store.affected_by(manifest))
-        self._set_behind(frozenset(key.kind for key in late))
+        self._set_behind(frozenset(owed))
 
     def _set_behind(self, kinds: frozenset[str]) -> None:
         for kind in WATCHED:
