@@ -22,6 +22,7 @@ COMMANDS = {
     "transfer": ("planning.transfer_command", "Make one dataset's plans fit another."),
     "preprocess": ("preprocessing.command", "Preprocess a dataset for one configuration."),
     "train": ("training.command", "Train one fold."),
+    "trainers": ("training.trainers_command", "List the trainers, and the components that a recipe can name."),
     "predict": ("inference.command", "Predict images with a trained model."),
     "evaluate": ("evaluation.command", "Compare predictions with the ground truth."),
     "report": ("report.command", "Summarize results folders."),

@@ -158,3 +158,14 @@ def test_hippocampus_from_raw_images_to_validation_dice(tmp_path, capsys):
     summary = json.loads((fold / "validation" / "summary.json").read_text())
     assert [Path(entry["prediction_file"]).name for entry in summary["metric_per_case"]] == [f"{cases[0]}.nii.gz"]
     assert "validation Dice" in capsys.readouterr().out
+
+
+def test_trainers_are_listed(capsys):
+    assert main(["trainers"]) == 0
+    listed = capsys.readouterr().out
+    assert "nnUNetTrainerBN " in listed
+    assert main(["trainers", "nnUNetTrainer_5epochs"]) == 0
+    assert "epochs: 5" in capsys.readouterr().out
+    assert main(["trainers", "--components"]) == 0
+    assert "momentum: 0.99" in capsys.readouterr().out
+    assert main(["trainers", "nnUNetTrainer_5epoch5"]) == 78

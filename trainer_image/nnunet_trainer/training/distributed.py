@@ -52,14 +52,14 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
     chosen = _device(device, local, world)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     if world == 1:
         yield Ranks(0, 1, 0, chosen)
         return
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise BadUsage("IncompleteRanks", f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set.", hint="Use torchrun.")
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
     dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
