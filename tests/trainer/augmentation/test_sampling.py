@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
+from nnunet_trainer.training import sampling
 from nnunet_trainer.training.sampling import PatchSampler, choose_origin, forces_foreground, prefetched, rank_slots, read_patch
 
 
@@ -221,6 +222,16 @@ def test_small_cases_are_kept_up_to_a_bound():
         few.batch(0, iteration)
     assert few._cached_bytes <= 4 * one + one // 2
     assert len(few._store.opened) > 9
+
+
+def test_few_large_cases_stay_open(monkeypatch):
+    monkeypatch.setattr(sampling, "OPEN_CASES", 3)
+    store = Store([(8, 8, 8)] * 6)
+    drawing = sampler(store, cache_bytes=1000)  # the locations fit, the images do not
+    for iteration in range(20):
+        drawing.batch(0, iteration)
+    assert len(drawing._cache) == 3
+    assert drawing._cached_bytes == sum(case.bytes for case in drawing._cache.values()) <= 1000
 
 
 def test_cached_and_uncached_agree(tmp_path):

@@ -22,7 +22,8 @@ Locations = Mapping[Any, np.ndarray]
 
 FOREGROUND_FRACTION = 0.33
 CACHE_BYTES = 256 * 2**20
-CACHED_CASES = 1024
+OPEN_CASES = 100
+"""Cases that stay open, two files each: a process may have 1,024."""
 
 
 class StoredCase(Protocol):
@@ -285,9 +286,15 @@ class PatchSampler:
             if name not in self._cache:
                 self._cache[name] = opened
                 self._cached_bytes += opened.bytes
-            while self._cached_bytes > self._cache_limit or len(self._cache) > CACHED_CASES:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].bytes
+            while self._cached_bytes > self._cache_limit:
+                self._drop(next(iter(self._cache)))
+            compressed = [case for case, kept in self._cache.items() if not isinstance(kept.data, np.ndarray)]
+            for case in compressed[: len(compressed) - OPEN_CASES]:
+                self._drop(case)
         return opened
+
+    def _drop(self, case: str) -> None:
+        self._cached_bytes -= self._cache.pop(case).bytes
 
 
 def _compact(voxels: Any) -> np.ndarray:
