@@ -289,7 +289,7 @@ class PatchSampler:
             while self._cached_bytes > self._cache_limit:
                 self._drop(next(iter(self._cache)))
             compressed = [case for case, kept in self._cache.items() if not isinstance(kept.data, np.ndarray)]
-            for case in compressed[: len(compressed) - OPEN_CASES]:
+            for case in compressed[: max(0, len(compressed) - OPEN_CASES)]:
                 self._drop(case)
         return opened
 
