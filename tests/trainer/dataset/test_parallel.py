@@ -54,7 +54,7 @@ def test_a_killed_worker_is_said_not_waited_for() -> None:
 
 def test_large_jobs_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "memory_limit", lambda: 100)
-    # Jobs of 60 of 50 allowed: one at a time, and still all of them.
+    # Jobs of 60 of 75 allowed: one at a time, and still all of them.
     results = dict(parallel.run(double, [(i,) for i in range(4)], 4, [60] * 4))
     assert results == {i: 2 * i for i in range(4)}
 

@@ -63,8 +63,8 @@ def run(
         function: of a module, importable by the workers.
         jobs: argument tuples.
         workers: processes.
-        weights: bytes that each job is expected to take. Jobs run at once only while their sum stays within half of the limit, so
-            that a large case is worked on alone instead of being killed.
+        weights: bytes that each job is expected to take. Jobs run at once only while their sum stays within three
+            quarters of the limit, so that a large case is worked on alone instead of being killed.
 
     Yields:
         (index of the job, result), as they finish. The first exception of a job is raised, after the running ones have ended.
@@ -78,7 +78,7 @@ def run(
             yield index, function(*job)
         return
     costs = weights or [0] * len(listed)
-    room = memory_limit() // 2
+    room = memory_limit() * 3 // 4
     queue = sorted(range(len(listed)), key=lambda i: -costs[i])
     kept = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))  # inherited: one thread a worker

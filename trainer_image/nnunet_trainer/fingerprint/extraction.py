@@ -40,6 +40,8 @@ def extract(
         BadData: no cases, a file that cannot be read, NaN, or no foreground at all.
         BadConfiguration: an unknown extractor.
     """
+    from nnunet_trainer.preprocessing.memory import memory_estimate
+
     if extractor not in EXTRACTORS:
         raise BadConfiguration("UnknownExtractor", unknown_name("fingerprint extractor", extractor, EXTRACTORS))
     cases = raw.cases
@@ -48,7 +50,9 @@ def extract(
     samples = int(TOTAL_SAMPLES // len(cases))
     jobs = [(raw.reader, name, case.images, case.label, samples) for name, case in cases.items()]
     results: list[Any] = [None] * len(jobs)
-    for done, (index, result) in enumerate(parallel.run(analyze_case, jobs, parallel.num_workers(workers, len(jobs))), 1):
+    workers = parallel.num_workers(workers, len(jobs))
+    weights = [memory_estimate(case) for case in cases.values()] if workers > 1 else None
+    for done, (index, result) in enumerate(parallel.run(analyze_case, jobs, workers, weights), 1):
         results[index] = result
         if progress:
             progress(done, len(jobs))

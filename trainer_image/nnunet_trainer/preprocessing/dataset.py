@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 
 from . import storage
 from .case import files_of, read_and_preprocess
+from .memory import memory_estimate
 
 MARKER = Path(".nnunet") / "preprocessing.json"
-BYTES_PER_STORED_BYTE = 40
-"""A case's memory for each byte of its compressed image files, seen at worst: decompression, float64 planes, the result."""
+STALE_SECONDS = 3600
 
 
 def preprocess_dataset(
@@ -58,6 +59,7 @@ def preprocess_dataset(
     folder = Path(out_folder)
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, configuration)
+    _sweep(folder)
     names = list(raw.cases) if cases is None else list(cases)
     if not names:
         raise BadData("InvalidCases", f"{raw.folder}: no training cases in imagesTr with the ending {raw.file_ending!r}.")
@@ -66,8 +68,9 @@ def preprocess_dataset(
     if progress:
         progress(done, len(names))
     jobs = [(name, raw.case(name), plans.content, configuration.name, raw.dataset_json, folder) for name in pending]
-    weights = [memory_estimate(raw.case(name)) for name in pending]
-    for _ in parallel.run(preprocess_and_store, jobs, parallel.num_workers(workers, len(jobs)), weights):
+    workers = parallel.num_workers(workers, len(jobs))
+    weights = [memory_estimate(raw.case(name), configuration) for name in pending] if workers > 1 else None
+    for _ in parallel.run(preprocess_and_store, jobs, workers, weights):
         done += 1
         if progress:
             progress(done, len(names))
@@ -124,11 +127,6 @@ def claim(folder: Path, configuration: Configuration) -> None:
             raise BadData("OtherPreprocessedData", message, hint=hint)
 
 
-def memory_estimate(case: Case) -> int:
-    """Bytes that a case will take at most, roughly, from the size of its files."""
-    return BYTES_PER_STORED_BYTE * sum(path.stat().st_size for path in files_of(case) if path.exists())
-
-
 def write_companions(raw: RawDataset, plans: Plans | dict[str, Any], folder: str | os.PathLike[str], splits: Any = None) -> None:
     """Write what stands beside the configurations in `nnUNet_preprocessed/Dataset…`.
 
@@ -156,6 +154,16 @@ def write_companions(raw: RawDataset, plans: Plans | dict[str, Any], folder: str
             found = make_splits(list(raw.cases)) if splits is None else splits
             if found:
                 files.write_json(folder / "splits_final.json", found)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left behind; what is young may be another process's work."""
+    for path in folder.glob(".partial-*"):
+        try:
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FileNotFoundError:  # another process was quicker
+            continue
 
 
 def _finished(folder: Path, name: str, case: Case) -> bool:

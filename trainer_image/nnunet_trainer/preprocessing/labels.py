@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BLOCK = 1 << 18
+BLOCK = 1 << 16
 
 
 def resize_labels(labels: np.ndarray, new_shape: Sequence[int], order: int) -> np.ndarray:

@@ -20,7 +20,8 @@ from ..contract.work_order import PreprocessOrder
 from ..dataset import parallel
 from ..dataset.raw import RawDataset
 from ..planning.plans import Configuration, Plans
-from ..preprocessing.dataset import memory_estimate, preprocess_and_store
+from ..preprocessing.dataset import preprocess_and_store
+from ..preprocessing.memory import memory_estimate
 from ..preprocessing.storage import SUFFIXES
 from .common import Listener, Teller, named, read_input, report_of, scratch
 from .raw import Source, case_files
@@ -118,7 +119,7 @@ class _Shard:
         self.out.mkdir(parents=True, exist_ok=True)
         plans, name = self.plans.content, self.configuration.name
         jobs = [(case, raw.cases[case], plans, name, raw.dataset_json, self.out) for case in chunk]
-        weights = [memory_estimate(raw.cases[case]) for case in chunk]
+        weights = [memory_estimate(raw.cases[case], self.configuration) for case in chunk]
         with ThreadPoolExecutor(THREADS) as pool:
             uploads: list[Future[None]] = []
             for index, _ in parallel.run(preprocess_and_store, jobs, parallel.num_workers(None, len(jobs)), weights):

@@ -64,6 +64,10 @@ class Reader(ABC):
         """Raise BadData where `read` would. Readers override it when the header tells."""
         self.read(path)
 
+    def header(self, path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+        """Shape (channels, z, y, x) and spacing without reading the voxels; None where that is not possible."""
+        return None
+
     def read_images(self, files: Sequence[Path]) -> tuple[np.ndarray, dict[str, Any]]:
         """Read the channels of a case.
 

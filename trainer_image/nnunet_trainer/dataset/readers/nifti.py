@@ -21,6 +21,9 @@ class NibabelIO(Reader):
         image = _open(path)
         return _image(image, {"original_affine": image.affine})
 
+    def header(self, path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+        return _header(path)
+
     def write_seg(self, segmentation: np.ndarray, path: Path, properties: dict[str, Any]) -> None:
         import nibabel
 
@@ -41,6 +44,9 @@ class NibabelIOWithReorient(Reader):
         turned = image.as_reoriented(io_orientation(image.affine))
         return _image(turned, {"original_affine": image.affine, "reoriented_affine": turned.affine})
 
+    def header(self, path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+        return _header(path)
+
     def write_seg(self, segmentation: np.ndarray, path: Path, properties: dict[str, Any]) -> None:
         import nibabel
         from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
@@ -50,6 +56,17 @@ class NibabelIOWithReorient(Reader):
         image = nibabel.Nifti1Image(array, affine=geometry["reoriented_affine"])
         back = ornt_transform(axcodes2ornt("RAS"), io_orientation(geometry["original_affine"]))
         nibabel.save(image.as_reoriented(back), str(path))
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+    """Axes as they stand in the file: turned or not, they hold as many voxels."""
+    import nibabel
+
+    try:
+        image = nibabel.load(str(path))
+    except (OSError, nibabel.filebasedimages.ImageFileError):
+        return None
+    return (1, *image.shape[::-1][:3]), tuple(float(zoom) for zoom in image.header.get_zooms()[::-1][:3])
 
 
 def _open(path: Path) -> Any:

@@ -31,6 +31,22 @@ class SimpleITKIO(Reader):
         except RuntimeError:
             self.read(path)
 
+    def header(self, path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+        import SimpleITK as sitk
+
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:
+            return None
+        size, spacing = reader.GetSize()[::-1], reader.GetSpacing()[::-1]
+        if len(size) == 2:
+            return (1, 1, *size), (abs(max(spacing) * 999), *map(abs, spacing))
+        if len(size) == 3:
+            return (1, *size), tuple(map(abs, spacing))
+        return tuple(size), tuple(map(abs, spacing[1:]))
+
     def write_seg(self, segmentation: np.ndarray, path: Path, properties: dict[str, Any]) -> None:
         import SimpleITK as sitk
 

@@ -1,0 +1,65 @@
+"""The memory of a case, from headers alone, against what a process really takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.planning import Plans, plan
+from nnunet_trainer.preprocessing.memory import PROCESS, memory_estimate
+from support.datasets import describe, make_2d, write_nifti
+
+SCRIPT = """
+import json, resource, sys
+from pathlib import Path
+from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.preprocessing.dataset import preprocess_and_store
+raw, plans, out = RawDataset.open(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3])
+preprocess_and_store("a", raw.cases["a"], plans, "3d_fullres", raw.dataset_json, out)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+INTENSITIES = {"max": 1.0, "mean": 0.0, "median": 0.0, "min": -1.0, "percentile_00_5": -1.0, "percentile_99_5": 1.0, "std": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("channels", "target"), [(1, (1.0, 1.0, 1.0)), (1, (0.7, 0.8, 0.8)), (3, (2.0, 1.6, 1.6))], ids=["same", "finer", "coarser"]
+)
+def test_the_estimate_is_enough_and_not_far_off(tmp_path: Path, channels: int, target: tuple[float, ...]) -> None:
+    folder, shape = tmp_path / "Dataset001_M", (90, 160, 150)
+    rng = np.random.default_rng(0)
+    for channel in range(channels):
+        write_nifti(folder / "imagesTr" / f"a_{channel:04}.nii.gz", rng.integers(1, 9, shape).astype(np.int16), (1, 1, 1))
+    write_nifti(folder / "labelsTr" / "a.nii.gz", (rng.random(shape) > 0.5).astype(np.uint8), (1, 1, 1))
+    describe(folder, ("MRI",) * channels, {"background": 0, "x": 1}, 1, ".nii.gz", None)
+    fingerprint = {
+        "foreground_intensity_properties_per_channel": {str(c): INTENSITIES for c in range(channels)},
+        "median_relative_size_after_cropping": 1.0,
+        "shapes_after_crop": [list(shape)],
+        "spacings": [[1.0, 1.0, 1.0]],
+    }
+    raw = RawDataset.open(folder)
+    plans = plan(fingerprint, raw.dataset_json, dataset_name=raw.name, reader=raw.reader, target_spacing=target)
+    (tmp_path / "plans.json").write_text(json.dumps(plans))
+    (tmp_path / "out").mkdir()
+    call = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / "plans.json"), str(tmp_path / "out")]
+    measured = int(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
+    estimate = memory_estimate(raw.cases["a"], Plans(plans).configuration("3d_fullres"))
+    assert measured < estimate < 2.5 * measured
+
+
+def test_without_plans_or_header(tmp_path: Path) -> None:
+    raw = RawDataset.open(make_2d(tmp_path / "Dataset001_P"))
+    case = raw.cases["img_0"]
+    assert case.label is not None
+    stored = case.images[0].stat().st_size + case.label.stat().st_size
+    assert memory_estimate(case) == PROCESS + 40 * stored
+    write_nifti(tmp_path / "a_0000.nii.gz", np.zeros((30, 40, 50), np.int16), (1, 1, 1))
+    from nnunet_trainer.dataset.raw import Case
+
+    small = memory_estimate(Case([tmp_path / "a_0000.nii.gz"], None))
+    assert small == PROCESS + 60000 * (24 + 8) + 2 * 60000 * (24 + 8)
