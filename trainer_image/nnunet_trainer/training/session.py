@@ -144,6 +144,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         "all_labels": labels.all_labels,
         "has_ignore": labels.has_ignore_label,
         "foreground_fraction": recipe.sampling.oversample_foreground,
+        "probabilistic": recipe.sampling.probabilistic,
         "rank": ranks.rank,
         "world_size": ranks.world_size,
     }
