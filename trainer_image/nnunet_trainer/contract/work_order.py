@@ -194,7 +194,9 @@ def decode(text: str) -> WorkOrder:
         raise BadUsage("InvalidWorkOrder", f"The work order cannot be read: {error}.") from error
     if head.get("version") != CONTRACT_VERSION:
         found, wanted = head.get("version"), CONTRACT_VERSION
-        raise BadUsage("ContractMismatch", f"The work order is of contract version {found}, this trainer knows {wanted}.", hint=hint)
+        raise BadUsage(
+            "ContractMismatch", f"The work order is of contract version {found}, this trainer knows {wanted}.", hint=hint
+        )
     if head.get("step") not in ORDERS:
         raise BadUsage("InvalidWorkOrder", f"The work order's step is {head.get('step')!r}; known: {', '.join(ORDERS)}.", hint=hint)
     try:
