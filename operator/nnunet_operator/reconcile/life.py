@@ -97,7 +97,7 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
     older = [attempt for attempt in mine.values() if attempt.alive(now)]
     if older:
         ending = ", ".join(f"attempt {attempt.number + 1}" for attempt in older)
-        work.wait(Blocker(work.status.reason or reasons.SUSPENDING, f"{work.title} waits for {ending} to end"))
+        work.wait(Blocker(work.status.reason or reasons.STARTING, f"{work.title} waits for {ending} to end"))
         turn.look_again_at(now + timedelta(seconds=15))
         return
     if isinstance(start, Blocker):

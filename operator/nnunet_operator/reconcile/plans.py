@@ -25,8 +25,9 @@ def reconcile(view: View[Plans]) -> Outcome:
         rerun.again(turn, plan)
     if result := life.advance(turn, plan, start):
         results.plans(turn.status, result.report)
-        _remember_inputs(turn)
         life.succeed(plan, result, reasons.PLANNED, describe(turn.status))
+    if isinstance(start, Ready) and start.input == plan.status.input:
+        _remember_inputs(turn)
     for name, row in rows.items():
         start = _may_preprocess(turn, plan, name) or work_orders.preprocessing(view, turn.status, row, name)
         if rerun.changed(row, start):

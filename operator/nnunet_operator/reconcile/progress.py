@@ -17,6 +17,9 @@ from .turn import Turn
 from .view import Heard
 from .work import Work
 
+FRESH = timedelta(minutes=1)
+"""The same epoch's answers are not written more often."""
+
 SILENCE = timedelta(minutes=5)
 """After this it is said since when nothing was heard."""
 
@@ -34,7 +37,7 @@ def of(turn: Turn[Any], work: Work, running: Running) -> None:
     """Take over what the attempt's pods answered last; training goes on also when nobody answers."""
     heard = turn.view.heard.get(running.pod)
     status = work.status
-    if heard is not None and (status.last_heard is None or heard.at >= status.last_heard):
+    if heard is not None and _is_news(work, heard):
         status.phase = heard.progress.phase[:64] or None
         status.last_heard = heard.at
         _details(turn, work, heard.progress)
@@ -44,6 +47,17 @@ def of(turn: Turn[Any], work: Work, running: Running) -> None:
     hindered = f"; pod {running.hindered.pod} does not run yet" if running.hindered else ""
     message = f"{work.title}: {_sentence(work, validating, heard)}{hindered}{_silence(turn, work, running)}"
     work.say(State.VALIDATING if validating else State.RUNNING, reason, message)
+
+
+def _is_news(work: Work, heard: Heard) -> bool:
+    """Whether an answer is worth a status write: something has come about, or a minute has passed."""
+    status, said = work.status, heard.progress
+    if status.last_heard is None or heard.at >= status.last_heard + FRESH:
+        return True
+    if heard.at < status.last_heard:
+        return False
+    same = isinstance(status, FoldStatus) and (said.phase[:64] or None, said.epoch) == (status.phase, status.epoch)
+    return not same
 
 
 def _details(turn: Turn[Any], work: Work, said: Progress) -> None:

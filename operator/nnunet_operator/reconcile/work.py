@@ -17,6 +17,10 @@ ACTIVE = (State.STARTING, State.QUEUED, State.RUNNING, State.VALIDATING)
 """States in which the newest attempt has, or is about to have, a Job."""
 
 
+LONGEST = 8192
+"""Characters of a message that the schema takes; what a scheduler or a kubelet says may be longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """Why work cannot start yet: `reason` is a condition's, `message` says what is waited for and how it stands."""
@@ -75,6 +79,8 @@ class Work:
 
     def say(self, state: State, reason: str, message: str) -> None:
         """How it stands, for people."""
+        if len(message) > LONGEST:
+            message = message[: LONGEST - 1] + "…"
         self.status.state, self.status.reason, self.status.message = state, reason, message
 
     def wait(self, blocker: Blocker) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
-from support.world import MemoryWorld
+from nnunet_operator.api import crds
+from support.world import KINDS, MemoryWorld
 
 QUICKSTART = sorted((Path(__file__).parents[3] / "examples/quickstart").glob("[0-9]*.yaml"))
 DOCUMENTS = [document for file in QUICKSTART for document in yaml.safe_load_all(file.read_text())]
@@ -93,3 +96,35 @@ def test_nothing_is_written_when_nothing_has_changed() -> None:
             world.run(job)
             world.settle()
             world.finish(job)
+
+
+def test_every_status_is_one_that_the_api_server_takes() -> None:
+    schemas = {
+        manifest["spec"]["names"]["kind"]: manifest["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        for manifest in crds.generate().values()
+    }
+    world = MemoryWorld()
+    for document in DOCUMENTS:
+        world.put(document)
+    for turn in range(14):
+        world.settle()
+        for key, found in world.objects.items():
+            if key.kind in KINDS:
+                schema = schemas[key.kind]["properties"]["status"]
+                jsonschema.validate(found["status"], schema)
+                assert not _unknown(found["status"], schema), "what the schema does not name is dropped by the server"
+        for job in world.jobs()[:2]:
+            world.run(job)
+            world.say(job, phase="training", epoch=1, epochs=10, done=1, total=12, train_loss=-0.1, eta_seconds=60.0)
+            world.settle()
+            world.finish(job) if turn % 3 else world.fail(job, 74)
+        world.wait(minutes=5)
+
+
+def _unknown(data: Any, schema: dict[str, Any], where: str = "") -> list[str]:
+    if isinstance(data, list):
+        return [name for item in data for name in _unknown(item, schema.get("items", {}), where)]
+    if not isinstance(data, dict) or "properties" not in schema:
+        return []
+    found = [f"{where}.{name}" for name in data if name not in schema["properties"]]
+    return found + [n for k, v in data.items() for n in _unknown(v, schema["properties"].get(k, {}), f"{where}.{k}")]

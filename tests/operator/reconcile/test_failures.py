@@ -244,3 +244,12 @@ def test_of_several_pods_the_first_to_fail_is_told(train: Train) -> None:
     world.fail(job, 1, error=Error(code=1, reason="Killed", message="rank 1 was ended by SIGSEGV"))
     world.settle()
     assert "rank 1 was ended by SIGSEGV" in world.fold("run")["message"]
+
+
+def test_the_longest_words_of_a_cluster_fit_into_the_status(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.hold(job, "ErrImagePull", "x" * 50_000)
+    world.settle()
+    assert len(world.fold("run")["message"]) == 8192
+    assert len(world.condition("TrainingRun", "run")[2]) <= 32_768

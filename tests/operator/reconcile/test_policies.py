@@ -340,3 +340,18 @@ def test_shards_are_one_indexed_job_and_their_cases_add_up() -> None:
     world.finish(world.job(step="preprocess"))
     world.settle()
     assert world.status("Plans", "plans")["cases"] == "12/12"
+
+
+def test_the_same_epoch_is_not_written_at_every_question(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=3, epochs=10, eta_seconds=700.0)
+    world.settle()
+    for second, news in ((15, False), (30, False), (45, False), (60, True)):
+        world.wait(seconds=15)
+        world.say(job, phase="training", epoch=3, epochs=10, eta_seconds=700.0 - second)
+        assert world.turn() is news
+    world.wait(seconds=1)
+    world.say(job, phase="training", epoch=4, epochs=10)
+    assert world.turn(), "an epoch is news"

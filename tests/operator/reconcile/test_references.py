@@ -322,3 +322,23 @@ def test_garbage_in_a_report_never_makes_an_invalid_status(garbage: Any) -> None
     for kind, name in (("Dataset", "data"), ("Plans", "plans"), ("TrainingRun", "run")):
         assert world.condition(kind, name)[0] == "True"
         assert parse(world.objects[Key(kind, "default", name)]).status.to_json() == world.status(kind, name)
+
+
+def test_a_dataset_deleted_while_it_is_planned_for_is_not_needed_again() -> None:
+    world = MemoryWorld()
+    for manifest in (dataset(), plans(), run()):
+        world.put(manifest)
+    world.settle()
+    world.finish(world.job(step="dataset"))
+    world.settle()
+    world.remove("Dataset", "data")
+    world.finish(world.job(step="plan"))
+    world.settle()
+    assert world.condition("Plans", "plans")[1] == "WaitingForDataset"
+    assert world.status("Plans", "plans")["storage"]["uri"] == "s3://nnunet"
+    world.put(dataset())
+    for step in ("dataset", "preprocess", "train"):
+        world.settle()
+        world.finish(world.job(step=step))
+    world.settle()
+    assert world.condition("TrainingRun", "run")[0] == "True"
