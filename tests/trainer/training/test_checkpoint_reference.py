@@ -154,3 +154,31 @@ def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_
         found.append(steps.train_step(ours, data, [target, halved]).item())
     assert found == pytest.approx(expected, abs=1e-4)
     assert expected[-1] < expected[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "more"),
+    [(None, {}), ({"background": 0, "shell": 1, "core": 2, "ignore": 3}, {}), (REGIONS, {"regions_class_order": [1, 2]})],
+    ids=["labels", "ignore", "regions-ignore"],
+)
+def test_validation_counts_and_loss_are_the_wheels(wheel, setup, labels, more):
+    from nnunet_trainer.training import distributed, session, steps
+
+    description = dataset_json(labels, **more)
+    theirs = wheel(None, "3d_fullres", description)
+    with distributed.ranks("cpu") as ranks:
+        ours = session.prepare(setup(dataset_json=description), ranks)
+    ours.network.load_state_dict(theirs.network.state_dict())
+    theirs.network.eval(), ours.network.eval()
+    generator = torch.Generator().manual_seed(4)
+    data = torch.randn(2, 1, 8, 16, 16, generator=generator)
+    channels = 3 if more else 1
+    target = torch.randint(0, 2 if more else 3 + bool(labels), (2, channels, 8, 16, 16), generator=generator)
+    target = target.bool() if more else target.to(torch.int16)
+    halved = target[:, :, ::2, ::2, ::2]
+    with torch.no_grad():
+        expected = theirs.validation_step({"data": data, "target": [target.clone(), halved.clone()]})
+    loss, counts = steps.validation_step(ours, data, [target, halved])
+    assert loss.item() == pytest.approx(float(expected["loss"]), abs=1e-5)
+    for found, key in zip(counts, ("tp_hard", "fp_hard", "fn_hard"), strict=True):
+        assert found.tolist() == expected[key].tolist(), key

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 from nnunet_trainer.contract import progress
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, Stopped
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, GpuOutOfMemory, Stopped
 from nnunet_trainer.contract.work_order import CheckpointPolicy
 from nnunet_trainer.training import checkpoint
 from nnunet_trainer.training.loop import train
@@ -217,3 +217,30 @@ def test_network_changes_stand_in_the_results_plans(setup):
 def test_an_unknown_fold_is_named(setup):
     with pytest.raises(BadConfiguration, match="fold"):
         train(setup(fold="first"))
+
+
+def test_too_little_gpu_memory_is_said_in_sizes(setup, monkeypatch):
+    from types import SimpleNamespace
+
+    from nnunet_trainer.training import steps
+
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(steps, "train_step", full)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=11 * 2**30))
+    with pytest.raises(GpuOutOfMemory, match=r"more than the 11\.0 GiB of this GPU at patch 8×16×16, batch 2") as fault:
+        train(setup())
+    assert fault.value.exit_code == 71
+    assert "gpuMemoryGB: 9" in fault.value.hint
+
+
+def test_progress_is_told_within_an_epoch_too(setup, monkeypatch):
+    from nnunet_trainer.training import reporting
+
+    monkeypatch.setattr(reporting, "EVERY_SECONDS", 0.0)
+    heard = []
+    train(setup({"epochs": 1}, listener=heard.append))
+    assert {p.phase for p in heard} == {"training", "validating patches"}
+    assert [p.epoch for p in heard] == sorted(p.epoch for p in heard)
+    assert len([p for p in heard if p.epoch == 0]) >= 5
