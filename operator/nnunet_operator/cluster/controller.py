@@ -109,7 +109,7 @@ class Controller:
             self._queue.add(key)  # its children are others than those that this View showed
         return outcome.look_again.total_seconds() if outcome.look_again is not None else None
 
-    async def count_objects(self, every: float = 15) -> None:
+    async def count_objects(self, every: float = 5) -> None:
         """Keep the metric of objects by state."""
         while True:
             metrics.objects.clear()

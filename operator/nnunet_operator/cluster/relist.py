@@ -26,6 +26,8 @@ SETTLE = 1.0
 """Seconds after a reconnection before the comparison: the watch delivers its own list first."""
 GRACE = 5.0
 """Seconds that a watch may be behind."""
+BEHIND = 30.0
+"""Seconds between comparisons while a watch is behind."""
 PATIENCE = 30.0
 """Seconds that the API server may be away before the operator is not ready."""
 
@@ -151,9 +153,9 @@ class Relist:
         for kind in WATCHED:
             metrics.watch_behind.labels(kind).set(kind in kinds)
         if kinds - self.behind:
-            log.error(
-                "the watch of %s does not keep up; its objects are read every %g s instead", ", ".join(sorted(kinds)), self._every
-            )
+            log.error("the watch of %s does not keep up; the cluster is listed instead", ", ".join(sorted(kinds)))
+        if kinds:
+            asyncio.get_running_loop().call_later(BEHIND, self.soon)
         self.behind = kinds
 
     def _version(self, key: Key) -> int:
