@@ -1,3 +1,4 @@
+import importlib
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 PATCH = (12, 16, 10)
 NO_CONTEXT = it.Context([])
+NEVER = {"rotation_probability": 0.0, "scale_probability": 0.0}
 
 
 def keys(count, iteration=0, **changes):
@@ -55,6 +57,30 @@ def test_geometry_is_nnunets(patch):
     assert found.initial_patch_size == tuple(initial)
     assert (found.dummy_2d, found.mirror_axes) == (dummy_2d, axes)
     assert math.isclose(found.rotation, rotation[1])
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("patch", [(40, 56, 40), (4, 56, 40), (40, 56)])
+@pytest.mark.parametrize(
+    ("name", "trainer"),
+    [
+        ("none", "NoDA.nnUNetTrainerNoDA"),
+        ("noMirroring", "NoMirroring.nnUNetTrainerNoMirroring"),
+        ("onlyMirror01", "NoMirroring.nnUNetTrainer_onlyMirror01"),
+        ("noDummy2D", "_noDummy2DDA.nnUNetTrainer_noDummy2DDA"),
+    ],
+)
+def test_geometry_of_variants_is_nnunets(name, trainer, patch):
+    module, _, kind = trainer.partition(".")
+    package = "nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainer"
+    made = getattr(importlib.import_module(package + module), kind)
+    instance = made.__new__(made)
+    instance.configuration_manager = SimpleNamespace(patch_size=patch)
+    instance.print_to_log_file = lambda *_: None
+    _, dummy_2d, initial, axes = instance.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    found = Augmenter(config=augmentation_set(name), patch_size=patch).geometry
+    assert (found.initial_patch_size, found.mirror_axes) == (tuple(initial), tuple(axes or ()))
+    assert name == "none" or found.dummy_2d == dummy_2d
 
 
 # ---- spatial
@@ -314,7 +340,8 @@ def test_ignore_becomes_the_last_region():
 
 
 def test_masked_channels_are_0_outside():
-    augmenter = Augmenter(config=augmentation_set("none"), patch_size=(2, 2), mask_channels=(False, True))
+    config = AugmentationConfig(intensity=(), mirror_axes=(), spatial=replace(AugmentationConfig().spatial, **NEVER))
+    augmenter = Augmenter(config=config, patch_size=(2, 2), mask_channels=(False, True))
     seg = torch.tensor([[[[-1, 1], [0, -1]]]], dtype=torch.int16)
     data, (target,) = augmenter(torch.ones(1, 2, 2, 2), seg, keys(1))
     assert data[0, 1].tolist() == [[0, 1], [1, 0]]

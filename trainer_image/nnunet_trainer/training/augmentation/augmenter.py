@@ -45,12 +45,14 @@ class Augmenter:
     geometry: Geometry = field(init=False)
 
     def __post_init__(self) -> None:
-        spatial = self.config.spatial
+        spatial, axes = self.config.spatial, self.config.mirror_axes
+        if axes is None and not self.config.mirror_last:
+            axes = tuple(range(len(self.patch_size) - 1))
         found = geometry(
             self.patch_size,
             rotate=spatial is not None,
             allow_dummy_2d=spatial.dummy_2d if spatial else True,
-            mirror_axes=self.config.mirror_axes,
+            mirror_axes=axes,
         )
         object.__setattr__(self, "patch_size", tuple(int(n) for n in self.patch_size))
         object.__setattr__(self, "geometry", found)
@@ -76,8 +78,9 @@ class Augmenter:
         data, seg = self._spatial(data, seg, generators)
         self._intensity(data, keys, generators)
         self._mirror(data, seg, generators)
+        # nnU-Net's trainer without augmentation does not mask either.
         masked = [channel for channel, masks in enumerate(self.mask_channels) if masks]
-        if masked:
+        if masked and (self.config.spatial or self.config.intensity):
             outside = seg[:, 0] < 0
             for channel in masked:
                 data[:, channel].masked_fill_(outside, 0)

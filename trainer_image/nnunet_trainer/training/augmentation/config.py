@@ -41,12 +41,14 @@ def _default_intensity() -> tuple[IntensityTransform, ...]:
 class AugmentationConfig:
     """Spatial transform, then the intensity transforms in order, then mirroring each axis with probability ½.
 
-    `spatial` None: patches are cut out as they are. `mirror_axes` None: all axes; empty: none (prediction does not mirror either).
+    `spatial` None: patches are cut out as they are. `mirror_axes` None: all axes, or all but the last without `mirror_last`; empty:
+    none (prediction does not mirror either).
     """
 
     spatial: Spatial | None = field(default_factory=Spatial)
     intensity: tuple[IntensityTransform, ...] = field(default_factory=_default_intensity)
     mirror_axes: tuple[int, ...] | None = None
+    mirror_last: bool = True
     mirror_probability: float = 0.5
 
 
@@ -78,8 +80,8 @@ def _no_mirroring() -> AugmentationConfig:
 
 @AUGMENTATIONS.register("onlyMirror01")
 def _only_mirror_01() -> AugmentationConfig:
-    """nnU-Net's with mirroring along the first two axes."""
-    return AugmentationConfig(mirror_axes=(0, 1))
+    """nnU-Net's with mirroring along the first two axes, the first one in 2D."""
+    return AugmentationConfig(mirror_last=False)
 
 
 @AUGMENTATIONS.register("order0")
@@ -96,8 +98,8 @@ def _order0_no_mirroring() -> AugmentationConfig:
 
 @AUGMENTATIONS.register("order0OnlyMirror01")
 def _order0_only_mirror_01() -> AugmentationConfig:
-    """order0 with mirroring along the first two axes."""
-    return replace(_order0(), mirror_axes=(0, 1))
+    """order0 with mirroring along the first two axes, the first one in 2D."""
+    return replace(_order0(), mirror_last=False)
 
 
 @AUGMENTATIONS.register("noDummy2D")
