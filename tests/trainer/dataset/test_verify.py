@@ -180,3 +180,20 @@ def test_command(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "case_00: imagesTr/case_00_0000.nii.gz: " in said
     assert "2 faults in 2 cases." in said
     assert "Traceback" not in said
+
+
+def test_a_file_that_is_not_packed_is_read_all_the_same(raw: Path) -> None:
+    path = image(raw, 0)
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(content)  # as NIfTI's own library reads it
+    assert verify(raw, 1) == []
+    path.write_bytes(content[:-100])
+    assert [f.file for f in verify(raw, 1)] == ["imagesTr/case_00_0000.nii.gz"]
+    assert "truncated" in verify(raw, 1)[0].message
+
+
+def test_a_file_of_several_gzip_members(raw: Path) -> None:
+    path = image(raw, 0)
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(b"".join(gzip.compress(content[i : i + 1000]) for i in range(0, len(content), 1000)))  # as pigz or bgzip
+    assert verify(raw, 1) == []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +206,23 @@ def test_command_refuses(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
+    raw = RawDataset.open(make_dataset(tmp_path / "Dataset001_A", cases=12, shape=(20, 60, 60)))
+    plans = plan(extract(raw, 2), raw.dataset_json, dataset_name=raw.name, reader=raw.reader)
+    (tmp_path / "plans.json").write_text(json.dumps(plans))
+    out = tmp_path / "out"
+    folder = out / f"nnUNetPlans_{C}"
+    call = ["preprocess", str(raw.folder), "--plans", str(tmp_path / "plans.json"), "--configuration", C, "-o", str(out)]
+    process = subprocess.Popen([sys.executable, "-m", "nnunet_trainer.cli", *call, "--workers", "1"], stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (folder.is_dir() and any(folder.glob("*.pkl"))):
+        pass
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    kept = PreprocessedFolder(folder).cases
+    assert 0 < len(kept) < 12
+    made = preprocess_dataset(raw, plans, C, folder)
+    assert made == [case for case in raw.cases if case not in kept]
+    preprocess_dataset(raw, plans, C, tmp_path / "whole")
+    assert content(folder) == content(tmp_path / "whole")

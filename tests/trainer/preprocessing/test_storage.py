@@ -127,3 +127,17 @@ def test_properties_of_any_pickle_protocol(tmp_path: Path, protocol: int) -> Non
     assert read["spacing"] == [1.5]
     assert np.array_equal(read["places"], value["places"])
     assert read[(1, 2)] == (3, 4)
+
+
+def test_the_previous_stage_of_a_cascade(tmp_path: Path) -> None:
+    data, seg, properties = case()
+    previous = np.maximum(seg[0], 0)
+    (tmp_path / "cases").mkdir()
+    write_case(tmp_path / "cases", "a", data, seg, properties, PATCH)
+    storage.write_previous_stage(tmp_path / "previous", "a", previous, PATCH)
+    folder = PreprocessedFolder(tmp_path / "cases", tmp_path / "previous")
+    assert np.array_equal(folder.open("a").previous[2:5, 3:9], previous[2:5, 3:9])
+    assert PreprocessedFolder(tmp_path / "cases").open("a").previous is None
+    (tmp_path / "previous" / "a.b2nd").unlink()
+    with pytest.raises(BadData, match="no segmentation of case 'a'"):
+        folder.open("a")

@@ -32,18 +32,29 @@ class StoredCase:
         data: float32 (c, z, y, x).
         seg: int16 (1, z, y, x).
         properties: spacing, class_locations, what the way back needs.
+        previous: the previous stage's segmentation (z, y, x) in the cascade; None elsewhere.
     """
 
     data: Any
     seg: Any
     properties: dict[str, Any]
+    previous: Any = None
 
 
 class PreprocessedFolder:
-    """A folder of preprocessed cases, ours or nnU-Net's (also its older .npz and .npy)."""
+    """A folder of preprocessed cases, ours or nnU-Net's (also its older .npz and .npy).
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    Args:
+        folder: the cases.
+        previous_stage: in the cascade, the folder of the previous stage's segmentations (`predicted_next_stage/<configuration>`).
+
+    Raises:
+        BadData: there is no such folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], previous_stage: str | os.PathLike[str] | None = None) -> None:
         self.folder = Path(folder)
+        self.previous_stage = None if previous_stage is None else Path(previous_stage)
         if not self.folder.is_dir():
             raise BadData("MissingPreprocessedData", f"{self.folder} does not exist.", hint="Preprocess this configuration first.")
 
@@ -63,8 +74,10 @@ class PreprocessedFolder:
         properties = self.properties(case)
         try:
             if (self.folder / f"{case}.b2nd").exists():
-                return StoredCase(_open(self.folder / f"{case}.b2nd"), _open(self.folder / f"{case}_seg.b2nd"), properties)
-            return StoredCase(self._array(case, "data", ""), self._array(case, "seg", "_seg"), properties)
+                data, seg = _open(self.folder / f"{case}.b2nd"), _open(self.folder / f"{case}_seg.b2nd")
+            else:
+                data, seg = self._array(case, "data", ""), self._array(case, "seg", "_seg")
+            return StoredCase(data, seg, properties, self._previous(case))
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise BadData("InvalidPreprocessedData", f"{self.folder}: case {case} cannot be read: {error}.") from error
 
@@ -75,6 +88,18 @@ class PreprocessedFolder:
             return read_properties(path)
         except FileNotFoundError as error:
             raise BadData("InvalidPreprocessedData", f"{self.folder} has no case {case!r}.") from error
+
+    def _previous(self, case: str) -> Any:
+        if self.previous_stage is None:
+            return None
+        path = self.previous_stage / f"{case}.b2nd"
+        if path.exists():
+            return _open(path)
+        older = self.previous_stage / f"{case}.npz"
+        if older.exists():
+            return np.load(older)["seg"]
+        hint = "Run the previous stage's final validation first: it predicts what this stage needs."
+        raise BadData("MissingPreviousStage", f"{self.previous_stage} has no segmentation of case {case!r}.", hint=hint)
 
     def _array(self, case: str, key: str, suffix: str) -> Any:
         unpacked = self.folder / f"{case}{suffix}.npy"
@@ -142,6 +167,19 @@ def write_case(
         ) from error
 
 
+def write_previous_stage(folder: Path, case: str, segmentation: np.ndarray, patch_size: Sequence[int]) -> None:
+    """Write a segmentation (z, y, x), at the next stage's shape, as `case.b2nd` for the cascade; beside, then named."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = np.uint8 if segmentation.max(initial=0) < 255 else np.uint16
+    beside = folder / f".partial-{os.getpid()}-{case}.b2nd"
+    try:
+        write_array(beside, segmentation.astype(kind), patch_size)
+        os.replace(beside, folder / f"{case}.b2nd")
+    except (OSError, RuntimeError) as error:
+        beside.unlink(missing_ok=True)
+        raise StorageFault("CannotWrite", f"{folder}: {case} cannot be written: {error}.") from error
+
+
 def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> None:
     """Write one array as Blosc2.
 
@@ -151,7 +189,8 @@ def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> Non
     import blosc2
 
     blosc2.set_nthreads(1)
-    blocks, chunks = block_shapes(array.shape, patch_size, array.itemsize)
+    blocks, chunks = block_shapes((1, *array.shape[-3:]), patch_size, array.itemsize)
+    blocks, chunks = blocks[-array.ndim :], chunks[-array.ndim :]
     array = np.ascontiguousarray(array)
     if array.dtype.kind == "f":
         packing: dict[str, Any] = {"codec": blosc2.Codec.LZ4HC, "clevel": 5, "filters": [_filter(array)]}
