@@ -355,3 +355,41 @@ def test_the_same_epoch_is_not_written_at_every_question(train: Train) -> None:
     world.wait(seconds=1)
     world.say(job, phase="training", epoch=4, epochs=10)
     assert world.turn(), "an epoch is news"
+
+
+def test_a_status_write_that_was_lost_makes_nothing_twice(train: Train) -> None:
+    world = train(suspend=True)
+    world.edit("TrainingRun", "run", suspend=False)
+    key = Key("TrainingRun", "default", "run")
+    outcome = world.outcome(*key[::2])
+    assert outcome is not None
+    world.carry_out(key, outcome, steps=2)
+    assert world.fold("run").get("attempt") is None, "the operator was killed between the Job and the status"
+    world.finish(world.job(owner_name="run"))
+    world.settle()
+    assert world.fold("run")["state"] == "Succeeded"
+    assert [name for name in world.created if name.startswith("run-")] == [world.fold("run")["job"]]
+
+
+def test_an_attempt_that_is_given_up_is_deleted_after_that_is_stored(train: Train) -> None:
+    world = train(activeDeadlineSeconds=60)
+    world.run(world.job(owner_name="run"))
+    world.settle()
+    world.wait(seconds=61)
+    key = Key("TrainingRun", "default", "run")
+    outcome = world.outcome(*key[::2])
+    assert outcome is not None
+    assert outcome.status["folds"][0]["state"] == "Failed"
+    assert not outcome.delete
+    world.carry_out(key, outcome)
+    after = world.outcome(*key[::2])
+    assert after is not None
+    assert [delete.kind for delete in after.delete] == ["Job", "ConfigMap"]
+
+
+def test_a_job_deleted_before_it_was_worth_a_note_is_made_again(train: Train) -> None:
+    world = train()
+    world.remove("Job", world.job(owner_name="run")["metadata"]["name"])
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run")["disruptions"]) == (0, 0)
+    assert len(world.jobs(owner_name="run")) == 1
