@@ -62,7 +62,7 @@ def test_a_pod_that_cannot_start_is_given_up_after_the_deadline(train: Train) ->
     world = train(failurePolicy={"preRunningDeadlineSeconds": 600, "maxRestarts": 1})
     world.hold(world.job(owner_name="run"), "ImagePullBackOff", "no such image")
     world.settle()
-    status, reason, message = world.condition("TrainingRun", "run")
+    _status, reason, message = world.condition("TrainingRun", "run")
     assert reason == "ImagePullFailed"
     assert "no such image" in message
     assert "imagePullSecrets" in message
@@ -80,7 +80,7 @@ def test_waiting_for_a_gpu_takes_as_long_as_it_takes(train: Train) -> None:
     world.schedule(world.job(owner_name="run"), node=None)
     world.wait(days=9)
     world.settle()
-    status, reason, message = world.condition("TrainingRun", "run")
+    _status, reason, message = world.condition("TrainingRun", "run")
     assert reason == "Unschedulable"
     assert "Insufficient nvidia.com/gpu" in message
     assert world.fold("run")["attempt"] == 0
@@ -178,7 +178,7 @@ def test_folds_of_one_run_are_never_mixed(train: Train) -> None:
     assert world.fold("run", "1")["state"] == "Running", "what runs goes on by its frozen order"
     world.disrupt(first)
     world.settle()
-    status, reason, message = world.condition("TrainingRun", "run")
+    _status, reason, message = world.condition("TrainingRun", "run")
     assert reason == "ReferenceChanged"
     assert "spec.rerun" in message
     assert world.condition("TrainingRun", "run", "Stalled")[0] == "True"

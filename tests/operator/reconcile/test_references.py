@@ -107,7 +107,7 @@ def test_a_run_waits_for_its_own_configuration_alone() -> None:
 def test_an_unknown_configuration_is_named_with_the_known_ones(prepared: MemoryWorld) -> None:
     prepared.put(run(configuration="3d_fulres"))
     prepared.settle()
-    status, reason, message = prepared.condition("TrainingRun", "run")
+    _status, reason, message = prepared.condition("TrainingRun", "run")
     assert reason == "UnknownConfiguration"
     assert "'3d_fulres'" in message
     assert "Did you mean 3d_fullres?" in message
