@@ -171,13 +171,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         precision=Precision(recipe.precision, ranks.device),
         augmenter=augmenter,
         validation_augmenter=plain,
-        sampler=PatchSampler(
-            store,
-            training,
-            initial_patch_size=augmenter.initial_patch_size,
-            probabilistic=recipe.sampling.probabilistic,
-            **shared,
-        ),
+        sampler=PatchSampler(store, training, initial_patch_size=augmenter.initial_patch_size, **shared),
         validation_sampler=PatchSampler(store, validation, purpose="val", **shared),
         workers=default_workers(ranks) if setup.workers is None else setup.workers,
     )
