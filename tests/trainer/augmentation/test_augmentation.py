@@ -18,7 +18,7 @@ from nnunet_trainer.training.augmentation import (
     validation_augmenter,
 )
 from nnunet_trainer.training.augmentation import intensity as it
-from nnunet_trainer.training.augmentation.separable import apply_along_axes, blur_matrix, low_resolution_matrix
+from nnunet_trainer.training.augmentation.separable import blur, lower_resolution
 from nnunet_trainer.training.augmentation.spatial import affine_matrix, places, sample_image, sample_segmentation
 from nnunet_trainer.training.augmentation.targets import at_scales, to_regions
 from nnunet_trainer.training.randomness import SampleKey
@@ -175,8 +175,12 @@ def test_blur_is_batchgenerators(sigma):
     expected = image
     for axis in range(3):
         expected = blur_dimension(expected, sigma, axis)
-    found = apply_along_axes(image, [torch.from_numpy(blur_matrix(n, sigma))[None] for n in image.shape[1:]])
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    other = torch.randn(1, 9, 12, 7)
+    found = blur(torch.cat((image, other)), [[sigma] * 3, [1.0, 0.5, 0.75]])
+    torch.testing.assert_close(found[:1], expected, rtol=0, atol=1e-5)
+    for axis, width in enumerate([1.0, 0.5, 0.75]):
+        other = blur_dimension(other, width, axis)
+    torch.testing.assert_close(found[1:], other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(9, 12, 7), (31, 20)])
@@ -186,8 +190,7 @@ def test_low_resolution_is_nearest_exact_down_and_linear_up(shape):
         reduced = [round(n * scale) for n in shape]
         small = interpolate(image[None], reduced, mode="nearest-exact")
         expected = interpolate(small, shape, mode="trilinear" if len(shape) == 3 else "bilinear")[0]
-        matrices = [torch.from_numpy(low_resolution_matrix(n, r))[None] for n, r in zip(shape, reduced, strict=True)]
-        torch.testing.assert_close(apply_along_axes(image, matrices), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(lower_resolution(image, reduced), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.reference
@@ -206,6 +209,22 @@ def test_point_transforms_are_batchgenerators(factor, invert):
     found = it.Gamma(probability=1, invert=invert).apply(image.clone(), [factor] * 2, NO_CONTEXT)
     torch.testing.assert_close(found, reference, rtol=0, atol=1e-4)
     torch.testing.assert_close(it.Brightness(probability=1).apply(image.clone(), [factor, 1.0], NO_CONTEXT)[0], image[0] * factor)
+
+
+def test_blurring_a_thin_patch_keeps_its_mean():
+    rows = torch.randn(2, 1, 2, 30, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(blur(torch.ones(1, 1, 2, 30), [[1.0] * 3]), torch.ones(1, 1, 2, 30))
+    assert blur(rows, [[1.0] * 3] * 2).std() < rows.std()
+
+
+def test_low_resolution_leaves_the_slices_apart_in_dummy_2d():
+    rows = torch.randn(1, 6, 20, 20, generator=torch.Generator().manual_seed(0))
+    alone = it.LowResolution(probability=1).apply(rows.clone(), [0.5], it.Context([], dummy_2d=True))
+    assert not torch.equal(alone, rows)
+    changed = rows.clone()
+    changed[0, 3] = 0
+    again = it.LowResolution(probability=1).apply(changed, [0.5], it.Context([], dummy_2d=True))
+    assert torch.equal(again[0, [0, 1, 2, 4, 5]], alone[0, [0, 1, 2, 4, 5]])
 
 
 def test_constant_patches_survive():

@@ -15,7 +15,7 @@ import torch
 
 from nnunet_trainer.training.randomness import SampleKey
 
-from .separable import apply_along_axes, blur_matrix, low_resolution_matrix
+from .separable import blur, lower_resolution
 
 EPSILON = 1e-7
 
@@ -97,11 +97,7 @@ class Blur:
         return [width if yes else None for yes, width in zip(chosen, widths, strict=True)]
 
     def apply(self, rows: torch.Tensor, drawn: Sequence[np.ndarray], context: Context) -> torch.Tensor:
-        matrices = [
-            torch.from_numpy(np.stack([blur_matrix(size, widths[axis]) for widths in drawn])).to(rows.device, rows.dtype)
-            for axis, size in enumerate(rows.shape[1:])
-        ]
-        return apply_along_axes(rows, matrices)
+        return blur(rows, drawn)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,14 +145,12 @@ class LowResolution:
         return [float(scale) if yes else None for yes, scale in zip(chosen, scales, strict=True)]
 
     def apply(self, rows: torch.Tensor, drawn: Sequence[float], context: Context) -> torch.Tensor:
-        matrices: list[torch.Tensor | None] = []
-        for axis, size in enumerate(rows.shape[1:]):
-            if context.dummy_2d and axis == 0:
-                matrices.append(None)
-                continue
-            stack = np.stack([low_resolution_matrix(size, max(1, round(size * scale))) for scale in drawn])
-            matrices.append(torch.from_numpy(stack).to(rows.device, rows.dtype))
-        return apply_along_axes(rows, matrices)
+        for row, scale in zip(rows.split(1), drawn, strict=True):
+            reduced: list[int | None] = [max(1, round(size * scale)) for size in row.shape[1:]]
+            if context.dummy_2d:
+                reduced[0] = None
+            row.copy_(lower_resolution(row, reduced))
+        return rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Blurring and resampling along the axes are linear: one matrix an axis, so that a batch with many strengths is three products."""
+"""Blurring and resampling, one axis after the other."""
 
 from __future__ import annotations
 
@@ -9,37 +9,50 @@ import numpy as np
 import torch
 
 
-def apply_along_axes(x: torch.Tensor, matrices: Sequence[torch.Tensor | None]) -> torch.Tensor:
-    """Multiply each axis of `x` (k, *spatial) with its own matrix per row, (k, n_out, n_in); None leaves the axis as it is."""
-    for axis, matrix in enumerate(matrices):
-        if matrix is None:
-            continue
-        shape = list(x.shape)
-        before, inner, after = int(np.prod(shape[1 : axis + 1])), shape[axis + 1], int(np.prod(shape[axis + 2 :]))
-        if after == 1:
-            y = torch.bmm(x.reshape(shape[0], before, inner), matrix.transpose(1, 2))
-        elif before == 1:
-            y = torch.bmm(matrix, x.reshape(shape[0], inner, after))
-        else:
-            y = torch.matmul(matrix[:, None], x.reshape(shape[0], before, inner, after))
-        shape[axis + 1] = matrix.shape[1]
-        x = y.reshape(shape)
-    return x
-
-
-def blur_matrix(size: int, sigma: float) -> np.ndarray:
-    """Gaussian blur with reflected borders, (size, size) float32; the kernel is the odd number of taps nearest to 6σ + ½."""
+def gaussian_kernel(sigma: float) -> np.ndarray:
+    """Weights of a Gaussian that sum to 1; their odd number is the nearest to 6σ + ½."""
     taps = 2 * int((6 * sigma + 0.5) // 2) + 1
-    offsets = np.arange(taps) - taps // 2
-    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel /= kernel.sum()
-    matrix = np.zeros((size, size))
-    rows = np.arange(size)
+    weights = np.exp(-0.5 * ((np.arange(taps) - taps // 2) / sigma) ** 2)
+    return weights / weights.sum()
+
+
+def blur(rows: torch.Tensor, sigmas: Sequence[Sequence[float]]) -> torch.Tensor:
+    """Gaussian blur of rows (k, *spatial) with reflected borders; a width in voxels for each row and axis."""
+    for axis in range(1, rows.ndim):
+        kernels = [gaussian_kernel(widths[axis - 1]) for widths in sigmas]
+        radius, size = max(len(kernel) for kernel in kernels) // 2, rows.shape[axis]
+        # Symmetric: the weights from the middle on, 0 where a row's kernel is shorter.
+        weights = np.stack([np.pad(kernel[len(kernel) // 2 :], (0, radius - len(kernel) // 2)) for kernel in kernels], axis=1)
+        columns = torch.from_numpy(weights).to(rows.device, rows.dtype).view(radius + 1, -1, *[1] * (rows.ndim - 1))
+        padded = rows.index_select(axis, _on_device(_reflected(size, radius), rows))
+        rows = padded.narrow(axis, radius, size) * columns[0]
+        for distance in range(1, radius + 1):
+            both = padded.narrow(axis, radius - distance, size) + padded.narrow(axis, radius + distance, size)
+            rows.addcmul_(both, columns[distance])
+    return rows
+
+
+def lower_resolution(row: torch.Tensor, reduced: Sequence[int | None]) -> torch.Tensor:
+    """Nearest neighbour down to `reduced` points an axis (None leaves it), linear back up, of (1, *spatial)."""
+    for axis, count in enumerate(reduced, start=1):
+        if count is None:
+            continue
+        low, high, weight = down_and_up(row.shape[axis], count)
+        shape = [-1 if i == axis else 1 for i in range(row.ndim)]
+        column = torch.from_numpy(weight).to(row.device, row.dtype).view(shape)
+        row = torch.lerp(row.index_select(axis, _on_device(low, row)), row.index_select(axis, _on_device(high, row)), column)
+    return row
+
+
+def _on_device(index: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(index).to(like.device, non_blocking=True)
+
+
+def _reflected(size: int, radius: int) -> np.ndarray:
+    """Indices -radius … size + radius - 1, mirrored at the first and last one."""
     period = max(2 * size - 2, 1)
-    for offset, weight in zip(offsets, kernel, strict=True):
-        column = np.abs(rows + offset) % period
-        np.add.at(matrix, (rows, np.where(column >= size, period - column, column)), weight)
-    return matrix.astype(np.float32)
+    index = np.abs(np.arange(-radius, size + radius)) % period
+    return np.where(index >= size, period - index, index)
 
 
 def nearest_exact(size_in: int, size_out: int) -> np.ndarray:
@@ -50,15 +63,9 @@ def nearest_exact(size_in: int, size_out: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def low_resolution_matrix(size: int, reduced: int) -> np.ndarray:
-    """Nearest neighbour down to `reduced` points, linear back up to `size`, (size, size) float32."""
+def down_and_up(size: int, reduced: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `size` points the two that it lies between after a reduction to `reduced`, and the second one's weight."""
     position = np.maximum((np.arange(size) + 0.5) * (reduced / size) - 0.5, 0)
     low = np.minimum(position.astype(np.int64), reduced - 1)
-    high = np.minimum(low + 1, reduced - 1)
-    weight = position - low
-    up = np.zeros((size, reduced))
-    np.add.at(up, (np.arange(size), low), 1 - weight)
-    np.add.at(up, (np.arange(size), high), weight)
-    down = np.zeros((reduced, size))
-    down[np.arange(reduced), nearest_exact(size, reduced)] = 1
-    return (up @ down).astype(np.float32)
+    kept = nearest_exact(size, reduced)
+    return kept[low], kept[np.minimum(low + 1, reduced - 1)], (position - low).astype(np.float32)
