@@ -71,7 +71,7 @@ class StopAfter(threading.Event):
         return self.left < 0
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, 4])
+@pytest.mark.parametrize("steps", [0, 2, 4])
 def test_a_stopped_training_goes_on_to_the_same_weights(setup, tmp_path, steps):
     whole = train(setup(results=tmp_path / "whole"))
     with pytest.raises(Stopped) as stopped:
