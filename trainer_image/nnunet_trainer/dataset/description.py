@@ -10,6 +10,8 @@ from nnunet_trainer.contract.faults import BadData
 
 from .labels import label_faults
 
+REASONS = {"dataset.json": "InvalidDatasetJson", "splits_final.json": "InvalidSplits"}
+
 
 def channel_names(dataset_json: dict[str, Any]) -> dict[str, str]:
     """Channel index ("0", "1", …) to name; `modality` is the field's name in nnU-Net v1."""
@@ -25,18 +27,17 @@ def read_json(path: Path) -> Any:
     Raises:
         BadData: missing, unreadable or not JSON; the message names the file and the place.
     """
+    reason = REASONS.get(path.name, "InvalidFile")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadData("InvalidDatasetJson" if path.name == "dataset.json" else "MissingFile", f"{path} does not exist.") from error
+        raise BadData("MissingFile" if reason == "InvalidFile" else reason, f"{path} does not exist.") from error
     except UnicodeDecodeError as error:
-        raise BadData("InvalidDatasetJson", f"{path}: not UTF-8 text.") from error
+        raise BadData(reason, f"{path}: not UTF-8 text.") from error
     except json.JSONDecodeError as error:
-        raise BadData(
-            "InvalidDatasetJson", f"{path}: not JSON: {error.msg} in line {error.lineno}, column {error.colno}."
-        ) from error
+        raise BadData(reason, f"{path}: not JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from error
     except OSError as error:
-        raise BadData("InvalidDatasetJson", f"{path} cannot be read: {error.strerror}.") from error
+        raise BadData(reason, f"{path} cannot be read: {error.strerror}.") from error
 
 
 def faults(dataset_json: Any) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -15,7 +16,12 @@ from nnunet_trainer.contract.faults import Temporary
 
 T = TypeVar("T")
 CGROUP = Path("/sys/fs/cgroup")
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
 
 
 def memory_limit() -> int:
@@ -55,7 +61,11 @@ def num_workers(asked: int | None, jobs: int) -> int:
 
 
 def run(
-    function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int, weights: list[int] | None = None
+    function: Callable[..., T],
+    jobs: Iterable[tuple[Any, ...]],
+    workers: int,
+    weights: list[int] | None = None,
+    preload: Sequence[str] = (),
 ) -> Iterator[tuple[int, T]]:
     """Call `function(*job)` for each job in processes of their own (in this one when there is one worker), in any order.
 
@@ -65,6 +75,7 @@ def run(
         workers: processes.
         weights: bytes that each job is expected to take. Jobs run at once only while their sum stays within three
             quarters of the limit, so that a large case is worked on alone instead of being killed.
+        preload: modules that every worker will need; imported once for all of them.
 
     Yields:
         (index of the job, result), as they finish. The first exception of a job is raised, after the running ones have ended.
@@ -83,7 +94,7 @@ def run(
     kept = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))  # inherited: one thread a worker
     try:
-        with ProcessPoolExecutor(min(workers, len(listed)), mp_context=_context(function)) as pool:
+        with ProcessPoolExecutor(min(workers, len(listed)), mp_context=_context([function.__module__, *preload])) as pool:
             running: dict[Future[T], int] = {}
             try:
                 while queue or running:
@@ -115,12 +126,15 @@ def run(
                 os.environ[name] = value
 
 
-def _context(function: Callable[..., Any]) -> Any:
+def _context(modules: list[str]) -> Any:
     """A fork where this process has one thread: nothing is imported again. Else a fork server, which copies no threads' locks."""
     if _threads() == 1:
-        return get_context("fork")
+        for module in modules:
+            importlib.import_module(module)
+        if _threads() == 1:
+            return get_context("fork")
     context = get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
+    context.set_forkserver_preload(modules)
     return context
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
 NUM_FOLDS = 5
+FORM = '[{"train": ["case_1", …], "val": ["case_2", …]}, …]'
+HINT = "Correct it, or delete it: five folds are made then."
 SEED = 12345
 
 
@@ -49,6 +51,20 @@ def make_splits(case_names: Sequence[str], group_by: str | None = None) -> list[
     return splits
 
 
+def faults(content: Any, cases: Sequence[str] | None = None) -> list[str]:
+    """All that is wrong with the content of a splits_final.json, one line for each fold; with `cases`, names that are none too."""
+    if not isinstance(content, list):
+        return [f"the document is no list; expected the folds, as {FORM}"]
+    lines = []
+    for number, split in enumerate(content):
+        parts = [split.get(part) for part in ("train", "val")] if isinstance(split, dict) else [None]
+        if not all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in parts):
+            lines.append(f"fold {number} has no lists of cases named train and val; expected {FORM[1:-1]}")
+        elif missing := sorted({name for part in parts for name in part} - set(cases)) if cases is not None else []:
+            lines.append(f"fold {number} names {_few(missing)}, which the dataset does not have")
+    return lines
+
+
 def fold(splits: Sequence[Split], name: str, cases: Sequence[str]) -> tuple[list[str], list[str]]:
     """The training and validation cases of a fold.
 
@@ -66,6 +82,8 @@ def fold(splits: Sequence[Split], name: str, cases: Sequence[str]) -> tuple[list
         return names, list(names)
     if not re.fullmatch(r"\d+", str(name)):
         raise BadConfiguration("UnknownFold", f"There is no fold {name!r}: a fold is a number (0, 1, …) or all.")
+    if found := faults(splits):
+        raise BadData("InvalidSplits", f"splits_final.json: {'; '.join(found)}.", hint=HINT)
     number = int(name)
     if number < len(splits):
         train, val = list(splits[number]["train"]), list(splits[number]["val"])
@@ -75,7 +93,7 @@ def fold(splits: Sequence[Split], name: str, cases: Sequence[str]) -> tuple[list
         val = [n for i, n in enumerate(names) if i not in set(chosen.tolist())]
     missing = sorted((set(train) | set(val)) - set(names))
     if missing:
-        raise BadData("InvalidSplits", f"Fold {name} of splits_final.json names {_few(missing)}, which the data does not have.")
+        raise BadData("InvalidSplits", f"Fold {name} of splits_final.json names {_few(missing)}, which the data does not have.", hint=HINT)
     if not train or not val:
         raise BadData("TooFewCases", f"Fold {name} of {len(names)} cases has {len(train)} to train and {len(val)} to validate on.")
     return train, val

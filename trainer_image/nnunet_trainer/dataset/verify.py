@@ -11,7 +11,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadData
 
-from . import description, parallel
+from . import description, parallel, splits
 from .labels import LabelManager
 from .raw import Case, RawDataset
 from .readers import Reader, by_name
@@ -54,12 +54,12 @@ def verify(folder: str | os.PathLike[str], workers: int | None = None) -> list[F
     try:
         dataset_json = description.read_json(path / "dataset.json")
     except BadData as fault:
-        return [Finding("", "dataset.json", fault.message.removesuffix("."))]
+        return [Finding("", "dataset.json", _without_path(fault.message, path / "dataset.json"))]
     faults = description.faults(dataset_json)
     if faults:
         return [Finding("", "dataset.json", fault) for fault in faults]
     raw = RawDataset(path, dataset_json)
-    findings = _files(raw)
+    findings = [*_files(raw), *_splits(raw)]
     if not raw.cases:
         return findings
     try:
@@ -97,11 +97,25 @@ def _files(raw: RawDataset) -> list[Finding]:
                         Finding(name, f"labelsTr/{label.name}", f"a label without an image; expected imagesTr/{name}{images}")
                     )
         if not raw.cases and not findings:
-            findings.append(Finding("", "imagesTr", f"no image with the ending {ending}"))
+            there = sorted({"".join(p.suffixes[-2:]) for p in (raw.folder / "imagesTr").iterdir() if p.is_file()})
+            others = f" (dataset.json's file_ending); there are files with {', '.join(there[:MAX_VALUES])}" if there else ""
+            findings.append(Finding("", "imagesTr", f"no image with the ending {ending}{others}"))
     if raw.cases and len(raw.cases) != raw.dataset_json["numTraining"]:
         expected = raw.dataset_json["numTraining"]
         findings.append(Finding("", "dataset.json", f"field numTraining is {expected}, there are {len(raw.cases)} training cases"))
     return findings
+
+
+def _splits(raw: RawDataset) -> list[Finding]:
+    """What is wrong with the dataset's own folds."""
+    path = raw.folder / "splits_final.json"
+    if not path.exists():
+        return []
+    try:
+        found = splits.faults(description.read_json(path), list(raw.cases))
+    except BadData as fault:
+        found = [_without_path(fault.message, path)]
+    return [Finding("", path.name, fault) for fault in found]
 
 
 def verify_case(reader_name: str, name: str, case: Case, num_channels: int, allowed: list[int], folder: Path) -> list[Finding]:
@@ -129,9 +143,8 @@ def verify_case(reader_name: str, name: str, case: Case, num_channels: int, allo
         else:
             _compare(first, (path, image), shown, note)
     if readable and channels != num_channels:
-        files = "file" if len(case.images) == 1 else "files"
-        names = f"dataset.json names {num_channels}"
-        findings.append(Finding(name, shown(case.images[0]), f"{channels} channels in {len(case.images)} {files}, {names}"))
+        has = f"{_count(channels, 'channel')} in {_count(len(case.images), 'file')}"
+        findings.append(Finding(name, shown(case.images[0]), f"{has}, dataset.json names {num_channels}"))
     if case.label is None or not case.label.exists():
         findings.append(Finding(name, shown(case.images[0]), f"an image without a label; expected {shown(case.label or folder)}"))
         return findings
@@ -153,10 +166,14 @@ def _read(reader: Reader, path: Path, note: Any, label: bool = False) -> Image |
             check_nifti(path, thorough=True)
         return reader.read(path, label=label)
     except BadData as fault:
-        note(path, fault.message.removeprefix(f"{path}: ").removeprefix(f"{path} ").removesuffix("."))
+        note(path, _without_path(fault.message, path))
     except ValueError as error:
         note(path, str(error))
     return None
+
+
+def _without_path(message: str, path: Path) -> str:
+    return message.removeprefix(f"{path}: ").removeprefix(f"{path} ").removesuffix(".")
 
 
 def _as_stored(path: Path, data: np.ndarray) -> np.ndarray:
@@ -201,6 +218,10 @@ def _compare(first: tuple[Path, Image], other: tuple[Path, Image], shown: Any, n
             x, y = a.geometry.get(group, {}).get(field), b.geometry.get(group, {}).get(field)
             if x is not None and y is not None and (np.shape(x) != np.shape(y) or not np.allclose(x, y, atol=1e-3)):
                 note(b_path, f"{field} {_numbers(y)}, but {shown(a_path)} has {_numbers(x)}", fatal=False)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _by(numbers: Any) -> str:

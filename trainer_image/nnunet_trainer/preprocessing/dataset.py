@@ -22,6 +22,7 @@ from .memory import memory_estimate
 
 MARKER = Path(".nnunet") / "preprocessing.json"
 STALE_SECONDS = 3600
+PRELOAD = ("scipy.ndimage",)  # not blosc2: its import starts threads, so that no worker could be forked
 
 
 def preprocess_dataset(
@@ -70,7 +71,7 @@ def preprocess_dataset(
     jobs = [(name, raw.case(name), plans.content, configuration.name, raw.dataset_json, folder) for name in pending]
     workers = parallel.num_workers(workers, len(jobs))
     weights = [memory_estimate(raw.case(name), configuration) for name in pending] if workers > 1 else None
-    for _ in parallel.run(preprocess_and_store, jobs, workers, weights):
+    for _ in parallel.run(preprocess_and_store, jobs, workers, weights, PRELOAD):
         done += 1
         if progress:
             progress(done, len(names))

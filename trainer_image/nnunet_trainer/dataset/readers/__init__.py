@@ -54,11 +54,16 @@ def choose(dataset_json: dict[str, Any], example: Path | None, *, any_ending: bo
         if not fitting:
             raise BadData("InvalidDatasetJson", f"dataset.json: no reader reads the file ending {dataset_json['file_ending']!r}.")
         return fitting[0]
-    reasons: list[str] = []
+    reasons: list[tuple[str, str]] = []
     for reader in fitting:
         try:
             reader.probe(example)
             return reader
         except BadData as fault:
-            reasons.append(f"{reader.name}: {fault.message}")
-    raise BadData("InvalidCases", f"{example}: no reader can read it.", findings=reasons, hint="Repair or replace the file.")
+            reasons.append((reader.name, fault.message.rpartition(f"by {reader.name}: ")[2].removesuffix(".")))
+    hint = "Repair or replace the file."
+    if len({why for _, why in reasons}) == 1:
+        raise BadData("InvalidCases", f"{example}: no reader can read it: {reasons[0][1]}.", hint=hint)
+    raise BadData(
+        "InvalidCases", f"{example}: no reader can read it.", findings=[f"{name}: {why}" for name, why in reasons], hint=hint
+    )

@@ -81,7 +81,9 @@ class Reader(ABC):
         first = images[0]
         for file, image in zip(files, images, strict=True):
             if image.data.shape != first.data.shape:
-                a, b = "×".join(map(str, image.data.shape[1:])), "×".join(map(str, first.data.shape[1:]))
+                # The channels of a file are shown where they are what differs.
+                shown = slice(1 if image.data.shape[1:] != first.data.shape[1:] else 0, None)
+                a, b = "×".join(map(str, image.data.shape[shown])), "×".join(map(str, first.data.shape[shown]))
                 raise BadData("InvalidCases", f"{file}: shape {a}, but {files[0]} has {b}.")
             if list(image.spacing) != list(first.spacing):
                 raise BadData("InvalidCases", f"{file}: spacing {image.spacing}, but {files[0]} has {first.spacing}.")
