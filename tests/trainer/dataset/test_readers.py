@@ -132,9 +132,8 @@ def test_the_choice_is_the_wheels(tmp_path: Path) -> None:
 def test_nothing_can_read_it(tmp_path: Path) -> None:
     broken = tmp_path / "a_0000.nii.gz"
     broken.write_bytes(b"garbage")
-    with pytest.raises(BadData, match="no reader can read it") as caught:
+    with pytest.raises(BadData, match="no reader can read it: not a gzip file"):
         choose({"file_ending": ".nii.gz"}, broken)
-    assert len(caught.value.findings) == 3
 
 
 def test_an_unknown_reader_names_the_known() -> None:

@@ -68,7 +68,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         "labelsTr/case_02.nii.gz",
         "a label without an image",
     ),
-    "no channel": (lambda raw: image(raw, 1, 1).unlink(), "case_01", "imagesTr/case_01_0000.nii.gz", "1 channels in 1 file"),
+    "no channel": (lambda raw: image(raw, 1, 1).unlink(), "case_01", "imagesTr/case_01_0000.nii.gz", "1 channel in 1 file"),
     "label value": (
         lambda raw: write_nifti(label(raw, 0), with_value(ones(), 7).astype(np.uint8), SPACING),
         "case_00",

@@ -127,7 +127,7 @@ class DirectoryStore:
                 temporary.unlink(missing_ok=True)
 
     def _walk_error(self, error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise self._fault(error, "")
 
     def _fault(self, error: OSError, key: str) -> Fault:

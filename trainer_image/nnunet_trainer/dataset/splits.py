@@ -93,7 +93,9 @@ def fold(splits: Sequence[Split], name: str, cases: Sequence[str]) -> tuple[list
         val = [n for i, n in enumerate(names) if i not in set(chosen.tolist())]
     missing = sorted((set(train) | set(val)) - set(names))
     if missing:
-        raise BadData("InvalidSplits", f"Fold {name} of splits_final.json names {_few(missing)}, which the data does not have.", hint=HINT)
+        raise BadData(
+            "InvalidSplits", f"Fold {name} of splits_final.json names {_few(missing)}, which the data does not have.", hint=HINT
+        )
     if not train or not val:
         raise BadData("TooFewCases", f"Fold {name} of {len(names)} cases has {len(train)} to train and {len(val)} to validate on.")
     return train, val

@@ -59,8 +59,12 @@ def extract(
     shapes, spacings, histograms, sizes = (list(column) for column in zip(*results, strict=True))
     properties = {}
     for channel in range(len(raw.channel_names)):
-        if any(channel >= len(h) for h in histograms):
-            raise BadData("InvalidCases", f"dataset.json names {len(raw.channel_names)} channels, some images have fewer.")
+        if short := [(name, len(h)) for name, h in zip(cases, histograms, strict=True) if channel >= len(h)]:
+            name, has = short[0]
+            more = f", and {len(short) - 1} more cases have too few" if len(short) > 1 else ""
+            raise BadData(
+                "InvalidCases", f"{name}: channels in its images: {has}; dataset.json names {len(raw.channel_names)}{more}."
+            )
         found = statistics([h[channel] for h in histograms])
         if found is None:
             raise BadData(
@@ -86,10 +90,11 @@ def analyze_case(
     data, properties = by_name(reader).read_images(images)
     seg, _ = by_name(reader).read_seg(label)
     if seg.shape[1:] != data.shape[1:]:
-        raise BadData("InvalidCases", f"{name}: image {data.shape[1:]}, label {seg.shape[1:]}.")
-    for what, array in (("the image", data), ("the label", seg)):
+        ours, theirs = "×".join(map(str, seg.shape[1:])), "×".join(map(str, data.shape[1:]))
+        raise BadData("InvalidCases", f"{label}: shape {ours}, but {images[0]} has {theirs}.")
+    for file, array in (*zip(images, data, strict=False), (label, seg)):
         if np.isnan(array.sum()) and np.isnan(array).any():
-            raise BadData("InvalidCases", f"{name}: {what} contains NaN.")
+            raise BadData("InvalidCases", f"{name}: {file} contains NaN; expected numbers.")
     # Holes need no filling here: they change neither the box nor what is foreground.
     box = bounding_box(nonzero(data))
     shape = [end - start for start, end in box]

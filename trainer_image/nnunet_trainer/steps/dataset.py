@@ -93,7 +93,8 @@ def _verify(raw: RawDataset, tell: Teller) -> None:
     if not findings:
         return
     cases = {f.case for f in findings if f.case}
-    count = f"{len(cases)} of {len(raw.cases)} cases" if cases else f"{raw.name}"
+    every = len(cases | set(raw.cases))  # a label without an image is the rest of a case
+    count = f"{len(cases)} of {every} {'case' if every == 1 else 'cases'}" if cases else raw.name
     raise BadData(
         "InvalidCases",
         f"{count} cannot be trained on",

@@ -5,6 +5,7 @@ ITK reads what there is of a truncated file, leaves the rest undefined, and says
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import struct
@@ -41,10 +42,18 @@ def check_nifti(path: Path, *, thorough: bool = False) -> None:
         with gzip.open(path) as stream:
             expected = _promised(stream.read(544))
     except (EOFError, zlib.error, gzip.BadGzipFile, struct.error) as error:
-        raise ValueError("truncated or damaged gzip file") from error
+        raise ValueError(
+            f"truncated or damaged: a gzip file of {size} bytes that cannot be unpacked as far as its header"
+        ) from error
     if not thorough and stored == expected % (1 << 32):
         return
-    length = _length(path)
+    try:
+        length = _length(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        could = _unpacked(path)
+        if could >= expected:
+            raise ValueError("damaged: what it unpacks to has another checksum than what was packed") from error
+        raise ValueError(f"truncated or damaged: {could} bytes can be unpacked, its header promises {expected}") from error
     if length < expected:
         raise ValueError(f"truncated: {length} bytes of image, its header promises {expected}")
 
@@ -85,10 +94,16 @@ def _promised(header: bytes) -> int:
 
 def _length(path: Path) -> int:
     length = 0
-    try:
-        with gzip.open(path) as stream:
-            while chunk := stream.read(CHUNK):
-                length += len(chunk)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"truncated or damaged gzip file after {length} bytes") from error
+    with gzip.open(path) as stream:
+        while chunk := stream.read(CHUNK):
+            length += len(chunk)
+    return length
+
+
+def _unpacked(path: Path) -> int:
+    """How far a damaged file can be unpacked."""
+    length = 0
+    with gzip.open(path) as stream, contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile):
+        while chunk := stream.read1(4096):
+            length += len(chunk)
     return length
