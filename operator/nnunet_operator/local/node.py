@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ..reconcile.failures import STOPPED_BY_SHELL
 from . import jobs, podstatus
 from .runner import Runner, address
 from .scheduler import Machine, place
@@ -61,7 +62,7 @@ class Node:
         """Start nothing more, and ask every process to end; the reconcilers see a disruption, not a failure."""
         self.starts, self.draining = False, True
         for pod in self.running():
-            self.store.set_status(pod, podstatus.disrupted(pod["status"], time.time(), "TerminationByKubelet", message))
+            self.store.set_status(pod, podstatus.disrupted(pod["status"], time.time(), STOPPED_BY_SHELL, message))
             self.runner.stop(pod, self._grace(pod))
 
     def stuck(self) -> set[str]:

@@ -51,6 +51,9 @@ DISRUPTIONS = {
     "TerminationByKubelet": "was evicted by its node (short of memory or disk, or shutting down)",
 }
 
+STOPPED_BY_SHELL = "StoppedByLocalShell"
+"""The local shell's own reason of DisruptionTarget: a person ended it."""
+
 BY_EXIT_CODE = {
     ExitCode.BAD_USAGE: reasons.BAD_USAGE,
     ExitCode.BAD_DATA: reasons.BAD_DATA,
@@ -132,13 +135,16 @@ def _disrupted(pods: Iterable[Manifest]) -> Manifest | None:
 
 def _disruption(pod: Manifest, at: datetime) -> Failure:
     condition = attempts.pod_condition(pod, "DisruptionTarget") or {}
-    how = DISRUPTIONS.get(str(condition.get("reason")), "was disrupted")
-    node = (pod.get("spec") or {}).get("nodeName")
+    reason = str(condition.get("reason"))
+    if reason == STOPPED_BY_SHELL:
+        how, node, hint = "was stopped with the local shell", None, "It goes on with the next `nnunet-operator local run`."
+    else:
+        how, node, hint = DISRUPTIONS.get(reason, "was disrupted"), (pod.get("spec") or {}).get("nodeName"), ""
     report = attempts.read_report(pod)
     epoch = report.summary.get("epoch") if report else None
     message = f"{how} (node {node})" if node else how
     epoch = epoch if isinstance(epoch, int) else None
-    return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message=message, at=at, epoch=epoch)
+    return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message=message, at=at, hint=hint, epoch=epoch)
 
 
 def _culprit(pods: Iterable[Manifest]) -> Manifest | None:

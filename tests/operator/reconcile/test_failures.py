@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from nnunet_operator.reconcile.failures import STOPPED_BY_SHELL
 from nnunet_trainer.contract.report import Error
 from support.world import MemoryWorld
 
@@ -101,6 +102,21 @@ def test_disruptions_do_not_count(train: Train, reason: str, gone: bool) -> None
     world.settle()
     fold = world.fold("run")
     assert (fold["state"], fold["restarts"], fold["disruptions"], fold["attempt"]) == ("Starting", 0, 1, 1)
+
+
+def test_a_stop_of_the_local_shell_is_called_that(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=4, epochs=10)
+    world.settle()
+    world.disrupt(job, STOPPED_BY_SHELL)
+    outcome = world.outcome("TrainingRun", "run")
+    assert outcome is not None
+    assert [event.message for event in outcome.events] == [
+        "fold 0 (attempt 1) was stopped with the local shell at epoch 4. It goes on with the next `nnunet-operator local run`. "
+        "Attempt 2 starts from epoch 4 or the checkpoint before it. Not counted as a restart."
+    ]
 
 
 def test_ten_disruptions_without_progress_are_too_many_and_an_epoch_refills(train: Train) -> None:
