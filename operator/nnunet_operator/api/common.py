@@ -232,6 +232,7 @@ class CommonSpec(SpecModel):
 class State(StrEnum):
     """Where one piece of work (a step, a configuration, a fold) stands."""
 
+    PLANNED = "Planned"  # nobody asked for more
     PENDING = "Pending"
     QUEUED = "Queued"
     STARTING = "Starting"

@@ -21,6 +21,7 @@ URGENCY = [
     State.BACKING_OFF,
     State.SUSPENDED,
     State.PENDING,
+    State.PLANNED,
     State.FAILED,
     State.SUCCEEDED,
 ]
@@ -47,6 +48,7 @@ def conclude(turn: Turn[Any], works: Sequence[Work], reason: str, message: str) 
     stands = standing(works)
     if stands != "Ready":
         reason, message = explain(works, stands)
+        turn.told = stands == "Reconciling" and most_urgent(works, stands)[0].status.state is State.BACKING_OFF
     write(turn, stands, reason, message)
 
 
@@ -85,6 +87,16 @@ def own(turn: Turn[Any], kind: str, status: bool | Literal["Unknown"], reason: s
 
 def explain(works: Sequence[Work], stands: Standing) -> tuple[str, str]:
     """The reason of the piece of work that matters most, and what there is to say of all."""
+    shown = most_urgent(works, stands)
+    failed = [work for work in works if work.status.state is State.FAILED]
+    reason = reasons.FOLDS_FAILED if stands == "Stalled" and len({w.status.reason for w in failed}) > 1 else shown[0].status.reason
+    texts = list(dict.fromkeys(work.status.message or work.status.state.value for work in shown))
+    more = f"; and {len(texts) - MOST} more" if len(texts) > MOST else ""
+    return reason or reasons.STARTING, "; ".join(text.rstrip(".") if len(texts) > 1 else text for text in texts[:MOST]) + more
+
+
+def most_urgent(works: Sequence[Work], stands: Standing) -> list[Work]:
+    """What is not done, in the order in which it is told."""
     shown = [work for work in works if work.status.state is not State.SUCCEEDED]
     if stands == "Reconciling":
         # A fold that has failed is said behind those that go on.
@@ -93,11 +105,7 @@ def explain(works: Sequence[Work], stands: Standing) -> tuple[str, str]:
     shown.sort(key=lambda work: URGENCY.index(work.status.state))
     if stands == "Stalled":
         shown.sort(key=lambda work: work.status.state is not State.FAILED)
-    failed = [work for work in works if work.status.state is State.FAILED]
-    reason = reasons.FOLDS_FAILED if stands == "Stalled" and len({w.status.reason for w in failed}) > 1 else shown[0].status.reason
-    texts = list(dict.fromkeys(work.status.message or work.status.state.value for work in shown))
-    more = f"; and {len(texts) - MOST} more" if len(texts) > MOST else ""
-    return reason or reasons.STARTING, "; ".join(text.rstrip(".") if len(texts) > 1 else text for text in texts[:MOST]) + more
+    return shown
 
 
 def _stalls(work: Work) -> bool:

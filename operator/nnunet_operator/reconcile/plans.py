@@ -37,6 +37,7 @@ def reconcile(view: View[Plans]) -> Outcome:
         if result := life.advance(turn, row, start):
             results.preprocessed(_row(turn.status, name), result.report)
             life.succeed(row, result, reasons.PREPROCESSED, _preprocessed(_row(turn.status, name)))
+    _mark_unasked(turn, rows)
     _planned(turn, plan)
     _all_preprocessed(turn, list(rows.values()))
     turn.status.cases = _cases(turn.status, list(rows))
@@ -112,6 +113,13 @@ def _expect(turn: Turn[PlansStatus], name: str, start: Ready | Blocker) -> None:
     row, dataset = _row(turn.status, name), turn.view.reference("Dataset", turn.view.object.spec.dataset_ref.name)
     if row.cases_total is None and isinstance(start, Ready) and isinstance(dataset, Dataset):
         row.cases_total = dataset.status.cases
+
+
+def _mark_unasked(turn: Turn[PlansStatus], rows: dict[str, Work]) -> None:
+    """A configuration that nobody wants preprocessed waits for nothing."""
+    for row in turn.status.configurations:
+        if row.name not in rows and row.state is State.PENDING:
+            row.state = State.PLANNED
 
 
 def _remember_inputs(turn: Turn[PlansStatus]) -> None:

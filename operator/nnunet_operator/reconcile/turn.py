@@ -24,6 +24,8 @@ class Turn(Generic[S]):
     view: View[Any]
     status: S
     out: Outcome = field(default_factory=Outcome)
+    told: bool = False
+    """Why it is not Ready was an event of its own: that Ready now says so too is no news."""
 
     @classmethod
     def begin(cls, view: View[Any], status: S) -> Turn[S]:
@@ -59,6 +61,8 @@ class Turn(Generic[S]):
         self.status.observed_generation = self.view.object.metadata.generation
         self.out.status = self.status.to_json()
         said = {event.reason for event in self.out.events}
+        if self.told:
+            return self.out
         self.out.events += [e for e in events.between(self.view.object.status, self.status) if e.reason not in said]
         return self.out
 

@@ -131,6 +131,19 @@ def test_a_plans_with_an_unknown_configuration_preprocesses_the_others() -> None
     assert world.status("Plans", "plans")["cases"] == "12/12"
 
 
+def test_a_configuration_is_planned_until_somebody_wants_its_data(prepared: MemoryWorld) -> None:
+    def states() -> dict[str, str]:
+        return {row["name"]: row["state"] for row in prepared.status("Plans", "plans")["configurations"]}
+
+    assert states() == {"2d": "Planned", "3d_fullres": "Succeeded"}
+    prepared.edit("Plans", "plans", preprocessing={"configurations": ["2d", "3d_fullres"]})
+    prepared.settle()
+    assert states() == {"2d": "Starting", "3d_fullres": "Succeeded"}
+    prepared.finish(prepared.job(configuration="2d"))
+    prepared.settle()
+    assert states() == {"2d": "Succeeded", "3d_fullres": "Succeeded"}
+
+
 def test_a_configuration_that_nobody_preprocesses(prepared: MemoryWorld) -> None:
     prepared.put(run(configuration="2d"))
     prepared.settle()
