@@ -30,6 +30,7 @@ class Controller:
 
     def __init__(self, store: Store, queue: WorkQueue[Key], writer: Writer, settings: Settings, heard: Mapping[str, Heard]) -> None:
         self._store, self._queue, self._writer, self._settings, self._heard = store, queue, writer, settings, heard
+        self._began = datetime.now(UTC)
 
     def wake(self, keys: Iterable[Key]) -> None:
         """Reconcile these soon."""
@@ -57,6 +58,7 @@ class Controller:
 
     async def work(self) -> None:
         """One worker, for ever."""
+        self._began = datetime.now(UTC)
         while True:
             key = await self._queue.get()
             metrics.queue_depth.set(len(self._queue))
@@ -96,7 +98,7 @@ class Controller:
         about = self._store.get(key.kind, key.namespace, key.name)
         if about is None:
             return None
-        view = build_view(self._store, key, datetime.now(UTC), self._settings, self._heard)
+        view = build_view(self._store, key, datetime.now(UTC), self._settings, self._heard, self._began)
         if view is None:
             return None
         outcome = reconcile(view)

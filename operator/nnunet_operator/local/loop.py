@@ -38,6 +38,7 @@ class Loop:
         self.store, self.node, self.settings, self.listener, self.places = store, node, settings, listener, places
         self._due: dict[Key, datetime] = {}
         self._seen: tuple[int, int] = (-1, -1)
+        self._began = datetime.now(UTC)
 
     def turn(self) -> bool:
         """One turn: the machine, then every object that may have something to do. False when nothing had."""
@@ -69,7 +70,7 @@ class Loop:
 
     def _reconcile(self, key: Key, at: datetime) -> None:
         self._due.pop(key, None)
-        view = build_view(self.places, key, at, self.settings, self.listener.heard)
+        view = build_view(self.places, key, at, self.settings, self.listener.heard, self._began)
         if view is None:
             return
         outcome = reconcile(view)

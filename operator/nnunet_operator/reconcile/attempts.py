@@ -160,6 +160,8 @@ def observe(attempt: Attempt, now: datetime) -> State:
     if attempt.job.get("spec", {}).get("suspend") and not running:
         return Queued()
     hindered = _hindered(attempt.pods)
+    if not running and hindered is None and any(terminated(pod) or _over(pod) for pod in attempt.pods):
+        return Stopping()  # its Job is about to say how it ended
     if not running:
         return hindered or Pending(podless=clock.parse(attempt.job["metadata"].get("creationTimestamp")))
     since = [started for pod in running if (started := clock.parse(container(pod)["running"].get("startedAt")))]

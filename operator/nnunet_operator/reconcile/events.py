@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from ..api.common import CommonStatus
 from ..api.conditions import READY, STALLED, find, is_true
 from .outcome import Event
 
 LONGEST = 1000
+SILENT = "; nothing heard from its pod since "
+"""So a message goes on when a pod does not answer: how it stands, not something that has happened."""
 
 
 def between(before: CommonStatus, after: CommonStatus) -> list[Event]:
@@ -14,7 +18,8 @@ def between(before: CommonStatus, after: CommonStatus) -> list[Event]:
     old, new = find(before.conditions, READY), find(after.conditions, READY)
     if new is None or (old is not None and (old.reason, old.status) == (new.reason, new.status)):
         return []
-    return [say(new.reason, new.message, warning=is_true(after.conditions, STALLED))]
+    message = re.sub(re.escape(SILENT) + r"[^;]*", "", new.message)
+    return [say(new.reason, message, warning=is_true(after.conditions, STALLED))]
 
 
 def say(reason: str, message: str, *, warning: bool = False) -> Event:

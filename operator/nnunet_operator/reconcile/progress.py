@@ -11,7 +11,7 @@ from ..api import reasons
 from ..api.common import State
 from ..api.plans import ConfigurationStatus
 from ..api.training_run import CheckpointStatus, FoldStatus
-from . import clock
+from . import clock, events
 from .attempts import Running, container
 from .turn import Turn
 from .view import Heard
@@ -20,8 +20,8 @@ from .work import Work
 FRESH = timedelta(minutes=1)
 """The same epoch's answers are not written more often."""
 
-SILENCE = timedelta(minutes=5)
-"""After this it is said since when nothing was heard."""
+SILENCE = timedelta(minutes=2)
+"""After so long without an answer that was asked for, it is said since when nothing was heard."""
 
 DOING = {
     "dataset": reasons.VERIFYING,
@@ -119,7 +119,8 @@ def _silence(turn: Turn[Any], work: Work, running: Running) -> str:
     since = max((t for t in (work.status.last_heard, running.since) if t is not None), default=None)
     if since is None:
         return ""
-    if turn.now - since < SILENCE:
-        turn.look_again_at(since + SILENCE)
+    asked = max(since, turn.view.listening_since or since)
+    if turn.now - asked < SILENCE:
+        turn.look_again_at(asked + SILENCE)
         return ""
-    return f"; nothing heard from its pod since {clock.ago(since)}"
+    return f"{events.SILENT}{clock.ago(since)}"

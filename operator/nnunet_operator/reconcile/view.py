@@ -69,6 +69,7 @@ class View(Generic[R]):
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by pod name
+    listening_since: datetime | None = None  # before, nobody asked the pods
 
     def reference(self, kind: str, name: str) -> Resource | None:
         """A referenced object of the same namespace, or None when there is none."""

@@ -25,7 +25,12 @@ class World(Protocol):
 
 
 def build_view(
-    world: World, key: Key, now: datetime, settings: Settings | None = None, heard: Mapping[str, Heard] | None = None
+    world: World,
+    key: Key,
+    now: datetime,
+    settings: Settings | None = None,
+    heard: Mapping[str, Heard] | None = None,
+    listening_since: datetime | None = None,
 ) -> View[Any] | None:
     """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
     manifest = world.get(*key)
@@ -47,6 +52,7 @@ def build_view(
         jobs=jobs,
         pods=pods,
         heard={name: heard[name] for pod in pods if (name := _name(pod)) in heard} if heard else {},
+        listening_since=listening_since,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 from nnunet_operator.reconcile import reconcile
@@ -10,7 +11,7 @@ from nnunet_operator.reconcile.refusal import refused
 from nnunet_operator.reconcile.view import Heard, Key
 from nnunet_operator.reconcile.world import build_view
 from nnunet_trainer.contract.progress import Progress
-from support.world import CHAIN, MemoryWorld, report_of
+from support.world import CHAIN, MemoryWorld, report_of, stamp
 
 Train = Callable[..., MemoryWorld]
 
@@ -240,13 +241,68 @@ def test_progress_is_shown_and_silence_is_said(train: Train) -> None:
     status = world.status("TrainingRun", "run")
     assert (status["epoch"], status["dice"], status["eta"], status["foldsDone"]) == ("37/250", "0.871", "5h12m", "0/1")
     assert "epoch 37 of 250" in world.condition("TrainingRun", "run")[2]
-    world.wait(minutes=6)
+    world.wait(seconds=119)
+    world.settle()
+    assert "nothing heard" not in world.condition("TrainingRun", "run")[2]
+    world.wait(seconds=2)
     world.settle()
     assert "nothing heard from its pod since 2026-11-01 12:00:00 UTC" in world.condition("TrainingRun", "run")[2]
     world.say(job, phase="validating", done=3, total=10)
     world.settle()
     assert world.condition("TrainingRun", "run")[1] == "Validating"
     assert world.fold("run")["epoch"] == 37
+
+
+def test_a_pod_is_silent_only_once_it_has_been_asked_and_that_is_no_event(train: Train) -> None:
+    world = train(folds=["0", "1"])
+    first, second = world.jobs(owner_name="run")
+    world.run(first)
+    world.settle()
+    world.wait(minutes=30)
+    key = Key("TrainingRun", "default", "run")
+
+    def message(listening: datetime) -> str:
+        view = build_view(world, key, world.now, world.settings, world.heard, listening)
+        assert view is not None
+        return str(reconcile(view).status["folds"][0]["message"])
+
+    assert "nothing heard" not in message(world.now)
+    assert "nothing heard" not in message(world.now - timedelta(seconds=119))
+    assert "nothing heard" in message(world.now - timedelta(minutes=2))
+    world.settle()
+    assert "nothing heard" in world.condition("TrainingRun", "run")[2]
+    world.run(second)
+    world.say(second, phase="validating", done=1, total=2)
+    world.settle()
+    world.finish(second)
+    world.settle()
+    assert "nothing heard" in world.condition("TrainingRun", "run")[2]
+    told = [event.message for about, event in world.events if about == key]
+    assert told
+    assert not [text for text in told if "nothing heard" in text]
+
+
+@pytest.mark.parametrize("code", [0, 143])
+def test_a_pod_that_has_ended_is_still_at_work_until_its_job_says_how_it_ended(train: Train, code: int) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    pod = world.run(job)[0]
+    world.say(job, phase="training", epoch=3, epochs=10)
+    world.settle()
+    before, said = world.status("TrainingRun", "run"), len(world.events)
+    ended = {"exitCode": code, "finishedAt": stamp(world.now)}
+    pod["status"] |= {"phase": "Failed" if code else "Succeeded"}
+    pod["status"]["containerStatuses"] = [{"name": "trainer", "state": {"terminated": ended}}]
+    world.wait(seconds=3)
+    world.settle()
+    assert world.status("TrainingRun", "run") == before
+    assert len(world.events) == said
+    outcome = world.outcome("TrainingRun", "run")
+    assert outcome is not None
+    assert outcome.look_again == timedelta(seconds=5)
+    world.disrupt(job) if code else world.finish(job)
+    world.settle()
+    assert world.fold("run")["state"] == ("Starting" if code else "Succeeded")
 
 
 def test_a_job_is_deleted_only_when_its_result_is_stored(train: Train) -> None:
@@ -293,6 +349,20 @@ def test_each_retry_is_one_warning(train: Train) -> None:
     warnings = [event for key, event in world.events if key.name == "run" and event.type == "Warning"]
     assert [event.reason for event in warnings] == ["StorageUnavailable"]
     assert "StorageUnavailable" not in [event.reason for _, event in world.events if event.type == "Normal"]
+
+
+def test_a_fold_that_waits_for_its_next_attempt_is_told_once(train: Train) -> None:
+    world = train(folds=["0", "1"])
+    first, second = world.jobs(owner_name="run")
+    world.run(second)
+    world.settle()
+    world.fail(first, 74)
+    world.settle()
+    world.finish(second)  # now the other fold is all that there is to say of the run
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "StorageUnavailable"
+    told = [event for key, event in world.events if key.name == "run" and event.reason == "StorageUnavailable"]
+    assert [event.type for event in told] == ["Warning"]
 
 
 def test_a_refused_child_is_a_condition(train: Train) -> None:
