@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from nnunet_trainer.artifacts.store import ObjectStore, open_store
+from nnunet_trainer.artifacts import ObjectStore, open_store
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import Fault
 from nnunet_trainer.contract.work_order import Location

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.artifacts import ObjectStore, open_store
-from nnunet_trainer.artifacts.store import ObjectNotFound, open_file
+from nnunet_trainer.artifacts.opening import open_file
+from nnunet_trainer.artifacts.store import ObjectNotFound
 from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.contract.work_order import Location
 

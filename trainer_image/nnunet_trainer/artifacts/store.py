@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 from ..contract.faults import BadData
-from ..contract.work_order import Location
-from . import location as locations
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +64,3 @@ class ObjectNotFound(BadData):
 
     def __init__(self, uri: str) -> None:
         super().__init__("ObjectNotFound", f"There is no {uri}.")
-
-
-def open_store(location: Location) -> ObjectStore:
-    """The store at a location. Nothing is contacted yet.
-
-    Raises:
-        BadConfiguration: an unusable URI, a Secret or a CA that is not there.
-    """
-    address = locations.parse(location.uri)
-    if address.scheme == "s3":
-        from .s3 import S3Store
-
-        return S3Store(location, address)
-    from .directory import DirectoryStore
-
-    return DirectoryStore(location.uri, address)
-
-
-def open_file(location: Location) -> tuple[ObjectStore, str]:
-    """The store of a location that names one file, and the file's key in it."""
-    folder, name = locations.split_file(location)
-    return open_store(folder), name

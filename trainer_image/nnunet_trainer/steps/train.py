@@ -20,8 +20,8 @@ from typing import Any
 from .. import extensions, training
 from ..artifacts import ObjectStore, artifact, digests, open_store
 from ..artifacts.artifact import Artifact, ArtifactWriter
+from ..artifacts.opening import open_file
 from ..artifacts.parallel import for_each
-from ..artifacts.store import open_file
 from ..contract import keys, pod, report
 from ..contract.faults import BadData, Fault, Stopped
 from ..contract.report import Report
