@@ -37,7 +37,7 @@ def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     store = open_store(Location(uri=f"s3://{BUCKET}", endpoint=place.endpoint, region=place.region, secret_name=place.secret_name))
     data = ROOT / "examples" / "data"
     for file in sorted(path for path in data.rglob("*") if path.is_file()):
-        store.put_file(f"raw/{file.relative_to(data).as_posix()}", file)
+        store.put_file(file, f"raw/{file.relative_to(data).as_posix()}")
     return store
 
 
