@@ -15,13 +15,15 @@ from nnunet_trainer.preprocessing.memory import PROCESS, memory_estimate
 from support.datasets import describe, make_2d, write_nifti
 
 SCRIPT = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.preprocessing.dataset import preprocess_and_store
 raw, plans, out = RawDataset.open(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3])
 preprocess_and_store("a", raw.cases["a"], plans, "3d_fullres", raw.dataset_json, out)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not ru_maxrss: a child starts with its parent's.
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(int(peak.split()[1]) * 1024)
 """
 INTENSITIES = {"max": 1.0, "mean": 0.0, "median": 0.0, "min": -1.0, "percentile_00_5": -1.0, "percentile_99_5": 1.0, "std": 1.0}
 

