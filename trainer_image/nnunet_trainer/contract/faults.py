@@ -28,6 +28,9 @@ class ExitCode(IntEnum):
 
 PERMANENT = frozenset({ExitCode.BAD_USAGE, ExitCode.BAD_DATA, ExitCode.GPU_OUT_OF_MEMORY, ExitCode.BAD_CONFIGURATION})
 
+MOST_NAMES = 24
+"""More names than this are not read."""
+
 
 class Fault(Exception):
     """Something that a person can mend. It is shown as a message, never as a stack trace.
@@ -104,8 +107,10 @@ class Stopped(Fault):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that nothing bears: the nearest names, and the whole list."""
+    """The message for a name that nothing bears: the nearest names, and the whole list where it can be taken in."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    if len(known) > MOST_NAMES:
+        return f"There is no {kind} named {name!r}.{meant} {len(known)} are known, such as {', '.join(known[:3])}."
     return f"There is no {kind} named {name!r}.{meant} Known: {', '.join(known) or 'none'}."

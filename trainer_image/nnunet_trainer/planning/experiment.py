@@ -251,7 +251,7 @@ def _lowres(
 def _sizes(fingerprint: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     fields = ("spacings", "shapes_after_crop", "foreground_intensity_properties_per_channel", "median_relative_size_after_cropping")
     for field in fields:
-        if field not in fingerprint:
+        if not isinstance(fingerprint, Mapping) or field not in fingerprint:
             raise BadData("InvalidFingerprint", f"dataset_fingerprint.json: field {field} is missing.", hint="Extract it again.")
     spacings, shapes = np.array(fingerprint["spacings"], float), np.array(fingerprint["shapes_after_crop"])
     if spacings.ndim != 2 or spacings.shape[1] != 3 or spacings.shape != shapes.shape or not (spacings > 0).all():

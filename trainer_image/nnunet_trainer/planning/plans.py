@@ -168,7 +168,13 @@ class Plans:
         for field in ("dataset_name", "plans_name", "transpose_forward", "transpose_backward"):
             if field not in content:
                 raise BadConfiguration("InvalidPlans", f"Plans {content.get('plans_name', '')}: field {field} is missing.")
-        for configuration in self.content["configurations"].values():
+        for name, configuration in self.content["configurations"].items():
+            where = f"Plans {content['plans_name']}: configurations.{name}"
+            if not isinstance(configuration, dict):
+                raise BadConfiguration("InvalidPlans", f"{where} is {configuration!r}, expected an object.")
+            parent = configuration.get("inherits_from")
+            if parent is not None and not isinstance(parent, str):
+                raise BadConfiguration("InvalidPlans", f"{where}.inherits_from is {parent!r}, expected a configuration's name.")
             old_format.modernize(configuration)
 
     @classmethod
@@ -179,11 +185,16 @@ class Plans:
             BadConfiguration: missing, not JSON, or no plans.
         """
         try:
-            return cls(json.loads(Path(path).read_text(encoding="utf-8")))
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise BadConfiguration("InvalidPlans", f"{path} cannot be read: {error.strerror}.") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise BadConfiguration("InvalidPlans", f"{path}: not JSON: {error}.") from error
+        try:
+            return cls(content)
+        except BadConfiguration as fault:
+            fault.message = f"{path}: {fault.message}"
+            raise
 
     @property
     def name(self) -> str:

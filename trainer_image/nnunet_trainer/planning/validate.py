@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +10,23 @@ from typing import Any
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
-from .plans import Configuration, Plans
+from .plans import PREPROCESSING_FIELDS, Configuration, Plans
+
+FIELDS = (
+    *PREPROCESSING_FIELDS,
+    "architecture",
+    "batch_dice",
+    "batch_size",
+    "data_identifier",
+    "inherits_from",
+    "median_image_size_in_voxels",
+    "next_stage",
+    "patch_size",
+    "previous_stage",
+    "resampling_fn_probabilities",
+    "resampling_fn_probabilities_kwargs",
+)
+DECISIVE = {"data_identifier", "patch_size", "spacing", "architecture"}
 
 
 def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None = None) -> list[str]:
@@ -24,14 +41,26 @@ def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None 
     """
     plans = Plans(dict(content))
     faults: list[str] = []
-    if sorted(plans.transpose_forward) != [0, 1, 2] or [plans.transpose_forward[a] for a in plans.transpose_backward] != [0, 1, 2]:
+    faults += [
+        f"{field} is {content[field]!r}, expected a name without a slash"
+        for field in ("plans_name", "dataset_name")
+        if not isinstance(content[field], str) or not content[field] or "/" in content[field]
+    ]
+    orders = [content[field] for field in ("transpose_forward", "transpose_backward")]
+    if not all(isinstance(order, list) and len(order) == 3 and set(order) == {0, 1, 2} for order in orders):
+        faults.append(f"transpose_forward and transpose_backward are {orders[0]!r} and {orders[1]!r}, expected orders of 0, 1, 2")
+    elif [plans.transpose_forward[axis] for axis in plans.transpose_backward] != [0, 1, 2]:
         faults.append(
             f"transpose_backward {plans.transpose_backward} is not the inverse of transpose_forward {plans.transpose_forward}"
         )
     channels = len(channel_names(dict(dataset_json))) if dataset_json else None
     for name in plans.configuration_names:
         configuration = plans.configuration(name)
+        if not DECISIVE & set(configuration.content):
+            faults.append(f"configurations.{name} {_incomplete(name, plans.configuration_names)}")
+            continue
         faults += [f"configurations.{name}.{fault}" for fault in _configuration_faults(configuration, channels)]
+        faults += [f"configurations.{name}.{fault}" for fault in _misspelt(configuration.content)]
         if configuration.previous_stage is not None and configuration.previous_stage not in plans.configuration_names:
             faults.append(f"configurations.{name}.previous_stage is {configuration.previous_stage!r}, which the plans do not have")
     if faults:
@@ -40,6 +69,21 @@ def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None 
             "InvalidPlans", f"Plans {plans.name}: {count}: {'; '.join(faults)}.", hint="Correct the patch or the plans."
         )
     return faults
+
+
+def _incomplete(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, [other for other in names if other != name], n=1, cutoff=0.6)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"has neither inherits_from nor {', '.join(sorted(DECISIVE))}{meant}"
+
+
+def _misspelt(content: Mapping[str, Any]) -> list[str]:
+    """A field that nobody reads, but whose name is nearly one that is read."""
+    found = []
+    for field in content:
+        near = [] if field in FIELDS else difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.85)
+        found += [f"{field} is read by nothing (did you mean {near[0]}?)" for _ in near]
+    return found
 
 
 def _configuration_faults(configuration: Configuration, channels: int | None) -> list[str]:
@@ -97,7 +141,9 @@ def _network_faults(architecture: Mapping[str, Any], patch_size: list[int]) -> l
     if isinstance(features, list) and not all(_positive_int(n) for n in features):
         faults.append(f"arch_kwargs.features_per_stage is {features!r}, expected positive integers")
     strides = given["strides"]
-    if faults or not isinstance(strides, list):
+    if not isinstance(strides, list):
+        faults.append(f"arch_kwargs.strides is {strides!r}, expected a list, one entry a stage")
+    if faults:
         return faults
     per_axis = [s if isinstance(s, list) else [s] * len(patch_size) for s in strides]
     if any(len(s) != len(patch_size) for s in per_axis):

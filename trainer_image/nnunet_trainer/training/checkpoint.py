@@ -159,13 +159,16 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
         raise BadData(
             "UnsafeCheckpoint",
             f"{path} holds what could run code when it is read ({what.split('Please')[0].strip()[:200]}).",
-            hint="If you trust where it comes from, say --allow-pickle.",
+            hint="If you trust where it comes from, say --allow-pickle by hand; a TrainingRun never runs what a file holds.",
         ) from error
     except (RuntimeError, EOFError, KeyError, IndexError, ValueError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadData("DamagedCheckpoint", f"{path} is not a whole checkpoint: {first}") from error
     if not isinstance(content, dict) or "network_weights" not in content:
         raise BadData("NotACheckpoint", f"{path} is no nnU-Net checkpoint: it has no network_weights.")
+    weights = content["network_weights"]
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise BadData("NotACheckpoint", f"{path} is no nnU-Net checkpoint: its network_weights are not tensors by name.")
     return content
 
 

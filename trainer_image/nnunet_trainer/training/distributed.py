@@ -81,7 +81,9 @@ def _device(name: str, local_rank: int, world: int) -> torch.device:
     index = local_rank if world > 1 or device.index is None else device.index
     if index >= count:
         raise BadConfiguration(
-            "NoGPU", f"This process needs GPU {index}; torch sees {count}.", hint="Check nvidia-smi and the driver."
+            "NoGPU",
+            f"This process needs GPU {index}; torch sees {count or 'no'} {'GPU' if count < 2 else 'GPUs'}.",
+            hint="Check nvidia-smi and the driver, or train on the CPU (--device cpu; spec.workers.gpusPerNode: 0).",
         )
     return torch.device("cuda", index)
 

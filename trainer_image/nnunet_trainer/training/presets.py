@@ -13,6 +13,7 @@ from .recipe import Recipe
 
 PRESETS: dict[str, Preset] = {**V2, **V1}
 
+HINT = "`nnunet-trainer trainers` lists them all; a trainer of your own names a base and a recipe."
 _EPOCHS = re.compile(r"(.+)_(\d{1,7})epochs?(_NoMirroring)?")
 
 
@@ -29,7 +30,7 @@ def recipe(name: str) -> Recipe:
     if found is not None and found[1] in PRESETS and int(found[2]) > 0:
         mirroring = {"augmentation": "noMirroring"} if found[3] else {}
         return recipes.read({"epochs": int(found[2])} | mirroring, recipe(found[1]))
-    raise BadConfiguration("UnknownTrainer", unknown_name("trainer", name, PRESETS))
+    raise BadConfiguration("UnknownTrainer", unknown_name("trainer", name, PRESETS), hint=HINT)
 
 
 def resolve(name: str, base: str | None = None, changes: dict[str, Any] | None = None) -> Recipe:
