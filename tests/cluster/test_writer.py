@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nnunet_operator.cluster.client import Api, ApiError, NotLeading, connect
 from nnunet_operator.cluster.events import Recorder
 from nnunet_operator.cluster.store import Store
-from nnunet_operator.cluster.writer import NotOurs, Outdated, Writer, changes
+from nnunet_operator.cluster.writer import Outdated, Refused, Writer, changes
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.outcome import Delete, Event, Outcome
 from support.apiclient import Manifest
@@ -148,7 +148,7 @@ async def test_a_job_of_someone_else_is_not_taken(bench: Bench) -> None:
     foreign = bench.job()
     del foreign["metadata"]["labels"]
     bench.admin.create(foreign)
-    with pytest.raises(NotOurs, match="child"):
+    with pytest.raises(Refused, match="child"):
         await bench.carry_out(create=[bench.job()])
 
 

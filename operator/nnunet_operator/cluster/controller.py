@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from nnunet_trainer.contract.faults import Fault
 
 from ..reconcile import reconcile
+from ..reconcile.refusal import refused
 from ..reconcile.view import Heard, Key, Manifest, Settings
 from ..reconcile.world import build_view
 from . import metrics
@@ -17,7 +18,7 @@ from .client import CONNECTION_ERRORS, ApiError, NotLeading
 from .kinds import OURS
 from .store import Store
 from .work_queue import WorkQueue
-from .writer import Outdated, Writer
+from .writer import Outdated, Refused, Writer
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Controller:
             return
         except Outdated:
             self._queue.add_after(key, CONFLICT_DELAY)
-        except (ApiError, Fault) as error:
+        except (ApiError, Fault, Refused) as error:
             self._failed(key, error, getattr(error, "reason", "") or f"Http{getattr(error, 'code', '')}")
         except CONNECTION_ERRORS as error:
             self._failed(key, error, "NoConnection")
@@ -103,7 +104,14 @@ class Controller:
             return None
         outcome = reconcile(view)
         log.debug("%s", outcome, extra={"object": str(key)})
-        changed = await self._writer.carry_out(about, outcome)
+        try:
+            changed = await self._writer.carry_out(about, outcome)
+        except Refused as refusal:
+            await self._writer.carry_out(about, refused(view, refusal.child, refusal.why, outcome))
+            written = self._store.get(key.kind, key.namespace, key.name)
+            if written is not None and written is not about:
+                self.wake(self._store.affected_by(written) - {key})  # itself is looked at again with back-off
+            raise
         written = self._store.get(key.kind, key.namespace, key.name)
         if written is not None and written is not about:
             self.wake(self._store.affected_by(written))

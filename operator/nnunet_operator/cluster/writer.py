@@ -28,6 +28,18 @@ REAPPLY = 600.0
 """Seconds after which a child that is not watched is applied again, in case that someone changed or deleted it."""
 
 
+REFUSALS = (400, 403, 422)
+"""What quotas, admission, schemas and missing rights answer."""
+
+
+class Refused(Exception):
+    """The server does not take a child. Those after it were not tried: they may need it, and would hardly fare better."""
+
+    def __init__(self, child: Manifest, why: str, reason: str) -> None:
+        super().__init__(f"{child['kind']} {child['metadata']['name']} is refused: {why}")
+        self.child, self.why, self.reason = child, why, reason
+
+
 class NotOurs(Fault):
     """An object of the name that a child should have belongs to someone else."""
 
@@ -52,13 +64,20 @@ class Writer:
 
         Raises:
             Outdated: what was decided is not to be written.
-            ApiError, NotOurs, CONNECTION_ERRORS: to be tried again.
+            Refused: a child cannot be made; nothing after it was done.
+            ApiError, CONNECTION_ERRORS: to be tried again.
         """
         changed = False
-        for child in outcome.apply:
-            changed |= await self._apply(about, child)
-        for child in outcome.create:
-            changed |= await self._create(about, child)
+        for make, children in ((self._apply, outcome.apply), (self._create, outcome.create)):
+            for child in children:
+                try:
+                    changed |= await make(about, child)
+                except NotOurs as error:
+                    raise Refused(child, str(error), error.reason) from error
+                except ApiError as error:
+                    if error.code in REFUSALS:
+                        raise Refused(child, error.message, error.reason) from error
+                    raise
         for delete in outcome.delete:
             changed |= await self._delete(about["metadata"]["namespace"], delete)
         if outcome.delete_self:

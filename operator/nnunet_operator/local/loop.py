@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from nnunet_trainer.contract.faults import Fault
 
 from ..api.resources import API_VERSION, KINDS
 from ..reconcile import reconcile
 from ..reconcile.outcome import Event, Outcome
+from ..reconcile.refusal import refused
 from ..reconcile.view import Key, Settings
 from ..reconcile.world import build_view
 from .hearing import Listener
@@ -21,6 +24,16 @@ Manifest = dict[str, Any]
 
 MANAGER = "nnunet-operator"
 EVENTS_KEPT = 50
+TRY_AGAIN = timedelta(seconds=30)
+"""After a child was refused; what changes in the store is taken up at once."""
+
+
+class Refused(Exception):
+    """A child that would not be taken."""
+
+    def __init__(self, child: Manifest, why: str) -> None:
+        super().__init__(why)
+        self.child = child
 
 
 class Loop:
@@ -74,19 +87,31 @@ class Loop:
         if view is None:
             return
         outcome = reconcile(view)
+        try:
+            self._make_children(outcome)
+        except Refused as refusal:
+            outcome = refused(view, refusal.child, str(refusal), outcome)
+            outcome.look_again_in(TRY_AGAIN)
         self._make_so(key, outcome)
         if outcome.look_again is not None:
             self._due[key] = at + outcome.look_again
 
-    def _make_so(self, key: Key, outcome: Outcome) -> None:
-        """Children, then one status write, then the events."""
+    def _make_children(self, outcome: Outcome) -> None:
         for child in outcome.apply:
-            self.store.apply(child, MANAGER, _admit if child["kind"] in KINDS else None)
+            try:
+                self.store.apply(child, MANAGER, _admit if child["kind"] in KINDS else None)
+            except Conflict as error:
+                raise Refused(child, str(error)) from error
+            except Fault as fault:
+                raise Refused(child, "; ".join(fault.findings or (fault.message,))) from fault
         for child in outcome.create:
             try:
                 self.store.create(child)
             except Conflict:
                 continue  # it is there already
+
+    def _make_so(self, key: Key, outcome: Outcome) -> None:
+        """What is to go, then one status write, then the events."""
         for old in outcome.delete:
             self.store.delete(old.kind, key.namespace, old.name, old.uid)
         manifest = self.store.get(*key)
