@@ -183,6 +183,20 @@ def test_a_wrong_manifest_is_refused_as_a_whole(shell: Shell, old: str, new: str
     assert not (shell.root / "objects").exists() or not list(shell.root.glob("objects/*/*/*.json"))
 
 
+def test_what_is_done_is_said_at_once_and_its_rules_are_not_even_loaded(shell: Shell) -> None:
+    shell("apply", "-f", "manifests")
+    code = (
+        "import sys; from nnunet_operator.cli import main; code = main(['local', 'apply', '-f', 'manifests']);"
+        "slow = {'cel', 'jsonschema', 'torch', 'kopf', 'kubernetes', 'nnunet_operator.api.validation'} & sys.modules.keys();"
+        "print('slow:', sorted(slow)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=shell.folder, env=shell.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "All of it is done already: 3 objects are Ready." in done.stdout
+    assert done.stdout.count(" unchanged") == 3
+    assert "slow: []" in done.stdout
+
+
 def test_what_determines_a_result_cannot_change(shell: Shell) -> None:
     shell.quick("apply", "-f", "manifests", "--no-wait")
     (shell.folder / "manifests" / "chain.yaml").write_text(CHAIN.replace('["0"]', '["1"]'))

@@ -147,24 +147,27 @@ class Store:
             fields = live["metadata"].get("managedFields", [])
             last: Manifest = next((entry["applied"] for entry in fields if entry["manager"] == manager), {})
             new = merged(live, last, wanted)
+            if new == live and last == wanted:
+                return copy.deepcopy(live), "unchanged"  # it was admitted before
             if admit:
                 new = {**admit(new, live), **({"status": live["status"]} if "status" in live else {})}
             if live.get("immutable") and (new.get("data"), new.get("immutable")) != (live.get("data"), True):
                 raise Conflict(f"{_label(live)} is immutable")
-            if new == live and last == applied["applied"]:
+            if new == live and last == wanted:
                 return copy.deepcopy(live), "unchanged"
             said = "unchanged" if new == live else "configured"
             new["metadata"]["managedFields"] = [*(entry for entry in fields if entry["manager"] != manager), applied]
             return self._update(path, live, new), said
 
     def preview(self, manifest: Manifest, manager: str, admit: Admission) -> Manifest:
-        """What `apply` would make, with nothing written; it raises what `admit` raises."""
+        """What `apply` would make, with nothing written; it raises what `admit` raises. What is stored so was admitted before."""
         live = self._read(self._of(manifest))
         if live is None:
             return admit(manifest, None)
         fields = live["metadata"].get("managedFields", [])
         last: Manifest = next((entry["applied"] for entry in fields if entry["manager"] == manager), {})
-        return admit(merged(live, last, manifest), live)
+        new = merged(live, last, manifest)
+        return new if new == live else admit(new, live)
 
     def edit(
         self, kind: str, namespace: str, name: str, change: Callable[[Manifest], None], uid: str | None = None

@@ -25,15 +25,13 @@ USER = "local"
 
 def apply(arguments: argparse.Namespace) -> int:
     """Put manifests into the store, all or none, and work."""
-    from ..api.validation import admit
-
     manifests = documents.read(arguments.filename, arguments.namespace)
     store = naming.open_store(arguments, make=True)
     _admit_all(manifests, store)
     for manifest in manifests:
         ours = manifest["kind"] in KINDS
         try:
-            done, what = store.apply(manifest, USER, admit if ours else None)
+            done, what = store.apply(manifest, USER, _admit if ours else None)
         except Conflict as error:
             raise BadConfiguration("Immutable", str(error), hint="Give it another name.") from error
         print(f"{naming.label(done)} {what}", flush=True)
@@ -43,16 +41,20 @@ def apply(arguments: argparse.Namespace) -> int:
     return _work(arguments, store, keys)
 
 
+def _admit(manifest: Manifest, old: Manifest | None) -> Manifest:
+    from ..api.validation import admit  # slow to import, and not needed where nothing has changed
+
+    return admit(manifest, old)
+
+
 def _admit_all(manifests: list[Manifest], store: Store) -> None:
     """Refuse all when one is to be refused: half a pipeline helps nobody."""
-    from ..api.validation import admit
-
     findings: list[str] = []
     for manifest in manifests:
         if manifest["kind"] not in KINDS:
             continue
         try:
-            store.preview(manifest, USER, admit)
+            store.preview(manifest, USER, _admit)
         except Fault as fault:
             findings += [f"{naming.label(manifest)}: {line}" for line in fault.findings or (fault.message,)]
     if findings:
