@@ -118,6 +118,11 @@ class TrainingRunSpec(CommonSpec):
             "fold all has no cases left to validate on: leave validation out, or set it to Skip",
             "validation",
         ),
+        Rule(
+            "self.retention == 'Retain'",
+            "Delete is not supported yet: results stay in the store; delete them there, or leave retention out",
+            "retention",
+        ),
     )
     plans_ref: Reference
     configuration: Configuration = "3d_fullres"

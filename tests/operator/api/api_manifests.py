@@ -93,7 +93,7 @@ GOOD: dict[str, Manifest] = {
     "run-cpu": run(workers={"gpusPerNode": 0}),
     "run-amd": run(workers={"nodes": 2, "gpusPerNode": 8, "gpuResourceName": "amd.com/gpu"}),
     "run-editable": run(
-        suspend=True, rerun="a", retention="Delete", queueName="gpu", activeDeadlineSeconds=60, ttlSecondsAfterFinished=0
+        suspend=True, rerun="a", retention="Retain", queueName="gpu", activeDeadlineSeconds=60, ttlSecondsAfterFinished=0
     ),
     "run-plugins": run(plugins=[{"configMapName": "my-losses"}, {"configMapName": "my-norms"}]),
     "run-template": run(
@@ -215,6 +215,8 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "checkpoint-minutes": (run(checkpoint={"everyMinutes": 0}), "spec.checkpoint.everyMinutes", ""),
     "suspend-text": (run(suspend="yes"), "spec.suspend", ""),
     "seed-negative": (run(seed=-1), "spec.seed", ""),
+    "retention-delete": (run(retention="Delete"), "spec.retention", "Delete is not supported yet"),
+    "retention-word": (run(retention="Forever"), "spec.retention", ""),
     "rerun-number": (run(rerun=2), "spec.rerun", ""),
     "restarts": (run(failurePolicy={"maxRestarts": 101}), "spec.failurePolicy.maxRestarts", ""),
     "env-of-the-operator": (
