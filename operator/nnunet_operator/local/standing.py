@@ -22,9 +22,17 @@ class Standing(Enum):
 
 
 EXIT_CODES = {
-    ExitCode.BAD_DATA: ("InvalidCases", "InvalidDatasetJson", "DatasetChanged", "BadData"),
+    ExitCode.BAD_DATA: (
+        *("InvalidCases", "InvalidDatasetJson", "InvalidSplits", "InvalidFingerprint", "DatasetChanged", "BadData"),
+        *("MissingCheckpoint", "DamagedCheckpoint", "NotACheckpoint", "UnsafeCheckpoint"),
+        *("ObjectNotFound", "ArtifactDamaged", "ArtifactFormat", "ArtifactIncomplete", "ArtifactMismatch"),
+        *("InvalidPreprocessedData", "MissingPreprocessedData", "NoCases", "TooFewCases"),
+    ),
     ExitCode.GPU_OUT_OF_MEMORY: ("OutOfGPUMemory",),
-    ExitCode.IO_ERROR: ("StorageUnavailable", "OutOfDisk"),
+    ExitCode.IO_ERROR: (
+        *("StorageUnavailable", "OutOfDisk", "StorageUnreachable", "StorageFull", "StorageFailing", "ScratchFull"),
+        *("ClockSkew", "CannotWrite", "CheckpointNotWritten"),
+    ),
     ExitCode.TRY_AGAIN: (
         "BackoffLimitExceeded",
         "TooManyDisruptions",

@@ -120,4 +120,4 @@ def _sentence(work: Work, failure: Failure) -> str:
     if message[:4] in ("was ", "ende", "fail", "did ", "has "):
         epoch = f" at epoch {work.epoch}" if work.epoch is not None else ""
         return f"{work.title} ({work.attempt}) {message}{epoch}."
-    return f"{work.title} ({work.attempt}): {message}."
+    return f"{work.title} ({work.attempt}): {message}{'' if message.endswith('?') else '.'}"

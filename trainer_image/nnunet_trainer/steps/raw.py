@@ -74,6 +74,11 @@ class Source:
         if "dataset.json" not in found:
             what = "no dataset.json" if found else "no dataset: no dataset.json, and nothing in imagesTr and labelsTr"
             hint = "Does spec.source.uri name the dataset's own folder (DatasetXXX_Name)?"
+            local = self.store.local_path("")
+            if local is not None and not local.is_dir():
+                raise BadData(
+                    "InvalidDatasetJson", f"{self.uri} {'is no folder' if local.exists() else 'does not exist'}.", hint=hint
+                )
             raise BadData("InvalidDatasetJson", f"{self.uri} holds {what}.", hint=hint)
         return found
 

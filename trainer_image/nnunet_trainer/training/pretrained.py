@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
 from . import checkpoint
 
@@ -85,7 +85,11 @@ def load(network: nn.Module, path: Path, *, allow_pickle: bool = False, source: 
         BadData: the file cannot be read.
         BadConfiguration: `PretrainedMismatch`: keys are missing or have other shapes; the findings name each.
     """
-    content = checkpoint.load(path, allow_pickle=allow_pickle)
+    try:
+        content = checkpoint.load(path, allow_pickle=allow_pickle)
+    except BadData as fault:
+        fault.message = fault.message.replace(str(path), source or str(path))
+        raise
     weights = {_plain_key(key): value for key, value in content["network_weights"].items()}
     report = compare(network, weights, source or str(path))
     if report.mismatched or report.missing:
