@@ -73,6 +73,36 @@ def test_results_are_laid_out_as_nnunet_does_and_found_again(prepared: Prepared,
     assert again.summary == {**summary, "found": True}
 
 
+def test_a_fold_that_was_not_validated_is_when_that_is_wanted(
+    prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chain = prepared.chain
+    first = chain.train(order(validation="Skip"))
+    folder = run_folder(chain, first) / FOLD
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.name not in ("manifest.json", "report.json")}
+    assert first.summary["validationDice"] is None
+    chain.heard.clear()
+    monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
+    with monkeypatch.context() as patch:
+        patch.setattr("nnunet_trainer.training.loop.train_epoch", lambda *_: pytest.fail("it is trained already"))
+        report = chain.train(order(validation="Run", attempt=1))
+    measured = json.loads((folder / "validation/summary.json").read_text())
+    assert report.summary["validationDice"] == pytest.approx(measured["foreground_mean"]["Dice"], abs=1e-6)
+    assert set(report.summary["dicePerLabel"]) == {"1", "2"}
+    unchanged = first.summary.keys() - {"validationDice", "dicePerLabel"}
+    assert {key: report.summary[key] for key in unchanged} == {key: first.summary[key] for key in unchanged}
+    assert {path: path.read_bytes() for path in before} == before, "the training's own files are what they were"
+    assert "validating" in [progress.phase for progress in chain.heard]
+    found = artifact.find(open_store(Location(uri=f"file://{folder}")))
+    assert found is not None
+    assert found.manifest.summary == report.summary == json.loads((folder / "report.json").read_text())
+    assert found.files.keys() == {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {"manifest.json"}
+    found.fetch(found.files, tmp_path / "whole")
+    for wanted in ("Run", "Skip"):
+        again = chain.train(order(validation=wanted, attempt=2))
+        assert again.summary == {**report.summary, "found": True}
+
+
 def test_a_run_is_addressed_by_what_decides_its_result(order: Callable[..., TrainOrder]) -> None:
     def digest(weights: Path | None = None, **changes: Any) -> str:
         return train.run_digest(order(**changes), {"epochs": 5}, weights)

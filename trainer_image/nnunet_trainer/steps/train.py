@@ -12,17 +12,17 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from .. import extensions, training
 from ..artifacts import ObjectStore, artifact, digests, open_store
-from ..artifacts.artifact import Artifact, ArtifactWriter
+from ..artifacts.artifact import Artifact, ArtifactWriter, as_json, bring_file
 from ..artifacts.opening import open_file
 from ..artifacts.parallel import for_each
-from ..contract import keys, pod, report
+from ..contract import codec, keys, pod, report
 from ..contract.faults import BadData, Fault, Stopped
 from ..contract.report import Report
 from ..contract.work_order import TrainOrder
@@ -33,6 +33,7 @@ from . import checkpoints
 from .common import Listener, Teller, read_input, scratch
 
 FINAL = "checkpoint_final.pth"
+VALIDATED = "validation/summary.json"
 MODEL_FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
 log = logging.getLogger(__name__)
 
@@ -71,9 +72,10 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
-        if there := artifact.find(storage, fold):
+        there = artifact.find(storage, fold)
+        if there and (order.validation != "Run" or VALIDATED in there.files):
             return _report(storage, run, digest, {**there.manifest.summary, "found": True})
-        staged = _stage(order, data, plans, storage, run, resolved.epochs, pretrained, tell)
+        staged = _stage(order, data, plans, storage, run, resolved.epochs, pretrained, there, tell)
         setup = TrainingSetup(
             preprocessed=staged.preprocessed,
             results=staged.results,
@@ -99,9 +101,12 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
             training.train(setup)
             return Report(step="train")
         result = _train_and_upload(order, setup, storage, run, listener)
-        summary = _summary(order, storage, fold, result)
         tell("uploading")
-        _upload(storage, fold, digest, setup, summary)
+        if there:
+            summary = _add_validation(there, setup, result)
+        else:
+            summary = _summary(order, storage, fold, result)
+            _upload(storage, fold, digest, setup, summary)
         _tidy(storage, run, order.fold)
         return _report(storage, run, digest, summary)
 
@@ -168,9 +173,13 @@ def _stage(
     run: str,
     epochs: int,
     pretrained: Path | None,
+    there: Artifact | None,
     tell: Teller,
 ) -> _Staged:
-    """Lay nnU-Net's own folders out in scratch. The ranks of a pod share them: one at a time, the first does the work."""
+    """Lay nnU-Net's own folders out in scratch. The ranks of a pod share them: one at a time, the first does the work.
+
+    Of a fold that is `there` and was not validated then, its final checkpoint is all that is needed.
+    """
     folder = scratch("nnUNet_preprocessed", order.dataset_name)
     results = scratch("nnUNet_results")
     identifier = Plans(plans).configuration(order.configuration).data_identifier
@@ -188,7 +197,10 @@ def _stage(
         fold.mkdir(parents=True, exist_ok=True)
         if best and (found := checkpoints.fetch_newest(storage, best, scratch("resume", "best"))):
             _place(found[0], fold / f"{checkpoints.BEST}.pth")
-        trained = newest is not None and newest[1].epoch >= epochs
+        trained = there is not None or (newest is not None and newest[1].epoch >= epochs)
+        if there:
+            newest = None
+            bring_file(storage, there.key(FINAL), there.files[FINAL], fold / FINAL, there.uri, thorough=True)
         if newest is not None and trained:
             _place(newest[0], fold / FINAL)
         _bring_back(storage, run, order.fold, fold, validation=trained)
@@ -257,9 +269,6 @@ def _keep(storage: ObjectStore, prefix: str, folder: Path, *patterns: str) -> No
 
 
 def _summary(order: TrainOrder, storage: ObjectStore, fold: str, result: TrainingResult) -> dict[str, Any]:
-    def finite(value: float | None) -> float | None:
-        return None if value is None or not math.isfinite(value) else round(float(value), 6)
-
     return {
         "fold": order.fold,
         "epochs": result.epochs,
@@ -269,16 +278,24 @@ def _summary(order: TrainOrder, storage: ObjectStore, fold: str, result: Trainin
         "checkpointSha256": result.checkpoint_sha256,
         "bestUri": storage.uri(f"{fold}/{result.best.name}") if result.best else None,
         "bestSha256": digests.of_file(result.best) if result.best else None,
-        "trainLoss": finite(result.train_loss),
-        "valLoss": finite(result.val_loss),
-        "emaPseudoDice": finite(result.ema_pseudo_dice),
-        "validationDice": finite(result.validation_dice),
-        "dicePerLabel": {label: finite(dice) for label, dice in result.dice_per_label.items()},
+        "trainLoss": _finite(result.train_loss),
+        "valLoss": _finite(result.val_loss),
+        "emaPseudoDice": _finite(result.ema_pseudo_dice),
+        **_validated(result),
         "resumedFromEpoch": result.resumed_from_epoch,
         "pretrained": result.pretrained.summary() if result.pretrained else None,
         "found": False,
         "seconds": round(result.seconds, 1),
     }
+
+
+def _validated(result: TrainingResult) -> dict[str, Any]:
+    per_label = {label: _finite(dice) for label, dice in result.dice_per_label.items()}
+    return {"validationDice": _finite(result.validation_dice), "dicePerLabel": per_label}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(float(value), 6)
 
 
 def _upload(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, summary: dict[str, Any]) -> None:
@@ -307,6 +324,26 @@ def _tidy(storage: ObjectStore, run: str, fold: str) -> None:
 def _report(storage: ObjectStore, run: str, digest: str, summary: dict[str, Any]) -> Report:
     entry = report.Artifact(kind="run", uri=storage.uri(run), digest=digest)
     return Report(step="train", artifacts=[entry], summary=summary, detail=f"{summary['folderUri']}/report.json")
+
+
+def _add_validation(there: Artifact, setup: TrainingSetup, result: TrainingResult) -> dict[str, Any]:
+    """Complete a fold by the validation that it did not have. What is there stays; the new manifest replaces the old one last."""
+    store, files = there.store, dict(there.files)
+
+    def put(path: Path) -> None:
+        name = path.relative_to(setup.fold_folder).as_posix()
+        files[name] = digests.entry(path, name)
+        store.put_file(path, there.key(name))
+
+    for_each([p for p in sorted((setup.fold_folder / "validation").rglob("*")) if p.is_file() and not p.name.startswith(".")], put)
+    for_each([p for p in setup.fold_folder.glob("training_log*") if p.name not in there.files], put)
+    summary = {**there.manifest.summary, **_validated(result)}
+    report_file = setup.fold_folder / "report.json"
+    report_file.write_bytes(as_json(summary))
+    put(report_file)
+    manifest = replace(there.manifest, files=[files[name] for name in sorted(files)], summary=summary)
+    store.put(there.key(keys.MANIFEST), as_json(codec.to_plain(manifest)))
+    return summary
 
 
 @contextmanager
