@@ -108,12 +108,19 @@ def _without_answer(cause: BaseException, store: S3Store, uri: str, endpoint: st
     if isinstance(cause, (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)):
         hint = "Name a Secret (secretName), or a service account with an identity (template.serviceAccountName)."
         return BadConfiguration("StorageCredentialsMissing", f"There are no credentials for {uri}: {whose} has none.", hint=hint)
+    if isinstance(cause, boto.SSLError) and "WRONG_VERSION_NUMBER" in str(cause):
+        message = f"{endpoint} does not answer with TLS ({uri})."
+        return BadConfiguration("StorageCertificateRejected", message, hint="Is it an endpoint for http://?")
     if isinstance(cause, boto.SSLError):
         message = f"The certificate of {endpoint} is not trusted: {cause}."
         return BadConfiguration("StorageCertificateRejected", message, hint="Name the CA's ConfigMap (caConfigMap).")
     if isinstance(cause, (boto.ParamValidationError, boto.InvalidRegionError, boto.InvalidS3AddressingStyleError, ValueError)):
         text = " ".join(str(cause).split())
-        return BadConfiguration("InvalidStorageUri", f"{uri} at {endpoint} cannot be asked for: {text}.")
+        return BadConfiguration(
+            "InvalidStorageUri",
+            f"{uri} at {endpoint} cannot be asked for: {text.removesuffix('.')}.",
+            hint="Write s3://bucket/prefix, and the endpoint with http:// or https://.",
+        )
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Give the pod more scratch space (template.scratch)."
         return StorageFault("ScratchFull", f"No space is left on this pod's disk for {uri}.", hint=hint)
