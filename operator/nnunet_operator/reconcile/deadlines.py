@@ -18,7 +18,7 @@ WAITING = {
     "ErrImageNeverPull": (reasons.IMAGE_PULL_FAILED, "The image is not on the node, and imagePullPolicy is Never."),
     "CreateContainerConfigError": (
         reasons.CONTAINER_CONFIG_ERROR,
-        "Check the Secrets and ConfigMaps that spec.template.env names.",
+        "Create it in this namespace, or correct the name (of a storage's or source's Secret or CA, or in spec.template.env).",
     ),
     "CreateContainerError": (reasons.CONTAINER_CONFIG_ERROR, ""),
     "RunContainerError": (reasons.CONTAINER_CONFIG_ERROR, ""),
@@ -44,7 +44,7 @@ def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
             return reason, f"{job}: is there a quota, or an admission rule that refuses it? (kubectl describe job)"
         return reason, f"pod {pending.pod} has been starting (image, volumes) since {clock.ago(since)}"
     said = f": {pending.message}" if pending.message else ""
-    return reason, f"pod {pending.pod} does not start, {pending.reason}{said}" + (f" {hint}" if hint else "")
+    return reason, f"pod {pending.pod} does not start, {pending.reason}{said.rstrip(".")}" + (f". {hint}" if hint else "")
 
 
 def pre_running(work: Work, pending: Pending, now: datetime) -> Failure | timedelta | None:

@@ -12,6 +12,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
 NUM_FOLDS = 5
 FORM = '[{"train": ["case_1", …], "val": ["case_2", …]}, …]'
+MISSING = "Preprocess these cases, or correct the file."
 HINT = "Correct it, or delete it: five folds are made then."
 SEED = 12345
 
@@ -94,7 +95,7 @@ def fold(splits: Sequence[Split], name: str, cases: Sequence[str]) -> tuple[list
     missing = sorted((set(train) | set(val)) - set(names))
     if missing:
         raise BadData(
-            "InvalidSplits", f"Fold {name} of splits_final.json names {_few(missing)}, which the data does not have.", hint=HINT
+            "InvalidSplits", f"Fold {name} of splits_final.json names {_few(missing)}, which the data does not have.", hint=MISSING
         )
     if not train or not val:
         raise BadData("TooFewCases", f"Fold {name} of {len(names)} cases has {len(train)} to train and {len(val)} to validate on.")

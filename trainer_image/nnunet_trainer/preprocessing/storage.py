@@ -22,6 +22,7 @@ BLOCK_BYTES = 128 * 1024
 CHUNK_BYTES = 6 * 1024**2
 CHUNK_TO_PATCH = 1.5
 SUFFIXES = (".b2nd", "_seg.b2nd", ".pkl")
+HINT = "Preprocess again."
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class PreprocessedFolder:
                 data, seg = self._array(case, "data", ""), self._array(case, "seg", "_seg")
             return StoredCase(data, seg, properties, self._previous(case))
         except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise BadData("InvalidPreprocessedData", f"{self.folder}: case {case} cannot be read: {error}.") from error
+            raise BadData("InvalidPreprocessedData", f"{self.folder}: case {case} cannot be read: {error}.", hint=HINT) from error
 
     def properties(self, case: str) -> dict[str, Any]:
         """A case's .pkl."""
@@ -87,7 +88,7 @@ class PreprocessedFolder:
         try:
             return read_properties(path)
         except FileNotFoundError as error:
-            raise BadData("InvalidPreprocessedData", f"{self.folder} has no case {case!r}.") from error
+            raise BadData("InvalidPreprocessedData", f"{self.folder} has no case {case!r}.", hint=HINT) from error
 
     def _previous(self, case: str) -> Any:
         if self.previous_stage is None:
@@ -127,7 +128,7 @@ def read_properties(path: Path) -> dict[str, Any]:
         try:
             return dict(_Unpickler(file).load())
         except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, ImportError, IndexError) as error:
-            raise BadData("InvalidPreprocessedData", f"{path} cannot be read: {error}.") from error
+            raise BadData("InvalidPreprocessedData", f"{path} cannot be read: {error}.", hint=HINT) from error
 
 
 def is_whole(folder: Path, case: str) -> bool:
