@@ -43,8 +43,8 @@ def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
             job = f"its Job has had no pod since {clock.ago(since)}"
             return reason, f"{job}: is there a quota, or an admission rule that refuses it? (kubectl describe job)"
         return reason, f"pod {pending.pod} has been starting (image, volumes) since {clock.ago(since)}"
-    said = f": {pending.message}" if pending.message else ""
-    return reason, f"pod {pending.pod} does not start, {pending.reason}{said.rstrip(".")}" + (f". {hint}" if hint else "")
+    said = f": {pending.message.rstrip('.')}" if pending.message else ""
+    return reason, f"pod {pending.pod} does not start, {pending.reason}{said}" + (f". {hint}" if hint else "")
 
 
 def pre_running(work: Work, pending: Pending, now: datetime) -> Failure | timedelta | None:
