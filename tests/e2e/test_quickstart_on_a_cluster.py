@@ -76,7 +76,7 @@ def test_applied_all_at_once_in_any_order_it_ends_ready(
 ) -> None:
     api, wanted = control_plane.admin, manifests(namespace, seed=20)
     api.apply(secret(namespace))
-    with ProcessNode(control_plane, tmp_path / "node", namespaces=[namespace]):
+    with ProcessNode(control_plane, tmp_path / "node", namespaces=[namespace], interval=1):
         api.apply_all(wanted)
 
         def settled() -> bool:

@@ -42,13 +42,15 @@ def wait_until(condition: Callable[[], T | None], *, timeout: float = 30, what: 
     Raises:
         TimeoutError: the answer stayed falsy; the message says what was waited for.
     """
-    end = time.monotonic() + timeout
+    begun = time.monotonic()
+    end = begun + timeout
     while True:
         if answer := condition():
             return answer
         if time.monotonic() > end:
             raise TimeoutError(f"After {timeout:g} s still waiting for {what() if callable(what) else what}")
-        time.sleep(0.05)
+        # What takes minutes is asked for rarely: the asking would take the cores from what is waited for.
+        time.sleep(min(0.05 + (time.monotonic() - begun) / 50, 1))
 
 
 class ApiClient:
