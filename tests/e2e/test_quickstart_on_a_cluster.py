@@ -23,7 +23,6 @@ from support.operator import OperatorProcess
 from support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.s3, pytest.mark.e2e, pytest.mark.xdist_group("quickstart-on-a-cluster")]
-pytest_plugins = ["support.s3"]
 
 API_VERSION = "nnunet.dev/v1alpha1"
 MINUTES = 60

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,22 @@ Manifest = dict[str, Any]
 
 
 def place(uri: str | None) -> str:
-    """A URI as a person of this machine writes it: a path, where it is one."""
+    """A URI as a person of this machine writes it: a path, where it is one; from here, where it is below."""
     if not uri:
         return "-"
-    return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
+    return below_here(Path(unquote(uri.removeprefix("file://")))) if uri.startswith("file://") else uri
+
+
+def below_here(path: Path) -> str:
+    """A path as it is written in this folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def program(name: str) -> str:
+    """How one of our programs is called: by its name, or by its path when it is not on PATH."""
+    beside = Path(sys.executable).absolute().with_name(name)
+    return below_here(beside) if shutil.which(name) is None and beside.exists() else name
 
 
 def runs(manifests: Sequence[Manifest]) -> str:
@@ -93,7 +107,7 @@ def closing(manifests: Sequence[Manifest], store: str) -> str:
 
 
 def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) -> list[str]:
-    ours = "nnunet-operator local"
+    ours, trainer = f"{program('nnunet-operator')} local", program("nnunet-trainer")
     lines = [f"{ours} get{store}"]
     lines += [f"{ours} describe {bad[0]['kind'].lower()} {bad[0]['metadata']['name']}{store}"] if bad else []
     paused = [m for m in manifests if standing.of(m) is Standing.SUSPENDED]
@@ -105,6 +119,6 @@ def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) ->
         folds = [fold for fold in manifest["status"].get("folds") or [] if fold.get("folder")]
         if folds:
             model, fold = place(folds[0]["folder"]).rsplit("/", 1)[0], folds[0]["name"]
-            lines.append(f"nnunet-trainer predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS")
-            lines.append(f"nnunet-trainer report {model}")
+            lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS")
+            lines.append(f"{trainer} report {model}")
     return lines

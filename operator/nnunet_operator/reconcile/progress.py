@@ -41,7 +41,7 @@ def of(turn: Turn[Any], work: Work, running: Running) -> None:
         status.phase = heard.progress.phase[:64] or None
         status.last_heard = heard.at
         _details(turn, work, heard.progress)
-    validating = bool(status.phase) and str(status.phase).startswith("validat")
+    validating = status.phase == "validating"
     fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
     reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
     hindered = f"; pod {running.hindered.pod} does not run yet" if running.hindered else ""
