@@ -149,7 +149,7 @@ def load_plugins(folder: Path | None, names: Iterable[str] | None = None) -> lis
     for entry in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda e: e.name):
         _guarded(entry.load, entry.value)
         loaded.append(entry.value)
-    for path in _plugin_files(folder, names):
+    for path in plugin_files(folder, names):
         # A name of its own for each file: two ConfigMaps may both hold a losses.py.
         module_name = f"nnunet_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
         if module_name not in sys.modules:
@@ -158,7 +158,12 @@ def load_plugins(folder: Path | None, names: Iterable[str] | None = None) -> lis
     return loaded
 
 
-def _plugin_files(folder: Path | None, names: Iterable[str] | None) -> list[Path]:
+def plugin_files(folder: Path | None, names: Iterable[str] | None) -> list[Path]:
+    """The Python files of plug-in folders, sorted; `names` None: of all there are.
+
+    Raises:
+        BadConfiguration: a named folder is not there.
+    """
     if names is None:
         folders = sorted(p for p in folder.iterdir() if p.is_dir()) if folder is not None and folder.is_dir() else []
     else:

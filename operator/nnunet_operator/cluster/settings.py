@@ -50,6 +50,7 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
     own_namespace = environment.get("POD_NAMESPACE") or _file(NAMESPACE_FILE) or "default"
     namespaces = arguments.namespace or [part.strip() for part in environment.get("NNUNET_NAMESPACES", "").split(",")]
     http = arguments.http or environment.get("NNUNET_HTTP") or ("0.0.0.0:8080" if in_cluster else "")
+    progress = _number(environment, "NNUNET_PROGRESS_SECONDS", 15, at_least=0.1)
     return ClusterSettings(
         reconcile=Settings(storage=_storage(environment), **_pods(environment)),
         namespaces=tuple(sorted({name for name in namespaces if name})),
@@ -58,11 +59,12 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
         in_cluster=in_cluster,
         leader_election=in_cluster if election is None else election,
         lease_namespace=arguments.lease_namespace or own_namespace,
+        lease_name=environment.get("NNUNET_LEASE_NAME") or "nnunet-operator",
         identity=environment.get("POD_NAME") or f"{os.uname().nodename}-{os.getpid()}",
         http=_address(http) if http else None,
         workers=arguments.workers,
         relist_seconds=_number(environment, "NNUNET_RELIST_SECONDS", 180, at_least=1),
-        progress_seconds=(_number(environment, "NNUNET_PROGRESS_SECONDS", 15, at_least=0.1), 60),
+        progress_seconds=(progress, max(60, progress)),
         json_logs=arguments.log_format == "json" or (arguments.log_format == "auto" and in_cluster),
         verbose=arguments.verbose,
     )

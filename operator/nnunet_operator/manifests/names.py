@@ -65,5 +65,4 @@ def owner_reference(owner: Resource) -> dict[str, Any]:
         "name": owner.metadata.name,
         "uid": owner.metadata.uid,
         "controller": True,
-        "blockOwnerDeletion": True,
     }

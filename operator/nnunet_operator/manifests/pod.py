@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nnunet_trainer.contract import pod as contract
@@ -41,7 +42,7 @@ def _spec(step: Step, order_config_map: str) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": asked.termination_grace_period_seconds or GRACE_SECONDS,
-        "securityContext": _pod_security(asked),
+        "securityContext": _pod_security(asked, disks.volumes),
         "containers": [_container(step, disks)],
         "volumes": disks.volumes,
     }
@@ -113,6 +114,9 @@ def _resources(step: Step) -> dict[str, Any]:
     return {kind: amounts for kind, amounts in resources.items() if amounts}
 
 
-def _pod_security(asked: TemplateSpec) -> dict[str, Any]:
+def _pod_security(asked: TemplateSpec, mounted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     own = asked.security.to_json() if asked.security else {}
-    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **own}
+    # A fresh block volume belongs to root; the kubelet gives it to this group. Elsewhere a fixed group would only be in the way.
+    claimed = any("ephemeral" in volume or "persistentVolumeClaim" in volume for volume in mounted)
+    group = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
+    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}

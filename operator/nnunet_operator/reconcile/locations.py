@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from nnunet_trainer.contract.work_order import Location
@@ -50,7 +51,19 @@ def source(dataset: Dataset, store: Location) -> Location:
 
 
 def inherit(place: Location, store: Location) -> Location:
-    """A place of the same kind of store that says nothing about access is reached as the storage is."""
+    """A place in the storage's own bucket is reached as the storage is, in all that it does not say itself.
+
+    Elsewhere in the same kind of store, only a place that says nothing is. One with an endpoint of its own never is: no Secret goes
+    to a server that it was not meant for.
+    """
     says = any(getattr(place, name) is not None for name in ACCESS)
     same = place.uri.partition("://")[0] == store.uri.partition("://")[0]
-    return place if says or not same else at(place.uri, store)
+    if same and not says:
+        return at(place.uri, store)
+    if _bucket(place) == _bucket(store) and place.endpoint is None:
+        return replace(place, **{name: getattr(store, name) for name in ACCESS if getattr(place, name) is None})
+    return place
+
+
+def _bucket(place: Location) -> list[str]:
+    return place.uri.split("/", 3)[:3]

@@ -94,7 +94,9 @@ def test_the_pod_is_what_pod_security_restricted_admits() -> None:
     _, job = children(step())
     pod, inside = job["spec"]["template"]["spec"], container(job)
     assert pod["automountServiceAccountToken"] is False
-    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    restricted = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    # A claim is mounted: a fresh block volume belongs to root unless the kubelet gives it to a group.
+    assert pod["securityContext"] == {**restricted, "fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
     assert inside["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

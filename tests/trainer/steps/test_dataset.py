@@ -155,7 +155,7 @@ def test_messages_name_the_uri_not_the_staged_copy(remote: Chain) -> None:
 
 def test_an_empty_folder(local: Chain) -> None:
     order = DatasetOrder(name=TARGET, source=child(local.storage, "nothing/here"), storage=local.storage)
-    with pytest.raises(BadData, match="nothing/here holds no dataset") as caught:
+    with pytest.raises(BadData, match="nothing/here does not exist") as caught:
         dataset.carry_out(order, local.heard.append)
     assert "spec.source.uri" in caught.value.hint
 

@@ -69,6 +69,7 @@ class Uploads:
         self._count += 1
         name = BEST if best else f"checkpoint_{epoch:05d}_{self._count:05d}"
         kept = self.work / f"{name}-{self._count}.pth"
+        kept.unlink(missing_ok=True)
         try:
             os.link(path, kept)
         except OSError:

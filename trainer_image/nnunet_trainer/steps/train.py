@@ -117,6 +117,9 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: Path | N
     decisive = {"trainer": order.trainer.name, "recipe": resolved}
     if order.deterministic:
         decisive["deterministic"] = True
+    if order.plugins:
+        files = extensions.plugin_files(pod.plugins(), order.plugins)
+        decisive["plugins"] = {f"{file.parent.name}/{file.name}": digests.of_file(file) for file in files}
     return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, weights)
 
 
@@ -249,9 +252,9 @@ def _train_and_upload(
         return training.train(setup)
     except BaseException as error:
         problem = uploads.close()
-        stopped = isinstance(error, Stopped)
-        _keep(storage, prefix, setup.fold_folder, "training_log*", *(["validation/*"] if stopped else []))
-        if stopped and problem:
+        # Predictions are made with the final weights alone, so they are good however the validation ended.
+        _keep(storage, prefix, setup.fold_folder, "training_log*", "validation/*")
+        if isinstance(error, Stopped) and problem:
             error.message += f" {problem}"
         raise
     finally:

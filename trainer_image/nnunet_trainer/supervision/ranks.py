@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..contract import pod
-from ..contract.faults import BadUsage
+from ..contract.faults import BadUsage, ExitCode
 from ..contract.work_order import TrainOrder, WorkOrder
 from .worker import ENV_PROGRESS, ENV_SUPERVISOR
 
@@ -128,7 +128,9 @@ def _wait(running: dict[int, int], result: Ends, environments: list[dict[str, st
         status = os.waitstatus_to_exitcode(raw)
         failed_already = result.first_failure is not None
         result.ends.append(End(int(environments[i].get("RANK", i)), status))
-        if status != 0 and not failed_already and not result.stopping and running:
+        # A rank that heard of a SIGTERM elsewhere ends with 143: the first rank is saving the checkpoint now, and needs its time.
+        failed = status not in (0, int(ExitCode.STOPPED))
+        if failed and not failed_already and not result.stopping and running:
             _signal(running, signal.SIGTERM)
             signal.alarm(int(os.environ.get(ENV_GRACE, GRACE)))
 

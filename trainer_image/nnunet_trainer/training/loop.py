@@ -238,6 +238,15 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The validation was stopped after {done} of {total} cases; they are kept.")
 
+    def look() -> None:
+        if setup.stop.is_set():
+            raise Stopped("Stopped", "The validation was stopped in the middle of a case; those that are done are kept.")
+
+    if ranks.device.type == "cuda":
+        # What training has reserved would count as taken when the sums of a large image look for room.
+        session.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+
     result = predict_and_compare(
         session.network,
         plans=session.plans,
@@ -253,6 +262,7 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
         world_size=ranks.world_size,
         barrier=distributed.barrier,
         progress=tell,
+        check=look,
         workers=session.workers,
         keep_existing=keep_existing,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +30,8 @@ from .pretrained import LoadReport
 from .recipe import Recipe
 from .sampling import PatchSampler, rank_slots
 from .setup import TrainingSetup
+
+log = logging.getLogger(__name__)
 
 Criterion = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
@@ -228,7 +232,13 @@ def channels_last(configuration: Configuration) -> torch.memory_format:
 
 
 def _compiles(recipe: Recipe, device: torch.device) -> bool:
-    return device.type == "cuda" and recipe.compile is not False
+    if device.type != "cuda" or recipe.compile is False:
+        return False
+    # triton builds its launcher with a C compiler when it is first used.
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None and recipe.compile is None:
+        log.warning("torch.compile is off: there is no C compiler (gcc or clang) on PATH.")
+    return recipe.compile is True or compiler is not None
 
 
 def available_cores() -> int:
