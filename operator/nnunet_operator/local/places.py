@@ -15,12 +15,10 @@ from urllib.parse import quote
 from nnunet_trainer.contract.faults import BadUsage
 
 from ..api.resources import KINDS
+from .documents import URIS
 from .store import Store, write_text
 
 Manifest = dict[str, Any]
-
-FIELDS = ("source", "storage", "pretrained")
-"""The fields of a spec that hold a `uri`."""
 
 
 def parse(text: str) -> tuple[str, Path]:
@@ -59,7 +57,7 @@ class Places:
         if manifest is None or kind not in KINDS or not self._folders:
             return manifest
         spec = manifest.get("spec", {})
-        for field in FIELDS:
+        for field in URIS:
             holder = spec.get(field)
             if isinstance(holder, dict) and isinstance(holder.get("uri"), str):
                 spec[field] = self._replaced(holder)
