@@ -136,13 +136,15 @@ def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
         with pytest.raises(Stopped, match="a checkpoint is saved"):
             chain.train(order(trainer=longer(3)))
     monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
+    before = len(chain.heard)
     report = chain.train(order(trainer=longer(3), attempt=1))
     assert (report.summary["resumedFromEpoch"], report.summary["epochs"]) == (1, 3)
     folder = run_folder(chain, report) / FOLD
     logs = "".join(path.read_text() for path in folder.glob("training_log*"))
     assert "Stopped at epoch 1" in logs
     assert "Training done" in logs
-    assert max(p.checkpoint_epoch or 0 for p in chain.heard) == 2
+    # The last epoch's upload may end before the training's last word or after it.
+    assert max(p.checkpoint_epoch or 0 for p in chain.heard[before:]) in (2, 3)
 
 
 def test_a_validation_that_was_stopped_goes_on_at_its_next_case(
