@@ -19,35 +19,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .contract.faults import BadConfiguration, unknown_name
+from .contract.shapes import Range
+
+__all__ = ["Component", "Parameter", "Range", "Registry", "load_plugins", "plugin_files"]
 
 T = TypeVar("T", bound=Callable[..., Any])
 
 ENTRY_POINTS = "nnunet_trainer.plugins"
 """Entry-point group whose modules are imported, so that installed packages can register components."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Bounds of a number; None means no bound. `low_open` and `high_open` exclude the bound itself."""
-
-    low: float | None = None
-    high: float | None = None
-    low_open: bool = False
-    high_open: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        above = self.low is None or (value > self.low if self.low_open else value >= self.low)
-        below = self.high is None or (value < self.high if self.high_open else value <= self.high)
-        return above and below
-
-    def __str__(self) -> str:
-        if self.high is None:
-            return f"greater than {self.low:g}" if self.low_open else f"at least {self.low:g}"
-        if self.low is None:
-            return f"less than {self.high:g}" if self.high_open else f"at most {self.high:g}"
-        ends = f"{self.low:g} and {self.high:g}"
-        opened = [f"{end:g}" for end, is_open in ((self.low, self.low_open), (self.high, self.high_open)) if is_open]
-        return f"between {ends}" + (f", {' and '.join(opened)} excluded" if opened else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,10 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from nnunet_trainer.contract.shapes import Shape
 from nnunet_trainer.extensions import Component, Registry
+
+from . import reading
 
 LOSSES: Registry[Callable[..., Any]] = Registry("loss")
 """Makers `(context: LossContext, **parameters) -> loss(logits, target)`."""
@@ -17,12 +20,19 @@ OPTIMIZERS: Registry[Callable[..., Any]] = Registry("optimizer")
 SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 """Makers `(epochs, **parameters) -> Schedule`: what the learning rate is multiplied by in each epoch."""
 
-_REGISTRIES = {"loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+_REGISTRIES: dict[str, Registry[Callable[..., Any]]] = {"loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 _BUILT_IN = {"loss": ("losses", "more_losses"), "optimizer": ("optimizers", "more_optimizers"), "schedule": ("schedules",)}
+
+KINDS = (*_REGISTRIES, "augmentation")
+"""All kinds of components that a recipe names."""
 
 
 def registry(kind: str) -> Registry[Callable[..., Any]]:
     """A registry with its built-in components imported."""
+    if kind == "augmentation":
+        from .augmentation.config import AUGMENTATIONS
+
+        return AUGMENTATIONS
     for module in _BUILT_IN[kind]:
         importlib.import_module(f".{module}", __package__)
     return _REGISTRIES[kind]
@@ -35,3 +45,12 @@ def find(kind: str, name: str) -> Component[Callable[..., Any]]:
         BadConfiguration: there is none; the message has the nearest names and the list.
     """
     return registry(kind)[name]
+
+
+def parameters(kind: str, name: str) -> dict[str, Shape]:
+    """The parameters of a component (`contract.shapes.Find`).
+
+    Raises:
+        BadConfiguration: there is no such component.
+    """
+    return reading.parameters(find(kind, name))

@@ -1,22 +1,26 @@
-"""Recipes from camelCase data, strictly: an error names the field, what was found, and what it may be."""
+"""Recipes as dataclasses, from and to camelCase data.
+
+What a value may be stands in its type hint (`Annotated[float, Range(0, 1)]`) and becomes a shape; `contract.shapes` checks it, here
+and, by the catalogue, in the operator.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, TypeVar
 
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.extensions import Range
-
-from . import components
+from nnunet_trainer.contract.shapes import Checker, Shape
+from nnunet_trainer.extensions import Component, Range
 
 T = TypeVar("T")
+
+SCALARS = {bool: "boolean", int: "integer", float: "number", str: "text", Any: "any"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,10 +31,10 @@ class Of:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Checked:
-    """Annotates a value with a function that raises BadConfiguration where it does not like it."""
+class NameOf:
+    """Annotates a text that is the name of a component of this kind."""
 
-    check: Callable[[Any], object]
+    kind: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,30 +45,16 @@ class Choice:
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def invalid(where: str, message: str) -> BadConfiguration:
-    """A fault about one field of a recipe."""
-    return BadConfiguration("InvalidRecipe", f"{where}: {message}")
-
-
 def changed(base: T, changes: Any, where: str) -> T:
     """A copy of a dataclass with some fields changed; nested objects merge, lists replace.
 
     Raises:
         BadConfiguration: a field is unknown, of the wrong type or out of its range.
     """
-    if not isinstance(changes, dict):
-        raise invalid(where, f"an object was expected, found {changes!r}.")
-    fields = {camel(f.name): f.name for f in dataclasses.fields(base)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(type(base), include_extras=True)
-    values = {}
-    for key, value in changes.items():
-        if key not in fields:
-            near = _near(key, fields)
-            meant = f"did you mean {near}?" if near else f"known: {', '.join(sorted(fields))}."
-            raise invalid(f"{where}.{key}", f"there is no such field; {meant}")
-        name = fields[key]
-        values[name] = read(hints[name], value, f"{where}.{key}", getattr(base, name))
-    return dataclasses.replace(base, **values)  # type: ignore[type-var]
+    from . import components
+
+    merged = Checker(find=components.parameters).check(shape_of(type(base)), changes, where, plain(base))
+    return build(type(base), merged)
 
 
 def plain(value: Any) -> Any:
@@ -78,104 +68,105 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def read(hint: Any, value: Any, where: str, base: Any = None) -> Any:
-    """One value by its type hint. `base` is what an object's fields default to."""
-    limits: Any = None
-    if typing.get_origin(hint) is typing.Annotated:
-        hint, limits = typing.get_args(hint)[:2]
-    if isinstance(limits, Of):
-        return _choice(limits.kind, value, where, base)
-    if isinstance(limits, Checked):
-        result = read(hint, value, where, base)
-        try:
-            limits.check(result)
-        except BadConfiguration as fault:
-            raise BadConfiguration(fault.reason, f"{where}: {fault.message}") from None
-        return result
+def build(hint: Any, value: Any) -> Any:
+    """The value of a type hint from checked data: dataclasses, tuples and choices in the place of objects and lists."""
+    hint, note = _bare(hint)
+    if isinstance(note, Of):
+        return _choice(note.kind, value)
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
-        return _one_of(typing.get_args(hint), value, where, base)
-    if origin is typing.Literal:
-        options = typing.get_args(hint)
-        # `1 == True`: the types must agree too.
-        if not any(value == option and type(value) is type(option) for option in options):
-            raise invalid(where, f"{value!r} is none of {', '.join(map(str, options))}.")
-        return value
+        return None if value is None else build(_fitting(hint, value), value)
     if origin in (tuple, list):
-        if not isinstance(value, list | tuple):
-            raise invalid(where, f"a list was expected, found {value!r}.")
-        item = typing.get_args(hint)[0]
-        return origin(read(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+        return origin(build(typing.get_args(hint)[0], item) for item in value)
     if origin is dict:
-        if not isinstance(value, dict):
-            raise invalid(where, f"an object was expected, found {value!r}.")
-        return {key: read(typing.get_args(hint)[1], entry, f"{where}.{key}") for key, entry in value.items()}
+        return {key: build(typing.get_args(hint)[1], item) for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
-        return changed(base if isinstance(base, hint) else hint(), value, where)  # type: ignore[arg-type]
-    return _scalar(hint, value, where, limits)
+        hints, names = _hints(hint), {camel(f.name): f.name for f in dataclasses.fields(hint)}
+        return hint(**{names[key]: build(hints[names[key]], item) for key, item in value.items()})  # type: ignore[operator]
+    return value
 
 
-def _scalar(kind: Any, value: Any, where: str, limits: Range | None) -> Any:
-    if kind is Any:
-        return value
-    name = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}.get(kind, str(kind))
-    bounds = f" {limits}" if limits is not None else ""
-    right = (
-        isinstance(value, bool)
-        if kind is bool
-        else not isinstance(value, bool) and isinstance(value, (int, float) if kind is float else kind)
-    )
-    if not right:
-        raise invalid(where, f"{name}{bounds} was expected, found {value!r}.")
-    if limits is not None and value not in limits:
-        raise invalid(where, f"{value!r} is out of range; {name}{bounds} was expected.")
-    return float(value) if kind is float else value
+def shape_of(hint: Any) -> Shape:
+    """The shape (`contract.shapes`) of a type hint."""
+    hint, note = _bare(hint)
+    if isinstance(note, Of):
+        return {"type": "component", "kind": note.kind}
+    if isinstance(note, NameOf):
+        return {"type": "name", "kind": note.kind}
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        options = [shape_of(option) for option in arguments if option is not type(None)]
+        one = options[0] if len(options) == 1 else {"type": "anyOf", "options": options}
+        return {**one, "nullable": True} if type(None) in arguments else one
+    if origin is typing.Literal:
+        return {"type": "enum", "options": list(arguments)}
+    if origin in (tuple, list):
+        return {"type": "list", "items": shape_of(arguments[0])}
+    if origin is dict:
+        return {"type": "map", "values": shape_of(arguments[1])}
+    if dataclasses.is_dataclass(hint):
+        return {"type": "object", "fields": _fields(hint)}  # type: ignore[arg-type]
+    shape: Shape = {"type": SCALARS.get(hint, "any")}
+    return {**shape, **_bounds(note)} if isinstance(note, Range) else shape
 
 
-def _one_of(options: tuple[Any, ...], value: Any, where: str, base: Any) -> Any:
-    if value is None and type(None) in options:
-        return None
-    problems = []
-    for option in options:
-        if option is not type(None):
-            try:
-                return read(option, value, where, base)
-            except BadConfiguration as problem:
-                problems.append(problem)
-    raise problems[0] if len(problems) == 1 else invalid(where, " or ".join(p.message.removeprefix(f"{where}: ") for p in problems))
+def parameters(component: Component[Any]) -> dict[str, Shape]:
+    """The shapes of a component's parameters, by camelCase name."""
+    shapes = {}
+    for parameter in component.parameters.values():
+        default = {} if parameter.default is inspect.Parameter.empty else {"default": plain(parameter.default)}
+        shapes[camel(parameter.name)] = {**shape_of(parameter.kind), **default}
+    return shapes
 
 
-def _choice(kind: str, value: Any, where: str, base: Choice | None) -> Choice:
-    if isinstance(value, str):
-        value = {"name": value}
-    if not isinstance(value, dict):
-        raise invalid(where, f"a name or an object with a name was expected, found {value!r}.")
-    name = value.get("name", base.name if base is not None else None)
-    if not isinstance(name, str):
-        raise invalid(where, f"the name of a {kind} was expected, found {name!r}.")
-    try:
-        component = components.find(kind, name)
-    except BadConfiguration as unknown:
-        raise BadConfiguration(unknown.reason, f"{where}: {unknown.message}") from None
-    known = {camel(p.name): p for p in component.parameters.values()}
-    # Another component begins at its own defaults: one optimizer's momentum says nothing about another's.
-    parameters = dict(base.parameters) if base is not None and base.name == name else {}
-    for key, item in value.items():
-        if key == "name":
+@cache
+def _fields(kind: type) -> dict[str, Shape]:
+    hints, fields = _hints(kind), {}
+    for field in dataclasses.fields(kind):
+        shape = shape_of(hints[field.name])
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        # An object's defaults stand in its own fields.
+        fields[camel(field.name)] = shape if shape["type"] == "object" else {**shape, "default": plain(default)}
+    return fields
+
+
+def _bounds(limits: Range) -> Shape:
+    values = {
+        "low": limits.low,
+        "high": limits.high,
+        "lowOpen": limits.low_open or None,
+        "highOpen": limits.high_open or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _choice(kind: str, value: dict[str, Any]) -> Choice:
+    from . import components
+
+    known = {camel(p.name): p for p in components.find(kind, value["name"]).parameters.values()}
+    given = {key: item for key, item in value.items() if key != "name"}
+    return Choice(name=value["name"], parameters={known[key].name: build(known[key].kind, item) for key, item in given.items()})
+
+
+def _fitting(hint: Any, value: Any) -> Any:
+    """The option of a union that a checked value is of."""
+    from . import components
+
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    for option in options[:-1]:
+        try:
+            Checker(find=components.parameters).check(shape_of(option), value, "")
+        except BadConfiguration:
             continue
-        if key not in known:
-            near = _near(key, known)
-            meant = f" did you mean {near}?" if near else f" it has {', '.join(sorted(known)) or 'none'}."
-            raise invalid(f"{where}.{key}", f"{name} has no such parameter;{meant}")
-        parameter = known[key]
-        parameters[parameter.name] = read(parameter.kind, item, f"{where}.{key}")
-    missing = [
-        camel(p.name) for p in component.parameters.values() if p.default is inspect.Parameter.empty and p.name not in parameters
-    ]
-    if missing:
-        raise invalid(where, f"{name} needs {', '.join(missing)}.")
-    return Choice(name=name, parameters=parameters)
+        return option
+    return options[-1]
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    return " or ".join(difflib.get_close_matches(name, list(known), n=3, cutoff=0.5))
+def _bare(hint: Any) -> tuple[Any, Any]:
+    """A hint without its annotation, and the annotation."""
+    return typing.get_args(hint)[:2] if typing.get_origin(hint) is typing.Annotated else (hint, None)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)

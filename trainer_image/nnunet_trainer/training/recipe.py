@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from nnunet_trainer.contract.shapes import Shape
 from nnunet_trainer.extensions import Range
 
-from .reading import Checked, Choice, Of, changed, plain
+from .reading import Choice, NameOf, Of, build, changed, plain, shape_of
 
 Count = Annotated[int, Range(1)]
 Amount = Annotated[int, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
-
-
-def _is_augmentation(name: str) -> None:
-    from .augmentation import augmentation_set
-
-    augmentation_set(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +67,7 @@ class Recipe:
     """Epochs in which the learning rate rises linearly; the schedule follows, with what is left of the epochs."""
     learning_rate_factors: dict[str, Annotated[float, Range(0)]] = field(default_factory=dict)
     """Shell patterns of parameter names and what their learning rate is multiplied by; the first that fits counts."""
-    augmentation: Annotated[str, Checked(_is_augmentation)] = "default"
+    augmentation: Annotated[str, NameOf("augmentation")] = "default"
     """The name of a set (`augmentation.set_names()`)."""
     sampling: Sampling = field(default_factory=Sampling)
     network: NetworkChanges = field(default_factory=NetworkChanges)
@@ -102,3 +97,13 @@ def read(changes: dict[str, Any], base: Recipe | None = None) -> Recipe:
 def write(recipe: Recipe) -> dict[str, Any]:
     """A recipe as camelCase data: `read(write(recipe)) == recipe`."""
     return plain(recipe)
+
+
+def shape() -> Shape:
+    """What a recipe may hold (`contract.shapes`)."""
+    return shape_of(Recipe)
+
+
+def of(data: dict[str, Any]) -> Recipe:
+    """A recipe from checked data (`contract.trainers`)."""
+    return build(Recipe, data)
