@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from nnunet_trainer.extensions import Registry
 
 from .blocks import Ops
 from .layers import layer
+from .primus import Primus, PrimusV2, PrimusV3
 from .unet import PlainConvUNet, ResidualEncoderUNet, UNet
 
 NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network")
@@ -88,6 +90,29 @@ def _unet(kind: type[UNet], counts_key: str) -> Callable[..., UNet]:
 
 NETWORKS.register("PlainConvUNet")(_unet(PlainConvUNet, "n_conv_per_stage"))
 NETWORKS.register("ResidualEncoderUNet")(_unet(ResidualEncoderUNet, "n_blocks_per_stage"))
+
+
+def _primus(kind: type[Primus]) -> Callable[..., Primus]:
+    parameters = {a.name: a for a in inspect.signature(kind).parameters.values() if a.kind is a.KEYWORD_ONLY}
+
+    def make(kwargs: dict[str, Any], channels_in: int, channels_out: int, deep_supervision: bool) -> Primus:
+        for key in kwargs:
+            if key not in parameters:
+                message = unknown_name(f"argument of {kind.__name__}", key, parameters)
+                raise BadConfiguration("InvalidPlans", f"arch_kwargs: {message}")
+        for key, argument in parameters.items():
+            if argument.default is inspect.Parameter.empty and key not in kwargs:
+                raise BadConfiguration("InvalidPlans", f"arch_kwargs: {key} is missing ({kind.__name__} needs it).")
+        if deep_supervision:
+            raise BadConfiguration("InvalidRecipe", f"recipe.deepSupervision: {kind.__name__} has one output; set it to off.")
+        return kind(channels_in, channels_out, **kwargs)
+
+    make.__doc__ = kind.__doc__
+    return make
+
+
+for _kind in (Primus, PrimusV2, PrimusV3):
+    NETWORKS.register(_kind.__name__)(_primus(_kind))
 
 
 def _per_stage(kwargs: dict[str, Any], key: str, stages: int) -> Sequence[Any]:
