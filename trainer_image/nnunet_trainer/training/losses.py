@@ -1,6 +1,7 @@
 """Segmentation losses by name.
 
 Logits are (b, c, *patch). Targets are labels (b, 1, *patch), or with regions one mask a region (b, regions [+ ignore], *patch).
+Soft targets (`deep_supervision.soft_targets`) are probabilities (b, c [+ ignore], *patch).
 Each rank returns its share of the whole batch's loss (see `distributed`), so that the sum over ranks is the loss.
 """
 
@@ -50,8 +51,8 @@ class Voxels:
 
     Args:
         logits: (b, c, *patch).
-        labels: (b, *patch) int64; regions have none.
-        truth: (b, c, *patch) bool, one-hot or region masks.
+        labels: (b, *patch) int64, or probabilities as `truth`; regions have none.
+        truth: (b, c, *patch) bool, one-hot or region masks; or probabilities.
         mask: (b, 1, *patch) bool, voxels that count; None: all.
     """
 
@@ -63,6 +64,10 @@ class Voxels:
     @classmethod
     def of(cls, logits: Tensor, target: Tensor, context: LossContext) -> Voxels:
         """Split a target into what is true and what counts."""
+        if target.is_floating_point() and (context.regions or target.shape[1] > 1):
+            known = None if context.ignore_label is None else target[:, -1:] < 1
+            truth = target if known is None else target[:, :-1]
+            return cls(logits, None if context.regions else truth, truth, known)
         if context.regions:
             truth, mask = target.bool(), None
             if context.ignore_label is not None:
@@ -92,7 +97,7 @@ def soft_dice(voxels: Voxels, context: LossContext, *, smooth: float, background
         probabilities, truth = probabilities[:, 1:], truth[:, 1:]
     axes = tuple(range(2, probabilities.ndim))
     if voxels.mask is not None:
-        probabilities, truth = probabilities * voxels.mask, truth & voxels.mask
+        probabilities, truth = probabilities * voxels.mask, truth * voxels.mask
     overlap = (probabilities * truth).sum(axes, dtype=torch.float32)
     volumes = probabilities.sum(axes, dtype=torch.float32) + truth.sum(axes, dtype=torch.float32)
     if context.batch_dice:
@@ -107,33 +112,37 @@ def cross_entropy(voxels: Voxels, context: LossContext, *, label_smoothing: floa
     if context.regions:
         return _binary_cross_entropy(voxels, context, per_region=False)
     assert voxels.labels is not None
-    if context.ignore_label is None:
+    if voxels.mask is None:
         return F.cross_entropy(voxels.logits, voxels.labels, label_smoothing=label_smoothing) * context.share
-    summed = F.cross_entropy(
-        voxels.logits, voxels.labels, ignore_index=context.ignore_label, label_smoothing=label_smoothing, reduction="sum"
-    )
-    assert voxels.mask is not None
+    summed = each_voxel(voxels, context, label_smoothing).sum()
     return summed / sum_over_ranks(voxels.mask.sum().float()).clamp_min(1)
 
 
+def each_voxel(voxels: Voxels, context: LossContext, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of each voxel (b, *patch), or with regions of each region's (b, regions, *patch); 0 where it does not count."""
+    if context.regions:
+        truth = voxels.truth.to(voxels.logits.dtype)
+        each = F.binary_cross_entropy_with_logits(voxels.logits, truth, reduction="none")
+        return each if voxels.mask is None else each * voxels.mask
+    assert voxels.labels is not None
+    if voxels.labels.is_floating_point():
+        each = F.cross_entropy(voxels.logits, voxels.labels, label_smoothing=label_smoothing, reduction="none")
+        return each if voxels.mask is None else each * voxels.mask[:, 0]
+    ignore = -100 if context.ignore_label is None else context.ignore_label
+    return F.cross_entropy(voxels.logits, voxels.labels, ignore_index=ignore, label_smoothing=label_smoothing, reduction="none")
+
+
 def _binary_cross_entropy(voxels: Voxels, context: LossContext, *, per_region: bool) -> Tensor:
-    truth = voxels.truth.to(voxels.logits.dtype)
     if voxels.mask is None:
-        return F.binary_cross_entropy_with_logits(voxels.logits, truth) * context.share
-    summed = (F.binary_cross_entropy_with_logits(voxels.logits, truth, reduction="none") * voxels.mask).sum()
+        return F.binary_cross_entropy_with_logits(voxels.logits, voxels.truth.to(voxels.logits.dtype)) * context.share
+    summed = each_voxel(voxels, context).sum()
     count = sum_over_ranks(voxels.mask.sum().float()).clamp_min(1)
     return summed / (count * voxels.logits.shape[1]) if per_region else summed / count
 
 
 def top_k(voxels: Voxels, context: LossContext, *, percent: float, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy averaged over the hardest `percent` of this rank's voxels."""
-    if context.regions:
-        truth = voxels.truth.to(voxels.logits.dtype)
-        each = F.binary_cross_entropy_with_logits(voxels.logits, truth, reduction="none")
-        each = each if voxels.mask is None else each * voxels.mask
-    else:
-        ignore = -100 if context.ignore_label is None else context.ignore_label
-        each = F.cross_entropy(voxels.logits, voxels.labels, ignore_index=ignore, label_smoothing=label_smoothing, reduction="none")
+    each = each_voxel(voxels, context, label_smoothing)
     hardest = torch.topk(each.flatten(), max(1, int(each.numel() * percent / 100)), sorted=False).values
     return hardest.mean() * context.share
 

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nnunet_trainer.extensions import Range
 
 from .components import LOSSES
 from .distributed import share_of_common, sum_over_ranks
-from .losses import Loss, LossContext, Voxels, Weight, cross_entropy, sum_of
+from .losses import Loss, LossContext, Voxels, Weight, cross_entropy, each_voxel, sum_of
 
 
 def probabilities(voxels: Voxels, context: LossContext) -> Tensor:
@@ -24,7 +23,7 @@ def probabilities(voxels: Voxels, context: LossContext) -> Tensor:
 
 def known_truth(voxels: Voxels) -> Tensor:
     """Masks of each class as numbers, 0 where a voxel does not count."""
-    truth = voxels.truth if voxels.mask is None else voxels.truth & voxels.mask
+    truth = voxels.truth if voxels.mask is None else voxels.truth * voxels.mask
     return truth.float()
 
 
@@ -41,7 +40,7 @@ def squared_dice(voxels: Voxels, context: LossContext, *, smooth: float) -> Tens
     """-mean(2(Σpy + s) / (Σp² + Σy² + s)), without the background unless there are regions."""
     p, y = probabilities(voxels, context), known_truth(voxels)
     first, axes = 0 if context.regions else 1, tuple(range(2, p.ndim))
-    sums = torch.stack(((p * y).sum(axes), p.square().sum(axes) + y.sum(axes)))[:, :, first:]
+    sums = torch.stack(((p * y).sum(axes), p.square().sum(axes) + y.square().sum(axes)))[:, :, first:]
     overlap, squares = _over_batch(sums, context)
     return _own_share(-(2 * (overlap + smooth) / (squares + smooth).clamp_min(1e-8)).mean(), context)
 
@@ -76,12 +75,8 @@ def matthews(voxels: Voxels, context: LossContext, *, background: bool, eps: flo
 
 def focal(voxels: Voxels, context: LossContext, *, gamma: float, alpha: float) -> Tensor:
     """Mean of -α(1-pt)^γ·log pt, pt the probability of what is true (Lin et al., 2017)."""
-    if context.regions:
-        each = F.binary_cross_entropy_with_logits(voxels.logits, voxels.truth.to(voxels.logits.dtype), reduction="none")
-    else:
-        assert voxels.labels is not None
-        ignore = -100 if context.ignore_label is None else context.ignore_label
-        each = F.cross_entropy(voxels.logits, voxels.labels, ignore_index=ignore, reduction="none")[:, None]
+    each = each_voxel(voxels, context)
+    each = each if context.regions else each[:, None]
     weighted = alpha * (1 - torch.exp(-each)).clamp_min(1e-8) ** gamma * each
     if voxels.mask is None:
         return weighted.mean() * context.share
@@ -112,8 +107,14 @@ def generalised_dice_ce(context: LossContext, *, weight_dice: Weight = 1.0, weig
 
 
 @LOSSES.register("MCC")
-def mcc(context: LossContext, *, background: bool = True, eps: Annotated[float, Range(0, low_open=True)] = 1e-8) -> Loss:
-    """Matthews' correlation coefficient."""
+def mcc(context: LossContext, *, background: bool = True, eps: Weight = 1e-8) -> Loss:
+    """Matthews' correlation coefficient.
+
+    Args:
+        context: of the training.
+        background: count the first class too.
+        eps: added below the root. With 0, as in v1, the loss is NaN where a class neither is nor is predicted.
+    """
     return sum_of(context, (1.0, lambda v: matthews(v, context, background=background, eps=eps)))
 
 
