@@ -263,7 +263,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PLANS: dict[str, tuple[list[str], int, str, tuple[str, ...]]] = {
     "planner": (["--planner", "ExperimentPlaner"], 78, "UnknownPlanner", ("'ExperimentPlaner'", "Did you mean ExperimentPlanner")),
     "memory": (["--gpu-memory-gb", "-3"], 78, "InvalidGpuMemory", ("-3.0, expected a positive number",)),
-    "parameter": (["--parameters", '{"maxPoolin": 4}'], 78, "UnknownParameter", ("'maxPoolin'", "Did you mean max_pooling")),
+    "parameter": (["--parameters", '{"maxPoolin": 4}'], 78, "UnknownParameter", ("'maxPoolin'", "Did you mean maxPooling")),
     "no JSON": (["--patch", "{"], 64, "InvalidArgument", ("--patch is not JSON",)),
     "option": (["--nonsense"], 64, "", ("--nonsense",)),
     **{

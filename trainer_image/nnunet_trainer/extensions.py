@@ -18,8 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from .contract.faults import BadConfiguration, unknown_name
-from .contract.shapes import Range
+from .contract.faults import BadConfiguration
+from .contract.shapes import Range, unknown_component
 
 __all__ = ["Component", "Parameter", "Range", "Registry", "load_plugins", "plugin_files"]
 
@@ -94,7 +94,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> Component[T]:
         if name not in self._components:
-            raise BadConfiguration(f"Unknown{self.kind.title().replace(' ', '')}", unknown_name(self.kind, name, self._components))
+            raise unknown_component(self.kind, name, self._components)
         return self._components[name]
 
     def __contains__(self, name: object) -> bool:

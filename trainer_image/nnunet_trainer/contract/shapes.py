@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .faults import BadConfiguration
+from .faults import BadConfiguration, unknown_name
 
 Shape = dict[str, Any]
 Find = Callable[[str, str], Mapping[str, Shape]]
@@ -162,7 +162,7 @@ class Checker:
 
     def _named(self, kind: str, value: Any, where: str) -> Any:
         if not isinstance(value, str):
-            raise self._wrong(where, f"the name of a {kind} was expected, found {value!r}.")
+            raise self._wrong(where, f"the name of {_a(kind)} was expected, found {value!r}.")
         self._parameters(kind, value, where)
         return value
 
@@ -176,7 +176,7 @@ class Checker:
         if name is None and self.names_pass:
             return value  # a parameter of what an unknown trainer has chosen
         if not isinstance(name, str):
-            raise self._wrong(where, f"the name of a {kind} was expected, found {name!r}.")
+            raise self._wrong(where, f"the name of {_a(kind)} was expected, found {name!r}.")
         known = self._parameters(kind, name, where)
         if known is None:
             return value
@@ -203,6 +203,28 @@ def bounds_of(shape: Shape) -> Range:
     return Range(shape.get("low"), shape.get("high"), shape.get("lowOpen", False), shape.get("highOpen", False))
 
 
+def describe(shape: Shape) -> str:
+    """What a value may be, in words."""
+    match shape["type"]:
+        case "enum":
+            text = f"one of {', '.join(map(str, shape['options']))}"
+        case "list":
+            text = f"a list, each {describe(shape['items'])}"
+        case "map":
+            text = f"names and for each {describe(shape['values'])}"
+        case "object":
+            text = f"an object of {', '.join(shape['fields'])}"
+        case "anyOf":
+            text = " or ".join(map(describe, shape["options"]))
+        case "any":
+            text = "anything"
+        case "component" | "name":
+            text = f"the name of {_a(shape['kind'])}"
+        case scalar:
+            text = f"{SCALARS[scalar][0]} {bounds_of(shape)}".rstrip()
+    return f"{text}, or null" if shape.get("nullable") else text
+
+
 def defaults(shape: Shape) -> dict[str, Any]:
     """What an object is when nothing is said."""
     return {
@@ -215,3 +237,18 @@ def defaults(shape: Shape) -> dict[str, Any]:
 def near(name: str, known: Iterable[str]) -> str:
     """The names that may have been meant, for a sentence."""
     return " or ".join(difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5))
+
+
+def unknown_component(title: str, name: str, known: Iterable[str]) -> BadConfiguration:
+    """The fault for a component that nothing bears the name of.
+
+    Args:
+        title: what it would be: loss, augmentation set …
+        name: what was asked for.
+        known: the names that there are.
+    """
+    return BadConfiguration(f"Unknown{title.title().replace(' ', '')}", unknown_name(title, name, known))
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.contract.codec import camel
+from nnunet_trainer.contract.planners import Planners
+from nnunet_trainer.contract.shapes import Shape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +98,17 @@ PLANNERS: dict[str, Planner] = {
 
 FIXED = ("name", "plans_name")
 
+_SHAPES: dict[str, Shape] = {
+    "bool": {"type": "boolean"},
+    "str": {"type": "text"},
+    "int": {"type": "integer", "low": 1},
+    "float": {"type": "number", "low": 0, "lowOpen": True},
+    "tuple[int, ...]": {"type": "list", "items": {"type": "integer", "low": 1}, "atLeast": 1},
+}
+"""By a field's annotation."""
+
+_LIMITS: dict[str, Shape] = {"target_spacing_percentile": {"high": 100}, "anisotropic_spacing_percentile": {"high": 100}}
+
 
 def planner(name: str, parameters: dict[str, Any] | None = None) -> Planner:
     """A planner by nnU-Net's class name, with some of its numbers changed.
@@ -104,35 +116,26 @@ def planner(name: str, parameters: dict[str, Any] | None = None) -> Planner:
     Raises:
         BadConfiguration: no such planner, or parameter, or a value of another kind.
     """
-    if name not in PLANNERS:
-        raise BadConfiguration("UnknownPlanner", unknown_name("planner", name, PLANNERS))
-    base = PLANNERS[name]
-    fields = {f.name for f in dataclasses.fields(Planner)} - set(FIXED)
-    changes: dict[str, Any] = {}
-    for given, value in (parameters or {}).items():
-        key = re.sub(r"(?<!^)(?<![A-Z_])([A-Z])", r"_\1", given).lower()
-        key = re.sub(r"_?([23])_?d$", r"_\1d", key)
-        if key not in fields:
-            raise BadConfiguration("UnknownParameter", f"planner.parameters: {unknown_name('parameter', given, fields)}")
-        changes[key] = _like(getattr(base, key), value, given)
-    return dataclasses.replace(base, **changes)
+    checked = known().check(name, parameters)
+    fields = {camel(f.name): f.name for f in dataclasses.fields(Planner)}
+    changes = {fields[key]: tuple(value) if isinstance(value, list) else value for key, value in checked.items()}
+    return dataclasses.replace(PLANNERS[name], **changes)
 
 
-def _like(default: Any, value: Any, name: str) -> Any:
-    expected = {bool: "true or false", str: "a text", tuple: "a list of positive integers"}.get(type(default), "a positive number")
-    if isinstance(default, (bool, str)):
-        fits = isinstance(value, type(default))
-    elif isinstance(default, tuple):
-        fits = isinstance(value, (list, tuple)) and bool(value) and all(_positive(v) and isinstance(v, int) for v in value)
-        value = tuple(value) if fits else value
-    else:
-        fits = _positive(value) and (
-            isinstance(value, int) or isinstance(default, float) or name.lower().startswith(("ref", "max"))
-        )
-    if not fits:
-        raise BadConfiguration("InvalidParameter", f"planner.parameters.{name} is {value!r}, expected {expected}.")
-    return value
+def known() -> Planners:
+    """All planners and their parameters, with the defaults of each."""
+    fields = [f for f in dataclasses.fields(Planner) if f.name not in FIXED]
+    return Planners(
+        parameters={
+            name: {camel(f.name): {**_shape(f), "default": _plain(getattr(base, f.name))} for f in fields}
+            for name, base in PLANNERS.items()
+        }
+    )
 
 
-def _positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+def _shape(field: dataclasses.Field[Any]) -> Shape:
+    return {**_SHAPES[str(field.type)], **_LIMITS.get(field.name, {})}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import inspect
+import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("name", nargs="?", help="show the whole recipe of this trainer, as YAML")
-    parser.add_argument("--components", action="store_true", help="list losses, optimizers and schedules with their parameters")
+    parser.add_argument("--components", action="store_true", help="list all components with their parameters and ranges")
+    parser.add_argument(
+        "--catalogue",
+        action="store_true",
+        help="all of it as JSON, for the operator: it checks manifests by it before a Job is made",
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="of --catalogue (default: standard output)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -18,7 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.extensions import load_plugins
 
     load_plugins(pod.plugins())
-    if arguments.components:
+    if arguments.catalogue:
+        _write_catalogue(arguments.output)
+    elif arguments.components:
         _print_components()
     elif arguments.name is not None:
         import yaml
@@ -27,27 +35,39 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(yaml.safe_dump(recipe.write(presets.recipe(arguments.name)), sort_keys=False), end="")
     else:
-        from .preset_table import V1, V2
+        from .presets import PRESETS
 
-        table = {**V2, **V1}
-        width = max(map(len, table))
-        for name, (_, _, about) in table.items():
+        width = max(map(len, PRESETS))
+        for name, (_, _, about) in PRESETS.items():
             print(f"{name:{width}}  {about}")
         print("<trainer>_<N>epochs is known for any N.")
     return 0
 
 
+def _write_catalogue(output: str | None) -> None:
+    from pathlib import Path
+
+    from . import catalogue
+
+    text = catalogue.dumps()
+    if output is None:
+        sys.stdout.write(text)
+        return
+    Path(output).write_text(text, encoding="utf-8")
+    print(output)
+
+
 def _print_components() -> None:
-    from nnunet_trainer.contract.codec import camel
+    from nnunet_trainer.contract.shapes import describe
 
-    from . import components
+    from . import components, reading
 
-    for kind, title in (("loss", "Losses"), ("optimizer", "Optimizers"), ("schedule", "Schedules")):
+    for kind in components.KINDS:
         registry = components.registry(kind)
-        print(f"{title}:")
+        print(f"{registry.kind.capitalize()}:")
         for name in registry:
             component = registry[name]
             print(f"  {name}: {component.help}")
-            for parameter in component.parameters.values():
-                needed = parameter.default is inspect.Parameter.empty
-                print(f"    {camel(parameter.name)}: {'needed' if needed else parameter.default}")
+            for parameter, shape in reading.parameters(component).items():
+                default = f"default {shape['default']}" if "default" in shape else "needed"
+                print(f"    {parameter}: {describe(shape)}, {default}")
