@@ -14,8 +14,9 @@ from nnunet_trainer.training.randomness import SampleKey
 from .config import AugmentationConfig, Spatial
 from .geometry import Geometry, geometry
 from .intensity import Context
+from .previous_stage import previous_stage_channels
 from .spatial import affine_matrix, centre_crop, places, sample_image, sample_segmentation
-from .targets import Region, at_scales, previous_stage_channels, remove_outside, to_regions
+from .targets import Region, at_scales, remove_outside, to_regions
 
 CACHED_VOXELS = 2**16
 GPU_VOXELS = 2**25
@@ -86,7 +87,7 @@ class Augmenter:
                 data[:, channel].masked_fill_(outside, 0)
         seg = remove_outside(seg)
         if self.previous_stage_labels:
-            data, seg = previous_stage_channels(data, seg, self.previous_stage_labels)
+            data, seg = previous_stage_channels(data, seg, self.previous_stage_labels, self.config.previous_stage, keys)
         if self.regions is not None:
             seg = to_regions(seg, [*self.regions, *([] if self.ignore_label is None else [self.ignore_label])])
         return data, at_scales(seg, self.deep_supervision_scales)
@@ -176,7 +177,7 @@ def validation_augmenter(
 ) -> Augmenter:
     """What validation patches get: no augmentation, the same targets."""
     return Augmenter(
-        config=AugmentationConfig(spatial=None, intensity=(), mirror_axes=()),
+        config=AugmentationConfig(spatial=None, intensity=(), mirror_axes=(), previous_stage=None),
         patch_size=tuple(patch_size),
         deep_supervision_scales=deep_supervision_scales,
         regions=regions,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from nnunet_trainer.extensions import Registry
 
 from .intensity import Blur, Brightness, Contrast, Gamma, IntensityTransform, LowResolution, Noise
+from .previous_stage import PreviousStage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,7 @@ class AugmentationConfig:
     """Spatial transform, then the intensity transforms in order, then mirroring each axis with probability ½.
 
     `spatial` None: patches are cut out as they are. `mirror_axes` None: all axes, or all but the last without `mirror_last`; empty:
-    none (prediction does not mirror either).
+    none (prediction does not mirror either). `previous_stage` counts in a cascade; None: its segmentation is left as it is.
     """
 
     spatial: Spatial | None = field(default_factory=Spatial)
@@ -50,6 +51,7 @@ class AugmentationConfig:
     mirror_axes: tuple[int, ...] | None = None
     mirror_last: bool = True
     mirror_probability: float = 0.5
+    previous_stage: PreviousStage | None = field(default_factory=PreviousStage)
 
 
 def _order0() -> AugmentationConfig:
@@ -69,7 +71,7 @@ def _default() -> AugmentationConfig:
 @AUGMENTATIONS.register("none")
 def _none() -> AugmentationConfig:
     """Patches as they are; prediction does not mirror either."""
-    return AugmentationConfig(spatial=None, intensity=(), mirror_axes=())
+    return AugmentationConfig(spatial=None, intensity=(), mirror_axes=(), previous_stage=None)
 
 
 @AUGMENTATIONS.register("noMirroring")

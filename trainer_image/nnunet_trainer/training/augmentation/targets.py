@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import torch
 
-from nnunet_trainer.contract.faults import BadConfiguration
-
 from .separable import nearest_exact
 
 Region = int | Sequence[int]
@@ -44,16 +42,3 @@ def at_scales(seg: torch.Tensor, scales: Sequence[Sequence[float]] | None) -> li
                 target = target.index_select(axis, index)
         results.append(target)
     return results
-
-
-def previous_stage_channels(data: torch.Tensor, seg: torch.Tensor, labels: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cascade: the previous stage's segmentation, channel 1 of `seg`, becomes one image channel a foreground label.
-
-    Raises:
-        BadConfiguration: `seg` has no such channel.
-    """
-    if seg.shape[1] < 2:
-        message = "This configuration is the second stage of a cascade: it needs the predictions of the previous stage as an input."
-        raise BadConfiguration("NoPreviousStage", message, hint="Train a configuration that stands on its own, as 3d_fullres.")
-    hot = torch.stack([seg[:, 1] == label for label in labels], dim=1).to(data.dtype)
-    return torch.cat((data, hot), dim=1), torch.cat((seg[:, :1], seg[:, 2:]), dim=1)
