@@ -110,6 +110,11 @@ def shape_of(hint: Any) -> Shape:
     return {**shape, **_bounds(note)} if isinstance(note, Range) else shape
 
 
+def invalid(where: str, message: str) -> BadConfiguration:
+    """A fault about one field of a recipe."""
+    return BadConfiguration("InvalidRecipe", f"{where}: {message}")
+
+
 def parameters(component: Component[Any]) -> dict[str, Shape]:
     """The shapes of a component's parameters, by camelCase name."""
     shapes = {}
@@ -126,7 +131,8 @@ def _fields(kind: type) -> dict[str, Shape]:
         shape = shape_of(hints[field.name])
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         # An object's defaults stand in its own fields.
-        fields[camel(field.name)] = shape if shape["type"] == "object" else {**shape, "default": plain(default)}
+        own_fields = shape["type"] == "object" and not shape.get("nullable")
+        fields[camel(field.name)] = shape if own_fields else {**shape, "default": plain(default)}
     return fields
 
 
