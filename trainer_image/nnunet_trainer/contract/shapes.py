@@ -5,7 +5,7 @@ A shape is a JSON object with a `type`:
 - `integer`, `number`: with `low`, `high`, `lowOpen`, `highOpen` where there are bounds;
 - `boolean`, `text`, `any`;
 - `enum`: one of its `options`;  `name`: a component of its `kind`, by name alone;
-- `list` of its `items`, `map` of texts to its `values`;
+- `list` of its `items` (`atLeast`, `atMost` so many; `ascending`: none below the one before), `map` of texts to its `values`;
 - `object`: of its `fields`, each a shape, with the field's `default`;
 - `component`: a component of its `kind` and parameters of it, written flat: `{name: SGD, momentum: 0.9}`, or the name alone;
 - `anyOf` its `options`.
@@ -16,6 +16,7 @@ A shape is a JSON object with a `type`:
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -94,11 +95,7 @@ class Checker:
                     raise self._wrong(where, f"{value!r} is none of {', '.join(map(str, options))}.")
                 return value
             case "list":
-                if not isinstance(value, (list, tuple)):
-                    raise self._wrong(where, f"a list was expected, found {value!r}.")
-                if len(value) < shape.get("atLeast", 0):
-                    raise self._wrong(where, f"a list of at least {shape['atLeast']} was expected, found {value!r}.")
-                return [self.check(shape["items"], item, f"{where}[{i}]") for i, item in enumerate(value)]
+                return self._list(shape, value, where)
             case "map":
                 return {key: self.check(shape["values"], item, f"{where}.{key}") for key, item in self._object(value, where)}
             case "object":
@@ -119,6 +116,18 @@ class Checker:
         if not isinstance(value, dict):
             raise self._wrong(where, f"an object was expected, found {value!r}.")
         return value.items()
+
+    def _list(self, shape: Shape, value: Any, where: str) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise self._wrong(where, f"a list was expected, found {value!r}.")
+        least, most = shape.get("atLeast", 0), shape.get("atMost")
+        if len(value) < least or (most is not None and len(value) > most):
+            count = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+            raise self._wrong(where, f"a list of {count} was expected, found {value!r}.")
+        items = [self.check(shape["items"], item, f"{where}[{i}]") for i, item in enumerate(value)]
+        if shape.get("ascending") and any(later < earlier for earlier, later in itertools.pairwise(items)):
+            raise self._wrong(where, f"ascending numbers were expected, found {value!r}.")
+        return items
 
     def _scalar(self, shape: Shape, value: Any, where: str) -> Any:
         name, kinds = SCALARS[shape["type"]]
@@ -191,7 +200,7 @@ class Checker:
                 close = near(key, known)
                 meant = f" did you mean {close}?" if close else f" it has {', '.join(sorted(known)) or 'none'}."
                 raise self._wrong(f"{where}.{key}", f"{name} has no such parameter;{meant}")
-            merged[key] = self.check(known[key], item, f"{where}.{key}")
+            merged[key] = self.check(known[key], item, f"{where}.{key}", merged.get(key, known[key].get("default")))
         missing = [key for key, shape in known.items() if "default" not in shape and key not in merged]
         if missing:
             raise self._wrong(where, f"{name} needs {', '.join(missing)}.")

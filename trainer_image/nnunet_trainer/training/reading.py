@@ -101,6 +101,9 @@ def shape_of(hint: Any) -> Shape:
     if origin is typing.Literal:
         return {"type": "enum", "options": list(arguments)}
     if origin in (tuple, list):
+        if isinstance(note, Range):  # an interval
+            pair = {"atLeast": 2, "atMost": 2, "ascending": True}
+            return {"type": "list", "items": {**shape_of(arguments[0]), **_bounds(note)}, **pair}
         return {"type": "list", "items": shape_of(arguments[0])}
     if origin is dict:
         return {"type": "map", "values": shape_of(arguments[1])}
