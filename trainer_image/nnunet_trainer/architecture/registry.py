@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.extensions import Registry
 
@@ -27,6 +28,8 @@ def build(
     deep_supervision: bool,
     *,
     initialize: bool = True,
+    negative_slope: float = 1e-2,
+    zero_residuals: bool = True,
 ) -> nn.Module:
     """Build a network from plans.
 
@@ -37,6 +40,8 @@ def build(
         num_output_channels: segmentation heads (`LabelManager.num_segmentation_heads`).
         deep_supervision: whether the network returns logits at all resolutions, the finest first.
         initialize: False where weights are loaded anyway.
+        negative_slope: of the leaky ReLU that the initial weights are made for.
+        zero_residuals: whether residual blocks begin as the identity.
 
     Raises:
         BadConfiguration: the class is unknown, or its arguments are missing or wrong; the message names the field.
@@ -52,8 +57,20 @@ def build(
     except TypeError as error:
         raise BadConfiguration("InvalidPlans", f"The plans' arch_kwargs do not fit {name}: {error}.") from error
     if initialize and hasattr(network, "initialize"):
-        network.initialize()
+        _initialize(network, {"negative_slope": negative_slope, "zero_residuals": zero_residuals})
     return network
+
+
+def _initialize(network: Any, wishes: dict[str, Any]) -> None:
+    """Initialize a network; what it does not let be chosen must be left at its default."""
+    known = inspect.signature(network.initialize).parameters
+    defaults = inspect.signature(build).parameters
+    for wish, value in wishes.items():
+        if wish not in known and value != defaults[wish].default:
+            raise BadConfiguration(
+                "InvalidRecipe", f"recipe.initialization.{camel(wish)}: {type(network).__name__} has no choice of it."
+            )
+    network.initialize(**{wish: value for wish, value in wishes.items() if wish in known})
 
 
 def _unet(kind: type[UNet], counts_key: str) -> Callable[..., UNet]:

@@ -125,11 +125,11 @@ class UNet(nn.Module):
     def deep_supervision(self, on: bool) -> None:
         self.decoder.deep_supervision = on
 
-    def initialize(self) -> None:
-        """He initialization for leaky ReLU of slope 0.01, biases zero."""
+    def initialize(self, negative_slope: float = 1e-2) -> None:
+        """He initialization for leaky ReLU of this slope (0: ReLU), biases zero."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-                nn.init.kaiming_normal_(module.weight, a=1e-2)
+                nn.init.kaiming_normal_(module.weight, a=negative_slope)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
@@ -145,10 +145,10 @@ class ResidualEncoderUNet(UNet):
 
     encoder_type = ResidualEncoder
 
-    def initialize(self) -> None:
-        """As the plain U-Net's; each residual block begins as the identity (its last normalization is zero)."""
-        super().initialize()
-        for module in self.modules():
+    def initialize(self, negative_slope: float = 1e-2, zero_residuals: bool = True) -> None:
+        """As the plain U-Net's; each residual block begins as the identity (its last normalization is zero), if wanted."""
+        super().initialize(negative_slope)
+        for module in self.modules() if zero_residuals else ():
             if isinstance(module, ResidualBlock) and getattr(module.conv2, "norm", None) is not None:
                 for parameter in module.conv2.norm.parameters(recurse=False):
                     nn.init.zeros_(parameter)

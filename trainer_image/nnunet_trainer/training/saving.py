@@ -11,14 +11,11 @@ import torch
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
-from . import checkpoint
+from . import checkpoint, network
 from . import recipe as recipes
 from .history import History
 from .pretrained import LoadReport
 from .session import Session
-
-NNUNET_TRAINER = "nnUNetTrainer"
-"""nnU-Net's class that builds any network of ours from the results' plans.json; its predictor refuses names it does not know."""
 
 _DECISIVE = ("architecture", "patch_size", "spacing", "normalization_schemes", "previous_stage")
 
@@ -40,7 +37,7 @@ def content(session: Session) -> dict[str, Any]:
             "dataset_json": setup.dataset_json,
             "device": torch.device(session.ranks.device.type),
         },
-        "trainer_name": NNUNET_TRAINER,
+        "trainer_name": network.nnunet_trainer(session.configuration.architecture),
         "inference_allowed_mirroring_axes": session.mirror_axes,
         checkpoint.EXTRA: {
             "format": 1,

@@ -12,6 +12,7 @@ from typing import Annotated
 from nnunet_trainer.extensions import Range
 
 from .components import SCHEDULES
+from .recipe import EarlyStopping
 
 History = Mapping[str, Sequence[float]]
 """The log's lists, one value a finished epoch."""
@@ -35,6 +36,23 @@ def cosine(epochs: int, *, minimum: Annotated[float, Range(0, 1)] = 0.0) -> Sche
 def constant(epochs: int) -> Schedule:
     """The same rate throughout."""
     return lambda epoch, history: 1.0
+
+
+@SCHEDULES.register("cyclic")
+def cyclic(
+    epochs: int,
+    *,
+    length: Annotated[int, Range(2)] = 100,
+    lowest: Annotated[float, Range(0, 1)] = 1e-4,
+    highest: Annotated[float, Range(0, 1)] = 1.0,
+) -> Schedule:
+    """Triangles of `length` epochs from `lowest` to `highest` and back (Smith, "Cyclical learning rates", 2017)."""
+    return lambda epoch, history: triangle(epoch % length, length, lowest, highest)
+
+
+def triangle(place: int, length: int, lowest: float, highest: float) -> float:
+    """From `lowest` to `highest` in the middle of `length` epochs, and back."""
+    return lowest + (highest - lowest) * (1 - abs(1 - place / (length / 2)))
 
 
 def with_warm_up(make: Callable[[int], Schedule], epochs: int, warm_up: int) -> Schedule:
@@ -83,15 +101,49 @@ def poly_with_cycle(
     def rate(epoch: int, history: History) -> float:
         if epoch < first:
             return (1 - epoch / first) ** exponent
-        place = (epoch - first) / (length / 2)
-        return lowest + (highest - lowest) * (1 - abs(1 - place))
+        return triangle(epoch - first, length, lowest, highest)
 
     return rate
 
 
+Fractions = list[Annotated[float, Range(0, 1)]]
+Factor = Annotated[float, Range(0, 1, low_open=True)]
+
+
 @SCHEDULES.register("steps")
-def stepped(
-    epochs: int, *, at: list[Annotated[float, Range(0, 1)]], factor: Annotated[float, Range(0, 1, low_open=True)] = 0.1
-) -> Schedule:
+def stepped(epochs: int, *, at: Fractions, factor: Factor = 0.1) -> Schedule:
     """Times `factor` at each of these fractions of the training."""
     return lambda epoch, history: factor ** sum(epoch >= fraction * epochs for fraction in at)
+
+
+@SCHEDULES.register("stepsThenPoly")
+def stepped_then_poly(epochs: int, *, at: Fractions, factor: Factor = 0.1, exponent: Annotated[float, Range(0)] = 0.9) -> Schedule:
+    """Times `factor` at each of these fractions of the training; from the last one on `poly` (v1's SGD_fixedSchedule2)."""
+    last = max(at, default=0.0) * epochs
+
+    def rate(epoch: int, history: History) -> float:
+        rest = (1 - (epoch - last) / (epochs - last)) ** exponent if epoch >= last else 1.0
+        return factor ** sum(epoch >= fraction * epochs for fraction in at) * rest
+
+    return rate
+
+
+def exhausted(stopping: EarlyStopping, history: History, rate: float) -> bool:
+    """Whether training ended early, by what was logged: nothing was gained for `patience` epochs, at a rate that is low enough.
+
+    Args:
+        stopping: the rule.
+        history: of all finished epochs.
+        rate: the learning rate of the next epoch.
+    """
+    losses, rates = history["train_losses"], [*history["lrs"][1:], rate]
+    best, best_epoch, average = math.inf, 0, math.nan
+    for epoch, (loss, next_rate) in enumerate(zip(losses, rates, strict=False)):
+        average = loss if math.isnan(average) else stopping.smoothing * average + (1 - stopping.smoothing) * loss
+        if average < best - stopping.threshold:
+            best, best_epoch = average, epoch
+        if epoch - best_epoch > stopping.patience:
+            if next_rate <= stopping.lowest_rate:
+                return True
+            best_epoch = epoch - stopping.patience // 2
+    return False
