@@ -50,7 +50,7 @@ class RunReference(SpecModel):
 
 
 class PretrainedSpec(Access):
-    """Weights to start from, all but the segmentation layers: of a run, or of a file."""
+    """Weights to start from: of a run, or of a file. Absent policies: as nnU-Net, all but the segmentation layers, or an error."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("has(self.runRef) != has(self.uri)", "give exactly one of runRef and uri"),
@@ -63,11 +63,27 @@ class PretrainedSpec(Access):
         fixed("runRef", _ANOTHER, optional=True),
         fixed("uri", _ANOTHER, optional=True),
         fixed("checkpoint", _ANOTHER),
+        fixed("inputChannels", _ANOTHER),
+        fixed("heads", _ANOTHER),
+        fixed("mismatched", _ANOTHER),
     )
     run_ref: RunReference | None = None
     checkpoint: Annotated[Literal["final", "best"], Field(description="Of the referenced run.")] = "final"
     uri: Annotated[Uri | None, Field(description="s3://…/checkpoint_final.pth")] = None
     sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$", max_length=64, description="Of the file at uri.")] = None
+    input_channels: Annotated[
+        Literal["Match", "Repeat", "Average", "Reinitialize"],
+        Field(
+            description="When the source has another number of input channels: Match fails, the others adapt the first convolution."
+        ),
+    ] = "Match"
+    heads: Annotated[
+        Literal["Reinitialize", "MatchByLabel"],
+        Field(description="The segmentation layers begin anew, or go on for labels and regions of the same name."),
+    ] = "Reinitialize"
+    mismatched: Annotated[
+        Literal["Fail", "Skip"], Field(description="Any other tensor that does not fit: Fail, or Skip it and say so.")
+    ] = "Fail"
 
 
 class WorkersSpec(SpecModel):
@@ -165,6 +181,19 @@ class CheckpointStatus(StatusModel):
     sha256: Annotated[str | None, Field(max_length=64)] = None
 
 
+class PretrainedStatus(StatusModel):
+    """What became of the pretrained weights: counts of tensors, one sentence. The tensors are named in the fold's report.json."""
+
+    source: Annotated[str, Field(max_length=2048)]
+    loaded: Annotated[int, Field(ge=0)] = 0
+    adapted: Annotated[int, Field(ge=0, description="Made to fit: the first convolution, heads.")] = 0
+    skipped: Annotated[int, Field(ge=0, description="Begin anew, as asked.")] = 0
+    mismatched: Annotated[int, Field(ge=0, description="Begin anew: another shape.")] = 0
+    missing: Annotated[int, Field(ge=0, description="Begin anew: not in the file.")] = 0
+    unused: Annotated[int, Field(ge=0, description="In the file, not in the network.")] = 0
+    message: Annotated[str | None, Field(max_length=1024)] = None
+
+
 class FoldStatus(WorkStatus):
     """One fold over all its attempts. Losses and Dice are of the last finished epoch."""
 
@@ -184,6 +213,7 @@ class FoldStatus(WorkStatus):
     validation_dice: float | None = None
     dice_per_label: Annotated[dict[str, float] | None, Field(max_length=512)] = None
     seconds: Annotated[float | None, Field(ge=0)] = None
+    pretrained: PretrainedStatus | None = None
     started_epoch: Annotated[int | None, Field(ge=0, description="Epochs known when the newest attempt began.")] = None
     running_since: Annotated[Time | None, Field(description="Since when the newest attempt has been running.")] = None
     running_seconds: Annotated[float | None, Field(ge=0, description="Running time of ended attempts, for the deadline.")] = None

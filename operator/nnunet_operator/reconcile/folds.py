@@ -79,7 +79,8 @@ def describe(fold: FoldStatus) -> str:
     epochs = f" after {fold.epochs} epochs" if fold.epochs is not None else ""
     dice = f", validation Dice {fold.validation_dice:.4f}" if fold.validation_dice is not None else ""
     pseudo = f", pseudo-Dice {fold.pseudo_dice:.4f}" if not dice and fold.pseudo_dice is not None else ""
-    return f"fold {fold.name} is trained{epochs}{dice}{pseudo}"
+    began = f", from pretrained weights ({fold.pretrained.message})" if fold.pretrained and fold.pretrained.message else ""
+    return f"fold {fold.name} is trained{epochs}{dice}{pseudo}{began}"
 
 
 def outcome(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:

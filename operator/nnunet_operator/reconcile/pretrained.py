@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnunet_trainer.contract.work_order import Location, PretrainedWeights
+from nnunet_trainer.contract.work_order import Location, PretrainedPolicies, PretrainedWeights
 
 from ..api import reasons
 from ..api.common import State
@@ -17,8 +17,10 @@ def weights(view: View[TrainingRun], store: Location) -> PretrainedWeights | Blo
     spec = view.object.spec.pretrained
     if spec is None:
         return None
+    policies = PretrainedPolicies(input_channels=spec.input_channels, heads=spec.heads, mismatched=spec.mismatched)
     if spec.run_ref is None:
-        return PretrainedWeights(location=locations.inherit(locations.at(spec.uri or "", spec), store), sha256=spec.sha256)
+        location = locations.inherit(locations.at(spec.uri or "", spec), store)
+        return PretrainedWeights(location=location, sha256=spec.sha256, policies=policies)
     name, wanted = spec.run_ref.name, spec.run_ref.fold
     run = view.reference("TrainingRun", name)
     if run is None:
@@ -43,4 +45,4 @@ def weights(view: View[TrainingRun], store: Location) -> PretrainedWeights | Blo
         text = f"waits for TrainingRun {name} to train fold {wanted}; it is {fold.state.value}"
         return Blocker(reasons.WAITING_FOR_TRAINING_RUN, text)
     access = fold.artifact or store
-    return PretrainedWeights(location=locations.at(checkpoint.uri, access), sha256=checkpoint.sha256)
+    return PretrainedWeights(location=locations.at(checkpoint.uri, access), sha256=checkpoint.sha256, policies=policies)

@@ -10,9 +10,11 @@ from nnunet_trainer.contract.work_order import Location
 from ..api.common import ArtifactStatus
 from ..api.dataset import DatasetStatus, FingerprintStatus
 from ..api.plans import CompatibilityLine, ConfigurationStatus, PlansStatus
-from ..api.training_run import CheckpointStatus, FoldStatus
+from ..api.training_run import CheckpointStatus, FoldStatus, PretrainedStatus
 from . import locations
 from . import summary as read
+
+PRETRAINED_COUNTS = ("loaded", "adapted", "skipped", "mismatched", "missing", "unused")
 
 
 def dataset(status: DatasetStatus, report: Report) -> None:
@@ -80,7 +82,16 @@ def fold(row: FoldStatus, report: Report, store: Location) -> None:
     row.digest = artifact.digest[:128]
     row.checkpoint = _checkpoint(said, "checkpointUri", row.epochs, read.text(said, "checkpointSha256", 64)) or row.checkpoint
     row.best = _checkpoint(said, "bestUri", None, read.text(said, "bestSha256", 64))
+    row.pretrained = _pretrained(said.get("pretrained"))
     row.eta = None
+
+
+def _pretrained(said: Any) -> PretrainedStatus | None:
+    source = read.text(said, "source", 2048) if isinstance(said, dict) else None
+    if source is None:
+        return None
+    counts = {name: count for name in PRETRAINED_COUNTS if (count := read.integer(said, name)) is not None and count >= 0}
+    return PretrainedStatus(source=source, message=read.text(said, "message", 1024), **counts)
 
 
 def _checkpoint(said: dict[str, Any], key: str, epoch: int | None, sha256: str | None) -> CheckpointStatus | None:

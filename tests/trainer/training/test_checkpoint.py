@@ -148,7 +148,7 @@ def test_all_but_the_heads_are_loaded(tmp_path):
     for key, value in target.state_dict().items():
         assert torch.equal(value, heads[key] if key in heads else source.state_dict()[key])
     assert set(report.skipped) == set(heads)
-    assert report.summary()["loaded"] == len(target.state_dict()) - len(heads)
+    assert report.summary()["loaded"] == len(list(target.parameters())) - len(heads)
 
 
 def test_weights_that_do_not_fit_are_named_with_both_shapes(tmp_path):
@@ -175,4 +175,4 @@ def test_missing_stages_are_named(tmp_path):
 def test_prefixes_of_wrapped_networks_are_dropped(tmp_path):
     source = network()
     checkpoint.save(tmp_path / "c.pth", {"network_weights": {f"module._orig_mod.{k}": v for k, v in source.state_dict().items()}})
-    assert pretrained.load(network(), tmp_path / "c.pth").summary()["mismatched"] == []
+    assert pretrained.load(network(), tmp_path / "c.pth").summary()["mismatched"] == 0

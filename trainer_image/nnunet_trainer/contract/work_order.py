@@ -123,11 +123,25 @@ class TrainerChoice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainedPolicies:
+    """What becomes of pretrained weights that do not fit as they are. The defaults are nnU-Net's. They decide a run's result.
+
+    `input_channels`: of a stem for another number of channels. `heads`: of the segmentation layers. `mismatched`: of any other tensor
+    that has another shape, or that the file does not have.
+    """
+
+    input_channels: Literal["Match", "Repeat", "Average", "Reinitialize"] = "Match"
+    heads: Literal["Reinitialize", "MatchByLabel"] = "Reinitialize"
+    mismatched: Literal["Fail", "Skip"] = "Fail"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainedWeights:
-    """A checkpoint file whose weights, all but the segmentation layers, start this run."""
+    """A checkpoint file whose weights start this run."""
 
     location: Location
     sha256: str | None = None  # known when a run of ours wrote it
+    policies: PretrainedPolicies = field(default_factory=PretrainedPolicies)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

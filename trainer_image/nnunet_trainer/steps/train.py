@@ -25,7 +25,7 @@ from ..artifacts.parallel import for_each
 from ..contract import codec, keys, pod, report
 from ..contract.faults import BadData, Fault, Stopped
 from ..contract.report import Report
-from ..contract.work_order import TrainOrder
+from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Plans
 from ..training import presets, recipe
 from ..training.setup import TrainingResult, TrainingSetup
@@ -91,6 +91,7 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
             resume=True,
             resume_from=staged.resume_from,
             pretrained=staged.pretrained,
+            pretrained_policies=order.pretrained.policies if order.pretrained else PretrainedPolicies(),
             pretrained_source=order.pretrained.location.uri if order.pretrained else None,
             deterministic=order.deterministic,
             validation=order.validation == "Run",
@@ -117,6 +118,8 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: Path | N
     decisive = {"trainer": order.trainer.name, "recipe": resolved}
     if order.deterministic:
         decisive["deterministic"] = True
+    if order.pretrained and order.pretrained.policies != PretrainedPolicies():
+        decisive["pretrained"] = codec.to_plain(order.pretrained.policies)
     if order.plugins:
         files = extensions.plugin_files(pod.plugins(), order.plugins)
         decisive["plugins"] = {f"{file.parent.name}/{file.name}": digests.of_file(file) for file in files}
@@ -287,6 +290,7 @@ def _summary(order: TrainOrder, storage: ObjectStore, fold: str, result: Trainin
         **_validated(result),
         "resumedFromEpoch": result.resumed_from_epoch,
         "pretrained": result.pretrained.summary() if result.pretrained else None,
+        "pretrainedTensors": result.pretrained.tensors() if result.pretrained else None,
         "found": False,
         "seconds": round(result.seconds, 1),
     }

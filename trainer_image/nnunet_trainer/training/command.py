@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract.work_order import CheckpointPolicy
+from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,14 +16,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--plans-name", default="nnUNetPlans", metavar="N", help="PREPROCESSED/N.json is read; default: %(default)s")
     data.add_argument("--configuration", required=True, metavar="C", help="2d, 3d_fullres …")
     data.add_argument("--fold", required=True, metavar="K", help="0, 1 … or all")
+    data.add_argument(
+        "--previous-stage",
+        type=Path,
+        metavar="DIR",
+        help="cascade: the previous stage's model folder, or its predictions; default: the same trainer's in RESULTS",
+    )
     data.add_argument("-o", "--output", type=Path, required=True, metavar="RESULTS", help="nnUNet_results; folders are nnU-Net's")
     how = parser.add_argument_group("how to train")
     how.add_argument("--trainer", metavar="T", help="a preset, or the new name of a recipe; default: nnUNetTrainer")
     how.add_argument("--recipe", type=Path, metavar="R.yaml", help="what is changed of a trainer; `base:` says of which")
     how.add_argument("--epochs", type=int, metavar="E", help="without a recipe the trainer's name becomes T_Eepochs")
-    how.add_argument("--pretrained", type=Path, metavar="CKPT", help="start from these weights, all but the segmentation layers")
     how.add_argument("--seed", type=int, default=12345, help="of everything random; default: %(default)s")
     how.add_argument("--deterministic", action="store_true", help="only deterministic kernels (slower)")
+    start = parser.add_argument_group("what to start from")
+    start.add_argument(
+        "--pretrained", type=Path, metavar="CKPT", help="these weights, ours or nnU-Net's: all but the segmentation layers"
+    )
+    start.add_argument(
+        "--pretrained-input-channels",
+        choices=["Match", "Repeat", "Average", "Reinitialize"],
+        help="the first convolution of another number of input channels: an error, or how it is adapted; default: Match",
+    )
+    start.add_argument(
+        "--pretrained-heads",
+        choices=["Reinitialize", "MatchByLabel"],
+        help="segmentation layers begin anew, or go on for labels of the same name; default: Reinitialize",
+    )
+    start.add_argument(
+        "--pretrained-mismatched",
+        choices=["Fail", "Skip"],
+        help="any other tensor that does not fit: an error, or it begins anew and is named; default: Fail",
+    )
     run = parser.add_argument_group("running")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     run.add_argument("--workers", type=int, metavar="N", help="threads that prepare batches; default: by the cores there are")
@@ -38,17 +62,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, printing the log; SIGTERM and Ctrl-C save a checkpoint first."""
+    """Train, telling how far it is; SIGTERM and Ctrl-C save a checkpoint first."""
     from nnunet_trainer.dataset.description import read_json
     from nnunet_trainer.planning.plans import Plans
 
     from .loop import train
     from .setup import TrainingSetup
     from .stopping import on_signals
+    from .terminal import display
 
+    policies = _policies(arguments)
     name, recipe = _trainer(arguments)
     folder: Path = arguments.preprocessed
-    with on_signals() as stop:
+    with on_signals() as stop, display() as shown:
         result = train(
             TrainingSetup(
                 preprocessed=folder,
@@ -65,10 +91,14 @@ def run(arguments: argparse.Namespace) -> int:
                 checkpoint=CheckpointPolicy(every_epochs=_positive("--save-every", arguments.save_every)),
                 resume=arguments.resume,
                 pretrained=arguments.pretrained,
+                pretrained_policies=policies,
+                previous_stage=arguments.previous_stage,
                 allow_pickle=arguments.allow_pickle,
                 deterministic=arguments.deterministic,
                 validation=arguments.validation,
-                log=lambda line: print(line, flush=True),
+                listener=shown.listener,
+                log=shown.log,
+                on_step=shown.on_step,
                 stop=stop,
             )
         )
@@ -77,6 +107,18 @@ def run(arguments: argparse.Namespace) -> int:
     dice = "" if result.validation_dice is None else f", validation Dice {result.validation_dice:.4f}"
     print(f"{result.folder}{dice}")
     return 0
+
+
+def _policies(arguments: argparse.Namespace) -> PretrainedPolicies:
+    """What becomes of pretrained weights that do not fit as they are."""
+    from nnunet_trainer.contract.faults import BadUsage
+
+    names = ("input_channels", "heads", "mismatched")
+    asked = {name: value for name in names if (value := getattr(arguments, f"pretrained_{name}")) is not None}
+    if asked and arguments.pretrained is None:
+        options = ", ".join(f"--pretrained-{name.replace('_', '-')}" for name in asked)
+        raise BadUsage("InvalidArgument", f"{options} needs --pretrained CKPT: it says what becomes of those weights.")
+    return PretrainedPolicies(**asked)
 
 
 def _trainer(arguments: argparse.Namespace) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from nnunet_trainer.contract.faults import GpuOutOfMemory, Stopped
 from nnunet_trainer.dataset.description import read_json
 
-from . import checkpoint, distributed, pretrained, saving, scores, steps, stopping
+from . import checkpoint, distributed, parameters, pretrained, saving, scores, steps, stopping
 from .distributed import Ranks
 from .reporting import Reporter, write_model_files
 from .session import Session, available_cores, prepare
@@ -81,10 +81,19 @@ def begin(session: Session, reporter: Reporter) -> None:
         reporter.line(f"Continuing from {newest.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
     elif setup.pretrained is not None:
         session.pretrained = pretrained.load(
-            session.network, setup.pretrained, allow_pickle=setup.allow_pickle, source=setup.pretrained_source
+            session.network,
+            setup.pretrained,
+            policies=setup.pretrained_policies,
+            labels=session.labels,
+            architecture=session.configuration.architecture,
+            allow_pickle=setup.allow_pickle,
+            source=setup.pretrained_source,
         )
-        reporter.line(str(session.pretrained))
+        for line in session.pretrained.lines():
+            reporter.line(line)
     session.freeze()
+    for doubt in parameters.doubts(session.recipe):
+        reporter.warn(doubt)
     reporter.progress("training", force=True)
 
 
@@ -93,8 +102,8 @@ def start_epoch(session: Session) -> float:
     factor = session.schedule(session.epoch, session.history.lists)
     for group, own in zip(session.optimizer.param_groups, session.rate_factors, strict=True):
         group["lr"] = session.base_rate * own * factor
-    session.freeze()
     session.network.train()
+    session.freeze()
     return session.optimizer.param_groups[0]["lr"]
 
 

@@ -1,11 +1,13 @@
 """The table of nnU-Net's trainers: the trainer each is based on, what it changes, what it is for.
 
-What a trainer changes stands as in a recipe file. Version 1's are in `preset_table_v1`.
+What a trainer changes stands as in a recipe file. Version 1's are in `preset_table_v1`, those for fine-tuning in
+`preset_table_fine_tuning`.
 """
 
 from __future__ import annotations
 
 from .preset_rows import DEFAULT, TOP10, V1_DEFAULT, Preset, epochs, loss, optimizer, rate
+from .preset_table_fine_tuning import FINE_TUNING
 from .preset_table_v1 import V1
 
 __all__ = ["DEFAULT", "V1", "V1_DEFAULT", "V2", "Preset"]
@@ -67,4 +69,5 @@ V2: dict[str, Preset] = {
     # Network
     "nnUNetTrainerBN": (DEFAULT, {"network": {"normalization": "batch"}}, "batch normalization"),
     "nnUNetTrainerNoDeepSupervision": (DEFAULT, {"deepSupervision": False}, "no deep supervision"),
+    **FINE_TUNING,
 }

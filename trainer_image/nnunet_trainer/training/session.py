@@ -135,7 +135,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     if ranks.world_size > 1 and ranks.device.type == "cuda":
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
     distributed.broadcast(net.state_dict(keep_vars=False).values())
-    groups, factors = parameters.groups(net, recipe.learning_rate_factors)
+    groups, factors = parameters.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
     optimizer_component = components.find("optimizer", recipe.optimizer.name)
     base_rate = recipe.optimizer.parameters.get("learning_rate", optimizer_component.parameters["learning_rate"].default)
     scales = output_scales(configuration, recipe)

@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 
 from nnunet_trainer.contract.progress import Progress
-from nnunet_trainer.contract.work_order import CheckpointPolicy
+from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies
 
 from .pretrained import LoadReport
 from .recipe import Recipe
@@ -38,14 +38,18 @@ class TrainingSetup:
         checkpoint: how often one is written.
         resume: go on from what is in the fold's folder; False refuses a folder that has checkpoints.
         resume_from: more checkpoints to choose the most advanced one from (those of other attempts).
-        pretrained: a checkpoint whose weights, all but the heads, begin a new training.
+        pretrained: a checkpoint whose weights begin a new training.
+        pretrained_policies: what becomes of those that do not fit as they are; default: all but the heads are loaded.
         pretrained_source: what reports say the weights are from.
+        previous_stage: in the second stage of a cascade, the folder of the previous stage's predictions, or its model's folder; None:
+            nnU-Net's place, `Trainer__Plans__Previous/predicted_next_stage/Configuration` beside this model's folder.
         allow_pickle: execute what a checkpoint contains.
         deterministic: only deterministic kernels (slower).
         validation: predict the validation cases at the end; None: unless the fold is "all".
         listener: hears of progress, every epoch and every few seconds.
         on_checkpoint: called after each checkpoint.
         log: hears each line of the training log.
+        on_step: hears every few iterations how many of the epoch's are done, and of how many.
         stop: when set, a checkpoint is written and `Stopped` raised.
     """
 
@@ -64,13 +68,16 @@ class TrainingSetup:
     resume: bool = False
     resume_from: Sequence[Path] = ()
     pretrained: Path | None = None
+    pretrained_policies: PretrainedPolicies = field(default_factory=PretrainedPolicies)
     pretrained_source: str | None = None
+    previous_stage: Path | None = None
     allow_pickle: bool = False
     deterministic: bool = False
     validation: bool | None = None
     listener: Listener | None = None
     on_checkpoint: CheckpointHook | None = None
     log: Callable[[str], None] | None = None
+    on_step: Callable[[int, int], None] | None = None
     stop: Event = field(default_factory=Event)
 
     @property
