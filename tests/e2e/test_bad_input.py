@@ -446,18 +446,14 @@ def test_manifests_with_unknown_names_and_weights(prepared: Path, tmp_path: Path
     code, _, store = apply(
         tmp_path / "local",
         manifest("Dataset", "data", name=NAME, source={"uri": str(prepared / "raw" / NAME)}),
-        manifest("Plans", "planner", datasetRef={"name": "data"}, planner={"name": "ExperimentPlaner"}),
         manifest("Plans", "plans", datasetRef={"name": "data"}, patch={"configurations": {"3d_fullres": SMALL}}),
         run("configuration", configuration="3d_fulres"),
-        run("trainer", trainer={"name": "nnUNetTrainr"}),
         run("weights", pretrained={"uri": str(misfit)}),
         run("fold", pretrained={"runRef": {"name": "weights", "fold": "3"}}),
     )
     assert code == ExitCode.BAD_CONFIGURATION
     for kind, name, reason, said in (
-        ("Plans", "planner", "UnknownPlanner", "Did you mean ExperimentPlanner"),
         ("TrainingRun", "configuration", "UnknownConfiguration", "Did you mean 3d_fullres"),
-        ("TrainingRun", "trainer", "UnknownTrainer", "Did you mean nnUNetTrainer"),
         ("TrainingRun", "weights", "PretrainedMismatch", "9×1×3×3×3 in the file, 4×1×3×3×3 in the network"),
         ("TrainingRun", "fold", "UnknownFold", "has no fold 3"),
     ):
@@ -474,9 +470,13 @@ def test_manifests_that_are_refused(tmp_path: Path) -> None:
         manifest("Dataset", "good", name=NAME, source={"uri": str(tmp_path)}),
         manifest("Dataset", "field", name=NAME, sorce={"uri": "s3://x/y"}),
         manifest("TrainingRun", "fold", plansRef={"name": "plans"}, folds=["-1"]),
+        manifest("Plans", "planner", datasetRef={"name": "data"}, planner={"name": "ExperimentPlaner"}),
+        manifest("TrainingRun", "trainer", plansRef={"name": "plans"}, folds=["0"], trainer={"name": "nnUNetTrainr"}),
     )
     assert code == ExitCode.BAD_CONFIGURATION
     assert "Nothing was applied" in said
     assert 'unknown field "spec.sorce" (did you mean source?)' in said
     assert 'spec.folds[0]: Invalid value: "-1"' in said
+    assert "plans.nnunet.dev/planner: There is no planner named 'ExperimentPlaner'. Did you mean ExperimentPlanner" in said
+    assert "trainingrun.nnunet.dev/trainer: There is no trainer named 'nnUNetTrainr'. Did you mean nnUNetTrainer" in said
     assert store.get("Dataset", "default", "good") is None

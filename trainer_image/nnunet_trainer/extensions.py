@@ -18,15 +18,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from .contract.catalogue import ENTRY_POINTS
 from .contract.faults import BadConfiguration
 from .contract.shapes import Range, unknown_component
 
-__all__ = ["Component", "Parameter", "Range", "Registry", "load_plugins", "plugin_files"]
+__all__ = ["ENTRY_POINTS", "Component", "Parameter", "Range", "Registry", "load_plugins", "plugin_files"]
 
 T = TypeVar("T", bound=Callable[..., Any])
-
-ENTRY_POINTS = "nnunet_trainer.plugins"
-"""Entry-point group whose modules are imported, so that installed packages can register components."""
 
 
 @dataclass(frozen=True, slots=True)

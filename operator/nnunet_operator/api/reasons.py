@@ -74,6 +74,9 @@ UNKNOWN_FOLD = "UnknownFold"
 REFERENCE_CYCLE = "ReferenceCycle"
 REFERENCE_CHANGED = "ReferenceChanged"
 CHILD_REFUSED = "ChildRefused"
+NETWORKS_DIFFER = "NetworksDiffer"
+BATCH_SMALLER_THAN_WORLD = "BatchSmallerThanWorld"
+# … and those of the trainer's catalogue (contract.catalogue.REASONS).
 
 # Events.
 STARTED = "Started"

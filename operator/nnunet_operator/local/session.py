@@ -17,7 +17,7 @@ from urllib.parse import quote
 from ..api.common import StorageSpec
 from ..api.resources import KINDS
 from ..reconcile.view import Heard, Settings
-from . import jobs, secrets, standing
+from . import installed, jobs, secrets, standing
 from .hearing import Listener
 from .launch import Host
 from .loop import Loop
@@ -33,8 +33,6 @@ Manifest = dict[str, Any]
 PAUSE = 0.1
 LOOK_SECONDS = 1.0
 """Where nothing is written, whether all is done is asked this often."""
-TRAINER = "NNUNET_TRAINER"
-"""Names the program `nnunet-trainer` where it is installed in another environment than this one."""
 DRAINED = "The local shell was stopped; the next one goes on."
 
 
@@ -71,13 +69,15 @@ class Session:
     ) -> None:
         self.store = store
         self.secrets_folder = secrets_folder
-        trainer = os.environ.get(TRAINER)
+        trainer = installed.program()
         programs = {"nnunet-trainer": trainer} if trainer else {}
         host = Host(contents=self._contents, environment=dict(os.environ), claims=claims, programs=programs)
         self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
         self.listener = Listener(hear_every)
         storage = StorageSpec(uri=f"file://{quote(str(store.root / 'artifacts'))}")
-        self.loop = Loop(store, self.node, Settings(storage=storage), self.listener, Places(store, mapped))
+        self.loop = Loop(
+            store, self.node, Settings(storage=storage, names_pass=installed.knows_more()), self.listener, Places(store, mapped)
+        )
         self.signals = 0
 
     def log(self, pod: Manifest) -> Path:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode, Fault, Temporary
 
-from ..api.resources import KINDS
-from . import documents, naming, results, standing
+from ..api.resources import KINDS, parse
+from ..reconcile import catalogued
+from ..reconcile.view import Settings
+from . import documents, installed, naming, results, standing
 from .launch import quantity
 from .live import Display, Quiet, display
 from .scheduler import Machine
@@ -54,11 +56,22 @@ def _admit_all(manifests: list[Manifest], store: Store) -> None:
         if manifest["kind"] not in KINDS:
             continue
         try:
-            store.preview(manifest, USER, _admit)
+            admitted = store.preview(manifest, USER, _admit)
         except Fault as fault:
             findings += [f"{naming.label(manifest)}: {line}" for line in fault.findings or (fault.message,)]
+        else:
+            meta = manifest["metadata"]
+            stored = store.get(manifest["kind"], meta["namespace"], meta["name"])
+            wrong = _names(admitted) if stored is None or stored["spec"] != admitted["spec"] else None
+            findings += [f"{naming.label(manifest)}: {wrong}"] if wrong else []
     if findings:
         raise BadConfiguration("Invalid", "Nothing was applied:", findings=findings)
+
+
+def _names(manifest: Manifest) -> str | None:
+    """What a manifest names and the trainer does not know: in a cluster a condition, here said before anything is begun."""
+    fault = catalogued.faults(parse(manifest), Settings(names_pass=installed.knows_more()))
+    return " ".join(filter(None, (fault.message, fault.hint))) if fault else None
 
 
 def run(arguments: argparse.Namespace) -> int:

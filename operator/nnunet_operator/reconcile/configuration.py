@@ -10,7 +10,7 @@ from nnunet_trainer.contract.work_order import Input
 from ..api import reasons
 from ..api.common import State
 from ..api.resources import Plans, TrainingRun
-from . import locations, references
+from . import catalogued, locations, references
 from .view import View
 from .work import Blocker
 
@@ -33,6 +33,8 @@ def preprocessed(view: View[TrainingRun]) -> Preprocessed | Blocker:
     if not isinstance(plans, Plans):
         return references.standing(plans, f"to preprocess {wanted}")
     status = plans.status
+    if missing := unasked(view, plans):
+        return missing
     if status.artifact is None or status.storage is None or status.work is None or status.work.state is not State.SUCCEEDED:
         return references.standing(plans, f"to preprocess {wanted}")
     if missing := unknown(plans, wanted):
@@ -41,10 +43,6 @@ def preprocessed(view: View[TrainingRun]) -> Preprocessed | Blocker:
     if mine is not None and mine.state is State.FAILED:
         what = f"Configuration {wanted} of Plans {name}"
         return references.failed(what, mine.reason or reasons.FAILED, mine.message or "")
-    if wanted not in plans.spec.preprocessing.configurations:
-        listed = ", ".join(plans.spec.preprocessing.configurations)
-        text = f"Plans {name} preprocesses {listed} alone. Add {wanted} to its spec.preprocessing.configurations."
-        return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
     if mine is None or mine.state is not State.SUCCEEDED or mine.preprocessed is None:
         now = f"; it is {mine.state.value}" if mine else ""
         return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} to preprocess {wanted}{now}")
@@ -54,6 +52,43 @@ def preprocessed(view: View[TrainingRun]) -> Preprocessed | Blocker:
         plans=Input(location=locations.at(status.artifact.uri, store), digest=status.artifact.digest),
         data=Input(location=locations.at(mine.preprocessed.uri, store), digest=mine.preprocessed.digest),
     )
+
+
+def unasked(view: View[TrainingRun], plans: Plans) -> Blocker | None:
+    """A configuration that the plans are not asked to preprocess: known before anything is planned."""
+    name, wanted = plans.metadata.name, view.object.spec.configuration
+    asked = plans.spec.preprocessing.configurations
+    if wanted in asked:
+        return None
+    if missing := unknown(plans, wanted):
+        return missing
+    planned = any(row.batch_size is not None for row in plans.status.configurations)
+    possible = () if planned or view.settings.names_pass else catalogued.configurations(plans.spec, view.settings)
+    if possible and wanted not in possible:
+        # Those that will be preprocessed are what was meant, most likely.
+        return Blocker(reasons.UNKNOWN_CONFIGURATION, unknown_name(f"configuration of Plans {name}", wanted, {*possible, *asked}))
+    owner = next((owner for owner in plans.metadata.owner_references if owner.kind == "PlanTransfer"), None)
+    whose = f"PlanTransfer {owner.name}'s" if owner else "its"
+    text = f"Plans {name} preprocesses {', '.join(asked)} alone. Add {wanted} to {whose} spec.preprocessing.configurations."
+    return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
+
+
+def too_small(view: View[TrainingRun]) -> Blocker | None:
+    """A batch that has fewer samples than there are GPUs, as soon as it is planned."""
+    spec = view.object.spec
+    plans = view.reference("Plans", spec.plans_ref.name)
+    row = plans.status.configuration(spec.configuration) if isinstance(plans, Plans) else None
+    own = (catalogued.recipe(view.object, view.settings) or {}).get("batchSize")
+    batch = own or (row.batch_size if row else None)
+    ranks = spec.workers.nodes * max(1, spec.workers.gpus_per_node)
+    if batch is None or batch >= ranks:
+        return None
+    where = "spec.trainer.recipe.batchSize" if own else f"Plans {spec.plans_ref.name}"
+    text = (
+        f"A batch of {batch} ({where}) cannot be split over {ranks} GPUs (spec.workers): each needs at least one sample. "
+        "Use fewer GPUs, or plan a larger batch (spec.patch of another Plans)."
+    )
+    return Blocker(reasons.BATCH_SMALLER_THAN_WORLD, text)
 
 
 def unknown(plans: Plans, wanted: str) -> Blocker | None:

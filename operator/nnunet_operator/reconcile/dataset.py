@@ -7,7 +7,7 @@ from ..api import reasons
 from ..api.common import State, WorkStatus
 from ..api.dataset import DatasetStatus
 from ..api.resources import Dataset
-from . import conditions, life, rerun, results, work_orders
+from . import catalogued, conditions, life, rerun, results, work_orders
 from .outcome import Outcome
 from .turn import Turn
 from .view import View
@@ -36,7 +36,8 @@ def reconcile(view: View[Dataset]) -> Outcome:
     if rerun.asked(turn):
         # Also when all went well: the source is read again, and what depends on it follows when it has changed.
         rerun.again(turn, work)
-    if result := life.advance(turn, work, work_orders.reading(view, work)):
+    start = catalogued.bar(view) or work_orders.reading(view, work)
+    if result := life.advance(turn, work, start):
         results.dataset(turn.status, result.report)
         life.succeed(work, result, reasons.FINGERPRINTED, describe(turn.status))
     _verified_and_fingerprinted(turn, work)

@@ -7,7 +7,7 @@ from ..api import reasons
 from ..api.common import State, WorkStatus
 from ..api.plans import ConfigurationStatus, PlansStatus
 from ..api.resources import Dataset, Plans
-from . import conditions, configuration, life, locations, references, rerun, results, work_orders
+from . import catalogued, conditions, configuration, life, locations, references, rerun, results, work_orders
 from .outcome import Outcome
 from .turn import Turn
 from .view import View
@@ -20,7 +20,7 @@ def reconcile(view: View[Plans]) -> Outcome:
     plan, rows = planning(turn), preprocessing(turn)
     if rerun.asked(turn):
         rerun.failed(turn, [plan, *rows.values()])
-    start = references.cycle(view) or work_orders.planning(view, plan)
+    start = references.cycle(view) or catalogued.bar(view) or work_orders.planning(view, plan)
     if rerun.changed(plan, start):
         rerun.again(turn, plan)
     if result := life.advance(turn, plan, start):

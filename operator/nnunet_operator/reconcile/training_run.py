@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..api import reasons
 from ..api.resources import TrainingRun
-from . import conditions, folds, life, placement, references, rerun, results, retention, suspension, work_orders
+from . import catalogued, conditions, folds, life, placement, references, rerun, results, retention, suspension, work_orders
 from .outcome import Outcome
 from .turn import Turn
 from .view import View
@@ -14,7 +14,8 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
     """The life of a TrainingRun: wait, start each fold, watch, retry, finish, tidy."""
     turn, run = Turn.begin(view, view.object.status), view.object
     works = folds.lay_out(turn)
-    starts = {name: references.cycle(view) or work_orders.training(view, work, name) for name, work in works.items()}
+    barred = references.cycle(view) or catalogued.bar(view)
+    starts = {name: barred or work_orders.training(view, work, name) for name, work in works.items()}
     if rerun.asked(turn):
         rerun.failed(turn, works.values())
         folds.train_anew_where_changed(turn, works, starts)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from nnunet_trainer.contract import catalogue
+from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.progress import Progress
 
 from ..api.common import StorageSpec
@@ -49,6 +51,8 @@ class Settings:
     trainer_image: str = "nnunet-trainer:latest"
     image_pull_policy: str = "IfNotPresent"
     pod_priority_class: str | None = None
+    catalogue: Catalogue = field(default_factory=catalogue.packaged, compare=False)  # what the trainer knows by name
+    names_pass: bool = False  # the trainer may know more: plug-ins are installed beside it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

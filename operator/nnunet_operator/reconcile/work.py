@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.work_order import WorkOrder
 
 from ..api import reasons
@@ -45,6 +46,9 @@ STALLING = frozenset(
         reasons.REFERENCE_CYCLE,
         reasons.REFERENCE_CHANGED,
         reasons.PLANS_NAME_TAKEN,
+        reasons.NETWORKS_DIFFER,
+        reasons.BATCH_SMALLER_THAN_WORLD,
+        *catalogue.packaged().reasons,
     }
 )
 

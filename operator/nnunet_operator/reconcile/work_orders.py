@@ -27,7 +27,7 @@ from ..api.plans import PlannerOverride, PlannerSpec, PlansStatus
 from ..api.resources import Dataset, Plans, TrainingRun
 from ..manifests import names
 from ..manifests.step import Step
-from . import configuration, locations, pretrained, references
+from . import configuration, locations, networks, pretrained, references
 from .view import View
 from .work import Blocker, Ready, Work
 
@@ -118,12 +118,14 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
     run, spec, store = view.object, view.object.spec, locations.storage(view)
     if isinstance(store, Blocker):
         return store
-    found = configuration.preprocessed(view)
-    if isinstance(found, Blocker):
-        return found
-    weights = pretrained.weights(view, store)
-    if isinstance(weights, Blocker):
-        return weights
+    found, weights = configuration.preprocessed(view), pretrained.weights(view, store)
+    checked = (found, weights, configuration.too_small(view), networks.differ(view))
+    blockers = [blocker for blocker in checked if isinstance(blocker, Blocker)]
+    if blockers:
+        # What only a person can mend is said while something else is waited for.
+        return next((blocker for blocker in blockers if blocker.stalls), blockers[0])
+    assert isinstance(found, configuration.Preprocessed)
+    assert not isinstance(weights, Blocker)
     workers = spec.workers
     order = TrainOrder(
         namespace=run.metadata.namespace,

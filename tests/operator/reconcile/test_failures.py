@@ -254,7 +254,7 @@ def test_one_fold_fails_and_the_others_go_on(train: Train) -> None:
 
 
 def test_of_several_pods_the_first_to_fail_is_told(train: Train) -> None:
-    world = train(workers={"nodes": 3})
+    world = train(workers={"nodes": 2})
     job = world.job(owner_name="run")
     world.run(job)
     world.fail(job, 1, error=Error(code=1, reason="Killed", message="rank 1 was ended by SIGSEGV"))

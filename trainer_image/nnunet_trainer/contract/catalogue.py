@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from .faults import BadConfiguration, BadUsage, unknown_name
 from .planners import Planners
 from .shapes import Shape, unknown_component
-from .trainers import Trainers
+from .trainers import Preset, Trainers
+
+ENTRY_POINTS = "nnunet_trainer.plugins"
+"""Entry-point group whose modules the trainer imports, so that installed packages can register components."""
 
 FILE = Path(__file__).with_name("catalogue.json")
 
@@ -43,14 +46,17 @@ class Catalogue:
 
     def trainers(self, *, names_pass: bool = False, fields_pass: bool = False) -> Trainers:
         """Its trainers and recipes; see `Trainers` for what may pass."""
-        presets = {name: (t["base"], t["changes"], t["about"]) for name, t in self.content["trainers"].items()}
         return Trainers(
-            presets=presets,
+            presets=self._presets,
             shape=self.content["recipe"],
             find=self.parameters,
             names_pass=names_pass,
             fields_pass=fields_pass,
         )
+
+    @cached_property
+    def _presets(self) -> Mapping[str, Preset]:
+        return {name: (entry["base"], entry["changes"], entry["about"]) for name, entry in self.content["trainers"].items()}
 
     def planners(self, *, names_pass: bool = False, fields_pass: bool = False) -> Planners:
         """Its planners; see `Planners` for what may pass."""
