@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, TypeVar
 
 from nnunet_trainer.contract.faults import Temporary
 
+from .limits import cpu_limit as cpu_limit
+from .limits import memory_limit as memory_limit
+
 T = TypeVar("T")
-CGROUP = Path("/sys/fs/cgroup")
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
-
-
-def memory_limit() -> int:
-    """Bytes that this process may use: its cgroup's limit or the machine's memory, whichever is less."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            text = (CGROUP / name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            return min(machine, int(text))
-    return machine
-
-
-def cpu_limit() -> int:
-    """Cores that this process may use, by its cgroup's quota and its affinity; at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = (CGROUP / "cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, math.floor(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass
-    return max(1, cores)
 
 
 def single_threaded() -> None:

@@ -88,12 +88,12 @@ def analyze_case(
     if label is None:
         raise BadData("InvalidCases", f"{name}: no label.")
     data, properties = by_name(reader).read_images(images)
-    seg, _ = by_name(reader).read_seg(label)
+    seg = by_name(reader).read_label(label)
     if seg.shape[1:] != data.shape[1:]:
         ours, theirs = "×".join(map(str, seg.shape[1:])), "×".join(map(str, data.shape[1:]))
         raise BadData("InvalidCases", f"{label}: shape {ours}, but {images[0]} has {theirs}.")
     for file, array in (*zip(images, data, strict=False), (label, seg)):
-        if np.isnan(array.sum()) and np.isnan(array).any():
+        if array.dtype.kind == "f" and np.isnan(array.sum()) and np.isnan(array).any():
             raise BadData("InvalidCases", f"{name}: {file} contains NaN; expected numbers.")
     # Holes need no filling here: they change neither the box nor what is foreground.
     box = bounding_box(nonzero(data))

@@ -13,6 +13,7 @@ import numpy as np
 SEED = 1234
 TOTAL_SAMPLES = 10e7
 DRAW = 1 << 20
+PIECE = 1 << 22
 PERCENTILES = {"percentile_00_5": 0.5, "median": 50.0, "percentile_99_5": 99.5}
 
 
@@ -53,28 +54,77 @@ def _draw(random: np.random.MT19937, size: int, num_samples: int) -> np.ndarray:
     if size == 1:
         return np.array([num_samples])
     bits = (size - 1).bit_length()
-    counts, missing = np.zeros(1 << bits, np.int64), num_samples
+    dense = size <= 4 * DRAW  # beyond, counting one by one is quicker than adding up tables of all voxels
+    counts = np.zeros(1 << bits, np.int64) if dense else np.zeros(size, np.uint32)
+    missing = num_samples
     while missing:
         before = random.state
         words = random.random_raw(min(DRAW, missing + (missing >> 1) + 64)).view(np.int64)
         np.bitwise_and(words, (1 << bits) - 1, out=words)
-        found = np.bincount(words, minlength=1 << bits)
-        accepted = int(found[:size].sum())
+        table = np.bincount(words, minlength=1 << bits) if dense else None
+        fitting = words[words < size] if table is None else None
+        accepted = int(table[:size].sum()) if table is not None else len(fitting)
         if accepted > missing:  # the last one needed is among these words: count up to it, and leave the generator there
             last = int(np.flatnonzero(words < size)[missing - 1]) + 1
-            found = np.bincount(words[:last], minlength=1 << bits)
+            words, accepted = words[:last], missing
+            table = np.bincount(words, minlength=1 << bits) if dense else None
+            fitting = words[words < size] if table is None else None
             random.state = before
             random.random_raw(last)
-            accepted = missing
-        counts += found
+        if table is not None:
+            counts += table
+        else:
+            _add_ones(counts, fitting)
         missing -= accepted
     return counts[:size]
 
 
+def _add_ones(counts: np.ndarray, places: np.ndarray) -> None:
+    """Count the places; sorted first, since scattered additions to a large table wait for memory."""
+    places = np.sort(places)
+    first = np.flatnonzero(np.concatenate([[True], places[1:] != places[:-1]]))
+    counts[places[first]] += np.diff(np.append(first, len(places))).astype(counts.dtype)
+
+
 def _count(values: np.ndarray, counts: np.ndarray) -> Histogram:
-    distinct, inverse = np.unique(values, return_inverse=True)
-    totals = np.bincount(inverse, weights=counts, minlength=len(distinct)).astype(np.int64)
-    return Histogram(distinct[totals > 0], totals[totals > 0])
+    """How often each distinct value came; piece by piece, so that what is worked on at once stays small."""
+    whole = _count_whole_numbers(values, counts)
+    if whole is not None:
+        return whole
+    pieces = [_count_piece(values[i : i + PIECE], counts[i : i + PIECE]) for i in range(0, len(values), PIECE)]
+    while len(pieces) > 1:
+        pairs = [pieces[i : i + 2] for i in range(0, len(pieces), 2)]
+        pieces = [_joined(pair) for pair in pairs]
+    return pieces[0] if pieces else Histogram(np.empty(0, values.dtype), np.empty(0, np.int64))
+
+
+def _count_whole_numbers(values: np.ndarray, counts: np.ndarray) -> Histogram | None:
+    """The same by a table, where all values are whole numbers close enough to each other, as in most images; else None."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    if not (high - low < PIECE and abs(low) + abs(high) < 1 << 24 and low.is_integer()):
+        return None
+    table = np.zeros(int(high - low) + 1)
+    for start in range(0, len(values), PIECE):
+        part = values[start : start + PIECE]
+        places = (part - values.dtype.type(low)).astype(np.int64)
+        if not np.array_equal(places, part - values.dtype.type(low)):
+            return None
+        table += np.bincount(places, weights=counts[start : start + PIECE], minlength=len(table))
+    drawn = np.flatnonzero(table)
+    return Histogram((drawn + low).astype(values.dtype), table[drawn].astype(np.int64))
+
+
+def _count_piece(values: np.ndarray, counts: np.ndarray) -> Histogram:
+    drawn = np.flatnonzero(counts)
+    distinct, inverse = np.unique(values[drawn], return_inverse=True)
+    totals = np.bincount(inverse, weights=counts[drawn], minlength=len(distinct)).astype(np.int64)
+    return Histogram(distinct, totals)
+
+
+def _joined(pieces: list[Histogram]) -> Histogram:
+    if len(pieces) == 1:
+        return pieces[0]
+    return _count_piece(np.concatenate([p.values for p in pieces]), np.concatenate([p.counts for p in pieces]))
 
 
 def statistics(histograms: list[Histogram]) -> dict[str, float] | None:

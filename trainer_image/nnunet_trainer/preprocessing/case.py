@@ -44,6 +44,32 @@ def preprocess_image(
         BadData: image and segmentation of different shapes.
         BadConfiguration: plans that name what there is not.
     """
+    return _preprocess(
+        [images, None if segmentation is None else _integers(segmentation)], properties, plans, configuration, dataset_json
+    )
+
+
+def read_and_preprocess(
+    case: Case, plans: Plans, configuration: Configuration | str, dataset_json: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """`preprocess_image` of a case's files, by the reader that the plans name."""
+    reader = reader_by_name(plans.image_reader_writer)
+    images, properties = reader.read_images(case.images)
+    arrays = [images, None if case.label is None else _integers(reader.read_label(case.label))]
+    del images
+    return _preprocess(arrays, properties, plans, configuration, dataset_json)
+
+
+def _preprocess(
+    arrays: list[np.ndarray | None],
+    properties: dict[str, Any],
+    plans: Plans,
+    configuration: Configuration | str,
+    dataset_json: dict[str, Any],
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """`arrays` are the images and the segmentation; the list is emptied, so that nothing is held longer than it is needed."""
+    segmentation, images = arrays.pop(), arrays.pop()
+    assert images is not None
     if isinstance(configuration, str):
         configuration = plans.configuration(configuration)
     if configuration.preprocessor_name not in PREPROCESSORS:
@@ -52,7 +78,9 @@ def preprocess_image(
         raise BadData("InvalidCases", f"The image has shape {_by(images.shape)}, its label {_by(segmentation.shape)}.")
     axes = (0, *(axis + 1 for axis in plans.transpose_forward))
     data = images.astype(np.float32, copy=False).transpose(axes)
-    seg = None if segmentation is None else _integers(segmentation).transpose(axes)
+    seg = None if segmentation is None else segmentation.transpose(axes)
+    labelled = segmentation is not None
+    del images, segmentation
     spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
     properties = {**properties, "shape_before_cropping": tuple(data.shape[1:])}
     data, seg, box = crop_to_nonzero(data, seg)
@@ -67,19 +95,9 @@ def preprocess_image(
     shape = resampling.compute_new_shape(data.shape[1:], spacing, target)
     data = _function(configuration, "data")(data, shape, spacing, target)
     seg = _function(configuration, "seg")(seg, shape, spacing, target)
-    if segmentation is not None:
+    if labelled:
         properties["class_locations"] = class_locations(seg, classes_to_locate(LabelManager(dataset_json)))
     return np.ascontiguousarray(data, np.float32), np.ascontiguousarray(seg, np.int16), properties
-
-
-def read_and_preprocess(
-    case: Case, plans: Plans, configuration: Configuration | str, dataset_json: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """`preprocess_image` of a case's files, by the reader that the plans name."""
-    reader = reader_by_name(plans.image_reader_writer)
-    images, properties = reader.read_images(case.images)
-    segmentation = reader.read_seg(case.label)[0] if case.label is not None else None
-    return preprocess_image(images, properties, plans, configuration, dataset_json, segmentation)
 
 
 def target_spacing(configuration: Configuration, spacing: list[float]) -> list[float]:

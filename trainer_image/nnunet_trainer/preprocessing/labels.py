@@ -8,11 +8,14 @@ there is a tie here.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
 BLOCK = 1 << 16
+SLAB = 1 << 21  # output voxels that are worked on at once
 
 
 def resize_labels(labels: np.ndarray, new_shape: Sequence[int], order: int) -> np.ndarray:
@@ -22,7 +25,7 @@ def resize_labels(labels: np.ndarray, new_shape: Sequence[int], order: int) -> n
         return labels
     axes = [_Axis(size, new) for size, new in zip(labels.shape, new_shape, strict=True)]
     if order == 0:
-        return labels[np.ix_(*(axis.nearest for axis in axes))]
+        return _gather(labels, [axis.nearest for axis in axes])
     if order == 1:
         return _linear(labels, axes, new_shape)
     return _by_indicators(labels, axes, new_shape, order)
@@ -49,18 +52,44 @@ class _Axis:
         self.weight_low = 1 - (place - floor)
         self.weight_high = 1 - self.weight_low
 
+    def part(self, rows: slice) -> tuple[_Axis, slice]:
+        """Some output indices, and the input indices that they need, from which theirs then count."""
+        part = copy(self)
+        near = slice(int(self.low[rows].min()), int(self.high[rows].max()) + 1)
+        for name in ("low", "high", "nearest"):
+            setattr(part, name, getattr(self, name)[rows] - near.start)
+        part.weight_low, part.weight_high = self.weight_low[rows], self.weight_high[rows]
+        return part, near
+
 
 def _linear(labels: np.ndarray, axes: list[_Axis], new_shape: tuple[int, ...]) -> np.ndarray:
-    mixed_cells = _mixed(labels)
-    base = labels[np.ix_(*(axis.low for axis in axes))]
+    """Slab by slab along the first axis, so that what is held beside the result stays small."""
+    result = np.empty(new_shape, labels.dtype)
+    planes = max(1, SLAB // max(1, math.prod(new_shape[1:])))
+    for start in range(0, new_shape[0], planes):
+        rows = slice(start, min(start + planes, new_shape[0]))
+        first, near = axes[0].part(rows)
+        _linear_slab(labels[near], [first, *axes[1:]], result[rows])
+    return result
+
+
+def _linear_slab(labels: np.ndarray, axes: list[_Axis], result: np.ndarray) -> None:
+    mixed_cells, lows = _mixed(labels), [axis.low for axis in axes]
+    result[...] = _gather(labels, lows)
     if not mixed_cells.any():
-        return base
-    mixed = np.flatnonzero(mixed_cells[np.ix_(*(axis.low for axis in axes))])
-    flat = base.reshape(-1)
+        return
+    mixed = np.flatnonzero(_gather(mixed_cells, lows))
+    flat = result.reshape(-1)
     for start in range(0, len(mixed), BLOCK):
         part = mixed[start : start + BLOCK]
-        flat[part] = _vote(labels, axes, np.unravel_index(part, new_shape))
-    return base
+        flat[part] = _vote(labels, axes, np.unravel_index(part, result.shape))
+
+
+def _gather(array: np.ndarray, indices: list[np.ndarray]) -> np.ndarray:
+    """`array[np.ix_(*indices)]`, several times as fast: an axis at a time, those that shrink first."""
+    for axis in sorted(range(array.ndim), key=lambda a: len(indices[a]) / array.shape[a]):
+        array = array.take(indices[axis], axis)
+    return array
 
 
 def _mixed(labels: np.ndarray) -> np.ndarray:
@@ -101,7 +130,7 @@ def _by_indicators(labels: np.ndarray, axes: list[_Axis], new_shape: tuple[int, 
     """The same for splines of higher order, which reach beyond the neighbours: one interpolation a label."""
     from scipy.ndimage import zoom
 
-    nearest = labels[np.ix_(*(axis.nearest for axis in axes))]
+    nearest = _gather(labels, [axis.nearest for axis in axes])
     best = np.full(new_shape, -np.inf)
     result = np.empty(new_shape, labels.dtype)
     factors = [1 / (size / new) for size, new in zip(labels.shape, new_shape, strict=True)]

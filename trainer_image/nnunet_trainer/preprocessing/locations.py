@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from nnunet_trainer.dataset.labels import LabelManager, Region
 SEED = 1234
 AT_LEAST = 10000
 FRACTION = 0.01
+SLAB = 1 << 20  # voxels that are sorted at once
 
 
 def classes_to_locate(labels: LabelManager) -> list[Region]:
@@ -31,33 +34,77 @@ def class_locations(seg: np.ndarray, classes: list[Region]) -> dict[Region, Any]
         for each class (n, 4) int64 indices into `seg`, or an empty list where it has no voxel. Of N voxels
         max(min(10000, N), ⌈0.01 N⌉) are drawn without replacement.
     """
-    random = np.random.RandomState(SEED)
-    wanted = np.array(sorted({label for c in classes for label in _members(c)}), dtype=seg.dtype)
-    if len(wanted) and np.array_equal(wanted, np.arange(wanted[0], wanted[-1] + 1)):
-        places = np.flatnonzero((seg >= wanted[0]) & (seg <= wanted[-1]))
-    else:
-        places = np.flatnonzero(np.isin(seg, wanted))
-    values = seg.reshape(-1)[places]
-    places = places[np.argsort(values, kind="stable")]  # stable: the voxels of one label stay in their order
-    present, counts = np.unique(values, return_counts=True)
-    ends = np.cumsum(counts)
-    ranges = {int(v): (int(e - n), int(n)) for v, n, e in zip(present, counts, ends, strict=True)}
-
-    found: dict[Region, Any] = {}
+    wanted = {label for c in classes for label in _members(c)}
+    if not wanted:
+        return {}
+    volume = _Volume(seg, min(wanted), max(wanted))
+    random, found, chosen = np.random.RandomState(SEED), dict[Region, Any](), dict[Region, _Chosen]()
     for c in classes:
-        parts = [ranges[label] for label in _members(c) if label in ranges]
-        total = sum(count for _, count in parts)
-        if total == 0:
-            found[c] = []
-            continue
-        number = max(min(AT_LEAST, total), math.ceil(total * FRACTION))
-        offsets = random.choice(total, number, replace=False)
-        upto = np.cumsum([count for _, count in parts])
-        which = np.searchsorted(upto, offsets, side="right")
-        starts = np.array([start for start, _ in parts])
-        picked = places[starts[which] + offsets - (upto - [count for _, count in parts])[which]]
-        found[c] = np.stack(np.unravel_index(picked, seg.shape), axis=1).astype(np.int64, copy=False)
+        sizes = [volume.total(label) for label in _members(c)]
+        total = sum(sizes)
+        found[c] = []
+        if total:
+            number = max(min(AT_LEAST, total), math.ceil(total * FRACTION))
+            chosen[c] = volume.choose(_members(c), sizes, random.choice(total, number, replace=False))
+    for slab in range(len(volume.slabs)):
+        volume.resolve(slab, chosen.values())
+    for c, picked in chosen.items():
+        found[c] = np.stack(np.unravel_index(picked.places, seg.shape), axis=1).astype(np.int64, copy=False)
     return found
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """Voxels of a class: of which label, the how-manieth of it in which slab; and where that is, once it is known."""
+
+    label: np.ndarray
+    rank: np.ndarray
+    slab: np.ndarray
+    places: np.ndarray
+
+
+class _Volume:
+    """A segmentation (1, z, y, x) as slabs, so that what is sorted at once stays small. Labels from `low` to `high` count."""
+
+    def __init__(self, seg: np.ndarray, low: int, high: int) -> None:
+        self.seg, self.low, self.high = seg, low, high
+        self.plane = math.prod(seg.shape[2:])
+        planes = max(1, SLAB // max(1, self.plane))
+        self.slabs = [slice(start, start + planes) for start in range(0, seg.shape[1], planes)]
+        counts = [np.bincount(self._labels(slab)[1], minlength=high - low + 1) for slab in self.slabs]
+        self.counts = np.array(counts).reshape(len(self.slabs), high - low + 1)
+        self.upto = np.cumsum(self.counts, 0)
+
+    def _labels(self, slab: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The places in a slab, and the labels from 0 on there, of all voxels that count."""
+        values = self.seg[0, slab].reshape(-1)
+        places = np.flatnonzero((values >= self.low) & (values <= self.high))
+        return places, values[places] - values.dtype.type(self.low)
+
+    def total(self, label: int) -> int:
+        """How many voxels a label has."""
+        return int(self.upto[-1, label - self.low])
+
+    def choose(self, members: tuple[int, ...], sizes: list[int], offsets: np.ndarray) -> _Chosen:
+        """The voxels of these labels, one label after the other, that the offsets name."""
+        ends = np.cumsum(sizes)
+        which = np.searchsorted(ends, offsets, side="right")
+        label, rank = np.array(members)[which] - self.low, offsets - (ends - sizes)[which]
+        slab = np.empty(len(offsets), np.intp)
+        for one in np.unique(label):
+            own = label == one
+            slab[own] = np.searchsorted(self.upto[:, one], rank[own], side="right")
+        return _Chosen(label, rank - (self.upto - self.counts)[slab, label], slab, np.empty(len(offsets), np.int64))
+
+    def resolve(self, slab: int, chosen: Iterable[_Chosen]) -> None:
+        """Fill in the places of the voxels that lie in one slab."""
+        places, labels = self._labels(self.slabs[slab])
+        places = places[np.argsort(labels, kind="stable")]  # stable: the voxels of one label stay in their order
+        starts = np.cumsum(self.counts[slab]) - self.counts[slab]
+        for picks in chosen:
+            here = np.flatnonzero(picks.slab == slab)
+            place = places[starts[picks.label[here]] + picks.rank[here]]
+            picks.places[here] = place + self.slabs[slab].start * self.plane
 
 
 def _members(c: Region) -> tuple[int, ...]:

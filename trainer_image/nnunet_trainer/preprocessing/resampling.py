@@ -18,6 +18,8 @@ from .labels import resize_labels, resize_labels_along
 
 ANISOTROPY = 3  # a spacing this many times the smallest is resampled on its own
 CHUNK = 1 << 22
+BAND = 32  # output samples that are made at once
+NEGLIGIBLE = 1e-18  # a weight that no float64 sum beside weights of about one can feel
 PADDING = 12  # what scipy puts around an image, in mode "nearest", before it filters it
 
 
@@ -165,57 +167,78 @@ def nearest_indices(size: int, new_size: int) -> np.ndarray:
     return np.floor(np.clip(places, 0, size - 1) + 0.5).astype(np.intp)
 
 
+Band = tuple[slice, slice, np.ndarray]
+
+
+@lru_cache(maxsize=64)
+def resize_bands(size: int, new_size: int, order: int) -> tuple[Band, ...]:
+    """`resize_matrix` without its zeros: (rows, columns, that part) a block of rows. A spline's weights fade with the distance."""
+    matrix, bands = resize_matrix(size, new_size, order), list[Band]()
+    for start in range(0, new_size, BAND):
+        rows = slice(start, min(start + BAND, new_size))
+        felt = np.flatnonzero((np.abs(matrix[rows]) > NEGLIGIBLE).any(0))
+        columns = slice(int(felt[0]), int(felt[-1]) + 1)
+        bands.append((rows, columns, np.ascontiguousarray(matrix[rows, columns])))
+    return tuple(bands)
+
+
+def _resize_plane(down: tuple[Band, ...], across: tuple[Band, ...], plane: np.ndarray) -> np.ndarray:
+    """(y, x) float64 of one slice."""
+    exact = plane.astype(np.float64)
+    shorter = np.empty((down[-1][0].stop, exact.shape[1]))
+    for rows, columns, part in down:
+        np.matmul(part, exact[columns], out=shorter[rows])
+    result = np.empty((len(shorter), across[-1][0].stop))
+    for rows, columns, part in across:
+        np.matmul(shorter[:, columns], part.T, out=result[:, rows])
+    return result
+
+
 def resize(image: np.ndarray, target: np.ndarray, order: int) -> None:
     """Write the spline interpolation of (z, y, x) into `target`, clipped to the image's own range."""
     low, high = image.min(), image.max()
     if low == high:
         target[...] = low
         return
-    depth, plane = image.shape[0], target.shape[1:]
-    along, down, across = (resize_matrix(image.shape[a], target.shape[a], order) for a in range(3))
-    if target.shape[0] < depth:
+    along, down, across = (resize_bands(image.shape[a], target.shape[a], order) for a in range(3))
+    if target.shape[0] < image.shape[0]:
         # The axis that shrinks first: fewer planes to resize.
-        planes = np.empty((target.shape[0], *image.shape[1:]))
-        _multiply(along, image, planes)
-        for z in range(len(planes)):
-            np.clip(down @ planes[z] @ across.T, low, high, out=target[z], casting="same_kind")
+        for rows, columns, part in along:
+            planes = np.empty((len(part), *image.shape[1:]))
+            height = max(1, CHUNK // (part.shape[1] * image.shape[2]))
+            for start in range(0, image.shape[1], height):
+                block = image[columns, start : start + height].astype(np.float64)
+                planes[:, start : start + height] = np.tensordot(part, block, 1)
+            for z, plane in zip(range(rows.start, rows.stop), planes, strict=True):
+                np.clip(_resize_plane(down, across, plane), low, high, out=target[z], casting="same_kind")
         return
-    planes = np.empty((depth, *plane))
-    for z in range(depth):
-        np.matmul(_left(down, image[z]), across.T, out=planes[z])
-    if target.shape[0] == depth:
-        np.clip(planes, low, high, out=target, casting="same_kind")
+    if target.shape[0] == image.shape[0]:
+        for z in range(len(target)):
+            np.clip(_resize_plane(down, across, image[z]), low, high, out=target[z], casting="same_kind")
         return
-    flat, width = planes.reshape(depth, -1), max(1, CHUNK // max(depth, target.shape[0]))
-    out = target.reshape(len(target), -1)
-    for start in range(0, flat.shape[1], width):
-        part = along @ flat[:, start : start + width]
-        np.clip(part, low, high, out=out[:, start : start + width], casting="same_kind")
-
-
-def _left(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
-    return matrix @ image.astype(np.float64)
-
-
-def _multiply(matrix: np.ndarray, image: np.ndarray, out: np.ndarray) -> None:
-    """The matrix along the first axis, a block of rows at a time."""
-    rows = max(1, CHUNK // max(1, image.shape[0] * image.shape[2]))
-    for start in range(0, image.shape[1], rows):
-        block = image[:, start : start + rows].astype(np.float64)
-        out[:, start : start + rows] = np.tensordot(matrix, block, 1)
+    # Only the planes that a band of the result needs are held: neighbouring bands share some.
+    held: dict[int, np.ndarray] = {}
+    width = max(1, CHUNK // (BAND + max(part.shape[1] for _, _, part in along)) // target.shape[2])
+    for rows, columns, part in along:
+        held = {z: plane for z, plane in held.items() if z >= columns.start}
+        for z in range(columns.start, columns.stop):
+            if z not in held:
+                held[z] = _resize_plane(down, across, image[z])
+        for start in range(0, target.shape[1], width):
+            block = np.stack([held[z][start : start + width] for z in range(columns.start, columns.stop)])
+            np.clip(np.tensordot(part, block, 1), low, high, out=target[rows, start : start + width], casting="same_kind")
 
 
 def _resize_separately(image: np.ndarray, target: np.ndarray, axis: int, order: int, order_z: int) -> None:
     """In the plane by spline, slice by slice (each clipped to its own range), then along `axis`."""
     source, goal = np.moveaxis(image, axis, 0), np.moveaxis(target, axis, 0)
-    down, across = (resize_matrix(source.shape[a], goal.shape[a], order) for a in (1, 2))
+    down, across = (resize_bands(source.shape[a], goal.shape[a], order) for a in (1, 2))
     same_plane = source.shape[1:] == goal.shape[1:]
 
     def plane(z: int) -> np.ndarray:
         if same_plane and order <= 1:
             return source[z]
-        low, high = source[z].min(), source[z].max()
-        return np.clip(down @ source[z].astype(np.float64) @ across.T, low, high)
+        return np.clip(_resize_plane(down, across, source[z]), source[z].min(), source[z].max())
 
     if len(source) == len(goal):
         for z in range(len(goal)):

@@ -99,6 +99,11 @@ class Reader(ABC):
         image = self.read(Path(path), label=True)
         return image.data.astype(np.float32), {**image.geometry, "spacing": list(image.spacing)}
 
+    def read_label(self, path: Path) -> np.ndarray:
+        """The same voxels (1, z, y, x) in the file's own integers; floating point as float32."""
+        data = self.read(Path(path), label=True).data
+        return data.astype(np.float32, copy=False) if data.dtype.kind == "f" else data
+
 
 def integer_type(segmentation: np.ndarray) -> np.ndarray:
     """A segmentation in the smallest type that nnU-Net writes: uint8, or uint16 from the value 255 on."""
