@@ -18,7 +18,8 @@ from kubernetes.aio import config as kubernetes_config
 from nnunet_trainer.contract.faults import BadUsage, Temporary
 
 from ..reconcile.view import Manifest
-from . import metrics
+from . import credentials, metrics
+from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind
 
 JSON = "application/json"
@@ -48,10 +49,12 @@ class Api:
     Args:
         configuration: of the official client.
         may_write: asked before each write; when it says no, the write fails with `NotLeading`.
+        renewal: asked for another token when one was refused.
     """
 
-    def __init__(self, configuration: Any, *, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, configuration: Any, *, may_write: Callable[[], bool] = lambda: True, renewal: Renewal | None = None) -> None:
         self.configuration = configuration
+        self.renewal = renewal
         self.may_write = may_write
         self._client: Any = kubernetes_client.ApiClient(configuration)
 
@@ -77,19 +80,31 @@ class Api:
             OSError, asyncio.TimeoutError: there is no answer (aiohttp's errors of connections are `OSError`s or `ClientError`s).
         """
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         limit = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
-        code = "none"
+        status, data, token = await self._send(method, url, headers, body, limit)
+        if status == 401 and await self.another_token(token):
+            status, data, _ = await self._send(method, url, headers, body, limit)
+        if status >= 400:
+            raise _error(status, data)
+        return json.loads(data) if data else None
+
+    async def another_token(self, refused: str | None) -> bool:
+        """Whether there is another token now than one that was refused."""
+        return self.renewal is not None and await self.renewal.refused(self.configuration, refused)
+
+    async def _send(
+        self, method: str, url: str, headers: dict[str, str], body: Any, limit: aiohttp.ClientTimeout
+    ) -> tuple[int, bytes, str | None]:
+        """Status and content of the answer, and the token that was shown."""
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+        token, code = self.configuration.api_key.get("BearerToken"), "none"
         try:
             answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
             code = str(answer.status)
-            data: bytes = await answer.read()
+            return answer.status, await answer.read(), token
         finally:
             metrics.api_requests.labels(method, code).inc()
-        if answer.status >= 400:
-            raise _error(answer.status, data)
-        return json.loads(data) if data else None
 
     # -- reading --
 
@@ -174,22 +189,23 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None, *,
     Raises:
         BadUsage: there is no usable kubeconfig; the message says where it was looked for.
     """
-    configuration = kubernetes_client.Configuration()
+    configuration, renewal = kubernetes_client.Configuration(), None
     try:
         if in_cluster:
             kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             path = str(kubeconfig) if kubeconfig else None
-            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+            loader = await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, context=context, client_configuration=configuration, persist_config=False
             )
+            renewal = credentials.follow(configuration, loader)
     except (kubernetes_config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         where = kubeconfig or "$KUBECONFIG or ~/.kube/config"
         raise BadUsage(
             "NoCluster", f"No cluster can be reached with {where}: {error}.", hint="Name one with --kubeconfig."
         ) from error
     configuration.connection_pool_maxsize = 64
-    return Api(configuration)
+    return Api(configuration, renewal=renewal)
 
 
 CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)

@@ -106,10 +106,15 @@ def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.Op
     handlers = kopf.OperatorRegistry()
     by_type = {"ADDED": changed, "MODIFIED": changed, "DELETED": deleted}
 
+    shown: list[str | None] = []
+
     @kopf.on.login(registry=handlers)
     async def login(**_kwargs: Any) -> kopf.ConnectionInfo:
         """kopf's connection is that of our client, asked for again when the server refuses a token."""
         configuration = api.configuration
+        if shown:
+            await api.another_token(shown[-1])
+        shown[:] = [configuration.api_key.get("BearerToken")]
         scheme, _, token = (await configuration.get_api_key_with_prefix("BearerToken") or "").partition(" ")
         return kopf.ConnectionInfo(
             server=configuration.host,
