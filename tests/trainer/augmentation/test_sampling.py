@@ -33,7 +33,7 @@ class Store:
             seg = np.full((1, *shape), number, np.int16)
             found = locations or {1: np.array([[0, 1, 1, 1]]), 2: np.zeros((0, 4), np.int64)}
             self.cases[f"case_{number}"] = SimpleNamespace(
-                data=Recorded(data), seg=Recorded(seg), properties={"class_locations": found}
+                data=Recorded(data), seg=Recorded(seg), properties={"class_locations": found}, previous=None
             )
 
     def open(self, name):

@@ -12,6 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="a Trainer__Plans__Configuration folder")
     parser.add_argument("-i", "--input", type=Path, required=True, metavar="IN", help="folder of images CASE_0000…")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the segmentations")
+    parser.add_argument(
+        "--previous-stage",
+        type=Path,
+        metavar="DIR",
+        help="cascade: folder of the previous stage's segmentations of the same images (nnU-Net's -prev_stage_predictions)",
+    )
     parser.add_argument("--folds", nargs="+", metavar="K", help="folds to average; default: every numbered fold there is, else all")
     parser.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="default: %(default)s")
     parser.add_argument(
@@ -66,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.output,
         window=window,
         existing="keep" if arguments.keep else "overwrite" if arguments.overwrite else "refuse",
+        previous_stage=arguments.previous_stage,
         save_probabilities=arguments.save_probabilities,
         progress=tell,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ def segmentation_from_logits(
 ) -> np.ndarray:
     """A network's output as a segmentation in the image's shape and axes.
 
-    Where resampling is needed it is done head by head, so that no more than two heads are ever held at full size.
-
     Args:
         logits: float32 (heads, z, y, x), at the configuration's spacing.
         properties: of preprocessing.
@@ -31,10 +30,25 @@ def segmentation_from_logits(
         labels: of the dataset.
     """
     array = logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
-    if array.shape[1:] == tuple(properties["shape_after_cropping_and_before_resampling"]):
-        segmentation = labels.convert_logits_to_segmentation(array)
-        return revert_segmentation(segmentation, properties, plans, labels)
-    heads = (revert_logits(array[head : head + 1], properties, plans, configuration)[0] for head in range(len(array)))
+    cropped = tuple(properties["shape_after_cropping_and_before_resampling"])
+    segmentation = segmentation_by_heads(array, cropped, lambda head: revert_logits(head, properties, plans, configuration), labels)
+    return revert_segmentation(segmentation, properties, plans, labels)
+
+
+def segmentation_by_heads(
+    logits: np.ndarray, shape: tuple[int, ...], resample: Callable[[np.ndarray], np.ndarray], labels: LabelManager
+) -> np.ndarray:
+    """Logits (heads, z, y, x) as a segmentation of a shape. No more than two heads are ever held at that shape.
+
+    Args:
+        logits: of a network.
+        shape: z, y, x.
+        resample: brings (1, z, y, x) to that shape.
+        labels: of the dataset.
+    """
+    if logits.shape[1:] == shape:
+        return np.asarray(labels.convert_logits_to_segmentation(logits))
+    heads = (resample(logits[head : head + 1])[0] for head in range(len(logits)))
     first = next(heads)
     if labels.has_regions:
         assert labels.regions_class_order is not None
@@ -49,7 +63,7 @@ def segmentation_from_logits(
             wins = head > best
             segmentation[wins] = value
             np.maximum(best, head, out=best)
-    return revert_segmentation(segmentation, properties, plans, labels)
+    return segmentation
 
 
 def _exceeds_half(logits: np.ndarray) -> np.ndarray:

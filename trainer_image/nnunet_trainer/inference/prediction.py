@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage
+from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.preprocessing.case import preprocess_image
 from nnunet_trainer.training.sampling import prefetched
 
+from .cascade import with_previous_stage
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
 from .model import Model
 from .sliding_window import SlidingWindow
@@ -26,7 +27,11 @@ Existing = Literal["refuse", "keep", "overwrite"]
 
 
 def predict_case(
-    model: Model, images: np.ndarray, properties: dict[str, Any], window: SlidingWindow | None = None
+    model: Model,
+    images: np.ndarray,
+    properties: dict[str, Any],
+    window: SlidingWindow | None = None,
+    previous: np.ndarray | None = None,
 ) -> tuple[np.ndarray, torch.Tensor, dict[str, Any]]:
     """Predict one image that is in memory.
 
@@ -35,14 +40,62 @@ def predict_case(
         images: float32 (c, z, y, x), as the reader gave it; it may be changed.
         properties: as the reader gave them; `spacing` along z, y, x.
         window: default `model.window()`.
+        previous: in the second stage of a cascade, the previous stage's segmentation (1, z, y, x) in the image's axes.
 
     Returns:
         segmentation (z, y, x) in the image's axes, logits (heads, z, y, x) at the configuration's spacing, and the properties that
         relate the two.
+
+    Raises:
+        BadUsage: the second stage of a cascade without `previous`, or another model with it.
+        BadData: `previous` has another shape than the image.
     """
-    data, _, properties = preprocess_image(images, properties, model.plans, model.configuration, model.dataset_json)
+    data, properties = _preprocess(model, images, properties, previous)
     logits = model.logits(torch.from_numpy(data), window)
     return segmentation_from_logits(logits, properties, model.plans, model.configuration, model.labels), logits, properties
+
+
+def _preprocess(
+    model: Model, images: np.ndarray, properties: dict[str, Any], previous: np.ndarray | None
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """What the network sees (channels, z, y, x): the previous stage's segmentation is cropped and resampled as a label is."""
+    check_previous_stage(model, given=previous is not None)
+    about = (model.plans, model.configuration, model.dataset_json)
+    data, seg, properties = preprocess_image(images, properties, *about, segmentation=previous)
+    if previous is None:
+        return data, properties
+    del properties["class_locations"]
+    return with_previous_stage(data, seg[0], model.labels), properties
+
+
+def check_previous_stage(model: Model, *, given: bool) -> None:
+    """Whether the previous stage's segmentations are given exactly when the model is the second stage of a cascade.
+
+    Raises:
+        BadUsage: they are not.
+    """
+    name, previous = model.configuration.name, model.configuration.previous_stage
+    if previous and not given:
+        message = f"{name} has the segmentations by {previous} as an input."
+        hint = f"Predict the images with the model of {previous}, and name that folder: --previous-stage DIR."
+        raise BadUsage("NoPreviousStage", message, hint=hint)
+    if given and not previous:
+        raise BadUsage("PreviousStageNotNeeded", f"{name} is no second stage of a cascade: leave --previous-stage out.")
+
+
+def find_previous(folder: Path, cases: Iterable[str], file_ending: str) -> dict[str, Path]:
+    """The previous stage's segmentation `CASE` of each case.
+
+    Raises:
+        BadData: there are cases without one.
+    """
+    files = {case: folder / f"{case}{file_ending}" for case in cases}
+    missing = [case for case, file in files.items() if not file.is_file()]
+    if missing:
+        message = f"{folder} has no segmentation of {len(missing)} of {len(files)} images."
+        hint = "Predict the same images with the previous stage's model first."
+        raise BadData("MissingPreviousStage", message, findings=[f"{case}: no {files[case].name}" for case in missing], hint=hint)
+    return files
 
 
 def find_images(folder: Path, file_ending: str, channels: int) -> dict[str, list[Path]]:
@@ -79,6 +132,7 @@ def predict_folder(
     *,
     window: SlidingWindow | None = None,
     existing: Existing = "refuse",
+    previous_stage: Path | None = None,
     save_probabilities: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Path]:
@@ -90,6 +144,7 @@ def predict_folder(
         out: folder of the segmentations, `CASE…`; made when missing.
         window: default `model.window()`.
         existing: what to do about segmentations that `out` already holds.
+        previous_stage: in the second stage of a cascade, the folder of the previous stage's segmentations of the same images.
         save_probabilities: write `CASE.npz` as well.
         progress: called with (done, total, case) before each case.
 
@@ -97,14 +152,13 @@ def predict_folder(
         The segmentations, of this call and kept ones.
 
     Raises:
-        BadUsage: `out` holds predictions and `existing` is "refuse".
-        BadData: images that cannot be read, or lack channels.
-        BadConfiguration: a cascade's second stage.
+        BadUsage: `out` holds predictions and `existing` is "refuse"; a cascade's second stage without `previous_stage`, or another
+            model with it.
+        BadData: images that cannot be read, lack channels or the previous stage's segmentation.
     """
-    if model.configuration.previous_stage:
-        message = f"{model.configuration.name} needs the predictions of {model.configuration.previous_stage} as an input."
-        raise BadConfiguration("NoPreviousStage", message)
+    check_previous_stage(model, given=previous_stage is not None)
     cases = find_images(images, model.file_ending, len(channel_names(model.dataset_json)))
+    previous = {} if previous_stage is None else find_previous(previous_stage, cases, model.file_ending)
     out.mkdir(parents=True, exist_ok=True)
     targets = {case: out / f"{case}{model.file_ending}" for case in cases}
     there = [case for case, file in targets.items() if file.exists()]
@@ -117,8 +171,9 @@ def predict_folder(
     reader = by_name(model.plans.image_reader_writer)
 
     def read(index: int) -> tuple[torch.Tensor, dict[str, Any]]:
-        data, properties = reader.read_images(cases[todo[index]])
-        data, _, properties = preprocess_image(data, properties, model.plans, model.configuration, model.dataset_json)
+        case = todo[index]
+        data, properties = reader.read_images(cases[case])
+        data, properties = _preprocess(model, data, properties, reader.read_seg(previous[case])[0] if previous else None)
         return torch.from_numpy(data), properties
 
     def write(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:

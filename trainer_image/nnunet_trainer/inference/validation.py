@@ -18,6 +18,7 @@ from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, StoredCase
 from nnunet_trainer.training.sampling import prefetched
 
+from .cascade import NextStages, with_previous_stage
 from .export import segmentation_from_logits, write_segmentation
 from .sliding_window import SlidingWindow, predict_logits
 
@@ -37,6 +38,7 @@ def validate(
     mirror_axes: Sequence[int] = (),
     device: torch.device | str = "cpu",
     tile_batch: int = 1,
+    next_stages: Path | None = None,
     rank: int = 0,
     world_size: int = 1,
     barrier: Callable[[], None] | None = None,
@@ -52,13 +54,15 @@ def validate(
         plans: of the run.
         configuration: its name.
         dataset_json: of the dataset.
-        store: the preprocessed cases.
+        store: the preprocessed cases; in the second stage of a cascade with the previous stage's segmentations.
         cases: of the whole fold; each rank predicts its share.
         ground_truth: folder of label files (`gt_segmentations`).
         out: the fold's `validation` folder; made when missing.
         mirror_axes: that training mirrored; all combinations are averaged.
         device: where the network is.
         tile_batch: tiles that go through the network together.
+        next_stages: the model's folder `predicted_next_stage`, where the next stages of a cascade find their inputs; None: nothing
+            is predicted for them.
         rank: of this process.
         world_size: processes.
         barrier: waits for all processes; needed with more than one.
@@ -72,7 +76,8 @@ def validate(
         nnU-Net's summary on rank 0, None on others.
 
     Raises:
-        BadData: no cases, or no ground truth for one.
+        BadData: no cases, no ground truth for one, or no segmentation of it by the previous stage.
+        BadConfiguration: the plans lack a next stage.
         GpuOutOfMemory: not even one tile fits.
     """
     settings, labels = plans.configuration(configuration), LabelManager(dataset_json)
@@ -81,18 +86,28 @@ def validate(
     if not cases or missing:
         what = f"{ground_truth} has no label of {', '.join(missing[:5])}." if missing else "The fold has no validation cases."
         raise BadData("NoGroundTruth" if missing else "NoCases", what, hint="Preprocess the dataset again, or skip the validation.")
-    if settings.previous_stage:
-        raise BadData("NoPreviousStage", f"{configuration} needs the predictions of {settings.previous_stage} as an input.")
+    following = None if next_stages is None else NextStages(next_stages, plans, settings)
     out.mkdir(parents=True, exist_ok=True)
     mine = list(cases)[rank::world_size]
-    todo = [case for case in mine if not (keep_existing and (out / f"{case}{ending}").is_file())]
+
+    def is_done(case: str) -> bool:
+        return (out / f"{case}{ending}").is_file() and (following is None or following.done(case))
+
+    todo = [case for case in mine if not (keep_existing and is_done(case))]
     window = SlidingWindow(patch_size=tuple(settings.patch_size), mirror_axes=tuple(mirror_axes), tile_batch=tile_batch)
 
     def read(index: int) -> tuple[torch.Tensor, StoredCase]:
         case = store.open(todo[index])
-        return torch.from_numpy(case.data[:]), case
+        image = case.data[:]
+        if settings.previous_stage:
+            if case.previous is None:
+                raise BadData("NoPreviousStage", f"{configuration} needs the predictions of {settings.previous_stage} as an input.")
+            image = with_previous_stage(image, case.previous[:], labels)
+        return torch.from_numpy(image), case
 
     def export(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
+        if following is not None:
+            following.write(case, logits, properties, labels)
         segmentation = segmentation_from_logits(logits, properties, plans, settings, labels)
         write_segmentation(segmentation, out / f"{case}{ending}", properties, reader)
 

@@ -11,7 +11,7 @@ from nnunet_trainer.contract.shapes import Shape
 from nnunet_trainer.extensions import Range
 
 from . import over_time
-from .reading import Choice, NameOf, Of, build, changed, plain, shape_of
+from .reading import Choice, Of, build, changed, plain, shape_of
 
 Count = Annotated[int, Range(1)]
 Amount = Annotated[int, Range(0)]
@@ -28,6 +28,24 @@ class Sampling:
     """Draw for each sample whether it is oversampled, instead of a fixed share of each batch."""
     fixed_batch: bool = False
     """One batch of noise throughout, no data: how fast the network alone is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousStageChanges:
+    """What is changed about the augmentation of a cascade's input, the previous stage's segmentation; None: the set's own."""
+
+    operator_probability: Fraction | None = None
+    """Of a sample: labels are dilated, eroded, closed or opened by a ball."""
+    operator_label_probability: Fraction | None = None
+    """Of each label of such a sample."""
+    radius: Annotated[tuple[float, float], Range(1, 64)] | None = None
+    """The smallest and the largest ball, in voxels."""
+    removal_probability: Fraction | None = None
+    """Of a sample: a connected component of a label is taken away."""
+    removal_label_probability: Fraction | None = None
+    """Of each label of such a sample."""
+    removal_limit: Fraction | None = None
+    """The share of the patch below which a component may be taken away."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +120,10 @@ class Recipe:
     """Shell patterns of parameter names and what their learning rate is multiplied by; the first that fits counts."""
     layer_decay: Annotated[float, Range(0, 1, low_open=True)] = 1.0
     """Each layer nearer the input learns at this times the rate of the next one; the segmentation layers have the whole rate."""
-    augmentation: Annotated[str, NameOf("augmentation")] = "default"
-    """The name of a set (`augmentation.set_names()`)."""
+    augmentation: Annotated[Choice, Of("augmentation")] = field(default_factory=lambda: Choice(name="default"))
+    """A set of transforms, and what is changed in it: `{name: DA5, mirrorAxes: [0, 1], noise: {probability: 0.3}}`."""
+    previous_stage: PreviousStageChanges = field(default_factory=PreviousStageChanges)
+    """Counts for the second stage of a cascade."""
     sampling: Sampling = field(default_factory=Sampling)
     network: NetworkChanges = field(default_factory=NetworkChanges)
     freezing: Freezing = field(default_factory=Freezing)

@@ -23,7 +23,7 @@ Locations = Mapping[Any, np.ndarray]
 FOREGROUND_FRACTION = 0.33
 CACHE_BYTES = 256 * 2**20
 OPEN_CASES = 100
-"""Cases that stay open, two files each: a process may have 1,024."""
+"""Cases that stay open, two or three files each: a process may have 1,024."""
 
 
 class StoredCase(Protocol):
@@ -32,6 +32,8 @@ class StoredCase(Protocol):
     data: Any
     seg: Any
     properties: Mapping[str, Any]
+    previous: Any
+    """The previous stage's segmentation (z, y, x) in a cascade, else None."""
 
 
 class CaseStore(Protocol):
@@ -43,7 +45,10 @@ class CaseStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Patches of one rank: `data` float32 (b, c, *patch), `seg` int16 (b, 1, *patch), and whence each came."""
+    """Patches of one rank: `data` float32 (b, c, *patch), `seg` int16 (b, 1, *patch), and whence each came.
+
+    In a cascade the second channel of `seg` is the previous stage's.
+    """
 
     data: torch.Tensor
     seg: torch.Tensor
@@ -124,15 +129,16 @@ def choose_origin(
 
 
 def read_patch(array: Any, origin: Sequence[int], out: np.ndarray) -> None:
-    """Copy what `array` (c, z, y, x) holds at `origin` into `out` (c, *patch); what lies outside stays as `out` is filled."""
-    inside, target = [], []
-    for start, size, extent in zip(origin, out.shape[1:], array.shape[1:], strict=True):
+    """Copy what `array` ([c,] z, y, x) holds at `origin` into `out` ([c,] *patch); what lies outside stays as `out` is filled."""
+    inside: list[slice] = [slice(None)] * (out.ndim - 3)
+    target = list(inside)
+    for start, size, extent in zip(origin, out.shape[-3:], array.shape[-3:], strict=True):
         first, last = max(start, 0), min(start + size, extent)
         if first >= last:
             return
         inside.append(slice(first, last))
         target.append(slice(first - start, last - start))
-    out[(slice(None), *target)] = array[(slice(None), *inside)]
+    out[tuple(target)] = array[tuple(inside)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,7 @@ class _Opened:
 
     data: Any
     seg: Any
+    previous: Any
     locations: Locations
     bytes: int
     lock: Any
@@ -230,10 +237,13 @@ class PatchSampler:
             )
             if data is None or seg is None:
                 data = np.zeros((len(keys), case.data.shape[0], *self._patch), np.float32)
-                seg = np.full((len(keys), case.seg.shape[0], *self._patch), -1, np.int16)
+                channels = case.seg.shape[0] + (case.previous is not None)
+                seg = np.full((len(keys), channels, *self._patch), -1, np.int16)
             with case.lock:
                 read_patch(case.data, origin, data[place])
-                read_patch(case.seg, origin, seg[place])
+                read_patch(case.seg, origin, seg[place, : case.seg.shape[0]])
+                if case.previous is not None:
+                    read_patch(case.previous, origin, seg[place, -1])
             names.append(name)
         assert data is not None
         assert seg is not None
@@ -276,12 +286,15 @@ class PatchSampler:
         stored = self._store.open(name)
         locations = {key: _compact(voxels) for key, voxels in stored.properties["class_locations"].items()}
         size = sum(voxels.nbytes for voxels in locations.values())
-        decoded = 4 * int(np.prod(stored.data.shape)) + 2 * int(np.prod(stored.seg.shape))
+        previous = stored.previous
+        labels = [stored.seg] if previous is None else [stored.seg, previous]
+        decoded = 4 * int(np.prod(stored.data.shape)) + sum(2 * int(np.prod(each.shape)) for each in labels)
         if size + decoded <= self._cache_limit // 4:
             data, seg = np.asarray(stored.data[:], np.float32), np.asarray(stored.seg[:], np.int16)
-            opened = _Opened(data, seg, locations, size + decoded, nullcontext())
+            previous = None if previous is None else np.asarray(previous[:], np.int16)
+            opened = _Opened(data, seg, previous, locations, size + decoded, nullcontext())
         else:
-            opened = _Opened(stored.data, stored.seg, locations, size, Lock())
+            opened = _Opened(stored.data, stored.seg, previous, locations, size, Lock())
         with self._lock:
             if name not in self._cache:
                 self._cache[name] = opened

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,13 +20,14 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
-from . import components, deep_supervision, distributed, network, parameters, schedules
+from . import cascade, components, deep_supervision, distributed, network, over_time, parameters, schedules
 from .augmentation import Augmenter, augmentation_set, validation_augmenter
 from .distributed import Ranks
 from .history import History
 from .losses import LossContext
 from .precision import Precision
 from .pretrained import LoadReport
+from .reading import Choice
 from .recipe import Recipe
 from .sampling import PatchSampler, rank_slots
 from .setup import TrainingSetup
@@ -86,6 +87,26 @@ class Session:
         """Axes that prediction may mirror; None for none."""
         return tuple(self.augmenter.geometry.mirror_axes) or None
 
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to train."""
+        early, lists = self.recipe.early_stopping, self.history.lists
+        return self.epoch >= self.recipe.epochs or (
+            early is not None
+            and self.epoch > 0
+            and schedules.exhausted(early, lists, self.base_rate * self.schedule(self.epoch, lists))
+        )
+
+    def set_over_time(self) -> None:
+        """Give the loss and the optimizer what the recipe says of their parameters in this epoch."""
+        recipe, fraction = self.recipe, self.epoch / self.recipe.epochs
+        for name, value in over_time.at(recipe.over_time, "optimizer", fraction).items():
+            for group in self.optimizer.param_groups:
+                group[name] = value
+        if changes := over_time.at(recipe.over_time, "loss", fraction):
+            loss = Choice(name=recipe.loss.name, parameters=recipe.loss.parameters | changes)
+            self.criterion = criterion(self.configuration, replace(recipe, loss=loss), self.labels, self.ranks)
+
     def freeze(self) -> None:
         """Let those parameters train that the recipe lets train in this epoch."""
         freezing = self.recipe.freezing
@@ -94,7 +115,12 @@ class Session:
             frozen = parameters.matching(self.network, freezing.patterns, "freezing.patterns")
         # An output of weight 0 gives its head no gradient, and no weight decay either.
         heads = getattr(getattr(self.network, "decoder", None), "seg_layers", None)
-        unused = [] if heads is None or len(heads) == 1 else list(heads[:1] if self.recipe.deep_supervision else heads[:-1])
+        if heads is None or len(heads) == 1:
+            unused = []
+        elif self.recipe.deep_supervision:
+            unused = [] if self.recipe.coarsest_output else list(heads[:1])
+        else:
+            unused = list(heads[:-1])
         parameters.freeze(self.network, frozen, unused)
 
 
@@ -102,7 +128,8 @@ def changed_plans(plans: dict[str, Any], configuration: str, recipe: Recipe) -> 
     """Plans with the recipe's changes of one configuration, so that whoever reads the results builds the same network."""
     result = Plans(plans)
     found = result.configuration(configuration)
-    changes: dict[str, Any] = {"architecture": network.changed(found.architecture, recipe.network)}
+    recipe = recipe.for_patch(found.patch_size)
+    changes: dict[str, Any] = {"architecture": network.changed(found.architecture, recipe.network, found.patch_size)}
     if recipe.batch_size is not None:
         changes["batch_size"] = recipe.batch_size
     if recipe.batch_dice is not None:
@@ -119,18 +146,22 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         BadConfiguration: plans, recipe or fold do not fit.
         BadData: the preprocessed data are missing or lack cases.
     """
-    recipe = setup.recipe
-    plans = changed_plans(setup.plans, setup.configuration, recipe)
+    plans = changed_plans(setup.plans, setup.configuration, setup.recipe)
     configuration = plans.configuration(setup.configuration)
+    setup = replace(setup, recipe=setup.recipe.for_patch(configuration.patch_size))
+    recipe = setup.recipe
     labels = LabelManager(setup.dataset_json)
-    store = PreprocessedFolder(setup.preprocessed / configuration.data_identifier)
+    store = cascade.open_store(setup, configuration)
     training, validation = fold_cases(setup, store)
+    cascade.check(setup, plans, configuration, store, [*training, *validation])
     torch.manual_seed(int(keys.digest("initial weights", setup.seed, setup.fold)[:15], 16))
     net = architecture.build(
         configuration.architecture,
         configuration.num_input_channels(setup.dataset_json),
         labels.num_segmentation_heads,
-        recipe.deep_supervision,
+        bool(recipe.deep_supervision),
+        negative_slope=recipe.initialization.negative_slope,
+        zero_residuals=recipe.initialization.zero_residuals,
     ).to(ranks.device, memory_format=channels_last(configuration))
     if ranks.world_size > 1 and ranks.device.type == "cuda":
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
@@ -138,8 +169,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     groups, factors = parameters.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
     optimizer_component = components.find("optimizer", recipe.optimizer.name)
     base_rate = recipe.optimizer.parameters.get("learning_rate", optimizer_component.parameters["learning_rate"].default)
-    scales = output_scales(configuration, recipe)
-    augmenter, plain = _augmenters(configuration, recipe, labels, scales)
+    augmenter, plain = _augmenters(configuration, recipe, labels)
     shared: dict[str, Any] = {
         "patch_size": configuration.patch_size,
         "batch_size": configuration.batch_size,
@@ -163,7 +193,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         validation_cases=validation,
         network=net,
         runner=torch.compile(net) if _compiles(recipe, ranks.device) else net,
-        criterion=_criterion(configuration, recipe, labels, ranks, scales),
+        criterion=criterion(configuration, recipe, labels, ranks),
         optimizer=optimizer_component.make(groups, **recipe.optimizer.parameters),
         rate_factors=factors,
         base_rate=base_rate,
@@ -196,9 +226,9 @@ def output_scales(configuration: Configuration, recipe: Recipe) -> list[list[flo
     return deep_supervision.scales(configuration.architecture["arch_kwargs"]["strides"], configuration.dimensions)
 
 
-def _criterion(
-    configuration: Configuration, recipe: Recipe, labels: LabelManager, ranks: Ranks, scales: list[list[float]] | None
-) -> Criterion:
+def criterion(configuration: Configuration, recipe: Recipe, labels: LabelManager, ranks: Ranks) -> Criterion:
+    """The loss over all outputs."""
+    scales = output_scales(configuration, recipe)
     slots = rank_slots(configuration.batch_size, ranks.rank, ranks.world_size)
     context = LossContext(
         regions=labels.has_regions,
@@ -207,22 +237,20 @@ def _criterion(
         share=len(slots) / configuration.batch_size,
     )
     loss = components.find("loss", recipe.loss.name).make(context, **recipe.loss.parameters)
-    return deep_supervision.supervised(loss, deep_supervision.weights(1 if scales is None else len(scales)))
+    factors = deep_supervision.weights(1 if scales is None else len(scales), coarsest=recipe.coarsest_output)
+    return deep_supervision.supervised(loss, factors)
 
 
-def _augmenters(
-    configuration: Configuration, recipe: Recipe, labels: LabelManager, scales: list[list[float]] | None
-) -> tuple[Augmenter, Augmenter]:
+def _augmenters(configuration: Configuration, recipe: Recipe, labels: LabelManager) -> tuple[Augmenter, Augmenter]:
     shared: dict[str, Any] = {
-        "deep_supervision_scales": scales,
+        "deep_supervision_scales": None if recipe.deep_supervision == "soft" else output_scales(configuration, recipe),
         "regions": labels.foreground_regions if labels.has_regions else None,
         "ignore_label": labels.ignore_label,
         "previous_stage_labels": labels.foreground_labels if configuration.previous_stage else (),
     }
     patch = tuple(configuration.patch_size)
-    augmenter = Augmenter(
-        config=augmentation_set(recipe.augmentation), patch_size=patch, mask_channels=configuration.use_mask_for_norm, **shared
-    )
+    chosen = cascade.changed(augmentation_set(recipe.augmentation), recipe)
+    augmenter = Augmenter(config=chosen, patch_size=patch, mask_channels=configuration.use_mask_for_norm, **shared)
     return augmenter, validation_augmenter(patch, **shared)
 
 
@@ -241,16 +269,6 @@ def _compiles(recipe: Recipe, device: torch.device) -> bool:
     return recipe.compile is True or compiler is not None
 
 
-def available_cores() -> int:
-    """Cores that this process may use: its affinity and its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = open("/sys/fs/cgroup/cpu.max").read().split()  # noqa: SIM115
-        return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return cores
-
-
 def default_workers(ranks: Ranks) -> int:
     """Threads that prepare batches: on a GPU they only read, on a CPU they also augment, beside the network."""
-    return max(1, min(8, available_cores() // ranks.world_size - 1)) if ranks.device.type == "cuda" else 1
+    return max(1, min(8, ranks.cores - 1)) if ranks.device.type == "cuda" else 1
