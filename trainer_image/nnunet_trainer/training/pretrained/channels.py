@@ -41,11 +41,15 @@ def average(weight: Tensor, channels: int) -> Tensor:
 
 def described(theirs: int, ours: int, policy: str) -> str:
     """What `repeat` or `average` did, for the report."""
-    channels = f"{theirs} input channel{'s' if theirs > 1 else ''}"
     if policy == "Average":
-        return f"{channels} averaged into {ours}, scaled so that the response keeps its magnitude"
+        return f"{counted(theirs)} averaged into {ours}, scaled so that the response keeps its magnitude"
     what = f"repeated to {ours}" if ours > theirs else f"reduced to the first {ours}"
-    return f"{channels} {what}, scaled so that the response keeps its magnitude"
+    return f"{counted(theirs)} {what}, scaled so that the response keeps its magnitude"
+
+
+def counted(channels: int) -> str:
+    """`1 input channel`, `2 input channels`."""
+    return f"{channels} input channel{'s' if channels > 1 else ''}"
 
 
 def _others(weight: Tensor) -> tuple[int, ...]:

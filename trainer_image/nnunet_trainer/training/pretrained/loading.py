@@ -147,7 +147,9 @@ class _Loading:
                 self._take(entry, channels.average(theirs, wanted), channels.described(there, wanted, "Average"))
             case "Reinitialize":
                 self.report.skipped.append(entry.key)
-                self.report.notes.append(f"The file's network has {there} input channels, this one {wanted}: the stem begins anew.")
+                self.report.notes.append(
+                    f"The file's network has {channels.counted(there)}, this one {wanted}: the stem begins anew."
+                )
             case _:
                 self._mismatched(entry, theirs)
 
@@ -185,7 +187,7 @@ def _refusal(loading: _Loading, other: list[str]) -> BadConfiguration:
     elif loading.other_channels is not None and len(report.mismatched) == 1 and not report.missing:
         there, wanted = loading.other_channels
         hint = (
-            f"The file's network has {there} input channel{'s' if there > 1 else ''}, this one {wanted}. Say how the first "
+            f"The file's network has {channels.counted(there)}, this one {wanted}. Say how the first "
             "convolution is adapted: spec.pretrained.inputChannels (by hand --pretrained-input-channels) "
             "Repeat, Average or Reinitialize."
         )

@@ -68,7 +68,7 @@ class LoadReport:
         if heads:
             parts.append(f"{heads} of the segmentation layers begin anew")
         if len(self.skipped) > heads:
-            parts.append(f"{len(self.skipped) - heads} others begin anew")
+            parts.append(f"{len(self.skipped) - heads} asked to begin anew")
         if self.mismatched:
             parts.append(f"{len(self.mismatched)} of another shape begin anew")
         if self.missing:
