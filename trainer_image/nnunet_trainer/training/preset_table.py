@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .preset_rows import DEFAULT, TOP10, V1_DEFAULT, Preset, epochs, loss, optimizer, rate
 from .preset_table_fine_tuning import FINE_TUNING
+from .preset_table_primus import PRIMUS
 from .preset_table_v1 import V1
 
 __all__ = ["DEFAULT", "V1", "V1_DEFAULT", "V2", "Preset"]
@@ -19,7 +20,12 @@ V2: dict[str, Preset] = {
         f"{DEFAULT}_{n}epochs_NoMirroring": (f"{DEFAULT}_{n}epochs", {"augmentation": "noMirroring"}, f"{n} epochs, no mirroring")
         for n in (250, 2000, 4000, 8000)
     },
-    "nnUNetTrainerBenchmark_5epochs": (DEFAULT, {"epochs": 5}, "how long an epoch takes"),
+    "nnUNetTrainerBenchmark_5epochs": (DEFAULT, {"epochs": 5}, "how long an epoch takes; unlike nnU-Net's it writes a checkpoint"),
+    "nnUNetTrainerBenchmark_5epochs_noDataLoading": (
+        "nnUNetTrainerBenchmark_5epochs",
+        {"sampling": {"fixedBatch": True}},
+        "how long an epoch takes on one batch of noise, without any data",
+    ),
     # Augmentation and sampling
     "nnUNetTrainerNoDA": (DEFAULT, {"augmentation": "none"}, "no augmentation"),
     "nnUNetTrainerNoMirroring": (DEFAULT, {"augmentation": "noMirroring"}, "no mirroring, in prediction neither"),
@@ -69,5 +75,6 @@ V2: dict[str, Preset] = {
     # Network
     "nnUNetTrainerBN": (DEFAULT, {"network": {"normalization": "batch"}}, "batch normalization"),
     "nnUNetTrainerNoDeepSupervision": (DEFAULT, {"deepSupervision": False}, "no deep supervision"),
+    **PRIMUS,
     **FINE_TUNING,
 }
