@@ -278,6 +278,7 @@ class WorkStatus(StatusModel):
     reports_missed: Annotated[int, Field(ge=0, description="Jobs that succeeded without a readable report.")] = 0
     out_of_memory: Annotated[int, Field(ge=0, description="Kills for memory; one is tried again.")] = 0
     job: Annotated[str | None, Field(max_length=63, description="The newest attempt's Job, once it was seen.")] = None
+    order: Annotated[str | None, Field(max_length=253, description="That Job's work order, a ConfigMap.")] = None
     input: Annotated[str | None, Field(max_length=128, description="Digest of what the work was started from.")] = None
     reason: Annotated[str | None, Field(max_length=256)] = None
     message: Annotated[str | None, Field(max_length=8192)] = None

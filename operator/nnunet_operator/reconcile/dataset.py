@@ -13,20 +13,18 @@ from .turn import Turn
 from .view import View
 from .work import Work
 
-UNSETTLED = frozenset(
+DATA_FAULTS = frozenset(
     {
-        reasons.OUT_OF_MEMORY,
-        reasons.OUT_OF_DISK,
-        reasons.DISRUPTED,
-        reasons.TOO_MANY_DISRUPTIONS,
-        reasons.PRE_RUNNING_DEADLINE_EXCEEDED,
-        reasons.STORAGE_UNAVAILABLE,
-        reasons.REPORT_MISSING,
-        reasons.TRY_AGAIN,
-        reasons.FAILED,
+        reasons.INVALID_CASES,
+        reasons.INVALID_DATASET_JSON,
+        reasons.INVALID_FILE,
+        reasons.INVALID_SPLITS,
+        reasons.MISSING_FILE,
+        reasons.TOO_FEW_CASES,
+        reasons.BAD_DATA,
     }
 )
-"""Failures that say nothing about the data."""
+"""Failures that say that the data is wrong. All others (storage, memory, configuration …) say nothing about it."""
 
 
 def reconcile(view: View[Dataset]) -> Outcome:
@@ -83,7 +81,7 @@ def _verified_and_fingerprinted(turn: Turn[DatasetStatus], work: Work) -> None:
         conditions.own(turn, kinds.VERIFIED, True, reasons.VERIFIED, f"{turn.status.cases} cases")
         conditions.own(turn, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, message)
         return
-    faulty = state is State.FAILED and reason not in UNSETTLED
+    faulty = state is State.FAILED and reason in DATA_FAULTS
     verified = reason == reasons.FINGERPRINTING
     conditions.own(turn, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
     conditions.own(turn, kinds.FINGERPRINTED, False, reason, message)

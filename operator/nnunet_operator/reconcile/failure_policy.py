@@ -1,7 +1,7 @@
 """What follows from a failed attempt: the next one, and when, or the end.
 
 Restarts count up to `maxRestarts`; disruptions do not, but ten of them without a new epoch are too many. An advanced epoch
-refills both.
+refills both. What a person stopped counts as neither.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ def _disruption(work: Work, failure: Failure) -> None:
     _try_again(work, failure, wait, "Not counted as a restart.")
 
 
+def _asked(work: Work, failure: Failure) -> None:
+    _try_again(work, failure, timedelta(), "Not counted as a restart.")
+
+
 def _permanent(work: Work, failure: Failure) -> None:
     _give_up(work, failure, "")
 
@@ -89,6 +93,7 @@ def _unreported(work: Work, failure: Failure) -> None:
 
 ACTIONS: dict[Cause, Callable[[Work, Failure], None]] = {
     Cause.DISRUPTION: _disruption,
+    Cause.ASKED: _asked,
     Cause.PERMANENT: _permanent,
     Cause.OUT_OF_MEMORY: _out_of_memory,
     Cause.UNREPORTED: _unreported,

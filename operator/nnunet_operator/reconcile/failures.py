@@ -23,6 +23,7 @@ class Cause(Enum):
     """What the failure policy goes by."""
 
     DISRUPTION = "disruption"  # nobody's fault: preempted, drained, stopped
+    ASKED = "asked"  # a person stopped it, to go on later
     PERMANENT = "permanent"  # the same order would fail in the same way
     OUT_OF_MEMORY = "out of memory"
     UNREPORTED = "unreported"
@@ -136,7 +137,8 @@ def _disrupted(pods: Iterable[Manifest]) -> Manifest | None:
 def _disruption(pod: Manifest, at: datetime) -> Failure:
     condition = attempts.pod_condition(pod, "DisruptionTarget") or {}
     reason = str(condition.get("reason"))
-    if reason == STOPPED_BY_SHELL:
+    cause = Cause.ASKED if reason == STOPPED_BY_SHELL else Cause.DISRUPTION
+    if cause is Cause.ASKED:
         how, node, hint = "was stopped with the local shell", None, "It goes on with the next `nnunet-operator local run`."
     else:
         how, node, hint = DISRUPTIONS.get(reason, "was disrupted"), (pod.get("spec") or {}).get("nodeName"), ""
@@ -144,7 +146,7 @@ def _disruption(pod: Manifest, at: datetime) -> Failure:
     epoch = report.summary.get("epoch") if report else None
     message = f"{how} (node {node})" if node else how
     epoch = epoch if isinstance(epoch, int) else None
-    return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message=message, at=at, hint=hint, epoch=epoch)
+    return Failure(cause=cause, reason=reasons.DISRUPTED, message=message, at=at, hint=hint, epoch=epoch)
 
 
 def _culprit(pods: Iterable[Manifest]) -> Manifest | None:

@@ -13,7 +13,7 @@ from ..api.training_run import FoldStatus
 from . import attempts, clock, deadlines, events, failure_policy, failures, progress
 from .attempts import Attempt, Failed, NotStarted, Pending, Queued, Running, Stopping, Succeeded, Unreported, Vanished
 from .failures import Cause, Failure
-from .turn import Turn
+from .turn import Turn, order_of
 from .work import ACTIVE, Blocker, Ready, Work
 
 
@@ -67,7 +67,7 @@ def succeed(work: Work, result: Result, reason: str, message: str) -> None:
     """The good end."""
     work.say(State.SUCCEEDED, reason, message)
     work.status.completion_time = result.at
-    work.status.phase = work.status.not_before = work.status.last_heard = None
+    work.status.phase = work.status.not_before = work.status.last_heard = work.status.order = None
 
 
 def _adopt(work: Work, mine: dict[int, Attempt]) -> None:
@@ -75,7 +75,7 @@ def _adopt(work: Work, mine: dict[int, Attempt]) -> None:
     number = attempts.newest(work, mine)
     status = work.status
     if number > (-1 if status.attempt is None else status.attempt):
-        status.attempt, status.job, status.not_before = number, None, None
+        status.attempt, status.job, status.order, status.not_before = number, None, None, None
         work.say(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
 
 
@@ -83,7 +83,7 @@ def _note(work: Work, mine: dict[int, Attempt]) -> None:
     """Remember that the newest Job was seen: when it is missed later, somebody has deleted it."""
     attempt = mine.get(work.status.attempt or 0)
     if attempt is not None and attempt.job is not None:
-        work.status.job = attempt.name
+        work.status.job, work.status.order = attempt.name, order_of(attempt.job)
         work.status.start_time = work.status.start_time or clock.parse(attempt.job["metadata"].get("creationTimestamp"))
 
 
@@ -107,7 +107,7 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
         status.attempt = attempts.newest(work, mine) + 1
         if isinstance(status, FoldStatus):
             status.started_epoch = max(status.started_epoch or 0, status.epoch or 0)
-    status.input, status.job, status.not_before = start.input, None, None
+    status.input, status.job, status.order, status.not_before = start.input, None, None, None
     work.say(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
     turn.create(start.step(status.attempt or 0))
 
@@ -158,6 +158,10 @@ def _vanished(now: datetime) -> Failure:
 
 def _tidy(turn: Turn[Any], work: Work, mine: dict[int, Attempt]) -> None:
     """Delete each Job whose outcome stands in the *stored* status: what this pass decides may never be written."""
+    status, newest = work.status, mine.get(work.status.attempt or 0)
+    if status.order and status.state not in ACTIVE and (newest is None or newest.job is None):
+        turn.delete_order(status.order, status.job or status.order)
+        status.order = None
     for attempt in mine.values():
         if attempt.job is None or _kept(work.status, attempt):
             continue

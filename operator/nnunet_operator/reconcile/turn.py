@@ -56,6 +56,10 @@ class Turn(Generic[S]):
         self.out.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
         self.out.delete += _companions(job)
 
+    def delete_order(self, order: str, job: str) -> None:
+        """Have no work order, and no Service, of a Job that somebody else has deleted."""
+        self.out.delete += [Delete("ConfigMap", order, ""), Delete("Service", job, "")]
+
     def end(self) -> Outcome:
         """The Outcome of this pass."""
         self.status.observed_generation = self.view.object.metadata.generation
@@ -67,9 +71,14 @@ class Turn(Generic[S]):
         return self.out
 
 
+def order_of(job: Manifest) -> str | None:
+    """The ConfigMap that a Job reads its order from."""
+    volumes = job.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", [])
+    return next((v["configMap"]["name"] for v in volumes if v.get("name") == "order" and "configMap" in v), None)
+
+
 def _companions(job: Manifest) -> list[Delete]:
     # Their names hold the owner's uid and a digest or the attempt: no other object can bear them.
-    pod = job.get("spec", {}).get("template", {}).get("spec", {})
-    order = next((v["configMap"]["name"] for v in pod.get("volumes", []) if v.get("name") == "order" and "configMap" in v), None)
+    order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})
     found = [Delete("ConfigMap", order, "")] if order else []
     return found + ([Delete("Service", pod["subdomain"], "")] if pod.get("subdomain") else [])

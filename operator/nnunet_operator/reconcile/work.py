@@ -104,7 +104,7 @@ class Work:
         """Leave the newest attempt: its Job, if there is one, is deleted, and the next one is another attempt."""
         status = self.status
         status.state, status.job, status.not_before, status.phase, status.last_heard = state, None, None, None, None
-        status.reason = status.message = status.completion_time = None
+        status.reason = status.message = status.completion_time = status.order = None
 
     @property
     def epoch(self) -> int | None:

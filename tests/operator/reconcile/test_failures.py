@@ -119,6 +119,17 @@ def test_a_stop_of_the_local_shell_is_called_that(train: Train) -> None:
     ]
 
 
+def test_stops_of_the_local_shell_are_never_too_many(train: Train) -> None:
+    world = train(failurePolicy={"maxRestarts": 0})
+    for attempt in range(15):
+        world.run(world.job(owner_name="run", attempt=str(attempt)))
+        world.settle()
+        world.disrupt(world.job(owner_name="run", attempt=str(attempt)), STOPPED_BY_SHELL)
+        world.settle()
+    fold = world.fold("run")
+    assert (fold["state"], fold["attempt"], fold["disruptions"], fold["restarts"]) == ("Starting", 15, 0, 0)
+
+
 def test_ten_disruptions_without_progress_are_too_many_and_an_epoch_refills(train: Train) -> None:
     world = train()
     for epoch in [None] * 9 + [1] + [None] * 8:
@@ -225,6 +236,22 @@ def test_a_job_deleted_by_hand_is_another_disruption(train: Train) -> None:
     world.settle()
     fold = world.fold("run")
     assert (fold["attempt"], fold["disruptions"], fold["restarts"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("ended", ["running", "failed for good", "failed"])
+def test_nothing_is_left_of_a_job_deleted_by_hand(train: Train, ended: str) -> None:
+    world = train(workers={"nodes": 2})
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.settle()
+    if ended != "running":
+        world.fail(job, 78 if ended == "failed for good" else 1)
+        world.turn()
+    left = {key for key in world.objects if key.kind in ("ConfigMap", "Service") and key.name.startswith(job["metadata"]["name"])}
+    assert len(left) == 2
+    world.remove("Job", job["metadata"]["name"])
+    world.settle()
+    assert not left & world.objects.keys()
 
 
 def test_no_next_attempt_while_the_last_one_may_still_run(train: Train) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import nnunet_trainer
 import pytest
 from nnunet_operator.api.resources import parse
+from nnunet_operator.reconcile.dataset import DATA_FAULTS
 from nnunet_operator.reconcile.references import needed_by, owner_of, wakes
 from nnunet_operator.reconcile.view import Key, Settings
 from nnunet_trainer.contract.report import Error
@@ -76,13 +80,38 @@ def test_a_failed_dependency_is_passed_on_and_heals() -> None:
     assert world.condition("TrainingRun", "run")[0] == world.condition("PlanTransfer", "moved")[0] == "True"
 
 
-def test_a_failure_of_the_machine_says_nothing_about_the_data() -> None:
+@pytest.mark.parametrize(
+    ("code", "reason", "verified"),
+    [
+        (65, "InvalidCases", "False"),
+        (65, "InvalidDatasetJson", "False"),
+        (65, "TooFewCases", "False"),
+        (65, "DatasetChanged", "Unknown"),
+        (78, "UnknownReader", "Unknown"),
+        (74, "StorageUnreachable", "Unknown"),
+        (74, "NoSuchBucket", "Unknown"),
+        (74, None, "Unknown"),
+        (1, None, "Unknown"),
+    ],
+)
+def test_only_faults_of_the_data_say_that_it_is_not_verified(code: int, reason: str | None, verified: str) -> None:
     world = MemoryWorld()
     world.put(dataset() | {"spec": dataset()["spec"] | {"failurePolicy": {"maxRestarts": 0}}})
     world.settle()
-    world.fail(world.job(step="dataset"), 74)
+    error = Error(code=code, reason=reason, message="something") if reason else None
+    world.fail(world.job(step="dataset"), code, error=error)
     world.settle()
-    assert world.condition("Dataset", "data", "Verified")[0] == "Unknown"
+    assert world.condition("Dataset", "data")[0] == "False"
+    assert world.condition("Dataset", "data", "Verified")[0] == verified
+
+
+def test_each_fault_of_the_data_is_known_as_one() -> None:
+    root = Path(nnunet_trainer.__file__).parent
+    steps = [root / "steps" / f"{name}.py" for name in ("dataset", "raw", "msd")]
+    files = [*(root / "dataset").rglob("*.py"), *(root / "fingerprint").rglob("*.py"), *steps]
+    raised = {name for file in files for name in re.findall(r'BadData\(\s*"(\w+)"', file.read_text())}
+    assert {"InvalidCases", "InvalidDatasetJson"} <= raised
+    assert raised - {"DatasetChanged"} <= DATA_FAULTS
 
 
 def test_a_run_waits_for_its_own_configuration_alone() -> None:

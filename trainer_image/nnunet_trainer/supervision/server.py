@@ -23,6 +23,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], state: State) -> None:
         self.state = state
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
