@@ -1,6 +1,5 @@
 import importlib
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +11,10 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.training.augmentation import (
     AugmentationConfig,
     Augmenter,
+    Spatial,
     augmentation_set,
     geometry,
+    placement,
     set_names,
     validation_augmenter,
 )
@@ -27,7 +28,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 PATCH = (12, 16, 10)
 NO_CONTEXT = it.Context([])
-NEVER = {"rotation_probability": 0.0, "scale_probability": 0.0}
+STILL = Spatial(rotation_probability=0.0, scale_probability=0.0)
 
 
 def keys(count, iteration=0, **changes):
@@ -53,14 +54,14 @@ def test_geometry_is_nnunets(patch):
 
     trainer = SimpleNamespace(configuration_manager=SimpleNamespace(patch_size=patch), print_to_log_file=lambda *_: None)
     rotation, dummy_2d, initial, axes = nnUNetTrainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size(trainer)
-    found = geometry(patch)
+    found = geometry(patch, Spatial())
     assert found.initial_patch_size == tuple(initial)
     assert (found.dummy_2d, found.mirror_axes) == (dummy_2d, axes)
     assert math.isclose(found.rotation, rotation[1])
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("patch", [(40, 56, 40), (4, 56, 40), (40, 56)])
+@pytest.mark.parametrize("patch", [(40, 56, 40), (4, 56, 40), (40, 56), (40, 72)])
 @pytest.mark.parametrize(
     ("name", "trainer"),
     [
@@ -68,6 +69,7 @@ def test_geometry_is_nnunets(patch):
         ("noMirroring", "NoMirroring.nnUNetTrainerNoMirroring"),
         ("onlyMirror01", "NoMirroring.nnUNetTrainer_onlyMirror01"),
         ("noDummy2D", "_noDummy2DDA.nnUNetTrainer_noDummy2DDA"),
+        ("DA5", "DA5.nnUNetTrainerDA5"),
     ],
 )
 def test_geometry_of_variants_is_nnunets(name, trainer, patch):
@@ -138,8 +140,9 @@ def test_beyond_the_patch_is_minus_1_and_0():
 def test_rotation_and_scale_are_drawn_alone_and_evenly():
     augmenter = Augmenter(config=augmentation_set("default"), patch_size=(64, 64, 64))
     spatial = augmenter.config.spatial
-    drawn = [augmenter._draw_matrix(spatial, key.generator("augmentation")) for key in keys(4000)]
-    changed = [matrix for matrix in drawn if matrix is not None]
+    angle, patch = augmenter.geometry.rotation, augmenter.patch_size
+    drawn = [placement.draw(spatial, angle, patch, False, key.generator("augmentation")) for key in keys(4000)]
+    changed = [place.matrix for place in drawn if place is not None]
     assert 0.33 < len(changed) / len(drawn) < 0.39  # 1 - 0.8²
     scales = np.array([np.cbrt(np.linalg.det(matrix)) for matrix in changed])
     scaled = scales[abs(scales - 1) > 1e-9]
@@ -152,7 +155,7 @@ def test_rotation_and_scale_are_drawn_alone_and_evenly():
 
 
 def test_slices_stay_in_their_place_in_dummy_2d():
-    config = AugmentationConfig(intensity=(), mirror_axes=(), spatial=replace(AugmentationConfig().spatial, rotation_probability=1))
+    config = AugmentationConfig(mirror_axes=(), spatial=Spatial(rotation_probability=1))
     augmenter = Augmenter(config=config, patch_size=(4, 20, 20))
     assert augmenter.geometry.dummy_2d
     assert augmenter.initial_patch_size[0] == 4
@@ -297,6 +300,7 @@ def test_transforms_happen_as_often_as_they_should():
             self.number, self.probability = number, probability
 
         def draw(self, rng, channels, ndim):
+            assert (channels, ndim) == (1, 2)
             counted[self.number] = counted.get(self.number, 0) + 1
             return [None] * channels
 
@@ -304,7 +308,7 @@ def test_transforms_happen_as_often_as_they_should():
             raise AssertionError
 
     config = AugmentationConfig(
-        spatial=None, intensity=tuple(Counting(n, p) for n, p in enumerate((0.1, 0.5, 1.0))), mirror_axes=()
+        spatial=STILL, mirror_axes=(), order=(), noise=Counting(0, 0.1), blur=Counting(1, 0.5), gamma=Counting(2, 1.0)
     )
     augmenter = Augmenter(config=config, patch_size=(2, 2))
     augmenter(torch.zeros(1000, 1, 2, 2), torch.zeros(1000, 1, 2, 2, dtype=torch.int16), keys(1000))
@@ -317,7 +321,7 @@ def test_transforms_happen_as_often_as_they_should():
 
 
 def test_every_axis_is_mirrored_in_half_of_the_samples_image_and_label_alike():
-    augmenter = Augmenter(config=AugmentationConfig(spatial=None, intensity=()), patch_size=(2, 2, 2))
+    augmenter = Augmenter(config=AugmentationConfig(spatial=STILL), patch_size=(2, 2, 2))
     corner = torch.arange(8).view(1, 1, 2, 2, 2).expand(400, 1, 2, 2, 2)
     data, targets = augmenter(corner.float().clone(), corner.to(torch.int16).clone(), keys(400))
     assert torch.equal(data.to(torch.int16), targets[0])
@@ -359,7 +363,7 @@ def test_ignore_becomes_the_last_region():
 
 
 def test_masked_channels_are_0_outside():
-    config = AugmentationConfig(intensity=(), mirror_axes=(), spatial=replace(AugmentationConfig().spatial, **NEVER))
+    config = AugmentationConfig(mirror_axes=(), spatial=STILL, noise=it.Noise(probability=0.0))
     augmenter = Augmenter(config=config, patch_size=(2, 2), mask_channels=(False, True))
     seg = torch.tensor([[[[-1, 1], [0, -1]]]], dtype=torch.int16)
     data, (target,) = augmenter(torch.ones(1, 2, 2, 2), seg, keys(1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,11 +10,14 @@ import torch
 
 from nnunet_trainer.training.randomness import SampleKey
 
-from .config import AugmentationConfig, Spatial
+from . import orientation, placement
+from .config import AugmentationConfig
+from .elastic import displacements
 from .geometry import Geometry, geometry
-from .intensity import Context
+from .intensity import Context, IntensityTransform
 from .previous_stage import previous_stage_channels
-from .spatial import affine_matrix, centre_crop, places, sample_image, sample_segmentation
+from .sets import none
+from .spatial import centre_crop, places, sample_image, sample_segmentation
 from .targets import Region, at_scales, remove_outside, to_regions
 
 CACHED_VOXELS = 2**16
@@ -44,19 +46,15 @@ class Augmenter:
     mask_channels: Sequence[bool] = ()
     previous_stage_labels: Sequence[int] = ()
     geometry: Geometry = field(init=False)
+    intensity: tuple[IntensityTransform, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        spatial, axes = self.config.spatial, self.config.mirror_axes
+        axes = self.config.mirror_axes
         if axes is None and not self.config.mirror_last:
             axes = tuple(range(len(self.patch_size) - 1))
-        found = geometry(
-            self.patch_size,
-            rotate=spatial is not None,
-            allow_dummy_2d=spatial.dummy_2d if spatial else True,
-            mirror_axes=axes,
-        )
         object.__setattr__(self, "patch_size", tuple(int(n) for n in self.patch_size))
-        object.__setattr__(self, "geometry", found)
+        object.__setattr__(self, "geometry", geometry(self.patch_size, self.config.spatial, mirror_axes=axes))
+        object.__setattr__(self, "intensity", self.config.intensity)
 
     @property
     def initial_patch_size(self) -> tuple[int, ...]:
@@ -76,12 +74,15 @@ class Augmenter:
             data (b, c, *patch), and the targets (b, 1 or regions, *scaled patch), one per deep-supervision output.
         """
         generators = [key.generator("augmentation") for key in keys]
-        data, seg = self._spatial(data, seg, generators)
+        data, seg = self._spatial(data, seg, keys, generators)
+        self._turn(data, seg, generators)
         self._intensity(data, keys, generators)
-        self._mirror(data, seg, generators)
+        axes = self.geometry.mirror_axes
+        flips = [rng.random(len(axes)) < self.config.mirror_probability for rng in generators]
+        orientation.mirror(data, seg, [tuple(axis for axis, flip in zip(axes, some, strict=True) if flip) for some in flips])
         # nnU-Net's trainer without augmentation does not mask either.
         masked = [channel for channel, masks in enumerate(self.mask_channels) if masks]
-        if masked and (self.config.spatial or self.config.intensity):
+        if masked and (self.config.spatial.active or self.intensity):
             outside = seg[:, 0] < 0
             for channel in masked:
                 data[:, channel].masked_fill_(outside, 0)
@@ -93,41 +94,42 @@ class Augmenter:
         return data, at_scales(seg, self.deep_supervision_scales)
 
     def _spatial(
-        self, data: torch.Tensor, seg: torch.Tensor, generators: Sequence[np.random.Generator]
+        self, data: torch.Tensor, seg: torch.Tensor, keys: Sequence[SampleKey], generators: Sequence[np.random.Generator]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        spatial = self.config.spatial
-        drawn = [self._draw_matrix(spatial, rng) if spatial else None for rng in generators]
+        spatial, flat = self.config.spatial, self.geometry.dummy_2d
         # Copies: the sampler's batch is not changed, and what follows works in place.
         cropped = centre_crop(data, self.patch_size).clone(memory_format=torch.contiguous_format)
         cropped_seg = centre_crop(seg, self.patch_size).clone(memory_format=torch.contiguous_format)
-        chosen = [i for i, matrix in enumerate(drawn) if matrix is not None]
-        if spatial is None:
+        if not spatial.active:
             return cropped, cropped_seg
+        drawn = [placement.draw(spatial, self.geometry.rotation, self.patch_size, flat, rng) for rng in generators]
+        chosen = [i for i, place in enumerate(drawn) if place is not None]
         for some in _groups(chosen, data[0, 0].numel(), data.device):
             rows = torch.tensor(some, device=data.device)
-            matrices = torch.tensor(np.stack([drawn[i] for i in some]), dtype=torch.float32).to(data.device, non_blocking=True)
             image, labels, patch = data.index_select(0, rows), seg.index_select(0, rows), self.patch_size
-            if self.geometry.dummy_2d:
+            if flat:
                 image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
-            where = places(matrices, patch, image.shape[2:])
+            placed = [(keys[i], place) for i in some if (place := drawn[i]) is not None]
+            matrices = torch.tensor(np.stack([place.matrix for _, place in placed]), dtype=torch.float32)
+            moved = _moved(placed, patch, data.device)
+            where = places(matrices.to(data.device, non_blocking=True), patch, image.shape[2:], moved)
             cropped[rows] = sample_image(image, where, spatial.image_order).view(-1, *cropped.shape[1:])
             cropped_seg[rows] = sample_segmentation(labels, where, spatial.segmentation_order).view(-1, *cropped_seg.shape[1:])
         return cropped, cropped_seg
 
-    def _draw_matrix(self, spatial: Spatial, rng: np.random.Generator) -> np.ndarray | None:
-        d = len(self.patch_size) - self.geometry.dummy_2d
-        rotates, scales = rng.random() < spatial.rotation_probability, rng.random() < spatial.scale_probability
-        angles, scale = rng.uniform(-self.geometry.rotation, self.geometry.rotation, d), rng.uniform(*spatial.scale)
-        if not rotates and not scales:
-            return None
-        return affine_matrix(angles if rotates else [0.0] * d, [scale if scales else 1.0] * d)
+    def _turn(self, data: torch.Tensor, seg: torch.Tensor, generators: Sequence[np.random.Generator]) -> None:
+        quarter, transpose = self.config.turn_probability, self.config.transpose_probability
+        axes = orientation.exchangeable(self.patch_size)
+        if axes and (quarter or transpose):
+            drawn = [orientation.draw_turn(rng, axes, len(self.patch_size), quarter, transpose) for rng in generators]
+            orientation.turn(data, seg, drawn)
 
     def _intensity(self, data: torch.Tensor, keys: Sequence[SampleKey], generators: Sequence[np.random.Generator]) -> None:
         """Work on `data` in place."""
-        gates = [rng.random(len(self.config.intensity)) for rng in generators]
+        gates = [rng.random(len(self.intensity)) for rng in generators]
         channels, ndim = data.shape[1], data.ndim - 2
         flat = data.view(-1, *data.shape[2:])
-        for place, transform in enumerate(self.config.intensity):
+        for place, transform in enumerate(self.intensity):
             rows, numbers, names = [], [], []
             for sample, key in enumerate(keys):
                 if gates[sample][place] >= transform.probability:
@@ -147,18 +149,18 @@ class Augmenter:
                     index = torch.tensor(chosen, device=data.device)
                     flat[index] = transform.apply(flat[index], [numbers[i] for i in some], context)
 
-    def _mirror(self, data: torch.Tensor, seg: torch.Tensor, generators: Sequence[np.random.Generator]) -> None:
-        """Work in place; samples that are flipped alike are flipped together."""
-        axes = self.geometry.mirror_axes
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for sample, rng in enumerate(generators):
-            flips = rng.random(len(axes)) < self.config.mirror_probability
-            groups[tuple(axis + 2 for axis, flip in zip(axes, flips, strict=True) if flip)].append(sample)
-        for flipped, samples in groups.items():
-            if flipped:
-                rows = torch.tensor(samples, device=data.device)
-                data[rows] = data[rows].flip(flipped)
-                seg[rows] = seg[rows].flip(flipped)
+
+def _moved(
+    placed: Sequence[tuple[SampleKey, placement.Placement]], patch: tuple[int, ...], device: torch.device
+) -> torch.Tensor | None:
+    """How elastic deformation moves the voxels of some samples, (n, d, *patch); None where it moves none."""
+    if all(place.deformation is None for _, place in placed):
+        return None
+    moved = torch.zeros(len(placed), len(patch), *patch, device=device)
+    for row, (key, place) in zip(moved, placed, strict=True):
+        if place.deformation is not None:
+            row.copy_(displacements(place.deformation, patch, key.torch_generator("elastic", device)))
+    return moved
 
 
 def _groups(items: Sequence[int], voxels: int, device: torch.device) -> list[Sequence[int]]:
@@ -177,7 +179,7 @@ def validation_augmenter(
 ) -> Augmenter:
     """What validation patches get: no augmentation, the same targets."""
     return Augmenter(
-        config=AugmentationConfig(spatial=None, intensity=(), mirror_axes=(), previous_stage=None),
+        config=none(),
         patch_size=tuple(patch_size),
         deep_supervision_scales=deep_supervision_scales,
         regions=regions,

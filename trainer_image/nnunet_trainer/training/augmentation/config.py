@@ -1,113 +1,150 @@
-"""An augmentation as data: which transforms, how often, how strong; and the sets of them that have names."""
+"""An augmentation as data: which transforms, in which order, how often, how strong; and how sets of them bear names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from nnunet_trainer.extensions import Registry
+from nnunet_trainer.contract.codec import camel
+from nnunet_trainer.extensions import Range, Registry
+from nnunet_trainer.training.reading import Choice
 
-from .intensity import Blur, Brightness, Contrast, Gamma, IntensityTransform, LowResolution, Noise
+from .filters import Median, Sharpening
+from .intensity import AdditiveBrightness, Blur, Brightness, Contrast, Gamma, IntensityTransform, LowResolution, Noise, OneOf
+from .local import BlankRectangles, BrightnessGradient, LocalGamma
+from .placement import Spatial
 from .previous_stage import PreviousStage
+from .units import Probability
 
+Name = Literal[
+    "noise",
+    "median",
+    "blur",
+    "brightness",
+    "additiveBrightness",
+    "contrast",
+    "freeContrast",
+    "lowResolution",
+    "invertedGamma",
+    "secondInvertedGamma",
+    "gamma",
+    "blankRectangles",
+    "brightnessGradient",
+    "localGamma",
+    "sharpening",
+]
+"""The intensity transforms by the names of their fields."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spatial:
-    """Rotation and scaling about the patch's centre, drawn independently of each other.
-
-    The angle's range follows from the patch (`geometry`). A scale above 1 makes things smaller. Orders: 1 linear, 0 nearest.
-    """
-
-    rotation_probability: float = 0.2
-    scale_probability: float = 0.2
-    scale: tuple[float, float] = (0.7, 1.4)
-    image_order: int = 1
-    segmentation_order: int = 1
-    dummy_2d: bool = True
-
-
-def _default_intensity() -> tuple[IntensityTransform, ...]:
-    return (
-        Noise(probability=0.1),
-        Blur(probability=0.2),
-        Brightness(probability=0.15),
-        Contrast(probability=0.15),
-        LowResolution(probability=0.25),
-        Gamma(probability=0.1, invert=True),
-        Gamma(probability=0.3),
-    )
+NAMES: tuple[str, ...] = typing.get_args(Name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentationConfig:
-    """Spatial transform, then the intensity transforms in order, then mirroring each axis with probability ½.
+    """Spatial transform, quarter turns and exchanged axes, the intensity transforms in order, mirroring.
 
-    `spatial` None: patches are cut out as they are. `mirror_axes` None: all axes, or all but the last without `mirror_last`; empty:
-    none (prediction does not mirror either). `previous_stage` counts in a cascade; None: its segmentation is left as it is.
+    A transform that is None is not done.
     """
 
-    spatial: Spatial | None = field(default_factory=Spatial)
-    intensity: tuple[IntensityTransform, ...] = field(default_factory=_default_intensity)
-    mirror_axes: tuple[int, ...] | None = None
+    spatial: Spatial = field(default_factory=Spatial)
+    turn_probability: Probability = 0.0
+    """Of a turn by 0 to 3 quarters in a plane of two axes among those whose edge is the patch's most common one."""
+    transpose_probability: Probability = 0.0
+    """Of an exchange of the axes among these."""
+    mirror_axes: tuple[Annotated[int, Range(0, 2)], ...] | None = None
+    """Axes of the patch; None: all. Prediction mirrors the same ones."""
     mirror_last: bool = True
-    mirror_probability: float = 0.5
-    previous_stage: PreviousStage | None = field(default_factory=PreviousStage)
+    """Without: where `mirror_axes` is None, all but the last."""
+    mirror_probability: Probability = 0.5
+    """Of each of these axes."""
+    order: tuple[Name | tuple[Name, ...], ...] = (
+        "noise",
+        "blur",
+        "brightness",
+        "contrast",
+        "lowResolution",
+        "invertedGamma",
+        "gamma",
+    )
+    """In which intensity transforms are done; of a list within it one is picked. What is set and not named here comes last."""
+    noise: Noise | None = None
+    median: Median | None = None
+    blur: Blur | None = None
+    brightness: Brightness | None = None
+    additive_brightness: AdditiveBrightness | None = None
+    contrast: Contrast | None = None
+    free_contrast: Contrast | None = None
+    low_resolution: LowResolution | None = None
+    inverted_gamma: Gamma | None = None
+    second_inverted_gamma: Gamma | None = None
+    gamma: Gamma | None = None
+    blank_rectangles: BlankRectangles | None = None
+    brightness_gradient: BrightnessGradient | None = None
+    local_gamma: LocalGamma | None = None
+    sharpening: Sharpening | None = None
+    previous_stage: PreviousStage | None = field(default_factory=PreviousStage, metadata={"apart": True})
+    """Counts in a cascade; None: its segmentation is left as it is. A recipe changes it by its own field."""
+
+    @property
+    def intensity(self) -> tuple[IntensityTransform, ...]:
+        """The intensity transforms in their order."""
+        return tuple(self._ordered())
+
+    def _ordered(self) -> Iterator[IntensityTransform]:
+        transforms: dict[str, IntensityTransform | None] = {
+            camel(f.name): getattr(self, f.name) for f in dataclasses.fields(self) if camel(f.name) in NAMES
+        }
+        for entry in (*self.order, *(name for name in NAMES if not self._names(name))):
+            options = [transforms[name] for name in ([entry] if isinstance(entry, str) else entry)]
+            some = tuple(option for option in options if option is not None)
+            if some:
+                yield some[0] if isinstance(entry, str) else OneOf(some)
+
+    def _names(self, name: str) -> bool:
+        return any(name == entry or (not isinstance(entry, str) and name in entry) for entry in self.order)
 
 
-def _order0() -> AugmentationConfig:
-    return AugmentationConfig(spatial=Spatial(segmentation_order=0))
+Maker = Callable[..., AugmentationConfig]
 
-
-AUGMENTATIONS: Registry[Callable[[], AugmentationConfig]] = Registry("augmentation set")
+AUGMENTATIONS: Registry[Maker] = Registry("augmentation set")
 """Makers of sets by name; a plug-in may register its own."""
 
 
-@AUGMENTATIONS.register("default")
-def _default() -> AugmentationConfig:
-    """nnU-Net's."""
-    return AugmentationConfig()
+def register(name: str) -> Callable[[Callable[[], AugmentationConfig]], Maker]:
+    """A decorator that names a set. Whoever chooses it may change any of its fields: `{name: DA5, mirrorAxes: [0, 1]}`.
+
+    Raises:
+        BadConfiguration: another set has this name; both places are named.
+    """
+
+    def add(make: Callable[[], AugmentationConfig]) -> Maker:
+        return AUGMENTATIONS.register(name)(adjustable(make))
+
+    return add
 
 
-@AUGMENTATIONS.register("none")
-def _none() -> AugmentationConfig:
-    """Patches as they are; prediction does not mirror either."""
-    return AugmentationConfig(spatial=None, intensity=(), mirror_axes=(), previous_stage=None)
+def adjustable(make: Callable[[], AugmentationConfig]) -> Maker:
+    """A maker that takes the fields of what it makes as keyword-only arguments."""
+    config = make()
 
+    @functools.wraps(make)
+    def made(**changes: Any) -> AugmentationConfig:
+        return dataclasses.replace(config, **changes)
 
-@AUGMENTATIONS.register("noMirroring")
-def _no_mirroring() -> AugmentationConfig:
-    """nnU-Net's without mirroring, for left and right that must be told apart."""
-    return AugmentationConfig(mirror_axes=())
-
-
-@AUGMENTATIONS.register("onlyMirror01")
-def _only_mirror_01() -> AugmentationConfig:
-    """nnU-Net's with mirroring along the first two axes, the first one in 2D."""
-    return AugmentationConfig(mirror_last=False)
-
-
-@AUGMENTATIONS.register("order0")
-def _order0() -> AugmentationConfig:
-    """nnU-Net's with segmentations resampled by nearest neighbour."""
-    return AugmentationConfig(spatial=Spatial(segmentation_order=0))
-
-
-@AUGMENTATIONS.register("order0NoMirroring")
-def _order0_no_mirroring() -> AugmentationConfig:
-    """order0 without mirroring."""
-    return replace(_order0(), mirror_axes=())
-
-
-@AUGMENTATIONS.register("order0OnlyMirror01")
-def _order0_only_mirror_01() -> AugmentationConfig:
-    """order0 with mirroring along the first two axes, the first one in 2D."""
-    return replace(_order0(), mirror_last=False)
-
-
-@AUGMENTATIONS.register("noDummy2D")
-def _no_dummy_2d() -> AugmentationConfig:
-    """nnU-Net's, anisotropic patches rotated in 3D as well."""
-    return AugmentationConfig(spatial=Spatial(dummy_2d=False))
+    hints = typing.get_type_hints(type(config), include_extras=True)
+    made.__annotations__ = hints
+    made.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=getattr(config, f.name), annotation=hints[f.name])
+            for f in dataclasses.fields(config)
+            if not f.metadata.get("apart")
+        ]
+    )
+    return made
 
 
 def set_names() -> list[str]:
@@ -115,10 +152,12 @@ def set_names() -> list[str]:
     return list(AUGMENTATIONS)
 
 
-def augmentation_set(name: str) -> AugmentationConfig:
-    """A set by name.
+def augmentation_set(chosen: str | Choice) -> AugmentationConfig:
+    """A set by name, or by name and what is changed in it.
 
     Raises:
         BadConfiguration: no such set; the message has the nearest names and the list.
     """
-    return AUGMENTATIONS[name].make()
+    if isinstance(chosen, str):
+        chosen = Choice(name=chosen)
+    return AUGMENTATIONS[chosen.name].make(**chosen.parameters)

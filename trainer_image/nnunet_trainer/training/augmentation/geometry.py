@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .placement import Spatial
+
 ANISOTROPY = 3
 """A patch whose longest edge is more than this many times its first is rotated within its slices only."""
 
-MARGIN_SCALE = 0.85
-"""nnU-Net enlarges for this zoom, although it zooms down to 0.7; kept, so that patches show what the reference's show."""
+ELONGATED = 1.5
+"""A 2D patch whose edges differ by more than this factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +37,32 @@ def _rotated(edges: np.ndarray, plane: tuple[int, int], angle: float) -> np.ndar
     return np.abs(turned)
 
 
-def _enlarged(patch_size: Sequence[int], rotation: float) -> tuple[int, ...]:
+def _enlarged(patch_size: Sequence[int], rotation: float, scale: float) -> tuple[int, ...]:
     edges = np.array(patch_size)
     angle = min(math.pi / 2, rotation)
     # In 3D the sense of each axis' rotation is nnU-Net's: about the second axis it is the other way round.
     planes = [(0, 1)] if len(edges) == 2 else [(1, 2), (2, 0), (0, 1)]
     largest = np.max([edges.astype(float), *(_rotated(edges, plane, angle) for plane in planes)], axis=0)
-    return tuple(int(edge) for edge in largest / MARGIN_SCALE)
+    return tuple(int(edge) for edge in largest / scale)
 
 
-def geometry(
-    patch_size: Sequence[int],
-    *,
-    rotate: bool = True,
-    allow_dummy_2d: bool = True,
-    mirror_axes: Sequence[int] | None = None,
-) -> Geometry:
+def geometry(patch_size: Sequence[int], spatial: Spatial, *, mirror_axes: Sequence[int] | None = None) -> Geometry:
     """nnU-Net's choice for a patch of 2 or 3 axes.
 
     Args:
         patch_size: what the network sees.
-        rotate: whether patches are rotated or scaled at all; without, no margin is needed.
-        allow_dummy_2d: False: anisotropic 3D patches are rotated in 3D as well.
+        spatial: how patches are rotated and scaled; where they are not, no margin is needed.
         mirror_axes: None: all.
     """
     patch = tuple(int(n) for n in patch_size)
     axes = tuple(range(len(patch))) if mirror_axes is None else tuple(a for a in mirror_axes if a < len(patch))
-    dummy_2d = allow_dummy_2d and len(patch) == 3 and max(patch) / patch[0] > ANISOTROPY
+    dummy_2d = spatial.dummy_2d and len(patch) == 3 and max(patch) / patch[0] > ANISOTROPY
     if len(patch) == 2:
-        rotation = math.radians(15 if max(patch) / min(patch) > 1.5 else 180)
+        elongated = max(patch) / min(patch) > ELONGATED
+        rotation = math.radians(spatial.rotation_elongated if elongated else spatial.rotation_in_plane)
     else:
-        rotation = math.radians(180 if dummy_2d else 30)
-    if not rotate:
+        rotation = math.radians(spatial.rotation_in_plane if dummy_2d else spatial.rotation)
+    if not spatial.active:
         return Geometry(0.0, dummy_2d, patch, axes)
-    initial = _enlarged(patch, rotation)
+    initial = _enlarged(patch, rotation, spatial.margin_scale)
     return Geometry(rotation, dummy_2d, (patch[0], *initial[1:]) if dummy_2d else initial, axes)

@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from nnunet_trainer.preprocessing.resampling import resize_matrix
+
 
 def gaussian_kernel(sigma: float) -> np.ndarray:
     """Weights of a Gaussian that sum to 1; their odd number is the nearest to 6σ + ½."""
@@ -32,8 +34,10 @@ def blur(rows: torch.Tensor, sigmas: Sequence[Sequence[float]]) -> torch.Tensor:
     return rows
 
 
-def lower_resolution(row: torch.Tensor, reduced: Sequence[int | None]) -> torch.Tensor:
-    """Nearest neighbour down to `reduced` points an axis (None leaves it), linear back up, of (1, *spatial)."""
+def lower_resolution(row: torch.Tensor, reduced: Sequence[int | None], order: int = 1) -> torch.Tensor:
+    """Nearest neighbour down to `reduced` points an axis (None leaves it), linear or cubic (3) back up, of (1, *spatial)."""
+    if order == 3:
+        return _lower_resolution_cubic(row, reduced)
     for axis, count in enumerate(reduced, start=1):
         if count is None:
             continue
@@ -42,6 +46,25 @@ def lower_resolution(row: torch.Tensor, reduced: Sequence[int | None]) -> torch.
         column = torch.from_numpy(weight).to(row.device, row.dtype).view(shape)
         row = torch.lerp(row.index_select(axis, _on_device(low, row)), row.index_select(axis, _on_device(high, row)), column)
     return row
+
+
+def _lower_resolution_cubic(row: torch.Tensor, reduced: Sequence[int | None]) -> torch.Tensor:
+    """skimage's `resize`, whose cubic result is clipped to the range of what it was made from."""
+    shape = row.shape
+    for axis, count in enumerate(reduced, start=1):
+        if count is not None:
+            row = row.index_select(axis, _on_device(nearest_exact(row.shape[axis], count), row))
+    low, high = torch.aminmax(row)
+    for axis, size in enumerate(shape[1:], start=1):
+        if row.shape[axis] != size:
+            matrix = resize_matrix(row.shape[axis], size, 3).astype(np.float32)  # a copy: the cached one is read-only
+            row = along_axis(_on_device(matrix, row), row, axis)
+    return row.clamp(low, high)
+
+
+def along_axis(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Multiply (m, n) with an axis of n."""
+    return torch.tensordot(matrix, x, dims=([1], [axis])).movedim(0, axis)
 
 
 def _on_device(index: np.ndarray, like: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.nn.functional import grid_sample, pad
 
+from .cubic import sample_cubic
+
 OUTSIDE = -1
 """The label beyond the patch that was cut out."""
 
@@ -17,11 +19,19 @@ MARGIN = 2
 """Padding of a volume that is sampled: of what lies further out, all neighbours are padding as well."""
 
 
-def affine_matrix(angles: Sequence[float], scales: Sequence[float]) -> np.ndarray:
-    """Rotation times scaling, acting on column vectors in the order of the array's axes: (2, 2) or (3, 3)."""
-    if len(scales) == 2:
+def affine_matrix(angles: Sequence[float], scales: Sequence[float], *, scale_image_axes: bool = False) -> np.ndarray:
+    """Rotation times scaling, acting on column vectors in the order of the array's axes: (2, 2) or (3, 3).
+
+    Scales are along the patch's axes, or along the image's: before or after the rotation.
+    """
+    rotation = _rotation(angles, len(scales))
+    return np.diag(scales) @ rotation if scale_image_axes else rotation @ np.diag(scales)
+
+
+def _rotation(angles: Sequence[float], dimensions: int) -> np.ndarray:
+    if dimensions == 2:
         sine, cosine = math.sin(angles[-1]), math.cos(angles[-1])
-        return np.array([[cosine, -sine], [sine, cosine]]) @ np.diag(scales)
+        return np.array([[cosine, -sine], [sine, cosine]])
     rotations = []
     for (a, b), angle in zip([(1, 2), (2, 0), (0, 1)], angles, strict=True):
         matrix = np.eye(3)
@@ -29,7 +39,7 @@ def affine_matrix(angles: Sequence[float], scales: Sequence[float]) -> np.ndarra
         matrix[a, a], matrix[a, b], matrix[b, a], matrix[b, b] = cosine, -sine, sine, cosine
         rotations.append(matrix)
     about_first, about_second, about_third = rotations
-    return about_third @ about_second @ about_first @ np.diag(scales)
+    return np.asarray(about_third @ about_second @ about_first)
 
 
 def centre_crop(x: torch.Tensor, patch_size: Sequence[int]) -> torch.Tensor:
@@ -64,13 +74,14 @@ class Places:
             yield offsets, sum(o * stride for o, stride in zip(offsets, self.strides, strict=True))
 
 
-def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[int]) -> Places:
+def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[int], moved: torch.Tensor | None = None) -> Places:
     """Rotate and scale a patch's voxels about the centre of what was cut out for it.
 
     Args:
         matrices: (n, d, d), as of `affine_matrix`.
         patch_size: of the output.
         initial: of the input.
+        moved: (n, d, *patch): how far each voxel is moved before it is rotated and scaled, in voxels.
     """
     d = len(patch_size)
     axes = [torch.linspace((1 - n) / 2, (n - 1) / 2, n, device=matrices.device) for n in patch_size]
@@ -82,6 +93,8 @@ def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[
         for column in range(d):
             total = matrices[:, row, column].view(-1, *[1] * d) * spread[column] + total
         assert isinstance(total, torch.Tensor)
+        if moved is not None:
+            total = total + torch.einsum("nc,nc...->n...", matrices[:, row], moved)
         coordinates.append(total.clamp_(0.5, size + 2 * MARGIN - 1.5))
     shape = tuple(size + 2 * MARGIN for size in initial)
     found = Places(coordinates, shape, torch.empty(0))
@@ -93,7 +106,9 @@ def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[
 
 
 def sample_image(x: torch.Tensor, where: Places, order: int) -> torch.Tensor:
-    """Linear (1) or nearest (0) sampling of (n, c, *initial); 0 outside."""
+    """Nearest (0), linear (1) or cubic (3) sampling of (n, c, *initial); 0 outside."""
+    if order == 3:
+        return sample_cubic(x, [c - MARGIN for c in where.coordinates])
     if order == 1 and x.ndim == 5 and x.device.type == "cpu":
         return _gather_linear(x, where)
     # grid_sample counts from -1 to 1, from edge to edge, the last axis first.
