@@ -90,6 +90,9 @@ GOOD: dict[str, Manifest] = {
     "run-recipe": run(trainer={"name": "Mine", "base": "nnUNetTrainer", "recipe": {"epochs": 2, "loss": {"name": "Dice"}}}),
     "run-pretrained-run": run(pretrained={"runRef": {"name": "pretrain", "fold": "all"}, "checkpoint": "best"}),
     "run-pretrained-uri": run(pretrained={"uri": "s3://b/checkpoint_final.pth", "secretName": "s3"}),
+    "run-pretrained-policies": run(
+        pretrained={"runRef": {"name": "a"}, "inputChannels": "Repeat", "heads": "MatchByLabel", "mismatched": "Skip"}
+    ),
     "run-cpu": run(workers={"gpusPerNode": 0}),
     "run-amd": run(workers={"nodes": 2, "gpusPerNode": 8, "gpuResourceName": "amd.com/gpu"}),
     "run-editable": run(
@@ -208,6 +211,13 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
         "spec.pretrained.checkpoint",
         "goes with runRef",
     ),
+    "pretrained-input-channels": (
+        run(pretrained={"uri": "s3://b/c", "inputChannels": "Double"}),
+        "spec.pretrained.inputChannels",
+        "",
+    ),
+    "pretrained-heads": (run(pretrained={"uri": "s3://b/c", "heads": "Keep"}), "spec.pretrained.heads", ""),
+    "pretrained-mismatched": (run(pretrained={"uri": "s3://b/c", "mismatched": "Warn"}), "spec.pretrained.mismatched", ""),
     "pretrained-sha": (run(pretrained={"uri": "s3://b/c.pth", "sha256": "12"}), "spec.pretrained.sha256", ""),
     "workers-nodes": (run(workers={"nodes": 0}), "spec.workers.nodes", ""),
     "workers-fraction": (run(workers={"gpusPerNode": 0.5}), "spec.workers.gpusPerNode", ""),
@@ -322,6 +332,14 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
         run(pretrained={"runRef": {"name": "a", "fold": "0"}}),
         ("spec.pretrained.runRef", "cannot change"),
     ),
+    **{
+        f"run-pretrained-{field}": (
+            run(pretrained=_PRETRAINED),
+            run(pretrained={**_PRETRAINED, field: value}),
+            (f"spec.pretrained.{field}", "cannot change"),
+        )
+        for field, value in (("inputChannels", "Repeat"), ("heads", "MatchByLabel"), ("mismatched", "Skip"))
+    },
     "run-pretrained-secret": (run(pretrained=_PRETRAINED), run(pretrained={**_PRETRAINED, "secretName": "s"}), None),
     "run-editable": (run(), GOOD["run-editable"], None),
     "run-template": (run(), GOOD["run-template"], None),

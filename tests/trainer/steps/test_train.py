@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from nnunet_trainer import training
 from nnunet_trainer.artifacts import artifact, open_store
 from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped, StorageFault
 from nnunet_trainer.contract.report import Report
-from nnunet_trainer.contract.work_order import Location, PretrainedWeights, TrainerChoice, TrainOrder
+from nnunet_trainer.contract.work_order import Location, PretrainedPolicies, PretrainedWeights, TrainerChoice, TrainOrder
 from nnunet_trainer.steps import checkpoints, train
+from nnunet_trainer.training import checkpoint
 
 from .conftest import RECIPE, TARGET, Chain, Prepared
 
@@ -104,7 +106,7 @@ def test_a_fold_that_was_not_validated_is_when_that_is_wanted(
 
 
 def test_a_run_is_addressed_by_what_decides_its_result(order: Callable[..., TrainOrder]) -> None:
-    def digest(weights: Path | None = None, **changes: Any) -> str:
+    def digest(weights: str | None = None, **changes: Any) -> str:
         return train.run_digest(order(**changes), {"epochs": 5}, weights)
 
     same = digest()
@@ -112,7 +114,13 @@ def test_a_run_is_addressed_by_what_decides_its_result(order: Callable[..., Trai
     assert digest(seed=2) != same
     assert digest(trainer=TrainerChoice(name="other")) != same
     assert digest(deterministic=True) != same
-    assert digest(weights=Path(__file__)) != same
+    assert digest(weights="0" * 64) != same
+    folds = {fold: Input(location=Location(uri="file:///nowhere"), digest=fold) for fold in "01"}
+    digests = {
+        digest(previous_stage=PreviousStage(run="lowres", folds=given)) for given in (folds, {"0": folds["0"]}, {"0": folds["1"]})
+    }
+    assert len(digests | {same}) == 4
+    assert digest(previous_stage=PreviousStage(run="of-another-name", folds=folds)) in digests
 
 
 def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +227,51 @@ def test_pretrained_weights_of_a_run(prepared: Prepared, order: Callable[..., Tr
     assert tuned.summary["pretrained"]["mismatched"] == 0
     assert tuned.summary["pretrained"]["skipped"] == len(tuned.summary["pretrainedTensors"]["skipped"]) > 0
     assert all(".seg_layers." in key for key in tuned.summary["pretrainedTensors"]["skipped"])
+
+
+def test_weights_of_another_network_go_on_where_the_order_says_how(
+    prepared: Prepared, order: Callable[..., TrainOrder], tmp_path: Path
+) -> None:
+    """A source of two channels and other labels, whose decoder is frozen: the final checkpoint still holds what was adapted."""
+    chain = prepared.chain
+    first = chain.train(order())
+    content = checkpoint.load(Path(first.summary["checkpointUri"].removeprefix("file://")))
+    weights, stem = content["network_weights"], "encoder.stages.0.0.convs.0."
+    stems = [key for key, value in weights.items() if value.shape == weights[f"{stem}conv.weight"].shape]
+    generator = torch.Generator().manual_seed(3)
+    two = torch.randn(4, 2, 3, 3, 3, generator=generator)
+    weights.update(dict.fromkeys(stems, two))
+    content["init_args"]["dataset_json"]["labels"] = {"background": 0, "Posterior": 1, "elsewhere": 2}
+    checkpoint.save(tmp_path / "source.pth", content)
+    location = Location(uri=f"file://{tmp_path}/source.pth")
+    frozen = {**RECIPE, "freezing": {"patterns": ["encoder.*", "decoder.[st]*.0.*", "decoder.[st]*.1.convs.*"]}}
+    trainer = TrainerChoice(name="tuned", base="nnUNetTrainer", recipe=frozen)
+    with pytest.raises(BadConfiguration, match="do not fit") as refused:
+        chain.train(order(trainer=trainer, pretrained=PretrainedWeights(location=location)))
+    assert "has 2 input channels, this one 1" in refused.value.hint
+    policies = PretrainedPolicies(input_channels="Average", heads="MatchByLabel")
+    tuned = chain.train(order(trainer=trainer, pretrained=PretrainedWeights(location=location, policies=policies)))
+    said = tuned.summary["pretrained"]
+    assert (said["keptLabels"], said["newLabels"]) == (["background", "Posterior"], ["Anterior"])
+    assert said["adapted"] == len(tuned.summary["pretrainedTensors"]["adapted"]) == 5
+    assert (said["skipped"], said["mismatched"], said["missing"]) == (0, 0, 0)
+    final = checkpoint.load(Path(tuned.summary["checkpointUri"].removeprefix("file://")))["network_weights"]
+    for key in stems:
+        torch.testing.assert_close(final[key], two.sum(1, keepdim=True))
+    head = "decoder.seg_layers.1.weight"
+    assert not torch.equal(final[head], weights[head][[0, 2, 1]]), "the heads have trained on"
+    log = "".join(path.read_text() for path in (run_folder(chain, tuned)).rglob("training_log*"))
+    assert "heads kept: background, Posterior; heads that begin anew: Anterior" in log
+
+
+def test_policies_address_another_run(order: Callable[..., TrainOrder]) -> None:
+    def digest(**policies: Any) -> str:
+        weights = PretrainedWeights(location=Location(uri="file:///c.pth"), policies=PretrainedPolicies(**policies))
+        return train.run_digest(order(pretrained=weights), {"epochs": 5}, Path(__file__))
+
+    asked: list[dict[str, Any]] = [{}, {"input_channels": "Repeat"}, {"heads": "MatchByLabel"}, {"mismatched": "Skip"}]
+    assert len({digest(**policies) for policies in asked}) == 4
+    assert digest() == train.run_digest(order(), {"epochs": 5}, Path(__file__))
 
 
 @pytest.mark.parametrize("harm", ["another file", "no file"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from nnunet_trainer import architecture
+from nnunet_trainer.contract.work_order import PretrainedPolicies
 from nnunet_trainer.training import checkpoint, pretrained
 from nnunet_trainer.training.loop import train
 
@@ -34,9 +35,9 @@ def wheel(monkeypatch, preprocessed, tmp_path):
     return make
 
 
-def genuine(trainer, path):
+def genuine(trainer, path, channels=1):
     """A checkpoint as the wheel writes it: after a step, with numpy scalars in its log, in epoch 1 of 2."""
-    data = torch.randn(2, 1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    data = torch.randn(2, channels, 8, 16, 16, generator=torch.Generator().manual_seed(0))
     target = [torch.zeros(2, 1, 8 // 2**i, 16 // 2**i, 16 // 2**i) for i in range(2)]
     trainer.num_epochs = 2
     trainer.inference_allowed_mirroring_axes = (0, 1, 2)
@@ -108,6 +109,35 @@ def test_pretrained_weights_are_the_wheels(setup, wheel, tmp_path):
     for key, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=0)
     assert set(report.skipped) == {key for key in theirs.state_dict() if ".seg_layers." in key}
+
+
+@pytest.mark.parametrize("architecture_of", [plain, residual])
+def test_policies_on_the_wheels_checkpoint(setup, wheel, tmp_path, architecture_of):
+    """Two channels and other labels, written by the wheel's trainer: read without running code, trained on."""
+    labels = {"background": 0, "core": 1, "vessel": 2, "bone": 3}
+    content = plans(architecture=architecture_of(3))
+    description = dataset_json(labels) | {"channel_names": {"0": "MRI", "1": "MRI"}}
+    content["configurations"]["3d_fullres"] |= {
+        "normalization_schemes": ["ZScoreNormalization"] * 2,
+        "use_mask_for_norm": [False] * 2,
+    }
+    theirs = wheel(content, "3d_fullres", description)
+    path = genuine(theirs, tmp_path / "checkpoint_final.pth", channels=2)
+    policies = PretrainedPolicies(input_channels="Average", heads="MatchByLabel")
+    everything_else = {"freezing": {"patterns": ["encoder.*", "decoder.stages.*", "decoder.transpconvs.*"]}, "epochs": 1}
+    said = []
+    ours = plans(architecture=architecture_of(3))
+    result = train(setup(everything_else, plans=ours, pretrained=path, pretrained_policies=policies, log=said.append))
+    report = result.pretrained
+    assert (report.kept_labels, report.new_labels) == (["background", "core"], ["shell"])
+    assert any("heads kept: background, core; heads that begin anew: shell" in line for line in said)
+    written, expected = checkpoint.load(result.checkpoint)["network_weights"], theirs.network.state_dict()
+    assert list(written) == list(expected)
+    for key, value in written.items():
+        if ".seg_layers." not in key:
+            source = expected[key]
+            same = source.sum(1, keepdim=True) if source.shape != value.shape else source
+            torch.testing.assert_close(value, same, msg=key)
 
 
 REGIONS = {"background": 0, "ball": [1, 2], "core": 2, "ignore": 3}

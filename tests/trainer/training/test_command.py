@@ -76,6 +76,8 @@ def test_a_training_by_hand_is_found_and_continued(folder, tmp_path, capsys):
         ({"recipe": None, "trainer": "nnUNetTrainr"}, 78, "Did you mean nnUNetTrainer"),
         ({"recipe": None, "epochs": 0}, 64, "--epochs is 0"),
         ({"recipe": None, "epochs": "many"}, 64, "invalid int value"),
+        ({"pretrained_heads": "MatchByLabel"}, 64, "--pretrained-heads needs --pretrained CKPT"),
+        ({"pretrained_input_channels": "Double"}, 64, "Repeat"),
         ({"pretrained": "absent.pth"}, 65, "no checkpoint at absent.pth"),
     ],
 )
