@@ -67,26 +67,6 @@ def test_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-@pytest.mark.parametrize(
-    ("files", "memory", "cores"),
-    [
-        ({"memory.max": "2147483648\n", "cpu.max": "150000 100000\n"}, 2 << 30, 1),
-        ({"memory.max": "max\n", "cpu.max": "max 100000\n"}, None, None),
-        ({"memory.max": "1000\n", "cpu.max": "50000 100000\n"}, 1000, 1),
-        ({}, None, None),
-    ],
-)
-def test_limits_of_the_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], memory: int | None, cores: int | None
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(parallel, "CGROUP", tmp_path)
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert parallel.memory_limit() == (memory or machine)
-    assert parallel.cpu_limit() == (cores or len(os.sched_getaffinity(0)))
-
-
 SCRIPT = """
 import sys
 from nnunet_trainer import cli

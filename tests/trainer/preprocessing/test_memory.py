@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nnunet_trainer.dataset.memory import PROCESS, reading_estimate
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.planning import Plans, plan
-from nnunet_trainer.preprocessing.memory import PROCESS, memory_estimate
+from nnunet_trainer.preprocessing.memory import memory_estimate
 from support.datasets import describe, make_2d, write_nifti
 
 SCRIPT = """
@@ -59,9 +60,8 @@ def test_without_plans_or_header(tmp_path: Path) -> None:
     case = raw.cases["img_0"]
     assert case.label is not None
     stored = case.images[0].stat().st_size + case.label.stat().st_size
-    assert memory_estimate(case) == PROCESS + 40 * stored
+    assert reading_estimate(case) == PROCESS + 40 * stored
     write_nifti(tmp_path / "a_0000.nii.gz", np.zeros((30, 40, 50), np.int16), (1, 1, 1))
     from nnunet_trainer.dataset.raw import Case
 
-    small = memory_estimate(Case([tmp_path / "a_0000.nii.gz"], None))
-    assert small == PROCESS + 60000 * (24 + 8) + 2 * 60000 * (24 + 8)
+    assert reading_estimate(Case([tmp_path / "a_0000.nii.gz"], None)) == PROCESS + 60000 * (12 + 8)

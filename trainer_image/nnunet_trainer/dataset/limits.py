@@ -56,7 +56,7 @@ def _own_paths(controller: str) -> dict[int, str]:
     """This process's group in the hierarchy of version 1 that has the controller, and in that of version 2."""
     found: dict[int, str] = {}
     for line in _read(PROC / "cgroup").splitlines():
-        number, names, path = (line.split(":", 2) + ["", ""])[:3]
+        number, names, path = [*line.split(":", 2), "", ""][:3]
         if controller in names.split(","):
             found[1] = path
         elif number == "0" and not names:

@@ -13,6 +13,7 @@ from nnunet_trainer.contract.faults import BadData
 
 from . import description, parallel, splits
 from .labels import LabelManager
+from .memory import PROCESS, reading_estimate
 from .raw import Case, RawDataset
 from .readers import Reader, by_name
 from .readers.base import Image
@@ -73,8 +74,18 @@ def verify(folder: str | os.PathLike[str], workers: int | None = None) -> list[F
     allowed = [*labels.all_labels, *([labels.ignore_label] if labels.ignore_label is not None else [])]
     channels = len(raw.channel_names)
     jobs = [(reader, name, case, channels, allowed, path) for name, case in raw.cases.items()]
-    found: dict[int, list[Finding]] = dict(parallel.run(verify_case, jobs, parallel.num_workers(workers, len(jobs))))
+    workers = parallel.num_workers(workers, len(jobs))
+    weights = [_weight(case, reader) for case in raw.cases.values()] if workers > 1 else None
+    found: dict[int, list[Finding]] = dict(parallel.run(verify_case, jobs, workers, weights))
     return findings + [finding for index in sorted(found) for finding in found[index]]
+
+
+def _weight(case: Case, reader: str) -> int:
+    """Bytes that a case may take; a header that cannot be read is a finding of the case itself."""
+    try:
+        return reading_estimate(case, reader)
+    except (BadData, OSError, ValueError):
+        return PROCESS
 
 
 def _files(raw: RawDataset) -> list[Finding]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
 from nnunet_trainer.dataset import parallel
+from nnunet_trainer.dataset.memory import reading_estimate
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import by_name
 
@@ -40,8 +41,6 @@ def extract(
         BadData: no cases, a file that cannot be read, NaN, or no foreground at all.
         BadConfiguration: an unknown extractor.
     """
-    from nnunet_trainer.preprocessing.memory import memory_estimate
-
     if extractor not in EXTRACTORS:
         raise BadConfiguration("UnknownExtractor", unknown_name("fingerprint extractor", extractor, EXTRACTORS))
     cases = raw.cases
@@ -51,7 +50,7 @@ def extract(
     jobs = [(raw.reader, name, case.images, case.label, samples) for name, case in cases.items()]
     results: list[Any] = [None] * len(jobs)
     workers = parallel.num_workers(workers, len(jobs))
-    weights = [memory_estimate(case) for case in cases.values()] if workers > 1 else None
+    weights = [reading_estimate(case, raw.reader) for case in cases.values()] if workers > 1 else None
     for done, (index, result) in enumerate(parallel.run(analyze_case, jobs, workers, weights), 1):
         results[index] = result
         if progress:

@@ -194,8 +194,8 @@ def write_previous_stage(folder: Path, case: str, segmentation: np.ndarray, patc
 def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> None:
     """Write one array as Blosc2, packed by ZSTD at its first level.
 
-    That is a fifth of the time and four fifths of the size of nnU-Net's LZ4HC at level 5. Reading a patch takes twice as long (about
-    500 MB a second on one core), which training does not wait for.
+    That is a fifth of the time and four fifths of the size of nnU-Net's LZ4HC at level 5. Reading a patch takes twice as long
+    (about 500 MB a second on one core), which training does not wait for.
     """
     import blosc2
 
