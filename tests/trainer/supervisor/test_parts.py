@@ -47,11 +47,30 @@ def test_one_line_for_each_epoch_and_phase() -> None:
         ("staging", None, 2),
         ("training", 0, 0),
         ("training", 0, 5),
+        ("validating patches", 0, 5),
         ("training", 1, 0),
     ]:
         state.hear(Progress(step="train", phase=phase, epoch=epoch, done=done))
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [(line["phase"], line.get("epoch")) for line in lines] == [("staging", None), ("training", 0), ("training", 1)]
+
+
+def test_warnings_are_told_when_they_begin_and_when_they_are_over() -> None:
+    log = io.StringIO()
+    state = State("train", log)
+    told = [(0, None), (1, ["slow"]), (1, ["slow"]), (2, ["slow"]), (2, ["slow", "stuck"]), (3, ["stuck"]), (4, None)]
+    for epoch, warnings in told:
+        state.hear(Progress(step="train", phase="training", epoch=epoch, warnings=warnings))
+        assert state.progress.warnings == warnings
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["epoch"], line.get("warnings"), line.get("warningsOver")) for line in lines] == [
+        (0, None, None),
+        (1, ["slow"], None),
+        (2, None, None),
+        (2, ["stuck"], None),
+        (3, None, ["slow"]),
+        (4, None, ["stuck"]),
+    ]
 
 
 def test_metrics_are_prometheus_text() -> None:

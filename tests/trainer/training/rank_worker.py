@@ -51,7 +51,7 @@ def gradients(setup, ranks):
     s = session.prepare(setup, ranks)
     s.freeze()
     s.network.double()
-    data, targets, _ = next(iter(steps.batches(s, s.sampler, s.augmenter, 1)))
+    data, targets = next(iter(steps.batches(s, s.sampler, s.augmenter, 1)))
     loss = s.criterion(s.network(data.double()), targets)
     loss.backward()
     distributed.sum_gradients(s.network.parameters())

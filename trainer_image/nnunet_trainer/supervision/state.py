@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from dataclasses import replace
@@ -27,6 +28,9 @@ GAUGES = {
     "updated_at": "Unix time of the last change.",
 }
 
+EPOCH_PHASES = ("training", "validating patches")
+"""These follow each other within an epoch."""
+
 
 class State:
     """Thread-safe: one thread hears, others answer."""
@@ -36,6 +40,7 @@ class State:
         self._lock = threading.Lock()
         self._log = log or sys.stdout
         self._told: tuple[str, int | None] | None = None
+        self._warned: list[str] = []
 
     @property
     def progress(self) -> Progress:
@@ -43,13 +48,17 @@ class State:
             return self._progress
 
     def hear(self, progress: Progress) -> None:
-        """Take what rank 0 says, and write a line for each new phase and each finished epoch."""
+        """Take what rank 0 says, and write a line for each new phase, each finished epoch, and each warning that begins or ends."""
         with self._lock:
             self._progress = progress
-            mark = (progress.phase, progress.epoch)
-            new, self._told = mark != self._told, mark
-        if new:
-            print(codec.dumps(progress), file=self._log, flush=True)
+            mark = ("training" if progress.phase in EPOCH_PHASES else progress.phase, progress.epoch)
+            warnings = progress.warnings or []
+            began = [text for text in warnings if text not in self._warned]
+            over = [text for text in self._warned if text not in warnings]
+            new, self._told, self._warned = mark != self._told, mark, warnings
+        if new or began or over:
+            line = codec.to_plain(replace(progress, warnings=began or None)) | ({"warningsOver": over} if over else {})
+            print(json.dumps(line, sort_keys=True, separators=(",", ":")), file=self._log, flush=True)
 
     def as_json(self) -> str:
         return codec.dumps(replace(self.progress))

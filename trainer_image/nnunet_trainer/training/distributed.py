@@ -7,7 +7,8 @@ Then any split of a batch, an uneven one too, gives the gradients of a single pr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,8 +19,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.dataset.limits import cpu_limit
 
 TIMEOUT = timedelta(minutes=30)
+PATIENCE = timedelta(days=30)
+"""Of a group whose ranks may be hours apart. One that dies closes its connections, which ends the others' waiting at once."""
+LOOK_SECONDS = 0.1
 BUCKET_BYTES = 25 * 2**20
 
 
@@ -31,6 +36,13 @@ class Ranks:
     world_size: int
     local_rank: int
     device: torch.device
+    local_world_size: int = 1
+    """Ranks of this node."""
+
+    @property
+    def cores(self) -> int:
+        """Cores for each rank of this node."""
+        return max(1, cpu_limit() // self.local_world_size)
 
     @property
     def first(self) -> bool:
@@ -63,7 +75,7 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
     dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
-        yield Ranks(rank, world, local, chosen)
+        yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     finally:
         dist.destroy_process_group()
 
@@ -171,3 +183,33 @@ def from_first(value: Any) -> Any:
 def barrier() -> None:
     """Wait for all ranks."""
     total([0.0])
+
+
+@contextmanager
+def patient() -> Iterator[dist.ProcessGroup | None]:
+    """A group over the CPU for work that takes one rank hours more than another; None for a single process."""
+    if not active():
+        yield None
+        return
+    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        yield group
+    finally:
+        dist.destroy_process_group(group)
+
+
+def meet(group: dist.ProcessGroup | None, check: Callable[[], None] | None = None) -> None:
+    """Wait for all ranks of a patient group.
+
+    Args:
+        group: of `patient`.
+        check: called while waiting; what it raises ends that.
+    """
+    if group is None:
+        return
+    arrived = dist.all_reduce(torch.zeros(1), group=group, async_op=True)
+    while not arrived.is_completed():
+        if check:
+            check()
+        time.sleep(LOOK_SECONDS)
+    arrived.wait()

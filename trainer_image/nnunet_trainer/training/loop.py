@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from nnunet_trainer.contract.faults import GpuOutOfMemory, Stopped
-from nnunet_trainer.dataset.description import read_json
+from nnunet_trainer.contract.faults import Stopped
 
 from . import checkpoint, distributed, parameters, pretrained, saving, scores, steps, stopping
 from .distributed import Ranks
+from .final_validation import validate
+from .finite import Losses
+from .limits import limited
 from .reporting import Reporter, write_model_files
-from .session import Session, available_cores, prepare
+from .session import Session, prepare
 from .setup import TrainingResult, TrainingSetup
+from .watch import Facts, Watch
 
 LOOK_EVERY = 25
 """Iterations between two looks at the loss on a GPU: each look waits for it."""
@@ -29,6 +29,14 @@ class _Clock:
     saved: float
 
 
+@dataclass(slots=True)
+class _Eyes:
+    """What looks at the iterations."""
+
+    losses: Losses
+    watch: Watch
+
+
 def train(setup: TrainingSetup) -> TrainingResult:
     """Train one fold, from its newest checkpoint on if there is one; every rank calls this.
 
@@ -37,7 +45,7 @@ def train(setup: TrainingSetup) -> TrainingResult:
         GpuOutOfMemory: the network and its batch do not fit.
         Stopped: `setup.stop` was set; a checkpoint is saved.
     """
-    with distributed.ranks(setup.device) as ranks, _limits(setup, ranks):
+    with distributed.ranks(setup.device) as ranks, limited(setup, ranks):
         return _train(setup, ranks)
 
 
@@ -49,11 +57,12 @@ def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
     distributed.barrier()
     reporter = Reporter(session)
     begin(session, reporter)
-    found = session.epoch >= session.recipe.epochs
-    while session.epoch < session.recipe.epochs:
+    eyes = _Eyes(Losses(session), Watch(session))
+    found = session.done
+    while not session.done:
         started = time.time()
         learning_rate = start_epoch(session)
-        train_loss = train_epoch(session, reporter, clock)
+        train_loss, facts = train_epoch(session, reporter, clock, eyes)
         val_loss, dice = validate_epoch(session, reporter)
         session.history.add(
             train_loss=train_loss,
@@ -63,7 +72,7 @@ def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
             started=started,
             ended=time.time(),
         )
-        finish_epoch(session, reporter, clock)
+        finish_epoch(session, reporter, clock, facts)
     return finish(session, reporter, clock, found)
 
 
@@ -102,35 +111,30 @@ def start_epoch(session: Session) -> float:
     factor = session.schedule(session.epoch, session.history.lists)
     for group, own in zip(session.optimizer.param_groups, session.rate_factors, strict=True):
         group["lr"] = session.base_rate * own * factor
+    session.set_over_time()
     session.network.train()
     session.freeze()
     return session.optimizer.param_groups[0]["lr"]
 
 
-def train_epoch(session: Session, reporter: Reporter, clock: _Clock) -> float:
-    """The iterations that are left of this epoch; returns the mean loss of all of them."""
-    iterations = session.recipe.iterations_per_epoch
-    waiting: list[torch.Tensor] = []
-    data, cases = torch.empty(0), list[str]()
+def train_epoch(session: Session, reporter: Reporter, clock: _Clock, eyes: _Eyes) -> tuple[float, Facts]:
+    """The iterations that are left of this epoch; returns the mean loss of all of them, and what else they showed."""
+    iterations, losses, watch = session.recipe.iterations_per_epoch, eyes.losses, eyes.watch
     look_every = LOOK_EVERY if session.ranks.device.type == "cuda" else 1
-
-    def look() -> None:
-        if waiting:
-            share = torch.stack(waiting).sum().item()
-            waiting.clear()
-            steps.check_finite(session, share, data, cases)
-            session.loss_sum += share
-
-    for data, targets, cases in steps.batches(session, session.sampler, session.augmenter, iterations, session.iteration):  # noqa: B007
-        waiting.append(steps.train_step(session, data, targets))
+    losses.skipped = 0
+    watch.begin()
+    for data, targets in steps.batches(session, session.sampler, session.augmenter, iterations, session.iteration, watch.waits):
+        losses.add(steps.train_step(session, data, targets))
+        watch.step(targets)
         session.iteration += 1
         if session.iteration % look_every == 0:
-            look()
+            losses.look()
+            watch.look()
             reporter.progress("training")
         late = time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes
         stops, due = stopping.requested(session.setup.stop, late and session.ranks.first and session.iteration < iterations)
         if stops or due:
-            look()
+            losses.look()
             # The first rank writes the checkpoint, so it takes over what the others have.
             all_ranks = distributed.total([session.loss_sum])[0]
             session.loss_sum = all_ranks if session.ranks.first else 0.0
@@ -138,8 +142,8 @@ def train_epoch(session: Session, reporter: Reporter, clock: _Clock) -> float:
             stop(session, reporter)
         if due:
             save(session, reporter, clock, checkpoint.LATEST)
-    look()
-    return distributed.total([session.loss_sum])[0] / iterations
+    losses.look()
+    return distributed.total([session.loss_sum])[0] / iterations, watch.end(losses.skipped)
 
 
 def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
@@ -147,7 +151,7 @@ def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[fl
     session.network.eval()
     iterations = session.recipe.validation_iterations
     losses, found = [], []
-    for data, targets, _ in steps.batches(session, session.validation_sampler, session.validation_augmenter, iterations):
+    for data, targets in steps.batches(session, session.validation_sampler, session.validation_augmenter, iterations):
         loss, counts = steps.validation_step(session, data, targets)
         losses.append(loss)
         found.append(counts)
@@ -158,15 +162,15 @@ def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[fl
     return numbers[0] / iterations, [scores.dice(*column) for column in columns]
 
 
-def finish_epoch(session: Session, reporter: Reporter, clock: _Clock) -> None:
+def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, facts: Facts) -> None:
     """Count the epoch, write the checkpoints that are due, tell of it."""
     session.epoch, session.iteration, session.loss_sum = session.epoch + 1, 0, 0.0
-    last = session.epoch >= session.recipe.epochs
+    last = session.done
     ema = session.history.last("ema_fg_dice")
     better = session.best_ema is None or ema > session.best_ema
     if better:
         session.best_ema = ema
-    reporter.epoch_done()
+    reporter.epoch_done(facts)
     if better:
         reporter.line(f"New best EMA pseudo Dice: {ema:.4f}")
         saving.save(session, checkpoint.BEST)
@@ -223,90 +227,4 @@ def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> 
         found=found,
         validation=validation,
         seconds=time.monotonic() - clock.started,
-    )
-
-
-def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> dict[str, Any] | None:
-    """Predict the validation cases, compare them with the ground truth; the summary, on the first rank.
-
-    Args:
-        session: trained.
-        reporter: tells how far it is.
-        keep_existing: the final checkpoint was there before, so predictions that are there are its own.
-    """
-    from nnunet_trainer.inference.validation import validate as predict_and_compare
-
-    setup, ranks = session.setup, session.ranks
-    out = setup.fold_folder / "validation"
-    if keep_existing and (out / "summary.json").is_file():
-        distributed.barrier()
-        return read_json(out / "summary.json") if ranks.first else None
-
-    def tell(done: int, total: int) -> None:
-        reporter.progress("validating", done, total, force=True)
-        if setup.stop.is_set():
-            raise Stopped("Stopped", f"The validation was stopped after {done} of {total} cases; they are kept.")
-
-    def look() -> None:
-        if setup.stop.is_set():
-            raise Stopped("Stopped", "The validation was stopped in the middle of a case; those that are done are kept.")
-
-    if ranks.device.type == "cuda":
-        # What training has reserved would count as taken when the sums of a large image look for room.
-        session.optimizer.zero_grad(set_to_none=True)
-        torch.cuda.empty_cache()
-
-    result = predict_and_compare(
-        session.network,
-        plans=session.plans,
-        configuration=setup.configuration,
-        dataset_json=setup.dataset_json,
-        store=session.store,
-        cases=session.validation_cases,
-        ground_truth=setup.preprocessed / "gt_segmentations",
-        out=out,
-        mirror_axes=session.mirror_axes or (),
-        device=ranks.device,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-        barrier=distributed.barrier,
-        progress=tell,
-        check=look,
-        workers=session.workers,
-        keep_existing=keep_existing,
-    )
-    if result is not None:
-        reporter.line(f"Mean Validation Dice: {result['foreground_mean']['Dice']}")
-    return result
-
-
-@contextmanager
-def _limits(setup: TrainingSetup, ranks: Ranks) -> Iterator[None]:
-    """Threads, kernels and memory of this process while it trains."""
-    if ranks.device.type == "cpu":
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), available_cores() // ranks.world_size)))
-    torch.backends.cudnn.benchmark = not setup.deterministic
-    if setup.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(setup, ranks) from error
-    finally:
-        if setup.deterministic:
-            torch.use_deterministic_algorithms(False)
-
-
-def _out_of_memory(setup: TrainingSetup, ranks: Ranks) -> GpuOutOfMemory:
-    from nnunet_trainer.planning.plans import Plans
-
-    configuration = Plans(setup.plans).configuration(setup.configuration)
-    gib = torch.cuda.get_device_properties(ranks.device).total_memory / 2**30
-    patch = "×".join(map(str, configuration.patch_size))
-    smaller = max(1, int(gib) - 2)
-    return GpuOutOfMemory(
-        "OutOfGPUMemory",
-        f"Fold {setup.fold} needs more than the {gib:.1f} GiB of this GPU at patch {patch}, batch {configuration.batch_size} "
-        f"({configuration.batch_size / ranks.world_size:.3g} a GPU).",
-        hint=f"Plan for less (spec.planner.gpuMemoryGB: {smaller}), or ask for a larger GPU (spec.template.nodeSelector).",
     )

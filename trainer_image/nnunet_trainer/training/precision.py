@@ -34,6 +34,8 @@ class Precision:
         self._type = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
         self._device = device
         self.scaler = torch.amp.GradScaler("cuda") if name == "fp16" else None
+        self.norm: Tensor | None = None
+        """Of the last step's gradients before they were clipped, where there is a limit."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Where the network and the loss run."""
@@ -56,7 +58,7 @@ class Precision:
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
         if clip is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, clip)
+            self.norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
         if self.scaler is None:
             optimizer.step()
         else:

@@ -1,4 +1,5 @@
-"""What people see of a training: the text log, progress.png, progress for the listener, and the files beside the checkpoints."""
+"""What people see of a training: the text log, progress.png, TensorBoard's curves, progress for the listener, and the files beside
+the checkpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +16,16 @@ import torch
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.report.progress_plot import progress_plot
+from nnunet_trainer.report.tensorboard import EventFile
 
 from . import recipe as recipes
 from .session import Session
+from .trouble import Known, Troubles
+from .watch import Facts
 
 EVERY_SECONDS = 5.0
 PLOT_EVERY_SECONDS = 60.0
+MOST_WARNINGS = 10
 
 
 class Reporter:
@@ -31,6 +36,8 @@ class Reporter:
         self._heard, self._plotted = 0.0, time.monotonic()
         self._seconds: list[float] = []
         self._checkpoint: tuple[int, str] | None = None
+        self._troubles: Troubles | None = None
+        self._events: EventFile | None = None
         now = datetime.now()
         name = f"training_log_{now.year}_{now.month}_{now.day}_{now:%H_%M_%S}.txt"
         self._file = session.setup.fold_folder / name
@@ -53,8 +60,8 @@ class Reporter:
         """A checkpoint is on disk."""
         self._checkpoint = (epoch, digest)
 
-    def epoch_done(self) -> None:
-        """Lines, plot and progress of a finished epoch."""
+    def epoch_done(self, facts: Facts) -> None:
+        """Lines, plot, curves, signs of trouble and progress of a finished epoch."""
         session, history = self.session, self.session.history
         if not session.ranks.first:
             return
@@ -65,10 +72,28 @@ class Reporter:
         self.line(f"val_loss {history.last('val_losses'):.4f}")
         self.line(f"Pseudo dice {[round(d, 4) for d in history.last('dice_per_class_or_region')]}")
         self.line(f"Epoch time: {self._seconds[-1]:.2f} s")
-        if session.epoch >= session.recipe.epochs or time.monotonic() - self._plotted > PLOT_EVERY_SECONDS:
+        self.line(f"Waited for data: {facts.waiting:.0%} of the training")
+        self._look_for_trouble(facts)
+        if self._events is None:
+            self._events = EventFile(session.setup.fold_folder, class_names(session))
+        self._events.write(history.lists)
+        if session.done or time.monotonic() - self._plotted > PLOT_EVERY_SECONDS:
             progress_plot(history.lists, session.setup.fold_folder)
             self._plotted = time.monotonic()
         self.progress("training", force=True)
+
+    def _look_for_trouble(self, facts: Facts) -> None:
+        if self._troubles is None:
+            self._troubles = Troubles(_known(self.session))
+        began, over = self._troubles.look(facts)
+        for text in over:
+            self.line(f"No longer: {text}")
+        for text in began:
+            self.line(f"Warning: {text}")
+
+    @property
+    def _warnings(self) -> list[str]:
+        return [*self.session.warnings, *(self._troubles.texts if self._troubles else ())][-MOST_WARNINGS:]
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None, *, force: bool = False) -> None:
         """Tell the listener, every few seconds or at once.
@@ -80,6 +105,8 @@ class Reporter:
             force: whatever the time.
         """
         session = self.session
+        if session.setup.on_step is not None and session.ranks.first:
+            session.setup.on_step(session.iteration, session.recipe.iterations_per_epoch)
         if session.setup.listener is None or not session.ranks.first:
             return
         if not force and time.monotonic() - self._heard < EVERY_SECONDS:
@@ -108,13 +135,39 @@ class Reporter:
                 checkpoint_sha256=self._checkpoint[1] if self._checkpoint else None,
                 gpu=torch.cuda.get_device_name(session.ranks.device) if session.ranks.device.type == "cuda" else None,
                 updated_at=time.time(),
-                warnings=session.warnings[-10:] or None,
+                warnings=self._warnings or None,
             )
         )
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def class_names(session: Session) -> list[str]:
+    """Of the foreground classes, in the order of the pseudo-Dice."""
+    names = session.labels.head_names
+    return names if session.labels.has_regions else names[-len(session.labels.foreground_labels) :]
+
+
+def _known(session: Session) -> Known:
+    """What signs of trouble are looked for in."""
+
+    def holding(index: int) -> tuple[int, int]:
+        wanted = session.labels.foreground_classes[index]
+        found = (session.store.open(case).properties["class_locations"] for case in session.training_cases)
+        return sum(len(locations.get(wanted, ())) > 0 for locations in found), len(session.training_cases)
+
+    return Known(
+        logging=session.history.lists,
+        recipe=session.recipe,
+        names=class_names(session),
+        holding=holding,
+        pretrained=session.pretrained is not None,
+        on_gpu=session.ranks.device.type == "cuda",
+        workers=session.workers,
+        cores=session.ranks.cores,
+    )
 
 
 def write_model_files(session: Session) -> None:

@@ -43,6 +43,7 @@ class TrainingSetup:
         pretrained_source: what reports say the weights are from.
         previous_stage: in the second stage of a cascade, the folder of the previous stage's predictions, or its model's folder; None:
             nnU-Net's place, `Trainer__Plans__Previous/predicted_next_stage/Configuration` beside this model's folder.
+        previous_stage_source: what messages say they are from.
         allow_pickle: execute what a checkpoint contains.
         deterministic: only deterministic kernels (slower).
         validation: predict the validation cases at the end; None: unless the fold is "all".
@@ -71,6 +72,7 @@ class TrainingSetup:
     pretrained_policies: PretrainedPolicies = field(default_factory=PretrainedPolicies)
     pretrained_source: str | None = None
     previous_stage: Path | None = None
+    previous_stage_source: str | None = None
     allow_pickle: bool = False
     deterministic: bool = False
     validation: bool | None = None

@@ -1,0 +1,134 @@
+"""A loss that is no number: which iteration, which cases; a gradient scaler's skipped steps do not end a training."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
+from nnunet_trainer.training import finite, loop
+from nnunet_trainer.training.finite import PATIENCE, Losses
+from nnunet_trainer.training.loop import train
+from nnunet_trainer.training.session import prepare
+
+NAN, INF = math.nan, math.inf
+
+
+def session(iteration, *, scaler=False, bad=()):
+    """A session whose patches of the iterations `bad` hold a NaN; its cases are named after the iteration."""
+
+    def batch(epoch, at):
+        data = torch.zeros(2, 1, 4, 4)
+        if at in bad:
+            data[1, 0, 2, 2] = NAN
+        return SimpleNamespace(data=data, cases=[f"good_{at}", f"case_{at}"])
+
+    return SimpleNamespace(
+        epoch=3,
+        iteration=iteration,
+        loss_sum=0.0,
+        setup=SimpleNamespace(fold="0"),
+        sampler=SimpleNamespace(batch=batch),
+        precision=SimpleNamespace(scaler=object() if scaler else None, name="fp16" if scaler else "fp32"),
+        optimizer=SimpleNamespace(param_groups=[{"lr": 0.01}]),
+    )
+
+
+def look(session, values):
+    losses = Losses(session)
+    for value in values:
+        losses.add(torch.tensor(value))
+    losses.look()
+    return losses
+
+
+def test_finite_losses_add_up():
+    s = session(4)
+    losses = look(s, [0.5, -0.25, 1.0])
+    losses.look()
+    assert s.loss_sum == 1.25
+    assert losses.skipped == 0
+
+
+@pytest.mark.parametrize("place", [0, 11, 24])
+def test_the_iteration_is_found_among_those_looked_at_together(place):
+    values = [0.5] * place + [NAN] + [NAN] * (24 - place)
+    with pytest.raises(
+        BadConfiguration, match=rf"epoch 3, iteration {50 + place}, fold 0: the training diverged.*case_{50 + place}"
+    ):
+        look(session(75), values)
+    with pytest.raises(BadData, match=rf"iteration {50 + place}, .* images of case_{50 + place} hold"):
+        look(session(75, bad=[50 + place]), values)
+
+
+def test_a_scaler_skips_and_the_step_counts_as_the_others_mean():
+    s = session(5, scaler=True)
+    losses = look(s, [1.0, INF, 3.0, NAN, 2.0])
+    assert s.loss_sum == pytest.approx(10.0)
+    assert losses.skipped == 2
+    s = session(1, scaler=True)
+    look(s, [NAN])
+    assert s.loss_sum == 0.0
+
+
+def test_bad_images_are_named_whatever_skips_the_step():
+    with pytest.raises(BadData, match="case_1"):
+        look(session(3, scaler=True, bad=[1]), [1.0, INF, 1.0])
+
+
+def test_too_many_skips_in_a_row_end_it():
+    s = session(0, scaler=True)
+    losses = Losses(s)
+
+    def step(value):
+        losses.add(torch.tensor(value))
+        s.iteration += 1
+        losses.look()
+
+    for _ in range(3):
+        for _ in range(PATIENCE - 1):
+            step(INF)
+        step(1.0)
+    for _ in range(PATIENCE - 1):
+        step(INF)
+    with pytest.raises(BadConfiguration, match=rf"for the {PATIENCE}th time in a row.*fp16") as ended:
+        step(INF)
+    assert ended.value.exit_code == 78
+
+
+def scaled(monkeypatch, spoilt, scale=16.0):
+    """Trainings with a scaler (torch has one for CPUs too), the loss of iterations `spoilt` being infinite."""
+    sessions = []
+
+    def prepared(setup, ranks):
+        s = prepare(setup, ranks)
+        s.precision.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)
+        inner = s.criterion
+
+        def criterion(outputs, targets):
+            loss = inner(outputs, targets)
+            return loss * INF if s.network.training and s.iteration in spoilt else loss
+
+        s.criterion = criterion
+        sessions.append(s)
+        return s
+
+    monkeypatch.setattr(loop, "prepare", prepared)
+    return sessions
+
+
+def test_one_overflow_does_not_end_a_training(setup, monkeypatch):
+    sessions = scaled(monkeypatch, {1})
+    lines = []
+    result = train(setup({"epochs": 1}, log=lines.append))
+    assert math.isfinite(result.train_loss)
+    assert all(p.isfinite().all() for p in sessions[0].network.parameters())
+    assert sessions[0].precision.scaler.get_scale() == 8.0
+    assert any("no number in 1 step of epoch 0" in line for line in lines)
+
+
+def test_a_training_that_only_overflows_ends(setup, monkeypatch):
+    monkeypatch.setattr(finite, "PATIENCE", 4)
+    scaled(monkeypatch, set(range(10)))
+    with pytest.raises(BadConfiguration, match="for the 4th time in a row"):
+        train(setup({"iterationsPerEpoch": 10}))

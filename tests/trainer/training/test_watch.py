@@ -1,0 +1,99 @@
+"""What is measured while an epoch trains."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.training import watch
+from nnunet_trainer.training.loop import train
+from nnunet_trainer.training.reporting import Reporter
+from nnunet_trainer.training.watch import Watch, shown
+
+from .conftest import dataset_json
+
+REGIONS = {"regions_class_order": [1, 2]}
+
+
+@pytest.mark.parametrize("kind", [torch.int16, torch.int64, torch.float32])
+@pytest.mark.parametrize(
+    ("labels", "values", "expected"),
+    [
+        ({"background": 0, "a": 1, "b": 2, "c": 3}, [0, 2, 2], [False, True, False]),
+        ({"background": 0, "a": 1, "b": 2, "c": 3}, [-1, 0, 0], [False, False, False]),
+        ({"background": 0, "a": 1, "b": 2, "ignore": 3}, [3, 1, 3], [True, False]),
+    ],
+)
+def test_labels_that_a_batch_shows(labels, values, expected, kind):
+    target = torch.zeros(2, 1, 4, 5, dtype=kind)
+    target[1, 0, 2, :3] = torch.tensor(values, dtype=kind)
+    before = target.clone()
+    assert shown(target, LabelManager(dataset_json(labels))).tolist() == expected
+    assert torch.equal(target, before)
+
+
+def test_regions_that_a_batch_shows():
+    labels = LabelManager(dataset_json({"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}, **REGIONS))
+    target = torch.zeros(2, 3, 4, 4, dtype=torch.bool)
+    target[0, 2] = True  # ignore
+    assert shown(target, labels).tolist() == [False, False]
+    target[1, 1, 0, 0] = True
+    assert shown(target, labels).tolist() == [False, True]
+
+
+@pytest.fixture
+def facts(monkeypatch):
+    """The facts of each epoch that is trained."""
+    found = []
+    inner = Reporter.epoch_done
+
+    def epoch_done(self, facts):
+        found.append(facts)
+        inner(self, facts)
+
+    monkeypatch.setattr(Reporter, "epoch_done", epoch_done)
+    return found
+
+
+def test_an_epochs_facts(setup, facts):
+    train(setup({"epochs": 2, "gradientClip": 1e-6}))
+    assert [f.patches for f in facts] == [6, 6]
+    assert all(f.seen == (True, True) for f in facts)
+    assert [f.clipped for f in facts] == [1.0, 1.0]
+    assert all(f.gradient_norm > 1e-6 for f in facts)
+    # Without threads the batches are made while the network waits.
+    assert all(0 < f.waiting < 1 for f in facts)
+
+
+def test_gradients_without_a_limit(setup, facts):
+    train(setup({"epochs": 1, "gradientClip": None}))
+    assert facts[0].clipped == 0.0
+    assert facts[0].gradient_norm is None
+
+
+def test_waiting_is_what_passes_until_an_item_is_there(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(watch.time, "perf_counter", lambda: now[0])
+    labels = LabelManager(dataset_json())
+    session = SimpleNamespace(
+        labels=labels,
+        ranks=SimpleNamespace(device=torch.device("cpu")),
+        configuration=SimpleNamespace(batch_size=2),
+        precision=SimpleNamespace(norm=None),
+        recipe=SimpleNamespace(gradient_clip=None),
+    )
+
+    def items():
+        for _ in range(3):
+            now[0] += 2.0
+            yield "batch"
+
+    measured = Watch(session)
+    for item in measured.waits(items()):
+        assert item == "batch"
+        now[0] += 3.0
+        measured.step([torch.zeros(2, 1, 4, 4, dtype=torch.int16)])
+    found = measured.end()
+    assert found.waiting == pytest.approx(6 / 15)
+    assert found.patches == 6
+    assert found.seen == (False, False)
