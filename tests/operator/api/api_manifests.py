@@ -333,7 +333,7 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
         ("spec.pretrained.runRef", "cannot change"),
     ),
     **{
-        f"run-pretrained-{field}": (
+        f"run-pretrained-{field.lower()}": (
             run(pretrained=_PRETRAINED),
             run(pretrained={**_PRETRAINED, field: value}),
             (f"spec.pretrained.{field}", "cannot change"),
