@@ -7,6 +7,7 @@ What a trainer changes stands as in a recipe file. Version 1's are in `preset_ta
 from __future__ import annotations
 
 from .preset_rows import DEFAULT, TOP10, V1_DEFAULT, Preset, epochs, loss, optimizer, rate
+from .preset_table_augmentation import V2_AUGMENTATION
 from .preset_table_fine_tuning import FINE_TUNING
 from .preset_table_primus import PRIMUS
 from .preset_table_v1 import V1
@@ -35,6 +36,7 @@ V2: dict[str, Preset] = {
     "nnUNetTrainer_DASegOrd0": (DEFAULT, {"augmentation": "order0"}, "labels are rotated by nearest voxel"),
     "nnUNetTrainer_DASegOrd0_NoMirroring": (DEFAULT, {"augmentation": "order0NoMirroring"}, "nearest voxel, no mirroring"),
     "nnUNetTrainer_noDummy2DDA": (DEFAULT, {"augmentation": "noDummy2D"}, "rotates in 3D however anisotropic the patch is"),
+    **V2_AUGMENTATION,
     "nnUNetTrainer_probabilisticOversampling": (DEFAULT, {"sampling": {"probabilistic": True}}, "foreground drawn for each sample"),
     "nnUNetTrainer_probabilisticOversampling_033": (
         "nnUNetTrainer_probabilisticOversampling",

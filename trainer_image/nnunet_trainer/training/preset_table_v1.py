@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .preset_rows import DEFAULT, TOP10, V1_DEFAULT, Preset, aliases, epochs, loss, optimizer, rate, v1
+from .preset_table_augmentation import V1_AUGMENTATION
 from .preset_table_cascade import CASCADE
 from .preset_table_v1_more import V1_MORE
 
@@ -11,7 +12,7 @@ _RELU = {"negativeSlope": 0.0}
 _RANGER = {"lr1en2": 1e-2, "lr3en3": 3e-3, "lr3en4": 3e-4}
 
 V1: dict[str, Preset] = {
-    V1_DEFAULT: (DEFAULT, {}, "v1's default, with v2's augmentation"),
+    V1_DEFAULT: (DEFAULT, {}, "v1's default, with v2's augmentation, which interpolates linearly (v1's own: augmentation v1)"),
     **aliases(V1_DEFAULT, *(f"{V1_DEFAULT}_copy{i}" for i in (1, 2, 3, 4))),
     **v1("fp32", {"precision": "fp32"}, "single precision"),
     **v1("fp16", {"precision": "fp16"}, "half precision, on a GPU only"),
@@ -86,6 +87,7 @@ V1: dict[str, Preset] = {
     # Augmentation
     **v1("noDataAugmentation", {"augmentation": "none"}, "no augmentation (in 2D too, where v1's was broken)"),
     **v1("noMirroring", {"augmentation": "noMirroring"}, "no mirroring"),
+    **V1_AUGMENTATION,
     # Network
     **v1("BN", {"network": {"normalization": "batch"}}, "batch normalization"),
     **v1("GN", {"network": {"normalization": "group"}}, "group normalization, 8 groups"),

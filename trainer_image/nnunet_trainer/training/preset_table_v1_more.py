@@ -16,7 +16,7 @@ V1_MORE: dict[str, Preset] = {
     LEGACY: (
         DEFAULT,
         optimizer("Adam", amsgrad=True, learningRate=3e-4)
-        | {"schedule": "plateau", "earlyStopping": {}, "deepSupervision": False, "gradientClip": None},
+        | {"schedule": "plateau", "earlyStopping": {}, "deepSupervision": False, "gradientClip": None, "augmentation": "v1Legacy"},
         "v1: its first trainer, there called nnUNetTrainer (which is v2's): Adam, the rate falls on a plateau, ends early",
     ),
     "nnUNetTrainerCE": (LEGACY, loss("CE"), f"v1: {LEGACY} with cross-entropy"),
