@@ -119,6 +119,9 @@ class ConfigurationStatus(WorkStatus):
     estimated_gpu_memory_gb: Annotated[float | None, Field(alias="estimatedGpuMemoryGB", ge=0)] = None
     network_digest: Annotated[str | None, Field(max_length=128)] = None
     preprocessable: bool | None = None
+    previous_stage: Annotated[
+        str | None, Field(max_length=63, description="The configuration whose predictions are an input of this one (cascade).")
+    ] = None
     preprocessed: ArtifactStatus | None = None
     cases_done: Annotated[int | None, Field(ge=0)] = None
     cases_total: Annotated[int | None, Field(ge=0)] = None

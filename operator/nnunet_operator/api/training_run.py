@@ -86,6 +86,18 @@ class PretrainedSpec(Access):
     ] = "Fail"
 
 
+class PreviousStageReference(SpecModel):
+    """Another TrainingRun of the same namespace, all of its folds."""
+
+    name: Name
+
+
+class PreviousStageSpec(SpecModel):
+    """The first stage of a cascade: a run of the same Plans, whose final validation predicts what this run has as an input."""
+
+    run_ref: PreviousStageReference
+
+
 class WorkersSpec(SpecModel):
     """How many nodes and GPUs train one fold."""
 
@@ -119,6 +131,7 @@ class TrainingRunSpec(CommonSpec):
         fixed("configuration", _ANOTHER),
         fixed("folds", _ANOTHER),
         fixed("trainer", _ANOTHER),
+        fixed("previousStage", _ANOTHER, optional=True),
         fixed("seed", _ANOTHER, optional=True),
         fixed("deterministic", _ANOTHER),
         fixed("validation", _ANOTHER, optional=True),
@@ -148,6 +161,10 @@ class TrainingRunSpec(CommonSpec):
     ]
     trainer: TrainerSpec = TrainerSpec()
     pretrained: PretrainedSpec | None = None
+    previous_stage: Annotated[
+        PreviousStageSpec | None,
+        Field(description="Needed exactly when the configuration has a previous stage, as 3d_cascade_fullres has 3d_lowres."),
+    ] = None
     workers: WorkersSpec = WorkersSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     validation: Annotated[

@@ -60,7 +60,8 @@ def never_mixed(works: Mapping[str, Work], start: Ready | Blocker) -> Ready | Bl
     if isinstance(start, Blocker) or pinned is None or start.input == pinned:
         return start
     text = (
-        "the plans, the preprocessed data or the pretrained weights are others than those that this run began with. "
+        "the plans, the preprocessed data, the pretrained weights or the previous stage are others than those that this run began "
+        "with. "
         "Set spec.rerun to a new value to train all of its folds on the new ones."
     )
     return Blocker(reasons.REFERENCE_CHANGED, text)

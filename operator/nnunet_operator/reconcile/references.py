@@ -36,8 +36,11 @@ def needed_by(resource: Resource) -> list[Key]:
                 Key("Dataset", space, resource.spec.to.dataset_ref.name),
             ]
         case TrainingRun():
-            run = resource.spec.pretrained.run_ref if resource.spec.pretrained else None
-            return [Key("Plans", space, resource.spec.plans_ref.name), *([Key("TrainingRun", space, run.name)] if run else [])]
+            spec = resource.spec
+            pretrained = spec.pretrained.run_ref if spec.pretrained else None
+            previous = spec.previous_stage.run_ref if spec.previous_stage else None
+            runs = dict.fromkeys(run.name for run in (pretrained, previous) if run)
+            return [Key("Plans", space, spec.plans_ref.name), *(Key("TrainingRun", space, name) for name in runs)]
     return []
 
 

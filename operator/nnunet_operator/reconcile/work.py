@@ -43,6 +43,8 @@ STALLING = frozenset(
         reasons.UNKNOWN_CONFIGURATION,
         reasons.CONFIGURATION_NOT_PREPROCESSED,
         reasons.UNKNOWN_FOLD,
+        reasons.NO_PREVIOUS_STAGE,
+        reasons.PREVIOUS_STAGE_MISMATCH,
         reasons.REFERENCE_CYCLE,
         reasons.REFERENCE_CHANGED,
         reasons.PLANS_NAME_TAKEN,

@@ -27,7 +27,7 @@ from ..api.plans import PlannerOverride, PlannerSpec, PlansStatus
 from ..api.resources import Dataset, Plans, TrainingRun
 from ..manifests import names
 from ..manifests.step import Step
-from . import configuration, locations, networks, pretrained, references
+from . import configuration, locations, networks, pretrained, previous_stage, references
 from .view import View
 from .work import Blocker, Ready, Work
 
@@ -119,13 +119,15 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
     if isinstance(store, Blocker):
         return store
     found, weights = configuration.preprocessed(view), pretrained.weights(view, store)
-    checked = (found, weights, configuration.too_small(view), networks.differ(view))
+    previous = previous_stage.predictions(view, store)
+    checked = (found, weights, previous, configuration.too_small(view), networks.differ(view))
     blockers = [blocker for blocker in checked if isinstance(blocker, Blocker)]
     if blockers:
         # What only a person can mend is said while something else is waited for.
         return next((blocker for blocker in blockers if blocker.stalls), blockers[0])
     assert isinstance(found, configuration.Preprocessed)
     assert not isinstance(weights, Blocker)
+    assert not isinstance(previous, Blocker)
     workers = spec.workers
     order = TrainOrder(
         namespace=run.metadata.namespace,
@@ -139,6 +141,7 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
         storage=store,
         trainer=TrainerChoice(name=spec.trainer.name, base=spec.trainer.base, recipe=spec.trainer.recipe or {}),
         pretrained=weights,
+        previous_stage=previous,
         checkpoint=CheckpointPolicy(
             every_epochs=spec.checkpoint.every_epochs, every_minutes=spec.checkpoint.every_minutes, keep=spec.checkpoint.keep
         ),
@@ -149,11 +152,12 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
         plugins=[plugin.config_map_name for plugin in spec.plugins or []],
     )
     start = (weights.sha256 or weights.location.uri) if weights else None
+    before = [{fold: given.digest for fold, given in previous.folds.items()}] if previous else []
     return _ready(
         view,
         work,
         order,
-        keys.digest("train", found.plans.digest, found.data.digest, start),
+        keys.digest("train", found.plans.digest, found.data.digest, start, *before),
         pods=workers.nodes,
         rendezvous=workers.nodes > 1,
         gpus=workers.gpus_per_node,

@@ -18,7 +18,15 @@ from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped, StorageFault
 from nnunet_trainer.contract.report import Report
-from nnunet_trainer.contract.work_order import Location, PretrainedPolicies, PretrainedWeights, TrainerChoice, TrainOrder
+from nnunet_trainer.contract.work_order import (
+    Input,
+    Location,
+    PretrainedPolicies,
+    PretrainedWeights,
+    PreviousStage,
+    TrainerChoice,
+    TrainOrder,
+)
 from nnunet_trainer.steps import checkpoints, train
 from nnunet_trainer.training import checkpoint
 

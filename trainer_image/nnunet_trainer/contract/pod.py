@@ -23,6 +23,7 @@ ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
 ENV_SCRATCH = "NNUNET_SCRATCH"
 ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
+ENV_SHARED = "NNUNET_SHARED"
 ENV_POD_IP = "POD_IP"
 ENV_SHARD = "JOB_COMPLETION_INDEX"
 
@@ -45,6 +46,12 @@ def plugins() -> Path:
 def scratch() -> Path:
     """The pod's own disk, gone with the pod."""
     return Path(os.environ.get(ENV_SCRATCH, SCRATCH_MOUNT))
+
+
+def shared() -> Path | None:
+    """A folder of all ranks of this pod that begins empty and goes with them; None where a process is alone."""
+    folder = os.environ.get(ENV_SHARED)
+    return Path(folder) if folder else None
 
 
 def termination_log() -> Path:

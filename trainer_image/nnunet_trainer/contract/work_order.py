@@ -145,6 +145,14 @@ class PretrainedWeights:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousStage:
+    """The run whose final validation predicted what the second stage of a cascade has as an input: each fold's artifact."""
+
+    run: str
+    folds: dict[str, Input]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointPolicy:
     """How often a checkpoint is written, and how many are kept."""
 
@@ -168,6 +176,7 @@ class TrainOrder:
     storage: Location
     trainer: TrainerChoice = field(default_factory=TrainerChoice)
     pretrained: PretrainedWeights | None = None
+    previous_stage: PreviousStage | None = None
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     validation: Literal["Run", "Skip"] = "Run"
     deterministic: bool = False

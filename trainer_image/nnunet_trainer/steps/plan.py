@@ -83,6 +83,7 @@ def describe(plans: dict[str, Any]) -> dict[str, Any]:
             "estimatedGpuMemoryGB": None if memory is None else round(float(memory), 2),
             "networkDigest": found.network_digest,
             "preprocessable": found.preprocessable,
+            **({"previousStage": found.previous_stage} if found.previous_stage else {}),
         }
     return {"plansName": read.name, "datasetName": read.dataset_name, "configurations": configurations}
 

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
 import os
-import re
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from .. import extensions, training
 from ..artifacts import ObjectStore, artifact, digests, open_store
-from ..artifacts.artifact import Artifact, ArtifactWriter, as_json, bring_file
-from ..artifacts.opening import open_file
+from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
 from ..artifacts.parallel import for_each
 from ..contract import codec, keys, pod, report
-from ..contract.faults import BadData, Fault, Stopped
+from ..contract.faults import Fault, Stopped
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
-from ..planning.plans import Plans
+from ..planning.plans import Configuration, Plans
 from ..training import presets, recipe
+from ..training.cascade import PREDICTED
 from ..training.setup import TrainingResult, TrainingSetup
-from . import checkpoints
+from . import checkpoints, staging
 from .common import Listener, Teller, read_input, scratch
 
-FINAL = "checkpoint_final.pth"
 VALIDATED = "validation/summary.json"
 MODEL_FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Staged:
-    """What a training reads, on this machine."""
-
-    preprocessed: Path  # nnUNet_preprocessed/DatasetXXX_Name
-    results: Path  # nnUNet_results
-    plans: dict[str, Any]
-    dataset_json: dict[str, Any]
-    pretrained: Path | None
-    resume_from: list[Path]
 
 
 def carry_out(order: TrainOrder, listener: Listener) -> Report:
@@ -66,21 +50,21 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
         data, plans_artifact = read_input(order.preprocessed, "preprocessed"), read_input(order.plans, "plans")
         plans_name = plans_artifact.manifest.summary["plansName"]
         plans = plans_artifact.read_json(f"{plans_name}.json")
-        Plans(plans).configuration(order.configuration)
-        pretrained = _fetch_pretrained(order, tell)
-        digest = run_digest(order, recipe.write(resolved), pretrained)
+        configuration = Plans(plans).configuration(order.configuration)
+        pretrained, sha256 = staging.fetch_pretrained(order, tell) or (None, None)
+        digest = run_digest(order, recipe.write(resolved), sha256)
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
         there = artifact.find(storage, fold)
-        if there and (order.validation != "Run" or VALIDATED in there.files):
+        if there and (order.validation != "Run" or _is_validated(there, configuration)):
             return _report(storage, run, digest, {**there.manifest.summary, "found": True})
-        staged = _stage(order, data, plans, storage, run, resolved.epochs, pretrained, there, tell)
+        staged = staging.stage(order, data, plans, storage, run, resolved.epochs, there, tell)
         setup = TrainingSetup(
             preprocessed=staged.preprocessed,
             results=staged.results,
             plans=plans,
-            dataset_json=staged.dataset_json,
+            dataset_json=data.read_json("dataset.json"),
             configuration=order.configuration,
             fold=order.fold,
             trainer=order.trainer.name,
@@ -90,9 +74,11 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
             checkpoint=order.checkpoint,
             resume=True,
             resume_from=staged.resume_from,
-            pretrained=staged.pretrained,
+            pretrained=pretrained,
             pretrained_policies=order.pretrained.policies if order.pretrained else PretrainedPolicies(),
             pretrained_source=order.pretrained.location.uri if order.pretrained else None,
+            previous_stage=staged.previous_stage,
+            previous_stage_source=f"TrainingRun {order.previous_stage.run}" if order.previous_stage else None,
             deterministic=order.deterministic,
             validation=order.validation == "Run",
             stop=stop,
@@ -112,9 +98,8 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
         return _report(storage, run, digest, summary)
 
 
-def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: Path | None) -> str:
-    """The run's digest: of all that decides its result, its trainer as resolved."""
-    weights = None if pretrained is None else digests.of_file(pretrained)
+def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | None) -> str:
+    """The run's digest: of all that decides its result, its trainer as resolved, the sha256 of pretrained weights."""
     decisive = {"trainer": order.trainer.name, "recipe": resolved}
     if order.deterministic:
         decisive["deterministic"] = True
@@ -123,7 +108,15 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: Path | N
     if order.plugins:
         files = extensions.plugin_files(pod.plugins(), order.plugins)
         decisive["plugins"] = {f"{file.parent.name}/{file.name}": digests.of_file(file) for file in files}
-    return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, weights)
+    if order.previous_stage:
+        decisive["previousStage"] = {fold: given.digest for fold, given in order.previous_stage.folds.items()}
+    return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, pretrained)
+
+
+def _is_validated(there: Artifact, configuration: Configuration) -> bool:
+    """Whether a fold has its validation, and its predictions for each next stage of a cascade."""
+    needed = [f"{PREDICTED}/{name}/" for name in configuration.next_stages]
+    return VALIDATED in there.files and all(any(path.startswith(prefix) for path in there.files) for prefix in needed)
 
 
 class _Stop(threading.Event):
@@ -147,103 +140,6 @@ def _stops() -> Iterator[_Stop]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _fetch_pretrained(order: TrainOrder, tell: Teller) -> Path | None:
-    """The checkpoint whose weights begin this run, checked.
-
-    Raises:
-        BadData: it is not there, or not the one that was meant.
-    """
-    if order.pretrained is None:
-        return None
-    tell("fetching pretrained weights")
-    store, name = open_file(order.pretrained.location)
-    with _one_at_a_time("pretrained"):
-        target = scratch("pretrained") / name
-        local = store.local_path(name)
-        if local is None and not target.exists():
-            store.get_file(name, target)
-        found = local or target
-        if not found.is_file():
-            raise BadData("MissingCheckpoint", f"There is no {order.pretrained.location.uri}.", hint="Correct spec.pretrained.")
-        if order.pretrained.sha256 and digests.of_file(found) != order.pretrained.sha256:
-            message = f"{order.pretrained.location.uri} is not the file that its run wrote: its sha256 differs."
-            raise BadData("DamagedCheckpoint", message, hint="Give the run that wrote it a new spec.rerun.")
-    return found
-
-
-def _stage(
-    order: TrainOrder,
-    data: Artifact,
-    plans: dict[str, Any],
-    storage: ObjectStore,
-    run: str,
-    epochs: int,
-    pretrained: Path | None,
-    there: Artifact | None,
-    tell: Teller,
-) -> _Staged:
-    """Lay nnU-Net's own folders out in scratch. The ranks of a pod share them: one at a time, the first does the work.
-
-    Of a fold that is `there` and was not validated then, its final checkpoint is all that is needed.
-    """
-    folder = scratch("nnUNet_preprocessed", order.dataset_name)
-    results = scratch("nnUNet_results")
-    identifier = Plans(plans).configuration(order.configuration).data_identifier
-    with _one_at_a_time("stage"):
-        data.fetch(
-            data.files,
-            folder,
-            name=lambda path: path.replace("cases/", f"{identifier}/", 1) if path.startswith("cases/") else path,
-            fetched=_counter(tell.counter("staging", len(data.files))),
-        )
-        going_on, best = checkpoints.candidates(storage, run, order.fold)
-        newest = checkpoints.fetch_newest(storage, going_on + best, scratch("resume"))
-        model = f"{order.trainer.name}__{plans['plans_name']}__{order.configuration}"
-        fold = results / order.dataset_name / model / f"fold_{order.fold}"
-        fold.mkdir(parents=True, exist_ok=True)
-        if best and (found := checkpoints.fetch_newest(storage, best, scratch("resume", "best"))):
-            _place(found[0], fold / f"{checkpoints.BEST}.pth")
-        trained = there is not None or (newest is not None and newest[1].epoch >= epochs)
-        if there:
-            newest = None
-            bring_file(storage, there.key(FINAL), there.files[FINAL], fold / FINAL, there.uri, thorough=True)
-        if newest is not None and trained:
-            _place(newest[0], fold / FINAL)
-        _bring_back(storage, run, order.fold, fold, validation=trained)
-    return _Staged(
-        preprocessed=folder,
-        results=results,
-        plans=plans,
-        dataset_json=data.read_json("dataset.json"),
-        pretrained=pretrained,
-        resume_from=[] if newest is None else [newest[0]],
-    )
-
-
-def _counter(count: Any) -> Any:
-    lock = threading.Lock()
-
-    def fetched(path: str) -> None:
-        with lock:
-            count()
-
-    return fetched
-
-
-def _place(source: Path, target: Path) -> None:
-    if not target.exists():
-        shutil.copyfile(source, target)
-
-
-def _bring_back(storage: ObjectStore, run: str, fold: str, folder: Path, *, validation: bool) -> None:
-    """What earlier attempts kept: their logs, and of a training that is done the cases that are validated already."""
-    kept = re.compile(rf"{re.escape(run)}/attempts/\d+/fold_{re.escape(fold)}/(training_log.*|validation/.*)")
-    for info in storage.list(f"{run}/attempts/"):
-        match = kept.fullmatch(info.key)
-        if match and not (folder / match[1]).exists() and (validation or not match[1].startswith("validation/")):
-            storage.get_file(info.key, folder / match[1])
-
-
 def _train_and_upload(
     order: TrainOrder, setup: TrainingSetup, storage: ObjectStore, run: str, listener: Listener
 ) -> TrainingResult:
@@ -257,6 +153,7 @@ def _train_and_upload(
         problem = uploads.close()
         # Predictions are made with the final weights alone, so they are good however the validation ended.
         _keep(storage, prefix, setup.fold_folder, "training_log*", "validation/*")
+        _keep(storage, prefix, setup.model_folder, f"{PREDICTED}/*/*")
         if isinstance(error, Stopped) and problem:
             error.message += f" {problem}"
         raise
@@ -312,10 +209,24 @@ def _upload(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, 
         if (setup.model_folder / name).is_file():
             storage.put_file(setup.model_folder / name, f"{model}/{name}")
     writer = ArtifactWriter(storage, fold, "run", digest)
-    files = [p for p in sorted(setup.fold_folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
-    for_each(files, lambda path: writer.put_file(path.relative_to(setup.fold_folder).as_posix(), path))
+    for_each(_files(setup.fold_folder), lambda path: writer.put_file(path.relative_to(setup.fold_folder).as_posix(), path))
+    for_each(_files(setup.model_folder / PREDICTED), lambda path: writer.put_file(_publish(storage, model, setup, path), path))
     writer.put_json("report.json", summary)
     writer.finish(summary, {"seed": setup.seed, "recipe": recipe.write(setup.recipe)})
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+
+
+def _publish(storage: ObjectStore, model: str, setup: TrainingSetup, path: Path) -> str:
+    """Put a prediction for the next stage where nnU-Net looks for it, beside the folds; its name in the fold's artifact.
+
+    The artifact has a copy of its own: folds may be published at the same time, and may have predicted the same case.
+    """
+    name = path.relative_to(setup.model_folder).as_posix()
+    storage.put_file(path, f"{model}/{name}")
+    return name
 
 
 def _tidy(storage: ObjectStore, run: str, fold: str) -> None:
@@ -337,12 +248,14 @@ def _add_validation(there: Artifact, setup: TrainingSetup, result: TrainingResul
     """Complete a fold by the validation that it did not have. What is there stays; the new manifest replaces the old one last."""
     store, files = there.store, dict(there.files)
 
-    def put(path: Path) -> None:
-        name = path.relative_to(setup.fold_folder).as_posix()
+    def put(path: Path, name: str | None = None) -> None:
+        name = name or path.relative_to(setup.fold_folder).as_posix()
         files[name] = digests.entry(path, name)
         store.put_file(path, there.key(name))
 
-    for_each([p for p in sorted((setup.fold_folder / "validation").rglob("*")) if p.is_file() and not p.name.startswith(".")], put)
+    model = there.prefix.rpartition("/")[0]
+    for_each(_files(setup.fold_folder / "validation"), put)
+    for_each(_files(setup.model_folder / PREDICTED), lambda path: put(path, _publish(store, model, setup, path)))
     for_each([p for p in setup.fold_folder.glob("training_log*") if p.name not in there.files], put)
     summary = {**there.manifest.summary, **_validated(result)}
     report_file = setup.fold_folder / "report.json"
@@ -351,10 +264,3 @@ def _add_validation(there: Artifact, setup: TrainingSetup, result: TrainingResul
     manifest = replace(there.manifest, files=[files[name] for name in sorted(files)], summary=summary)
     store.put(there.key(keys.MANIFEST), as_json(codec.to_plain(manifest)))
     return summary
-
-
-@contextmanager
-def _one_at_a_time(name: str) -> Iterator[None]:
-    with open(scratch() / f".{name}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

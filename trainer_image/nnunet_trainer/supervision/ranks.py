@@ -103,7 +103,7 @@ def run(environments: list[dict[str, str]], order_file: Path, reports: Path, hea
             heard = {ENV_PROGRESS: str(write)} if i == 0 else {}
             process = subprocess.Popen(
                 [sys.executable, "-m", "nnunet_trainer.supervision.worker", str(order_file), str(reports / f"report-{i}.json")],
-                env={**os.environ, **own, **heard, ENV_SUPERVISOR: str(os.getpid())},
+                env={**os.environ, **own, **heard, ENV_SUPERVISOR: str(os.getpid()), pod.ENV_SHARED: str(reports)},
                 pass_fds=[write] if i == 0 else [],
             )
             running[process.pid] = i

@@ -67,7 +67,7 @@ def check(
     more = f" and {len(missing) - MOST} more" if len(missing) > MOST else ""
     message = (
         f"{configuration.name} has the predictions of {configuration.previous_stage} as an input. "
-        f"{folder} lacks those of {', '.join(missing[:MOST])}{more}."
+        f"{setup.previous_stage_source or folder} lacks those of {', '.join(missing[:MOST])}{more}."
     )
     raise BadData("MissingPreviousStage", message, hint=_advice(setup, configuration, store, missing))
 
@@ -87,6 +87,8 @@ def _advice(setup: TrainingSetup, configuration: Configuration, store: Preproces
     folds = [str(number) for number, split in enumerate(made) if not set(missing).isdisjoint(split["val"])]
     which = f"fold{'s' if len(folds) > 1 else ''} {', '.join(folds)} of {previous}" if folds else previous
     advice = f"Train {which} with the final validation, which predicts the cases of each fold"
+    if setup.previous_stage_source:
+        return f"{advice}."
     pattern = f"*__{setup.plans['plans_name']}__{previous}/{PREDICTED}/{configuration.name}"
     others = [str(folder) for folder in sorted(setup.model_folder.parent.glob(pattern)) if folder != store.previous_stage]
     if others:

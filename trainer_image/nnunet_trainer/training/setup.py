@@ -41,8 +41,8 @@ class TrainingSetup:
         pretrained: a checkpoint whose weights begin a new training.
         pretrained_policies: what becomes of those that do not fit as they are; default: all but the heads are loaded.
         pretrained_source: what reports say the weights are from.
-        previous_stage: in the second stage of a cascade, the folder of the previous stage's predictions, or its model's folder; None:
-            nnU-Net's place, `Trainer__Plans__Previous/predicted_next_stage/Configuration` beside this model's folder.
+        previous_stage: in the second stage of a cascade, the folder of the previous stage's predictions, or its model's folder;
+            None: nnU-Net's place, `Trainer__Plans__Previous/predicted_next_stage/Configuration` beside this model's folder.
         previous_stage_source: what messages say they are from.
         allow_pickle: execute what a checkpoint contains.
         deterministic: only deterministic kernels (slower).
