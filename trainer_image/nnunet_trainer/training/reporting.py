@@ -19,6 +19,7 @@ from nnunet_trainer.report.progress_plot import progress_plot
 from nnunet_trainer.report.tensorboard import EventFile
 
 from . import recipe as recipes
+from .differences import differences
 from .session import Session
 from .trouble import Known, Troubles
 from .watch import Facts
@@ -200,11 +201,13 @@ def write_model_files(session: Session) -> None:
 
 def _write_same(path: Path, value: Any) -> None:
     if path.exists():
-        if json.loads(path.read_text()) == json.loads(json.dumps(value)):
+        found = differences("", json.loads(path.read_text()), json.loads(json.dumps(value)), "there")
+        if not found:
             return
         raise BadConfiguration(
             "ResultsOfOtherPlans",
             f"{path} differs from this training's: the folder holds a model of other plans or labels.",
+            findings=found[:20],
             hint="Use another results folder (-o), or another plans name.",
         )
     _write(path, json.dumps(value, indent=4, sort_keys=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from . import checkpoint, network
 from . import recipe as recipes
+from .differences import differences
 from .history import History
 from .pretrained import LoadReport
 from .session import Session
@@ -101,40 +103,43 @@ def _check_same(session: Session, found: checkpoint.Found, extra: dict[str, Any]
     from nnunet_trainer.planning.plans import Plans
 
     arguments = found.content.get("init_args") or {}
-    differences = []
+    other = []
     if "plans" in arguments and "configuration" in arguments:
         theirs = Plans(arguments["plans"]).configuration(arguments["configuration"]).content
         ours = session.configuration.content
         for key in _DECISIVE:
-            differences += _differences(key, theirs.get(key), ours.get(key))
+            other += differences(key, theirs.get(key), ours.get(key))
     if "dataset_json" in arguments:
-        differences += _differences("labels", arguments["dataset_json"].get("labels"), session.setup.dataset_json.get("labels"))
-    if differences:
+        other += differences("labels", arguments["dataset_json"].get("labels"), session.setup.dataset_json.get("labels"))
+    changes = _recipe_changes(session, extra)
+    if changes:
+        raise BadConfiguration(
+            "RecipeChanged",
+            f"{found.path} was trained with another recipe under the same trainer name {session.setup.trainer!r}"
+            + (", of another network or plans." if other else "."),
+            findings=[*changes, *other][:20],
+            hint="Give the changed recipe another name, and start from these weights with --pretrained.",
+        )
+    if other:
         raise BadConfiguration(
             "CheckpointOfOtherPlans",
             f"{found.path} was trained with other plans or labels.",
-            findings=differences[:20],
+            findings=other[:20],
             hint="Continue with its own plans, or use it as pretrained weights (--pretrained) in another folder.",
         )
     if "seed" in extra and extra["seed"] != session.setup.seed:
         session.warnings.append(f"The checkpoint's seed is {extra['seed']}, this training's {session.setup.seed}.")
-    changes = [d for d in _differences("recipe", extra.get("recipe"), recipes.write(session.recipe)) if "recipe.epochs:" not in d]
-    if "recipe" in extra and changes:
-        raise BadConfiguration(
-            "RecipeChanged",
-            f"{found.path} was trained with another recipe under the same trainer name {session.setup.trainer!r}.",
-            findings=changes[:20],
-            hint="Give the changed recipe another name, and start from these weights with --pretrained.",
-        )
 
 
-def _differences(where: str, theirs: Any, ours: Any) -> list[str]:
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        keys = [*theirs, *(key for key in ours if key not in theirs)]
-        return [line for key in keys for line in _differences(f"{where}.{key}", theirs.get(key), ours.get(key))]
-    if isinstance(theirs, list | tuple) and isinstance(ours, list | tuple) and list(theirs) == list(ours):
+def _recipe_changes(session: Session, extra: dict[str, Any]) -> list[str]:
+    """What differs from the checkpoint's recipe, but for the number of epochs; nothing for nnU-Net's own checkpoints."""
+    if not extra.get("recipe"):
         return []
-    return [] if theirs == ours else [f"{where}: {theirs!r} in the checkpoint, {ours!r} now"]
+    theirs, ours = extra["recipe"], recipes.write(session.recipe)
+    # A checkpoint of an older version has no value for what it did not know of: the default then.
+    with suppress(BadConfiguration):
+        theirs = recipes.write(recipes.read(theirs))
+    return differences("recipe", theirs | {"epochs": ours["epochs"]}, ours)
 
 
 def refuse_overwriting(session: Session) -> None:
