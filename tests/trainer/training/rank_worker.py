@@ -1,13 +1,16 @@
-"""One rank of a test: `python rank_worker.py gradients|train ARGUMENTS.json`, with torchrun's variables."""
+"""One rank of a test: `python rank_worker.py gradients|train|gather|validate ARGUMENTS.json`, with torchrun's variables."""
 
 import json
 import os
+import random
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from nnunet_trainer.contract.faults import Stopped
-from nnunet_trainer.training import distributed, session, steps, stopping
+from nnunet_trainer.training import distributed, gathering, session, steps, stopping
 from nnunet_trainer.training.loop import train
 from nnunet_trainer.training.recipe import read
 from nnunet_trainer.training.setup import TrainingSetup
@@ -59,9 +62,57 @@ def gradients(setup, ranks):
     return found | {"loss": torch.tensor(distributed.total([loss.item()])[0])}
 
 
+def gather_files(roots, sizes, late):
+    """Each rank writes files of some sizes below its own root; the first one has to wait `late` seconds for the last."""
+    distributed.TIMEOUT, gathering.CHUNK_BYTES = timedelta(seconds=1), 1000
+    rank = int(os.environ["RANK"])
+    root, asked = Path(roots[rank]), Path(roots[0]).with_name("asked")
+    begun = time.monotonic()
+
+    def check():
+        if time.monotonic() - begun > late:
+            asked.touch()
+
+    with distributed.ranks("cpu") as ranks, distributed.patient() as group:
+        files = []
+        for number, size in enumerate(sizes):
+            files.append(root / f"validation/sub.folder/case_{rank}.{number}.bin")
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            files[-1].write_bytes(random.Random(f"{rank} {number}").randbytes(size))
+        while rank == ranks.world_size - 1 and not asked.exists():
+            time.sleep(0.02)
+        came = gathering.gather(root, files, group, check)
+        distributed.meet(group)
+        if ranks.first:
+            found = sorted(path.relative_to(root).as_posix() for path in came)
+            Path(roots[0]).with_name("came.json").write_text(json.dumps(found))
+
+
+def validate_apart(preprocessed, results, configuration):
+    """A short training whose ranks have results folders of their own; the first one leaves the validation's summary."""
+    rank, folder = os.environ["RANK"], Path(preprocessed)
+    result = train(
+        TrainingSetup(
+            preprocessed=folder,
+            results=Path(results) / rank,
+            plans=json.loads((folder / "nnUNetPlans.json").read_text()),
+            dataset_json=json.loads((folder / "dataset.json").read_text()),
+            configuration=configuration,
+            fold="0",
+            recipe=read({"epochs": 1, "iterationsPerEpoch": 1, "validationIterations": 1}),
+            device="cpu",
+            workers=0,
+        )
+    )
+    (Path(results) / f"{rank}.json").write_text(json.dumps(result.validation))
+
+
 def main():
     torch.set_num_threads(1)
     mode, arguments = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    if mode in ("gather", "validate"):
+        {"gather": gather_files, "validate": validate_apart}[mode](**arguments)
+        return 0
     if mode == "gradients":
         with distributed.ranks("cpu") as ranks:
             found = {name: gradients(make_setup(**arguments, scenario=name), ranks) for name in SCENARIOS}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,18 +12,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.training import checkpoint, distributed
 from nnunet_trainer.training.loop import train
+
+from trainer.inference import models
 
 from . import rank_worker
 
 TESTS = Path(__file__).parents[2]
 
 
-def launch(world, mode, arguments):
+def launch(world, mode, arguments, folder=None):
     """Start the ranks; returns their processes."""
-    file = Path(arguments["results"]) / "arguments.json"
+    file = Path(folder or arguments["results"]) / "arguments.json"
     file.write_text(json.dumps(arguments))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -122,3 +127,49 @@ def test_buckets_keep_every_gradient(monkeypatch):
     assert [id(t) for bucket in buckets for t in bucket] == [id(t) for t in tensors]
     assert all(len({t.dtype for t in bucket}) == 1 for bucket in buckets)
     assert len(buckets) > 2
+
+
+def content(rank, number, size):
+    return random.Random(f"{rank} {number}").randbytes(size)
+
+
+def test_files_of_other_nodes_come_to_the_first_rank(tmp_path):
+    """Ranks 0 and 1 are on one node, 2 and 3 on another; the last comes later than the process group's timeout."""
+    sizes = [0, 1, 999, 1000, 1001, 25_000]
+    roots = [str(tmp_path / "node 0" / "model"), str(tmp_path / "node 0" / "model"), *[str(tmp_path / "node 1" / "model")] * 2]
+    finish(launch(4, "gather", {"roots": roots, "sizes": sizes, "late": 3.0}, tmp_path))
+    names = [f"validation/sub.folder/case_{rank}.{number}.bin" for rank in (2, 3) for number in range(len(sizes))]
+    assert json.loads((tmp_path / "node 0" / "came.json").read_text()) == names
+    first = Path(roots[0])
+    for rank in range(4):
+        for number, size in enumerate(sizes):
+            assert (first / f"validation/sub.folder/case_{rank}.{number}.bin").read_bytes() == content(rank, number, size)
+    # Nothing else is left, and nothing travels the other way.
+    assert len([p for p in first.rglob("*") if p.is_file()]) == 4 * len(sizes)
+    assert len([p for p in Path(roots[2]).rglob("*") if p.is_file()]) == 2 * len(sizes)
+
+
+def test_nodes_that_share_no_disk_validate_all_cases(tmp_path):
+    raw = Path(__file__).parents[3] / "examples/data/Dataset004_Hippocampus"
+    folder = tmp_path / "nnUNet_preprocessed" / raw.name
+    folder.mkdir(parents=True)
+    few = tmp_path / "raw" / raw.name
+    names = ["hippocampus_001", "hippocampus_008", "hippocampus_011", "hippocampus_019"]
+    for name in names:
+        for kind in ("imagesTr", "labelsTr"):
+            (few / kind).mkdir(parents=True, exist_ok=True)
+            for path in (raw / kind).glob(f"{name}*"):
+                shutil.copy(path, few / kind)
+    (few / "dataset.json").write_text(json.dumps({**models.DATASET, "numTraining": len(names)}))
+    (folder / "nnUNetPlans.json").write_text(json.dumps(models.plans()))
+    call = ["preprocess", str(few), "--plans", str(folder / "nnUNetPlans.json"), "--configuration", "small"]
+    assert main([*call, "-o", str(folder), "--workers", "1"]) == 0
+    (folder / "splits_final.json").write_text(json.dumps([{"train": names[:1], "val": names[1:]}]))
+    arguments = {"preprocessed": str(folder), "results": str(tmp_path), "configuration": "small"}
+    finish(launch(2, "validate", arguments))
+    summary = json.loads((tmp_path / "0.json").read_text())
+    assert [Path(entry["prediction_file"]).name for entry in summary["metric_per_case"]] == [f"{n}.nii.gz" for n in names[1:]]
+    assert json.loads((tmp_path / "1.json").read_text()) is None
+    one, other = ({p.name for p in (tmp_path / rank).rglob("validation/*") if p.is_file()} for rank in ("0", "1"))
+    assert one == {f"{n}.nii.gz" for n in names[1:]} | {"summary.json"}
+    assert other == {f"{names[2]}.nii.gz"}
