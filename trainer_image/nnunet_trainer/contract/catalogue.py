@@ -72,8 +72,16 @@ class Catalogue:
         known = self.content["components"][kind]
         if name not in known["names"]:
             raise unknown_component(known["title"], name, known["names"])
-        parameters: Mapping[str, Shape] = known["names"][name]["parameters"]
-        return parameters
+        entry = known["names"][name]
+        if "like" not in entry:
+            parameters: Mapping[str, Shape] = entry["parameters"]
+            return parameters
+        # Another one's, but for some defaults: sets of transforms have many parameters, all the same ones.
+        like, changes = known["names"][entry["like"]]["parameters"], entry["defaults"]
+        return {
+            key: {**shape, "default": _changed(shape["default"], changes[key])} if key in changes else shape
+            for key, shape in like.items()
+        }
 
     def check_extractor(self, name: str) -> None:
         """Whether fingerprints can be extracted so.
@@ -94,6 +102,10 @@ class Catalogue:
         """All reasons of faults that it shows."""
         titles = [kind["title"] for kind in self.content["components"].values()]
         return REASONS | {unknown_component(title, "", ()).reason for title in titles}
+
+
+def _changed(default: Any, change: Any) -> Any:
+    return {**default, **change} if isinstance(default, dict) and isinstance(change, dict) else change
 
 
 @cache

@@ -99,7 +99,7 @@ class Checker:
             case "map":
                 return {key: self.check(shape["values"], item, f"{where}.{key}") for key, item in self._object(value, where)}
             case "object":
-                return self._merged(shape["fields"], value, where, base)
+                return self._merged(shape["fields"], value, where, base if isinstance(base, dict) else defaults(shape))
             case "anyOf":
                 return self._any_of(shape["options"], value, where, base)
             case "component":
@@ -137,8 +137,8 @@ class Checker:
             raise self._wrong(where, f"{value!r} is out of range; {expected} was expected.")
         return float(value) if shape["type"] == "number" else value
 
-    def _merged(self, fields: Mapping[str, Shape], changes: Any, where: str, base: Any) -> dict[str, Any]:
-        merged = dict(base) if isinstance(base, dict) else {}
+    def _merged(self, fields: Mapping[str, Shape], changes: Any, where: str, base: dict[str, Any]) -> dict[str, Any]:
+        merged = dict(base)
         for key, value in self._object(changes, where):
             if key not in fields:
                 if self.fields_pass:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from nnunet_trainer.contract.shapes import Shape
 from nnunet_trainer.fingerprint.extraction import EXTRACTORS
 from nnunet_trainer.planning import planners
 
@@ -13,6 +14,8 @@ from . import components, presets, reading, recipe
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 """What a planner may plan."""
 LINE = 160
+MANY = 10
+"""So many parameters are written once for all components that have them."""
 
 
 def catalogue() -> dict[str, Any]:
@@ -22,7 +25,7 @@ def catalogue() -> dict[str, Any]:
             name: {"base": base, "changes": changes, "about": about} for name, (base, changes, about) in presets.PRESETS.items()
         },
         "recipe": recipe.shape(),
-        "components": {kind: _kind(kind) for kind in components.KINDS},
+        "components": {kind: described(kind) for kind in components.KINDS},
         "planners": {
             name: {"plansName": planners.PLANNERS[name].plans_name, "parameters": parameters}
             for name, parameters in planners.known().parameters.items()
@@ -46,7 +49,33 @@ def _text(value: Any, indent: str) -> str:
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
-def _kind(kind: str) -> dict[str, Any]:
+def described(kind: str) -> dict[str, Any]:
+    """All components of a kind: what each is for, and its parameters, or whose it has and with which other defaults."""
     registry = components.registry(kind)
-    names = {name: {"about": registry[name].help, "parameters": reading.parameters(registry[name])} for name in registry}
+    all_parameters = {name: reading.parameters(registry[name]) for name in registry}
+    names: dict[str, dict[str, Any]] = {}
+    # What others are compared with had better be the plainest.
+    for name in sorted(all_parameters, key=lambda name: name != "default"):
+        about, own = registry[name].help, all_parameters[name]
+        like = next((other for other, entry in names.items() if "parameters" in entry and _alike(entry["parameters"], own)), None)
+        if like is None:
+            names[name] = {"about": about, "parameters": own}
+            continue
+        changes = {key: _change(all_parameters[like][key]["default"], shape["default"]) for key, shape in own.items()}
+        changes = {key: change for key, change in changes.items() if own[key] != all_parameters[like][key]}
+        names[name] = {"about": about, "like": like, "defaults": changes}
     return {"title": registry.kind, "names": names}
+
+
+def _change(default: Any, own: Any) -> Any:
+    """What is different about an object's default; else the other default."""
+    if isinstance(default, dict) and isinstance(own, dict):
+        return {key: item for key, item in own.items() if item != default.get(key)}
+    return own
+
+
+def _alike(one: dict[str, Shape], other: dict[str, Shape]) -> bool:
+    """Whether many parameters differ in nothing but their defaults."""
+    if len(one) < MANY or one.keys() != other.keys():
+        return False
+    return all({**shape, "default": None} == {**other[key], "default": None} for key, shape in one.items())

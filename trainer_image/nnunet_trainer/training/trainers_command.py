@@ -60,14 +60,21 @@ def _write_catalogue(output: str | None) -> None:
 def _print_components() -> None:
     from nnunet_trainer.contract.shapes import describe
 
-    from . import components, reading
+    from . import catalogue, components
 
     for kind in components.KINDS:
-        registry = components.registry(kind)
-        print(f"{registry.kind.capitalize()}:")
-        for name in registry:
-            component = registry[name]
-            print(f"  {name}: {component.help}")
-            for parameter, shape in reading.parameters(component).items():
+        known = catalogue.described(kind)
+        print(f"{known['title'].capitalize()}:")
+        for name, entry in known["names"].items():
+            print(f"  {name}: {entry['about']}")
+            if "like" in entry:
+                print(
+                    f"    The parameters of {entry['like']}, with these defaults:"
+                    if entry["defaults"]
+                    else f"    As {entry['like']}."
+                )
+            for parameter, shape in entry.get("parameters", {}).items():
                 default = f"default {shape['default']}" if "default" in shape else "needed"
                 print(f"    {parameter}: {describe(shape)}, {default}")
+            for parameter, default in entry.get("defaults", {}).items():
+                print(f"    {parameter}: {default}")
