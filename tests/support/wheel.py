@@ -13,7 +13,7 @@ from unittest import mock
 
 EXTRACTOR = "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor"
 PLANNER = "nnunetv2.experiment_planning.experiment_planners.default_experiment_planner"
-RESIDUAL = "nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners"
+PLANNERS = "nnunetv2.experiment_planning.experiment_planners"
 
 
 @contextlib.contextmanager
@@ -43,6 +43,25 @@ def fingerprint(raw: Path, work: Path, samples: float) -> dict[str, Any]:
     return json.loads((work / raw.name / "dataset_fingerprint.json").read_text())
 
 
+def planners() -> dict[str, Any]:
+    """Every planner class of the reference by its name; of two with one name, the one that its own commands find."""
+    import importlib
+    import inspect
+    import pkgutil
+
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    package = importlib.import_module(PLANNERS)
+    base = importlib.import_module(PLANNER).ExperimentPlanner
+    names = {
+        name
+        for found in pkgutil.walk_packages(package.__path__, f"{PLANNERS}.")
+        for name, kind in inspect.getmembers(importlib.import_module(found.name), inspect.isclass)
+        if issubclass(kind, base)
+    }
+    return {name: recursive_find_python_class(package.__path__[0], name, PLANNERS) for name in sorted(names)}
+
+
 def plan(raw: Path, work: Path, planner: str = "ExperimentPlanner", **arguments: Any) -> dict[str, Any]:
     """A planner over `work/<dataset>/dataset_fingerprint.json`, networks on the meta device; the file it writes."""
     import importlib
@@ -51,7 +70,7 @@ def plan(raw: Path, work: Path, planner: str = "ExperimentPlanner", **arguments:
     import torch
 
     module = importlib.import_module(PLANNER)
-    kind = getattr(module if planner == "ExperimentPlanner" else importlib.import_module(RESIDUAL), planner)
+    kind = planners()[planner]
     estimate = module.ExperimentPlanner.static_estimate_VRAM_usage
 
     def on_meta(*args: Any) -> Any:

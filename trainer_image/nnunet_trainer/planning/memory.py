@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .plans import Configuration
+from .planners import PLANNERS, Planner
 
 
 def conv_feature_map_size(
@@ -57,19 +56,15 @@ def _each(value: int | Sequence[int], count: int) -> list[int]:
     return [value] * count if isinstance(value, int) else list(value)
 
 
-def estimate_gb(configuration: Configuration) -> float | None:
-    """Gigabytes by the planner's rule of three: its reference estimate and batch fill its reference GPU.
+def estimate_gb(patch_size: Sequence[int], batch_size: int, architecture: dict[str, Any], planner: str) -> float | None:
+    """Gigabytes by a planner's rule of three: its reference estimate and batch fill its reference GPU.
 
-    None for a network that is no U-Net of nnU-Net's, or plans that name no planner of ours.
+    None for a network that is no U-Net of nnU-Net's. Of a planner that is not known, nnU-Net's default counts.
     """
-    from .planners import PLANNERS, Planner
-
-    content = configuration.plans.content
-    kind = PLANNERS.get(str(content.get("experiment_planner_used")), Planner())
-    arguments = configuration.architecture.get("arch_kwargs", {})
-    if not {"features_per_stage", "strides", "n_conv_per_stage_decoder"} <= set(arguments):
+    if not {"features_per_stage", "strides", "n_conv_per_stage_decoder"} <= set(architecture.get("arch_kwargs", {})):
         return None
-    two = configuration.dimensions == 2
+    kind = PLANNERS.get(planner, Planner())
+    two = len(patch_size) == 2
     reference, batch = (kind.reference_2d, kind.reference_batch_2d) if two else (kind.reference_3d, kind.reference_batch_3d)
-    estimate = conv_feature_map_size(configuration.patch_size, configuration.architecture, 2)
-    return round(kind.reference_gb * estimate * configuration.batch_size / (reference * batch), 2)
+    estimate = conv_feature_map_size(patch_size, architecture, 2)
+    return round(kind.reference_gb * estimate * batch_size / (reference * batch), 2)

@@ -13,6 +13,8 @@ from .old_format import NETWORKS, arguments
 from .planners import Planner
 from .topology import Topology, topology
 
+ANISOTROPY = 3  # the worst spacing, in multiples of the least, from which on its axis is resampled on its own
+
 
 @dataclass(slots=True)
 class Network:
@@ -124,6 +126,10 @@ def describe(
     def resampling(is_seg: bool, order: int) -> dict[str, Any]:
         if kind.resampling == "no_resampling_hack":
             return {}
+        if kind.resampling == "resample_torch_fornnunet":
+            options = {"is_seg": is_seg, "force_separate_z": None if kind.separate_z else False}
+            options["memefficient_seg_resampling"] = False
+            return {**options, "separate_z_anisotropy_threshold": ANISOTROPY} if kind.separate_z else options
         return {"is_seg": is_seg, "order": order, "order_z": 0, "force_separate_z": None}
 
     return {

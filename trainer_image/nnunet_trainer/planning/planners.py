@@ -47,6 +47,9 @@ class Planner:
     """Of the worst axis, when it is anisotropic in spacing and in voxels."""
     suppress_transpose: bool = False
     resampling: str = "resample_data_or_seg_to_shape"
+    """Name of the function for images, segmentations and probabilities."""
+    separate_z: bool = True
+    """Whether an axis of low resolution may be resampled on its own; only with `resample_torch_fornnunet`."""
     shares_data: bool = False
     """Whether 2d and 3d_fullres bear nnUNetPlans' data identifiers."""
 
@@ -92,6 +95,25 @@ PLANNERS: dict[str, Planner] = {
             380_000_000,
             resampling="no_resampling_hack",
             shares_data=False,
+        ),
+        Planner(
+            name="nnUNetPlanner_torchres",
+            plans_name="nnUNetPlans_torchres",
+            resampling="resample_torch_fornnunet",
+            separate_z=False,
+        ),
+        *(
+            _residual(
+                f"nnUNetPlannerResEncL_{suffix}",
+                f"nnUNetResEncUNetLPlans_{suffix}",
+                24,
+                2_100_000_000,
+                380_000_000,
+                resampling="resample_torch_fornnunet",
+                separate_z=separate,
+                shares_data=False,
+            )
+            for suffix, separate in (("torchres", False), ("torchres_sepz", True))
         ),
     )
 }

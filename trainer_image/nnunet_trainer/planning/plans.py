@@ -11,6 +11,7 @@ from typing import Any
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 
 from . import old_format
+from .memory import estimate_gb
 
 PREPROCESSING_FIELDS = (
     "preprocessor_name",
@@ -139,9 +140,8 @@ class Configuration:
     @cached_property
     def estimated_gpu_memory_gb(self) -> float | None:
         """The planner's own estimate for this patch and batch; None for a network that it does not know."""
-        from .memory import estimate_gb
-
-        return estimate_gb(self)
+        planner = str(self.plans.content.get("experiment_planner_used"))
+        return estimate_gb(self.patch_size, self.batch_size, self.architecture, planner)
 
     @property
     def network_digest(self) -> str:

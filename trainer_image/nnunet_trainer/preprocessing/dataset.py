@@ -19,6 +19,7 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 from . import storage
 from .case import files_of, read_and_preprocess
 from .memory import memory_estimate
+from .resampling import BY_TORCH
 
 MARKER = Path(".nnunet") / "preprocessing.json"
 STALE_SECONDS = 3600
@@ -71,11 +72,18 @@ def preprocess_dataset(
     jobs = [(name, raw.case(name), plans.content, configuration.name, raw.dataset_json, folder) for name in pending]
     workers = parallel.num_workers(workers, len(jobs))
     weights = [memory_estimate(raw.case(name), configuration) for name in pending] if workers > 1 else None
-    for _ in parallel.run(preprocess_and_store, jobs, workers, weights, PRELOAD):
+    for _ in parallel.run(preprocess_and_store, jobs, workers, weights, preload(configuration)):
         done += 1
         if progress:
             progress(done, len(names))
     return pending
+
+
+def preload(configuration: Configuration) -> list[str]:
+    """Modules that every worker needs."""
+    functions = (configuration.content.get(f"resampling_fn_{what}") for what in ("data", "seg"))
+    by_torch = any(name in BY_TORCH for name in functions)
+    return [*PRELOAD, *([f"{__package__}.torch_resampling"] if by_torch else [])]
 
 
 def preprocess_and_store(

@@ -93,6 +93,8 @@ FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "resample_data_or_seg_to_shape": resample_data_or_seg_to_shape,
     "no_resampling_hack": no_resampling_hack,
 }
+BY_TORCH = ("resample_torch_fornnunet",)
+"""Of `torch_resampling`, which is loaded when plans name them."""
 
 
 def by_name(name: str, arguments: dict[str, Any]) -> Callable[..., np.ndarray]:
@@ -101,19 +103,26 @@ def by_name(name: str, arguments: dict[str, Any]) -> Callable[..., np.ndarray]:
     Raises:
         BadConfiguration: no such function, or an argument that it does not take.
     """
-    if name not in FUNCTIONS:
-        raise BadConfiguration("InvalidPlans", unknown_name("resampling function", name, FUNCTIONS))
+    if name not in FUNCTIONS and name not in BY_TORCH:
+        raise BadConfiguration("InvalidPlans", unknown_name("resampling function", name, [*FUNCTIONS, *BY_TORCH]))
     import inspect
 
-    known = inspect.signature(FUNCTIONS[name]).parameters
+    chosen = FUNCTIONS[name] if name in FUNCTIONS else _by_torch(name)
+    known = inspect.signature(chosen).parameters
     for argument in arguments:
         if argument not in known:
             raise BadConfiguration("InvalidPlans", f"The resampling function {name} takes no argument {argument!r}.")
 
     def function(data: np.ndarray, new_shape: Sequence[int], old: Sequence[float], new: Sequence[float]) -> np.ndarray:
-        return FUNCTIONS[name](data, new_shape, old, new, **arguments)
+        return chosen(data, new_shape, old, new, **arguments)
 
     return function
+
+
+def _by_torch(name: str) -> Callable[..., np.ndarray]:
+    from . import torch_resampling
+
+    return getattr(torch_resampling, name)
 
 
 @lru_cache(maxsize=64)

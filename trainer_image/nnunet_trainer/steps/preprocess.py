@@ -20,7 +20,7 @@ from ..contract.work_order import PreprocessOrder
 from ..dataset import parallel
 from ..dataset.raw import RawDataset
 from ..planning.plans import Configuration, Plans
-from ..preprocessing.dataset import preprocess_and_store
+from ..preprocessing.dataset import preload, preprocess_and_store
 from ..preprocessing.memory import memory_estimate
 from ..preprocessing.storage import SUFFIXES
 from .common import Listener, Teller, named, read_input, report_of, scratch
@@ -122,7 +122,8 @@ class _Shard:
         weights = [memory_estimate(raw.cases[case], self.configuration) for case in chunk]
         with ThreadPoolExecutor(THREADS) as pool:
             uploads: list[Future[None]] = []
-            for index, _ in parallel.run(preprocess_and_store, jobs, parallel.num_workers(None, len(jobs)), weights):
+            workers = parallel.num_workers(None, len(jobs))
+            for index, _ in parallel.run(preprocess_and_store, jobs, workers, weights, preload(self.configuration)):
                 case = chunk[index]
                 uploads.append(pool.submit(self._keep, case, raw.cases[case].label, raw.file_ending))
                 self.tell("preprocessing", done + len(uploads), len(self.cases))

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -68,7 +67,7 @@ def out_of_memory(setup: TrainingSetup, ranks: Ranks, said: str = "") -> GpuOutO
     plans = changed_plans(setup.plans, setup.configuration, setup.recipe)
     configuration = plans.configuration(setup.configuration)
     gpu = torch.cuda.get_device_properties(ranks.device).total_memory
-    estimate = estimate_gb(configuration)
+    estimate = configuration.estimated_gpu_memory_gb
     share = math.ceil(configuration.batch_size / ranks.world_size)
     tensor = ", ".join(map(str, (share, configuration.num_input_channels(setup.dataset_json), *configuration.patch_size)))
     asked = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", said)
@@ -105,22 +104,30 @@ def what_fits(plans: Plans, name: str, gpu_gb: float, world_size: int = 1) -> st
         world_size: GPUs that share the batch.
     """
     tried = plans.configuration(name)
-    estimate = estimate_gb(tried)
-    if estimate is None:
+
+    def needed(patch: Sequence[int], batch: int) -> float | None:
+        """Gigabytes on the GPU that has most of the batch."""
+        share = math.ceil(batch / world_size)
+        return estimate_gb(patch, share, tried.architecture, str(plans.content.get("experiment_planner_used")))
+
+    at_first = needed(tried.patch_size, tried.batch_size)
+    if at_first is None:
         return None
-    a_gpu = estimate / tried.batch_size * math.ceil(tried.batch_size / world_size)
-    room = ROOM * min(gpu_gb, a_gpu)
+    room = ROOM * min(gpu_gb, at_first)
+
+    def fits(patch: Sequence[int], batch: int) -> bool:
+        gigabytes = needed(patch, batch)
+        return gigabytes is not None and gigabytes <= room
+
     least = max(2, world_size)
     for batch in range(tried.batch_size - 1, least - 1, -1):
-        if estimate / tried.batch_size * math.ceil(batch / world_size) <= room:
+        if fits(tried.patch_size, batch):
             return f"batch {batch} at this patch (recipe.batchSize)"
-    batch, patch = min(least, tried.batch_size), [int(n) for n in tried.patch_size]
-    steps = _divisors(tried)
+    batch, patch, steps = min(least, tried.batch_size), list(tried.patch_size), _divisors(tried)
     while any(n > step for n, step in zip(patch, steps, strict=True)):
         axis = max((i for i in range(len(patch)) if patch[i] > steps[i]), key=lambda i: patch[i])
         patch[axis] -= steps[axis]
-        needed = estimate_gb(_changed(plans, name, patch, batch))
-        if needed is not None and needed / batch * math.ceil(batch / world_size) <= room:
+        if fits(patch, batch):
             return f"patch {_sizes(patch)} with batch {batch} (spec.patch of the Plans)"
     return None
 
@@ -130,11 +137,6 @@ def _divisors(configuration: Configuration) -> list[int]:
     strides = configuration.architecture["arch_kwargs"]["strides"]
     axes = configuration.dimensions
     return [math.prod(s[axis] if isinstance(s, Sequence) else s for s in strides) for axis in range(axes)]
-
-
-def _changed(plans: Plans, name: str, patch: Sequence[int], batch: int) -> Configuration:
-    own: dict[str, Any] = {**plans.content["configurations"][name], "patch_size": list(patch), "batch_size": batch}
-    return Plans({**plans.content, "configurations": {**plans.content["configurations"], name: own}}).configuration(name)
 
 
 def _held_by_others(device: torch.device) -> int:
