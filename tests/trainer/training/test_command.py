@@ -118,13 +118,17 @@ def test_sigterm_saves_a_checkpoint(folder, tmp_path):
     fold = Path(DATASET, "quick__nnUNetPlans__3d_fullres", "fold_all")
     start = tmp_path / "before" / fold / "checkpoint_final.pth"
     command = [sys.executable, "-m", "nnunet_trainer.cli", *line(folder, recipe=ENDLESS, pretrained=start)]
-    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         # It is said right before the first iteration.
-        assert "tensors loaded" in process.stdout.readline()
+        assert json.loads(process.stdout.readline())["phase"] == "training"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 143
+        _, log = process.communicate(timeout=120)
+        assert process.returncode == 143
+        assert "tensors loaded" in log
     finally:
         if process.poll() is None:
             process.kill()

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from nnunet_trainer.planning.memory import estimate_gb
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.training import distributed, limits
 from nnunet_trainer.training.distributed import Ranks
@@ -27,15 +26,16 @@ def large(patch=(128, 128, 128), batch=4):
     return Plans(content)
 
 
-def estimated(content, patch, batch):
-    changed = copy.deepcopy(content.content)
-    changed["configurations"]["3d_fullres"] |= {"patch_size": patch, "batch_size": batch}
-    return estimate_gb(Plans(changed).configuration("3d_fullres"))
+def estimated(tried, patch=None, batch=None):
+    changed = copy.deepcopy(tried.content)
+    own = changed["configurations"]["3d_fullres"]
+    own |= {"patch_size": patch or own["patch_size"], "batch_size": batch or own["batch_size"]}
+    return Plans(changed).configuration("3d_fullres").estimated_gpu_memory_gb
 
 
 def test_a_smaller_batch_is_the_first_advice():
     tried = large(batch=8)
-    whole = estimate_gb(tried.configuration("3d_fullres"))
+    whole = estimated(tried)
     said = what_fits(tried, "3d_fullres", gpu_gb=whole * 0.6)
     batch = int(re.match(r"batch (\d+) at this patch", said)[1])
     room = 0.9 * 0.6 * whole
@@ -44,7 +44,7 @@ def test_a_smaller_batch_is_the_first_advice():
 
 def test_then_a_smaller_patch_that_the_network_can_take():
     tried = large(batch=2)
-    whole = estimate_gb(tried.configuration("3d_fullres"))
+    whole = estimated(tried)
     said = what_fits(tried, "3d_fullres", gpu_gb=whole / 3)
     patch = [int(n) for n in re.match(r"patch (\d+)×(\d+)×(\d+) with batch 2", said).groups()]
     assert estimated(tried, patch, 2) <= 0.9 * whole / 3
@@ -59,12 +59,12 @@ def test_what_did_not_fit_is_not_proposed_whatever_the_gpu_has():
     tried = large(batch=2)
     said = what_fits(tried, "3d_fullres", gpu_gb=1000)
     patch = [int(n) for n in re.match(r"patch (\d+)×(\d+)×(\d+)", said).groups()]
-    assert estimated(tried, patch, 2) < estimate_gb(tried.configuration("3d_fullres"))
+    assert estimated(tried, patch, 2) < estimated(tried)
 
 
 def test_ranks_share_the_batch():
     tried = large(batch=8)
-    whole = estimate_gb(tried.configuration("3d_fullres"))
+    whole = estimated(tried)
     # Two of eight patches a GPU; one a GPU fits.
     assert what_fits(tried, "3d_fullres", gpu_gb=whole / 8 / 0.9, world_size=4).startswith("batch 4 at this patch")
 
@@ -96,22 +96,24 @@ def test_the_ranks_of_a_node_share_its_cores(monkeypatch, local, cores):
     assert Ranks(0, 32, 0, CPU, local).cores == cores
 
 
-@pytest.mark.parametrize("imported", [True, False])
-def test_torch_compile_keeps_to_the_cores(imported):
-    """In a process of its own: torch reads the variable once."""
-    early = "import torch._inductor.config; " if imported else ""
+def test_torch_compile_keeps_to_the_cores():
+    """In a process of its own: torch reads the variable when it is imported."""
     code = (
-        f"{early}from nnunet_trainer.training import limits; limits._limit_compilation(3);"
+        "from nnunet_trainer.training import limits; limits._limit_compilation(3);"
         "import torch._inductor.config as config; print(config.compile_threads)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_COMPILE_THREADS"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "3"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment | {"TORCHINDUCTOR_COMPILE_THREADS": "5"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "5"
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 3), ("5", 32)])
+def test_what_was_asked_of_torch_compile_stays(monkeypatch, asked, threads):
+    read_already = SimpleNamespace(compile_threads=32)
+    monkeypatch.setitem(sys.modules, "torch._inductor.config", read_already)
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS")
+    limits._limit_compilation(3)
+    assert read_already.compile_threads == threads
+    assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == (asked or "3")
