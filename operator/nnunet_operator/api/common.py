@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic.alias_generators import to_camel
 
 from .base import Rule, SpecModel, StatusModel, Time, fixed
 from .conditions import Condition
@@ -287,6 +288,16 @@ class WorkStatus(StatusModel):
     not_before: Annotated[Time | None, Field(description="The next attempt starts no sooner (back-off).")] = None
     start_time: Time | None = None
     completion_time: Time | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_idle_counters(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        return {key: value for key, value in data.items() if value != 0 or key not in IDLE}
+
+
+_COUNTERS = ("disruptions_without_progress", "reports_missed", "out_of_memory")
+IDLE = frozenset((*_COUNTERS, *map(to_camel, _COUNTERS)))
+"""Counters of the failure policy that mean nothing to people while they are 0, in both spellings."""
 
 
 class CommonStatus(StatusModel):

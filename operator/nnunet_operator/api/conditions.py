@@ -87,15 +87,19 @@ def ready(conditions: Iterable[Condition], reason: str, message: str, *, now: da
     return set_condition(kept, READY, True, reason, message, now=now, generation=generation)
 
 
-def reconciling(conditions: Iterable[Condition], reason: str, message: str, *, now: datetime, generation: int) -> list[Condition]:
-    """Going on or waiting: Ready is False, Reconciling is True (kstatus: InProgress)."""
+def reconciling(
+    conditions: Iterable[Condition], reason: str, message: str, *, short: str | None = None, now: datetime, generation: int
+) -> list[Condition]:
+    """Going on or waiting: Ready is False, Reconciling is True (kstatus: InProgress); `short` is what the latter says."""
     kept = drop_condition(conditions, STALLED)
     kept = set_condition(kept, READY, False, reason, message, now=now, generation=generation)
-    return set_condition(kept, RECONCILING, True, reason, message, now=now, generation=generation)
+    return set_condition(kept, RECONCILING, True, reason, message if short is None else short, now=now, generation=generation)
 
 
-def stalled(conditions: Iterable[Condition], reason: str, message: str, *, now: datetime, generation: int) -> list[Condition]:
-    """It will not go on by itself: Ready is False, Stalled is True (kstatus: Failed)."""
+def stalled(
+    conditions: Iterable[Condition], reason: str, message: str, *, short: str | None = None, now: datetime, generation: int
+) -> list[Condition]:
+    """It will not go on by itself: Ready is False, Stalled is True (kstatus: Failed); `short` is what the latter says."""
     kept = drop_condition(conditions, RECONCILING)
     kept = set_condition(kept, READY, False, reason, message, now=now, generation=generation)
-    return set_condition(kept, STALLED, True, reason, message, now=now, generation=generation)
+    return set_condition(kept, STALLED, True, reason, message if short is None else short, now=now, generation=generation)

@@ -251,6 +251,9 @@ class TrainingRunStatus(CommonStatus):
     eta: Annotated[str, Field(max_length=32)] = "-"
     trainer: Annotated[str | None, Field(max_length=100)] = None
     plans: Annotated[str | None, Field(max_length=128, description="Digest of the plans that are trained with.")] = None
+    changed_input: Annotated[
+        str | None, Field(max_length=128, description="Digest of what is there now, where that is not what was trained with.")
+    ] = None
     folds: Annotated[list[FoldStatus], Field(max_length=100, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = Field(
         default_factory=list
     )

@@ -9,6 +9,7 @@ from ..api import conditions as api
 from ..api import reasons
 from ..api.common import State
 from .turn import Turn
+from .wording import first_sentence
 from .work import STALLING, Blocker, Work
 
 Standing = Literal["Ready", "Reconciling", "Stalled", "Suspended"]
@@ -55,13 +56,14 @@ def conclude(turn: Turn[Any], works: Sequence[Work], reason: str, message: str) 
 def write(turn: Turn[Any], stands: Standing, reason: str, message: str) -> None:
     """The three conditions that tools read."""
     generation, now, old = turn.view.object.metadata.generation, turn.now, turn.status.conditions
+    short = first_sentence(message)  # Ready says all of it
     match stands:
         case "Ready":
             turn.status.conditions = api.ready(old, reason, message, now=now, generation=generation)
         case "Reconciling":
-            turn.status.conditions = api.reconciling(old, reason, message, now=now, generation=generation)
+            turn.status.conditions = api.reconciling(old, reason, message, short=short, now=now, generation=generation)
         case "Stalled":
-            turn.status.conditions = api.stalled(old, reason, message, now=now, generation=generation)
+            turn.status.conditions = api.stalled(old, reason, message, short=short, now=now, generation=generation)
         case "Suspended":
             kept = api.drop_condition(old, api.RECONCILING, api.STALLED)
             turn.status.conditions = api.set_condition(kept, api.READY, False, reason, message, now=now, generation=generation)

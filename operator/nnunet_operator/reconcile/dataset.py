@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from nnunet_trainer.contract import keys
+
 from ..api import conditions as kinds
 from ..api import reasons
-from ..api.common import State, WorkStatus
+from ..api.common import ArtifactStatus, State, WorkStatus
 from ..api.dataset import DatasetStatus
 from ..api.resources import Dataset
-from . import catalogued, conditions, life, rerun, results, work_orders
+from . import catalogued, conditions, events, life, rerun, results, work_orders
 from .outcome import Outcome
 from .turn import Turn
 from .view import View
@@ -34,9 +36,12 @@ def reconcile(view: View[Dataset]) -> Outcome:
     if rerun.asked(turn):
         # Also when all went well: the source is read again, and what depends on it follows when it has changed.
         rerun.again(turn, work)
+        rerun.tell(turn, "the source is read again")
     start = catalogued.bar(view) or work_orders.reading(view, work)
     if result := life.advance(turn, work, start):
+        before = turn.status.artifact
         results.dataset(turn.status, result.report)
+        _tell_of_changes(turn, before)
         life.succeed(work, result, reasons.FINGERPRINTED, describe(turn.status))
     _verified_and_fingerprinted(turn, work)
     conditions.conclude(turn, [work], reasons.FINGERPRINTED, describe(turn.status))
@@ -57,6 +62,19 @@ def reading(turn: Turn[DatasetStatus]) -> Work:
         policy=spec.failure_policy,
         artifact="dataset",
     )
+
+
+def _tell_of_changes(turn: Turn[DatasetStatus], before: ArtifactStatus | None) -> None:
+    """After the source was read again: whether it is what it was, and what follows."""
+    now = turn.status.artifact
+    if before is None or now is None:
+        return
+    if before.digest == now.digest:
+        text = "The source was read again: the data is what it was."
+    else:
+        digests = f"{keys.short(before.digest)} → {keys.short(now.digest)}"
+        text = f"The data is another than before ({digests}). Plans of this dataset are planned and preprocessed anew."
+    turn.out.events.append(events.say(reasons.DATASET_CHANGED if before.digest != now.digest else reasons.DATASET_UNCHANGED, text))
 
 
 def describe(status: DatasetStatus) -> str:
@@ -84,4 +102,4 @@ def _verified_and_fingerprinted(turn: Turn[DatasetStatus], work: Work) -> None:
     faulty = state is State.FAILED and reason in DATA_FAULTS
     verified = reason == reasons.FINGERPRINTING
     conditions.own(turn, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
-    conditions.own(turn, kinds.FINGERPRINTED, False, reason, message)
+    conditions.own(turn, kinds.FINGERPRINTED, False, reason, message if verified else "waits for the data to be verified")

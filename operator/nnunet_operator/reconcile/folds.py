@@ -11,7 +11,7 @@ from ..api import reasons
 from ..api.common import State
 from ..api.resources import TrainingRun
 from ..api.training_run import FoldStatus, ResultsStatus, TrainingRunStatus
-from . import conditions, locations, rerun
+from . import conditions, events, locations, rerun
 from .turn import Turn
 from .view import View
 from .work import ACTIVE, Blocker, Ready, Work
@@ -67,12 +67,26 @@ def never_mixed(works: Mapping[str, Work], start: Ready | Blocker) -> Ready | Bl
     return Blocker(reasons.REFERENCE_CHANGED, text)
 
 
-def train_anew_where_changed(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
-    """On a rerun: folds that were trained on what is no longer there start from the beginning."""
-    for name, work in works.items():
-        if rerun.changed(work, starts[name]):
-            rerun.again(turn, work)
-            _forget(row(work))
+def train_anew_where_changed(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> list[Work]:
+    """On a rerun: folds that were trained on what is no longer there start from the beginning. Returns them."""
+    found = [work for name, work in works.items() if rerun.changed(work, starts[name])]
+    for work in found:
+        rerun.again(turn, work)
+        _forget(row(work))
+    return found
+
+
+def tell_of_changes(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
+    """Say once that what was trained on is no longer what is there: the run keeps its results until it is told otherwise."""
+    status = turn.status
+    now = next((start.input for name, start in starts.items() if rerun.changed(works[name], start)), None)  # type: ignore[union-attr]
+    if now is not None and now != status.changed_input:
+        text = (
+            "The plans, the preprocessed data or the pretrained weights are others than those that this run is trained with. "
+            "It keeps them; set spec.rerun to a new value to train on the new ones."
+        )
+        turn.out.events.append(events.say(reasons.REFERENCE_CHANGED, text))
+    status.changed_input = now
 
 
 def describe(fold: FoldStatus) -> str:

@@ -21,7 +21,8 @@ MIRRORED = (kinds.PLANNED, kinds.PREPROCESSED, kinds.COMPATIBLE)
 def reconcile(view: View[PlanTransfer]) -> Outcome:
     """The life of a PlanTransfer: it owns a Plans of its own name, and says what that says."""
     turn = Turn.begin(view, view.object.status)
-    rerun.asked(turn)
+    if rerun.asked(turn):
+        rerun.tell(turn, f"passed on to Plans {view.object.metadata.name}")
     if problem := taken(view) or cycle(view):
         conditions.blocked(turn, problem)
         return turn.end()

@@ -7,7 +7,7 @@ from ..api import reasons
 from ..api.common import State, WorkStatus
 from ..api.plans import ConfigurationStatus, PlansStatus
 from ..api.resources import Dataset, Plans
-from . import catalogued, conditions, configuration, life, locations, references, rerun, results, work_orders
+from . import catalogued, conditions, configuration, events, life, locations, references, rerun, results, work_orders
 from .outcome import Outcome
 from .turn import Turn
 from .view import View
@@ -19,9 +19,12 @@ def reconcile(view: View[Plans]) -> Outcome:
     turn = Turn.begin(view, view.object.status)
     plan, rows = planning(turn), preprocessing(turn)
     if rerun.asked(turn):
-        rerun.failed(turn, [plan, *rows.values()])
+        rerun.tell_tried(turn, rerun.failed(turn, [plan, *rows.values()]))
     start = references.cycle(view) or catalogued.bar(view) or work_orders.planning(view, plan)
     if rerun.changed(plan, start):
+        rerun.again(turn, plan)
+        _tell_of_changes(turn, plan)
+    elif _was_restored(turn, plan):
         rerun.again(turn, plan)
     if result := life.advance(turn, plan, start):
         results.plans(turn.status, result.report)
@@ -33,6 +36,10 @@ def reconcile(view: View[Plans]) -> Outcome:
         if rerun.changed(row, start):
             rerun.again(turn, row)
             _forget(row.status)
+            text = f"The plans, or the data, of {name} are others than those that it was preprocessed with: preprocessed anew."
+            turn.out.events.append(events.say(reasons.PLANS_CHANGED, text))
+        elif _was_restored(turn, row):
+            rerun.again(turn, row)
         _expect(turn, name, start)
         if result := life.advance(turn, row, start):
             results.preprocessed(_row(turn.status, name), result.report)
@@ -86,18 +93,43 @@ def preprocessing(turn: Turn[PlansStatus]) -> dict[str, Work]:
 
 def describe(status: PlansStatus) -> str:
     """What was planned, in one line."""
-    parts = [
-        f"{row.name}: patch {'×'.join(map(str, row.patch_size))}, batch {row.batch_size}"
-        for row in status.configurations
-        if row.patch_size and row.batch_size
-    ]
-    warned = f" Warnings: {'; '.join(status.warnings)}" if status.warnings else ""
+    parts = [_configuration(row) for row in status.configurations if row.patch_size and row.batch_size]
+    warned = "".join(f". Warning: {warning.rstrip('.')}" for warning in status.warnings or [])
     return (f"{status.plans_name}: " if status.plans_name else "") + ("; ".join(parts) or "planned") + warned
+
+
+def _configuration(row: ConfigurationStatus) -> str:
+    text = f"{row.name}: patch {'×'.join(map(str, row.patch_size or []))}, batch {row.batch_size}"
+    if row.spacing:
+        text += f", spacing {'×'.join(f'{size:.3g}' for size in row.spacing)} mm"
+    return text + (f", about {row.estimated_gpu_memory_gb:.3g} GB" if row.estimated_gpu_memory_gb else "")
+
+
+def _tell_of_changes(turn: Turn[PlansStatus], plan: Work) -> None:
+    """Why what was planned is planned anew: the dataset is another, or, of a transfer, the other plans are."""
+    status, spec = turn.status, turn.view.object.spec
+    dataset = turn.view.reference("Dataset", spec.dataset_ref.name)
+    now = dataset.status.artifact if isinstance(dataset, Dataset) else None
+    if spec.transfer_from and status.dataset and now and status.dataset.digest == now.digest:
+        name = spec.transfer_from.plans_ref.name
+        turn.out.events.append(events.say(reasons.PLANS_CHANGED, f"Plans {name} are others than before: {plan.title} begins anew."))
+        return
+    text = f"Dataset {spec.dataset_ref.name} is another than before: {plan.title} begins anew, and what follows from it."
+    turn.out.events.append(events.say(reasons.DATASET_CHANGED, text))
+
+
+def _was_restored(turn: Turn[PlansStatus], work: Work) -> bool:
+    """It failed as files had changed since the dataset was read; the dataset was read since then, and is what it was."""
+    dataset = turn.view.reference("Dataset", turn.view.object.spec.dataset_ref.name)
+    read = dataset.status.work.completion_time if isinstance(dataset, Dataset) and dataset.status.work else None
+    status = work.status
+    changed = status.state is State.FAILED and status.reason == reasons.DATASET_CHANGED
+    return bool(changed and read and status.completion_time and read > status.completion_time)
 
 
 def _may_preprocess(turn: Turn[PlansStatus], plan: Work, name: str) -> Blocker | None:
     if plan.status.state is not State.SUCCEEDED:
-        return Blocker(plan.status.reason or reasons.PLANNING, plan.status.message or "waits for the plans")
+        return Blocker(plan.status.reason or reasons.PLANNING, "waits for the plans")
     plans = turn.view.object.model_copy(update={"status": turn.status})
     if missing := configuration.unknown(plans, name):
         return missing
@@ -147,6 +179,7 @@ def _planned(turn: Turn[PlansStatus], plan: Work) -> None:
         return
     differ = [line for line in lines if line.verdict not in AGREEING]
     told = "; ".join(f"{line.field}: {line.source} → {line.target} ({line.verdict})" for line in differ)
+    told = told or "; ".join(f"{line.field}: {line.verdict}" for line in lines)
     conditions.own(turn, kinds.COMPATIBLE, not differ, reasons.MISMATCH if differ else reasons.COMPATIBLE, told)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..api.conditions import READY, STALLED, find, is_true
 from ..api.resources import Plans, PlanTransfer, Resource, TrainingRun
 from ..manifests import names
 from .view import Key, Manifest, View
+from .wording import first_sentence
 from .work import Blocker
 
 WAITING = {
@@ -18,8 +20,7 @@ WAITING = {
     "PlanTransfer": reasons.WAITING_FOR_PLANS,
     "TrainingRun": reasons.WAITING_FOR_TRAINING_RUN,
 }
-QUOTED = 400
-"""Characters of another object's message that are repeated."""
+HEALS = "See there; this goes on by itself once that is mended."
 
 
 def needed_by(resource: Resource) -> list[Key]:
@@ -92,14 +93,17 @@ def standing(found: Resource, until: str) -> Blocker:
 
 
 def failed(what: str, reason: str, message: str) -> Blocker:
-    """A dependency that does not go on by itself."""
-    text = f"{what} is stalled ({reason}): {quote(message)} This goes on by itself once that is mended."
+    """A dependency that does not go on by itself: what is behind it, in one sentence, and where the rest stands."""
+    if reason == reasons.DEPENDENCY_FAILED:
+        # It only passes on what it was told: the object that failed is named once, however long the chain is.
+        text = f"by way of {what}: {_behind(message)}"
+    else:
+        text = f"{what} is stalled ({reason}): {first_sentence(message)}. {HEALS}"
     return Blocker(reasons.DEPENDENCY_FAILED, text)
 
 
-def quote(message: str) -> str:
-    """Another object's message, not longer than is useful here."""
-    return message if len(message) <= QUOTED else message[: QUOTED - 1] + "…"
+def _behind(message: str) -> str:
+    return re.sub(r"^by way of [^:]*: ", "", message)
 
 
 def cycle(view: View[Any]) -> Blocker | None:

@@ -21,16 +21,26 @@ def asked(turn: Turn[Any]) -> bool:
     # At the first sight of an object nothing has failed yet.
     first = turn.status.observed_generation is None
     turn.status.rerun_observed = wanted
-    if not first:
-        turn.out.events.append(events.say(reasons.RERUN, f"spec.rerun is {wanted!r}: what had failed is tried again"))
     return not first
 
 
-def failed(turn: Turn[Any], works: Iterable[Work]) -> None:
-    """Try again what has failed, at once and with a full budget; what waits for its next attempt too."""
-    for work in works:
-        if work.status.state in (State.FAILED, State.BACKING_OFF):
-            again(turn, work)
+def tell(turn: Turn[Any], what: str) -> None:
+    """Say what a new value of spec.rerun does."""
+    turn.out.events.append(events.say(reasons.RERUN, f"spec.rerun is {turn.view.object.spec.rerun!r}: {what}"))
+
+
+def failed(turn: Turn[Any], works: Iterable[Work]) -> list[Work]:
+    """Try again what has failed, at once and with a full budget; what waits for its next attempt too. Returns it."""
+    found = [work for work in works if work.status.state in (State.FAILED, State.BACKING_OFF)]
+    for work in found:
+        again(turn, work)
+    return found
+
+
+def tell_tried(turn: Turn[Any], tried: Iterable[Work]) -> None:
+    """Say what is tried again."""
+    titles = ", ".join(dict.fromkeys(work.title for work in tried))
+    tell(turn, f"{titles}: tried again" if titles else "nothing had failed, and nothing has changed: all stays as it is")
 
 
 def again(turn: Turn[Any], work: Work) -> None:

@@ -14,6 +14,9 @@ from ..api.training_run import CheckpointStatus, FoldStatus, PretrainedStatus
 from . import locations
 from . import summary as read
 
+PLANNED = ("patch_size", "batch_size", "spacing", "median_shape", "estimated_gpu_memory_gb", "network_digest", "preprocessable")
+"""What a row knows of the plans alone."""
+
 PRETRAINED_COUNTS = ("loaded", "adapted", "skipped", "mismatched", "missing", "unused")
 
 
@@ -44,7 +47,8 @@ def plans(status: PlansStatus, report: Report) -> None:
     rows = {row.name: row for row in status.configurations}
     for name, row in rows.items():
         if name not in planned:
-            row.batch_size = row.preprocessable = None
+            for field in PLANNED:
+                setattr(row, field, None)
     for name, shape in list(planned.items())[:64]:
         if len(name) <= 63:
             _configuration(rows.setdefault(name, ConfigurationStatus(name=name)), shape)

@@ -17,8 +17,7 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
     barred = references.cycle(view) or catalogued.bar(view)
     starts = {name: barred or work_orders.training(view, work, name) for name, work in works.items()}
     if rerun.asked(turn):
-        rerun.failed(turn, works.values())
-        folds.train_anew_where_changed(turn, works, starts)
+        rerun.tell_tried(turn, [*rerun.failed(turn, works.values()), *folds.train_anew_where_changed(turn, works, starts)])
     if run.spec.suspend:
         suspension.suspend(turn, works.values())
     else:
@@ -28,6 +27,7 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
         if result := life.advance(turn, work, placement.gate(works.values(), work, run.spec.max_parallel_folds, start)):
             results.fold(folds.row(work), result.report, folds.store(view))
             life.succeed(work, result, reasons.TRAINED, folds.describe(folds.row(work)))
+    folds.tell_of_changes(turn, works, starts)
     folds.sum_up(turn, works, starts)
     conditions.conclude(turn, list(works.values()), reasons.COMPLETED, folds.outcome(turn, works, starts))
     retention.expire(turn, run)
