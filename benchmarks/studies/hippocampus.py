@@ -42,7 +42,8 @@ import json, random, sys, numpy, torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 plans, dataset, seed, epochs, iterations, validation = sys.argv[1:]
 random.seed(int(seed)); numpy.random.seed(int(seed)); torch.manual_seed(int(seed))
-trainer = nnUNetTrainer(json.load(open(plans)), "2d", 0, json.load(open(dataset)), device=torch.device("cpu"))
+plans = json.load(open(plans)) | {"continue_training": False}
+trainer = nnUNetTrainer(plans, "2d", 0, json.load(open(dataset)), device=torch.device("cpu"))
 trainer.num_epochs, trainer.num_iterations_per_epoch = int(epochs), int(iterations)
 trainer.num_val_iterations_per_epoch = int(validation)
 trainer.run_training()
