@@ -172,6 +172,17 @@ def test_command(raw: RawDataset, plans: dict[str, Any], tmp_path: Path, capsys:
     (out / "splits_final.json").write_text(json.dumps(splits[::-1]))
     assert cli.main([*call, "--workers", "1"]) == 0
     assert json.loads((out / "splits_final.json").read_text()) == splits[::-1]  # a person's own is kept
+    said = capsys.readouterr().err
+    assert "no dataset_fingerprint.json of these cases was found" in said
+    assert "replaced" not in said
+    (tmp_path / "dataset_fingerprint.json").write_text(json.dumps({"spacings": [[1, 1, 1]] * 4}))  # another dataset's
+    assert cli.main([*call, "--workers", "1"]) == 0
+    assert not (out / "dataset_fingerprint.json").exists()
+    (tmp_path / "dataset_fingerprint.json").write_text(json.dumps({"spacings": [[1, 1, 1]] * 5}))
+    (tmp_path / "plans.json").write_text(json.dumps(merge(plans, {"configurations": {"2d": {"batch_size": 3}}})))
+    assert cli.main([*call, "--workers", "1"]) == 0
+    assert len(json.loads((out / "dataset_fingerprint.json").read_text())["spacings"]) == 5
+    assert "nnUNetPlans.json: replaced by another content" in capsys.readouterr().err
 
 
 @pytest.mark.reference
@@ -181,6 +192,60 @@ def test_the_wheel_finds_our_folder(raw: RawDataset, plans: dict[str, Any], tmp_
     preprocess_dataset(raw, plans, C, tmp_path / "out")
     kind = infer_dataset_class(str(tmp_path / "out"))
     assert sorted(kind.get_identifiers(str(tmp_path / "out"))) == list(raw.cases)
+
+
+TINY = {
+    "batch_size": 2,
+    "patch_size": [8, 16, 16],
+    "architecture": {
+        "arch_kwargs": {
+            "n_stages": 3,
+            "features_per_stage": [4, 8, 8],
+            "kernel_sizes": [[3, 3, 3]] * 3,
+            "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+            "n_conv_per_stage": [1, 1, 1],
+            "n_conv_per_stage_decoder": [1, 1],
+        }
+    },
+}
+
+
+@pytest.mark.reference
+def test_the_wheel_trains_on_our_folder(raw: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All by the commands: what its trainer wants beside the cases is there."""
+    import torch
+
+    monkeypatch.setattr("nnunet_trainer.fingerprint.extraction.TOTAL_SAMPLES", 1e5)
+    made, out = tmp_path / "made", tmp_path / "preprocessed" / raw.name
+    fingerprint, plans_file = str(made / "dataset_fingerprint.json"), str(made / "nnUNetPlans.json")
+    patch = json.dumps({"configurations": {C: TINY}})
+    for call in (
+        ["fingerprint", str(raw.folder), "-o", fingerprint, "--workers", "1"],
+        ["plan", str(raw.folder), "--fingerprint", fingerprint, "--patch", patch, "-o", plans_file],
+        ["preprocess", str(raw.folder), "--plans", plans_file, "-c", C, "-o", str(out), "--workers", "1"],
+    ):
+        assert cli.main(call) == 0
+    for name, folder in (
+        ("nnUNet_preprocessed", out.parent),
+        ("nnUNet_results", tmp_path / "results"),
+        ("nnUNet_raw", raw.folder.parent),
+    ):
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    monkeypatch.setenv("nnUNet_compile", "f")
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from support.wheel import quiet
+
+    with quiet():
+        content = json.loads((out / "nnUNetPlans.json").read_text()) | {"continue_training": False}
+        trainer = nnUNetTrainer(content, C, 0, json.loads((out / "dataset.json").read_text()), device=torch.device("cpu"))
+        trainer.on_train_start()
+        batch = next(trainer.dataloader_train)
+        loss = trainer.train_step(batch)["loss"]
+    assert tuple(batch["data"].shape) == (2, 1, 8, 16, 16)
+    assert np.isfinite(loss)
+    assert (tmp_path / "results" / raw.name / f"nnUNetTrainer__nnUNetPlans__{C}" / "dataset_fingerprint.json").exists()
+    assert {path.name for path in (out / "gt_segmentations").iterdir()} == {f"{case}.nii.gz" for case in raw.cases}
 
 
 @pytest.mark.parametrize(

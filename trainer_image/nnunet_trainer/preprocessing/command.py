@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset.raw import RawDataset
     from nnunet_trainer.planning.plans import Plans
 
-    from .dataset import preprocess_dataset, shard, write_companions
+    from .companions import write_companions
+    from .dataset import preprocess_dataset, shard
 
     index, count = _shard(arguments.shard)
     raw = RawDataset.open(arguments.raw)
@@ -40,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     workers = parallel.num_workers(arguments.workers, len(cases))
     made = preprocess_dataset(raw, plans, configuration, folder, workers=workers, cases=cases, progress=_progress())
-    write_companions(raw, plans, arguments.output)
+    for note in write_companions(raw, plans, arguments.output, [Path(arguments.plans).parent]):
+        print(note, file=sys.stderr)
     found = len(cases) - len(made)
     print(f"{raw.name}, {configuration.name}: {len(made)} cases preprocessed, {found} were there already → {folder}")
     return 0

@@ -136,35 +136,6 @@ def claim(folder: Path, configuration: Configuration) -> None:
             raise BadData("OtherPreprocessedData", message, hint=hint)
 
 
-def write_companions(raw: RawDataset, plans: Plans | dict[str, Any], folder: str | os.PathLike[str], splits: Any = None) -> None:
-    """Write what stands beside the configurations in `nnUNet_preprocessed/Dataset…`.
-
-    That is gt_segmentations, dataset.json, `<plans_name>.json` and splits_final.json (the raw dataset's own, else `splits`,
-    else five folds). A splits_final.json that is there is kept.
-    """
-    from nnunet_trainer.dataset.splits import make_splits
-
-    folder = Path(folder)
-    (folder / "gt_segmentations").mkdir(parents=True, exist_ok=True)
-    for name, case in raw.cases.items():
-        target = folder / "gt_segmentations" / (name + raw.file_ending)
-        if case.label is not None and not (target.exists() and target.stat().st_mtime >= case.label.stat().st_mtime):
-            beside = target.with_name(f".partial-{os.getpid()}-{target.name}")
-            shutil.copy2(case.label, beside)
-            os.replace(beside, target)
-    content = plans.content if isinstance(plans, Plans) else plans
-    files.write_json(folder / "dataset.json", raw.dataset_json)
-    files.write_json(folder / f"{content['plans_name']}.json", content)
-    if not (folder / "splits_final.json").exists():
-        own = raw.folder / "splits_final.json"
-        if own.exists():
-            shutil.copy2(own, folder / "splits_final.json")
-        else:
-            found = make_splits(list(raw.cases)) if splits is None else splits
-            if found:
-                files.write_json(folder / "splits_final.json", found)
-
-
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left behind; what is young may be another process's work."""
     for path in folder.glob(".partial-*"):

@@ -1,0 +1,82 @@
+"""What stands beside the configurations in `nnUNet_preprocessed/Dataset…`, so that nnU-Net's own training can go on from there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_trainer.contract.faults import StorageFault
+from nnunet_trainer.dataset import files
+from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.dataset.splits import make_splits
+from nnunet_trainer.planning.plans import Plans
+
+FINGERPRINT = "dataset_fingerprint.json"
+SPLITS = "splits_final.json"
+
+
+def write_companions(
+    raw: RawDataset, plans: Plans, folder: str | os.PathLike[str], looked_in: Sequence[str | os.PathLike[str]] = ()
+) -> list[str]:
+    """Write gt_segmentations, dataset.json, `<plans_name>.json`, dataset_fingerprint.json and splits_final.json.
+
+    Splits and a fingerprint that are there are kept. Splits are the raw dataset's own, else five folds.
+
+    Args:
+        raw: the dataset.
+        plans: the plans that it was preprocessed by.
+        folder: `nnUNet_preprocessed/Dataset…`.
+        looked_in: where the fingerprint may lie, beside the raw dataset's folder.
+
+    Returns:
+        one line for each thing that a person should know: what was replaced, what could not be found.
+
+    Raises:
+        StorageFault: something cannot be written.
+    """
+    folder = Path(folder)
+    notes = []
+    try:
+        _copy_labels(raw, folder / "gt_segmentations")
+        if (raw.folder / SPLITS).exists() and not (folder / SPLITS).exists():
+            shutil.copy2(raw.folder / SPLITS, folder / SPLITS)
+    except OSError as error:
+        raise StorageFault("CannotWrite", f"{folder} cannot be written: {error.strerror or error}.") from error
+    for name, content in (("dataset.json", raw.dataset_json), (f"{plans.name}.json", plans.content)):
+        if files.write_json(folder / name, content):
+            notes.append(f"{folder / name}: replaced by another content.")
+    if not (folder / SPLITS).exists() and (found := make_splits(list(raw.cases))):
+        files.write_json(folder / SPLITS, found)
+    if not (folder / FINGERPRINT).exists():
+        notes += _bring_fingerprint(raw, folder, [*map(Path, looked_in), raw.folder])
+    return notes
+
+
+def _copy_labels(raw: RawDataset, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, case in raw.cases.items():
+        target = folder / (name + raw.file_ending)
+        if case.label is not None and not (target.exists() and target.stat().st_mtime >= case.label.stat().st_mtime):
+            beside = target.with_name(f".partial-{os.getpid()}-{target.name}")
+            try:
+                shutil.copy2(case.label, beside)
+                os.replace(beside, target)
+            finally:
+                beside.unlink(missing_ok=True)
+
+
+def _bring_fingerprint(raw: RawDataset, folder: Path, places: list[Path]) -> list[str]:
+    """Plans of another dataset may lie beside that one's fingerprint: the number of cases tells."""
+    for place in places:
+        try:
+            content = (place / FINGERPRINT).read_bytes()
+            if len(json.loads(content)["spacings"]) == len(raw.cases):
+                files.write_beside(folder / FINGERPRINT, content)
+                return []
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    hint = f"nnunet-trainer fingerprint {raw.folder} -o {folder / FINGERPRINT}"
+    return [f"{folder}: no {FINGERPRINT} of these cases was found; nnU-Net's own training wants one: {hint}"]
