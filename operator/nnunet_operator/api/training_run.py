@@ -221,6 +221,10 @@ class FoldStatus(WorkStatus):
     val_loss: float | None = None
     pseudo_dice: float | None = None
     eta: Annotated[str | None, Field(max_length=32)] = None
+    warnings: Annotated[
+        list[Annotated[str, Field(max_length=1024)]] | None,
+        Field(max_length=16, description="Signs of trouble that the training shows now, each with what to change."),
+    ] = None
     resumed_from_epoch: Annotated[int | None, Field(ge=0)] = None
     checkpoint: Annotated[CheckpointStatus | None, Field(description="checkpoint_final.pth once the fold is done.")] = None
     best: Annotated[CheckpointStatus | None, Field(description="checkpoint_best.pth once the fold is done.")] = None

@@ -23,6 +23,8 @@ FRESH = timedelta(minutes=1)
 SILENCE = timedelta(minutes=2)
 """After so long without an answer that was asked for, it is said since when nothing was heard."""
 
+LONGEST_WARNING, MOST_WARNINGS = 1024, 16
+
 DOING = {
     "dataset": reasons.VERIFYING,
     "plan": reasons.PLANNING,
@@ -72,6 +74,19 @@ def _details(turn: Turn[Any], work: Work, said: Progress) -> None:
             status.cases_total = status.cases_total or said.total
     if isinstance(status, FoldStatus):
         _fold(status, said)
+        _warnings(turn, work, status, said)
+
+
+def _warnings(turn: Turn[Any], work: Work, status: FoldStatus, said: Progress) -> None:
+    """Take over what the training warns of; each is an event when it begins and when it is over."""
+    before, now = status.warnings or [], [text[:LONGEST_WARNING] for text in said.warnings or []][:MOST_WARNINGS]
+    for text in now:
+        if text not in before:
+            turn.out.events.append(events.say(reasons.TRAINING_WARNING, f"{work.title}: {text}", warning=True))
+    for text in before:
+        if text not in now:
+            turn.out.events.append(events.say(reasons.WARNING_OVER, f"{work.title}: no longer: {text}"))
+    status.warnings = now or None
 
 
 def _fold(status: FoldStatus, said: Progress) -> None:
@@ -107,7 +122,10 @@ def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:
         dice = f", pseudo-Dice {status.pseudo_dice:.3f}" if status.pseudo_dice is not None else ""
         left = f", about {status.eta} left" if status.eta else ""
         what = "validating after epoch" if validating else "epoch"
-        return f"{what} {status.epoch}{of_all}{dice}{left}"
+        warnings = status.warnings or []
+        more = f" (and {len(warnings) - 1} more in status.folds)" if len(warnings) > 1 else ""
+        warned = f"; warning: {warnings[0].rstrip('.')}{more}" if warnings else ""
+        return f"{what} {status.epoch}{of_all}{dice}{left}{warned}"
     if isinstance(status, ConfigurationStatus) and status.cases_done is not None:
         return f"{status.cases_done} of {status.cases_total} cases preprocessed"
     if heard is not None and heard.progress.total:

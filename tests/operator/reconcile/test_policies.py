@@ -469,6 +469,28 @@ def test_the_same_epoch_is_not_written_at_every_question(train: Train) -> None:
     assert world.turn(), "an epoch is news"
 
 
+def test_what_a_training_warns_of_is_shown_and_told_once(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    clipped, starving = "The gradients are clipped. Lower it.", "The GPU waits for data."
+    for epoch, warnings in enumerate(([], [clipped], [clipped], [clipped, starving], [starving], None)):
+        world.wait(seconds=15)
+        world.say(job, phase="training", epoch=epoch, epochs=10, warnings=warnings)
+        world.settle()
+        assert world.fold("run").get("warnings") == (warnings or None)
+        message = world.condition("TrainingRun", "run")[2]
+        assert ("warning: The gradients are clipped. Lower it" in message) == (clipped in (warnings or []))
+        assert ("and 1 more in status.folds" in message) == (len(warnings or []) == 2)
+    told = [(e.type, e.reason, e.message.partition(": ")[2]) for _, e in world.events if "Warning" in e.reason]
+    assert told == [
+        ("Warning", "TrainingWarning", clipped),
+        ("Warning", "TrainingWarning", starving),
+        ("Normal", "WarningOver", f"no longer: {clipped}"),
+        ("Normal", "WarningOver", f"no longer: {starving}"),
+    ]
+
+
 def test_a_status_write_that_was_lost_makes_nothing_twice(train: Train) -> None:
     world = train(suspend=True)
     world.edit("TrainingRun", "run", suspend=False)
