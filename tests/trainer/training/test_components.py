@@ -141,7 +141,7 @@ def test_each_schedule_stays_between_nothing_and_the_whole_rate(name):
     schedule = component.make(200, **needed)
     history = {"train_losses": [1.0] * 200}
     rates = [schedule(epoch, history) for epoch in range(200)]
-    assert rates[0] == 1
+    assert max(rates) == 1
     assert all(0 <= rate <= 1 for rate in rates)
     assert rates == [schedule(epoch, history) for epoch in range(200)]
 

@@ -16,10 +16,21 @@ V1_MORE: dict[str, Preset] = {
     LEGACY: (
         DEFAULT,
         optimizer("Adam", amsgrad=True, learningRate=3e-4)
-        | {"schedule": "plateau", "earlyStopping": {}, "deepSupervision": False, "gradientClip": None, "augmentation": "v1Legacy"},
+        | {
+            "schedule": "plateau",
+            "earlyStopping": {},
+            "deepSupervision": False,
+            "gradientClip": None,
+            "augmentation": "v1Legacy",
+        },
         "v1: its first trainer, there called nnUNetTrainer (which is v2's): Adam, the rate falls on a plateau, ends early",
     ),
     "nnUNetTrainerCE": (LEGACY, loss("CE"), f"v1: {LEGACY} with cross-entropy"),
+    "nnUNetTrainerCascadeFullRes": (
+        LEGACY,
+        {"previousStage": {"operatorLabelProbability": 1.0, "removalLabelProbability": 1.0}},
+        f"v1: {LEGACY} for the second stage of a cascade (v1's never got an optimizer)",
+    ),
     **{
         name: row
         for base in ("BN", "Adam", "Loss_TopK10", "noDataAugmentation")

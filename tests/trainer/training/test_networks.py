@@ -1,0 +1,226 @@
+"""Networks by a recipe: what they begin as, what does not fit, and what nnU-Net makes of them."""
+
+import json
+
+import pytest
+import torch
+from nnunet_trainer import architecture
+from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.training import checkpoint, deep_supervision, loop, network, presets, steps
+from nnunet_trainer.training.distributed import ranks
+from nnunet_trainer.training.loop import train
+from nnunet_trainer.training.recipe import NetworkChanges
+from nnunet_trainer.training.session import prepare
+
+from trainer.architecture.plans import plain, residual
+
+from .conftest import dataset_json
+
+TINY = {"network": "Primus", "archKwargs": {"embed_dim": 12, "eva_depth": 2, "eva_numheads": 1}}
+TRANSFORMER = {"network": TINY, "deepSupervision": "off"}
+PATCH = [8, 16, 16]
+
+
+def session(s):
+    with ranks("cpu") as here:
+        return prepare(s, here)
+
+
+def convolution(slope=None, **more):
+    torch.manual_seed(3)
+    wishes = {} if slope is None else {"negative_slope": slope}
+    return architecture.build(residual(2), 1, 2, True, **wishes, **more).state_dict()["encoder.stem.convs.0.conv.weight"]
+
+
+def test_initial_weights_follow_the_slope():
+    """He et al., 2015: the standard deviation is √(2 / ((1 + slope²)·fan in))."""
+    default = convolution()
+    torch.testing.assert_close(convolution(0.01), default, rtol=0, atol=0)
+    torch.testing.assert_close(convolution(0.0), default * (1 + 1e-4) ** 0.5)
+    torch.testing.assert_close(convolution(1.0), default * ((1 + 1e-4) / 2) ** 0.5)
+
+
+# v1's table: ReLU, its variants, slope 0.2 and Mish begin as for ReLU, all else as for slope 0.01.
+SLOPES = {"ReLU": 0, "ReLU_biasInSegOutput": 0, "ReLU_convReLUIN": 0, "LReLU_slope_2en1": 0, "Mish": 0, "GeLU": 0.01, "BN": 0.01}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_v1s_slopes(name):
+    assert presets.recipe(f"nnUNetTrainerV2_{name}").initialization.negative_slope == SLOPES[name]
+
+
+@pytest.mark.parametrize(("name", "zero"), [("ResencUNet", False), ("ResencUNet_SimonsInit", True)])
+def test_residual_blocks_of_v1(setup, name, zero):
+    recipe = presets.recipe(f"nnUNetTrainerV2_{name}")
+    s = session(setup(recipe=recipe))
+    last = [p for key, p in s.network.named_parameters() if ".conv2.norm.weight" in key]
+    assert last
+    assert all(bool(p.any()) != zero for p in last)
+    assert s.configuration.architecture["arch_kwargs"]["n_blocks_per_stage"] == [1, 2, 3]
+    assert deep_supervision.weights(3, coarsest=recipe.coarsest_output) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+    s.freeze()
+    assert all(p.requires_grad for p in s.network.parameters())
+
+
+def test_a_plugins_network_without_such_a_choice_is_named(monkeypatch):
+    from torch import nn
+
+    class Mine(nn.Conv3d):
+        def initialize(self):
+            nn.init.ones_(self.weight)
+
+    monkeypatch.setitem(architecture.NETWORKS._components, "Mine", architecture.NETWORKS["Primus"].__class__("Mine", make, "here"))
+    content = {"network_class_name": "Mine", "arch_kwargs": {}}
+    assert architecture.build(content, 1, 2, False).weight.min() == 1
+    with pytest.raises(BadConfiguration, match="zeroResiduals: Conv3d has no choice of it"):
+        architecture.build(content, 1, 2, False, zero_residuals=False)
+
+
+def make(kwargs, channels_in, channels_out, deep):
+    from torch import nn
+
+    network = nn.Conv3d(channels_in, channels_out, 1)
+    network.initialize = lambda: nn.init.ones_(network.weight)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "key", "expected"),
+    [
+        (plain(3), {"base_features": 3}, "features_per_stage", [3, 6, 12]),
+        (plain(3), {"base_features": 8}, "features_per_stage", [8, 12, 12]),
+        (residual(3), {"blocks_per_stage": (1, 4)}, "n_blocks_per_stage", [1, 4, 4]),
+        (plain(2), {"network": "ResidualEncoderUNet", "blocks_per_stage": (2,)}, "n_blocks_per_stage", [2, 2, 2]),
+    ],
+)
+def test_more_network_changes(before, changes, key, expected):
+    assert network.changed(before, NetworkChanges(**changes), PATCH)["arch_kwargs"][key] == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "patch", "message"),
+    [
+        (plain(3), {"blocks_per_stage": (1,)}, PATCH, "blocksPerStage: PlainConvUNet has no residual blocks"),
+        (plain(3), {"network": "Primus", "normalization": "batch"}, PATCH, "network.normalization: Primus is a transformer"),
+        (plain(3), {"network": "PrimusV2", "kernel_size": 3}, PATCH, "network.kernelSize: PrimusV2 is a transformer"),
+        (plain(2), {"network": "Primus"}, [16, 16], "3D patches; this configuration's patch is 16×16"),
+        (plain(3), {"network": "PrimusV3"}, [20, 16, 16], "20×16×16 is no multiple"),
+        (
+            network.changed(plain(3), NetworkChanges(network="Primus"), PATCH),
+            {"network": "PlainConvUNet"},
+            PATCH,
+            "the plans hold a Primus; a PlainConvUNet cannot be made of it",
+        ),
+    ],
+)
+def test_networks_that_do_not_fit(before, changes, patch, message):
+    with pytest.raises(BadConfiguration, match=message):
+        network.changed(before, NetworkChanges(**changes), patch)
+
+
+def test_the_results_plans_of_a_transformer_are_a_transformers(setup):
+    first = network.changed(plain(3), NetworkChanges(network="Primus", arch_kwargs={"embed_dim": 12}), PATCH)
+    assert first["arch_kwargs"]["input_shape"] == PATCH
+    assert network.changed(first, NetworkChanges(network="Primus"), PATCH) == first
+    assert network.changed(first, NetworkChanges(), PATCH) == first
+
+
+@pytest.mark.parametrize("version", ["_Primus_{}", "_PrimusV2{}", "_PrimusV3{}"])
+@pytest.mark.parametrize("size", "SBML")
+def test_the_trainer_that_nnunet_knows(version, size):
+    name = f"nnUNet{version.format(size)}_Trainer"
+    recipe = presets.recipe(name)
+    changed = network.changed(plain(3), recipe.network, PATCH)
+    assert network.nnunet_trainer(changed) == name
+    changed["arch_kwargs"]["eva_depth"] += 1
+    assert network.nnunet_trainer(changed) == network.nnunet_trainer(plain(3)) == "nnUNetTrainer"
+    optimizer = recipe.optimizer.parameters
+    assert optimizer == {"learning_rate": 3e-4, "weight_decay": 5e-2, "beta1": 0.9, "beta2": 0.98}
+    assert (recipe.warm_up_epochs, recipe.gradient_clip, recipe.deep_supervision) == (50, 1, False)
+
+
+def test_stochastic_depth_is_the_same_after_a_resumption(setup):
+    changes = TRANSFORMER | {"network": TINY | {"archKwargs": TINY["archKwargs"] | {"drop_path_rate": 0.5}}}
+    whole = train(setup(changes, trainer="whole"))
+    train(setup(changes | {"epochs": 1}, trainer="parts"))
+    parts = train(setup(changes, trainer="parts", resume=True))
+    expected, found = (checkpoint.load(r.checkpoint)["network_weights"] for r in (whole, parts))
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_a_transformer_of_several_outputs_is_refused(setup):
+    with pytest.raises(BadConfiguration, match="deepSupervision: Primus has one output"):
+        train(setup({"network": TINY}))
+
+
+def test_a_network_that_changes_under_a_checkpoint(setup):
+    s = setup({"epochs": 1})
+    first = train(s)
+    changes = {"epochs": 2, "network": {"normalization": "batch"}}
+    with pytest.raises(BadConfiguration) as refused:
+        train(setup(changes, resume=True))
+    assert refused.value.reason == "ResultsOfOtherPlans"
+    assert any("architecture.arch_kwargs.norm_op" in line and "BatchNorm3d" in line for line in refused.value.findings)
+    elsewhere = setup(changes, results=s.results / "elsewhere", resume_from=[first.checkpoint])
+    with pytest.raises(BadConfiguration, match=r"another recipe.*of another network") as refused:
+        train(elsewhere)
+    assert refused.value.reason == "RecipeChanged"
+    assert any(
+        line.startswith("recipe.network.normalization: None in the checkpoint, 'batch' now") for line in refused.value.findings
+    )
+    assert any("arch_kwargs.norm_op" in line for line in refused.value.findings)
+
+
+def test_a_checkpoint_that_knows_fewer_fields_is_continued(setup, tmp_path):
+    first = train(setup({"epochs": 1}))
+    content = checkpoint.load(first.checkpoint)
+    for field in ("initialization", "coarsestOutput", "overTime"):
+        del content[checkpoint.EXTRA]["recipe"][field]
+    checkpoint.save(tmp_path / "old.pth", content)
+    assert train(setup(trainer="later", resume_from=[tmp_path / "old.pth"])).resumed_from_epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "more"), [(None, {}), ({"background": 0, "ball": [1, 2], "core": 2, "ignore": 3}, {"regions_class_order": [1, 2]})]
+)
+def test_one_batch_of_noise(setup, monkeypatch, names, more):
+    s = session(setup({"sampling": {"fixedBatch": True}}, dataset_json=dataset_json(names, **more)))
+    monkeypatch.setattr(s.sampler, "epoch", None)
+    made = list(steps.batches(s, s.sampler, s.augmenter, 3, 1))
+    assert len(made) == 2
+    (data, targets), again = made
+    assert again[0] is data
+    assert data.shape == (2, 1, *PATCH)
+    loop.start_epoch(s)
+    assert steps.train_step(s, data, targets).isfinite()
+    seen = targets[0].unique().tolist()
+    assert seen == ([0, 1, 2] if names is None else [False, True])
+
+
+@pytest.mark.reference
+def test_the_wheels_predictor_loads_primus_and_gives_the_same_logits(setup):
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    recipe = presets.trainers().resolve("small", "nnUNet_Primus_S_Trainer", {"epochs": 1, "iterationsPerEpoch": 1})
+    from nnunet_trainer.training import recipe as recipes
+
+    s = setup(recipe=recipes.of(recipe | {"validationIterations": 1}))
+    result = train(s)
+    predictor = nnUNetPredictor(device=torch.device("cpu"))
+    predictor.initialize_from_trained_model_folder(str(s.model_folder), (0,), "checkpoint_final.pth")
+    theirs = predictor.network
+    theirs.load_state_dict(predictor.list_of_parameters[0], strict=True)
+    written = json.loads((s.model_folder / "plans.json").read_text())["configurations"]["3d_fullres"]["architecture"]
+    ours = architecture.build(written, 1, 3, False)
+    ours.load_state_dict(checkpoint.load(result.checkpoint)["network_weights"])
+    x = torch.randn(1, 1, *PATCH, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=0, atol=1e-5)
+
+
+def test_a_transformer_has_no_memory_estimate():
+    from nnunet_trainer.planning.memory import estimate_gb
+
+    transformer = network.changed(plain(3), NetworkChanges(network="Primus"), PATCH)
+    assert estimate_gb([128] * 3, 2, transformer, "ExperimentPlanner") is None
+    assert estimate_gb([128] * 3, 2, plain(3), "ExperimentPlanner") > 0
