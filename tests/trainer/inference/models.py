@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from nnunet_trainer.architecture import build
 from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.planning.plans import Plans
 
 RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 
@@ -85,7 +86,8 @@ def network(content, dataset_json, seed=0):
     """A network whose logits differ enough for a segmentation with all labels."""
     torch.manual_seed(seed)
     heads = LabelManager(dataset_json).num_segmentation_heads
-    made = build(content["configurations"]["small"]["architecture"], 1, heads, False)
+    small = Plans(content).configuration("small")
+    made = build(small.architecture, small.num_input_channels(dataset_json), heads, False)
     with torch.no_grad():
         for name, value in made.named_parameters():
             if "seg_layers" in name and name.endswith("weight"):

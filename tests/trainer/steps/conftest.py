@@ -105,14 +105,14 @@ class Chain:
         return transfer.carry_out(order, self.heard.append)
 
     def preprocess(self, read: Report, plans: Report, name: str = TARGET, **changes: object) -> Report:
+        fields = {"configuration": "3d_fullres", **changes}
         order = PreprocessOrder(
             dataset_name=name,
             dataset=self.given(read, "dataset"),
             source=self.source(name),
             plans=self.given(plans, "plans"),
-            configuration="3d_fullres",
             storage=self.storage,
-            **changes,  # type: ignore[arg-type]
+            **fields,  # type: ignore[arg-type]
         )
         return preprocess.carry_out(order, self.heard.append)
 
@@ -123,6 +123,7 @@ class Chain:
             "gpus_per_node": 0,
             "trainer": TrainerChoice(name="tiny", base="nnUNetTrainer", recipe=RECIPE),
             "validation": "Skip",
+            "configuration": "3d_fullres",
             **changes,
         }
         return TrainOrder(
@@ -131,7 +132,6 @@ class Chain:
             dataset_name=name,
             preprocessed=self.given(data, "preprocessed"),
             plans=self.given(plans, "plans"),
-            configuration="3d_fullres",
             storage=self.storage,
             **fields,  # type: ignore[arg-type]
         )
