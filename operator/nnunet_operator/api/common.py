@@ -268,6 +268,11 @@ class LocationStatus(StatusModel):
     ca_config_map: Annotated[str | None, Field(alias="caConfigMap", max_length=253)] = None
 
 
+def _no_default(schema: dict[str, Any]) -> None:
+    """The API server would fill it in."""
+    schema.pop("default", None)
+
+
 class WorkStatus(StatusModel):
     """One piece of work over all its attempts."""
 
@@ -275,9 +280,13 @@ class WorkStatus(StatusModel):
     attempt: Annotated[int | None, Field(ge=0, description="The newest attempt's number; the Job's name ends in it.")] = None
     restarts: Annotated[int, Field(ge=0, description="Restarts that count against maxRestarts.")] = 0
     disruptions: Annotated[int, Field(ge=0, description="Preemptions, drains, lost nodes: not counted as restarts.")] = 0
-    disruptions_without_progress: Annotated[int, Field(ge=0)] = 0
-    reports_missed: Annotated[int, Field(ge=0, description="Jobs that succeeded without a readable report.")] = 0
-    out_of_memory: Annotated[int, Field(ge=0, description="Kills for memory; one is tried again.")] = 0
+    disruptions_without_progress: Annotated[int, Field(ge=0, json_schema_extra=_no_default)] = 0
+    reports_missed: Annotated[
+        int, Field(ge=0, json_schema_extra=_no_default, description="Jobs that succeeded without a readable report.")
+    ] = 0
+    out_of_memory: Annotated[
+        int, Field(ge=0, json_schema_extra=_no_default, description="Kills for memory; one is tried again.")
+    ] = 0
     job: Annotated[str | None, Field(max_length=63, description="The newest attempt's Job, once it was seen.")] = None
     order: Annotated[str | None, Field(max_length=253, description="That Job's work order, a ConfigMap.")] = None
     input: Annotated[str | None, Field(max_length=128, description="Digest of what the work was started from.")] = None

@@ -42,7 +42,7 @@ def reconcile(view: View[Dataset]) -> Outcome:
         before = turn.status.artifact
         results.dataset(turn.status, result.report)
         _tell_of_changes(turn, before)
-        life.succeed(work, result, reasons.FINGERPRINTED, describe(turn.status))
+        life.succeed(work, result, reasons.FINGERPRINTED, "")
     _verified_and_fingerprinted(turn, work)
     conditions.conclude(turn, [work], reasons.FINGERPRINTED, describe(turn.status))
     return turn.end()
@@ -97,7 +97,7 @@ def _verified_and_fingerprinted(turn: Turn[DatasetStatus], work: Work) -> None:
     reason = work.status.reason or reasons.VERIFYING
     if state is State.SUCCEEDED:
         conditions.own(turn, kinds.VERIFIED, True, reasons.VERIFIED, f"{turn.status.cases} cases")
-        conditions.own(turn, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, message)
+        conditions.own(turn, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, describe(turn.status))
         return
     faulty = state is State.FAILED and reason in DATA_FAULTS
     verified = reason == reasons.FINGERPRINTING

@@ -139,6 +139,7 @@ def _obey(turn: Turn[Any], work: Work, deadline: Failure | timedelta | None) -> 
 def _decide(turn: Turn[Any], work: Work, failure: Failure) -> None:
     deadlines.run_clock(work, None, failure.at)
     failure_policy.decide(work, failure)
+    work.forget_eta()
     status = work.status
     if status.not_before is not None:
         turn.look_again_at(status.not_before)

@@ -18,6 +18,7 @@ def reconcile(view: View[Plans]) -> Outcome:
     """The life of a Plans: wait for the dataset, plan (or transfer), then preprocess each configuration by itself."""
     turn = Turn.begin(view, view.object.status)
     plan, rows = planning(turn), preprocessing(turn)
+    turn.status.plans_name = turn.status.plans_name or view.object.spec.plans_name
     if rerun.asked(turn):
         rerun.tell_tried(turn, rerun.failed(turn, [plan, *rows.values()]))
     start = references.cycle(view) or catalogued.bar(view) or work_orders.planning(view, plan)
@@ -28,7 +29,7 @@ def reconcile(view: View[Plans]) -> Outcome:
         rerun.again(turn, plan)
     if result := life.advance(turn, plan, start):
         results.plans(turn.status, result.report)
-        life.succeed(plan, result, reasons.PLANNED, describe(turn.status))
+        life.succeed(plan, result, reasons.PLANNED, "")
     if isinstance(start, Ready) and start.input == plan.status.input:
         _remember_inputs(turn)
     for name, row in rows.items():
@@ -171,9 +172,8 @@ def _remember_inputs(turn: Turn[PlansStatus]) -> None:
 
 def _planned(turn: Turn[PlansStatus], plan: Work) -> None:
     done = plan.status.state is State.SUCCEEDED
-    if done:
-        plan.status.message = describe(turn.status)
-    conditions.own(turn, kinds.PLANNED, done, plan.status.reason or reasons.PLANNING, plan.status.message or "")
+    message = describe(turn.status) if done else plan.status.message or ""
+    conditions.own(turn, kinds.PLANNED, done, plan.status.reason or reasons.PLANNING, message)
     lines = turn.status.compatibility
     if lines is None:
         return

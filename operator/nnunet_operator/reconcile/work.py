@@ -87,7 +87,7 @@ class Work:
         """How it stands, for people."""
         if len(message) > LONGEST:
             message = message[: LONGEST - 1] + "…"
-        self.status.state, self.status.reason, self.status.message = state, reason, message
+        self.status.state, self.status.reason, self.status.message = state, reason, message or None
 
     def wait(self, blocker: Blocker) -> None:
         """It cannot go on yet; a state that tells more than "pending" stays."""
@@ -107,6 +107,12 @@ class Work:
         status = self.status
         status.state, status.job, status.not_before, status.phase, status.last_heard = state, None, None, None, None
         status.reason = status.message = status.completion_time = status.order = None
+        self.forget_eta()
+
+    def forget_eta(self) -> None:
+        """Nothing of it runs: what was left then is no longer true."""
+        if isinstance(self.status, FoldStatus):
+            self.status.eta = None
 
     @property
     def epoch(self) -> int | None:

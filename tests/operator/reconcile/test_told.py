@@ -46,7 +46,9 @@ def test_a_failure_is_told_once_however_long_the_chain_is() -> None:
     for kind, name, spec in chain:
         world.put({"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec})
     world.settle()
-    error = Error(code=65, reason="InvalidCases", message="2 of 260 cases are faulty. One is case_1: no label.", hint="Repair the files.")
+    error = Error(
+        code=65, reason="InvalidCases", message="2 of 260 cases are faulty. One is case_1: no label.", hint="Repair the files."
+    )
     world.fail(world.job(step="dataset"), 65, error=error)
     world.settle()
     behind = "Dataset data is stalled (InvalidCases): reading Dataset004_Hippocampus (attempt 1): 2 of 260 cases are faulty. "
@@ -66,6 +68,26 @@ def test_what_is_idle_is_not_shown(train: Train) -> None:
     world.disrupt(world.job(owner_name="run"))
     world.settle()
     assert world.fold("run")["disruptionsWithoutProgress"] == 1
+
+
+@pytest.mark.parametrize("how", ["fails", "is disrupted", "is suspended"])
+def test_no_time_is_left_where_nothing_runs(train: Train, how: str) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=3, epochs=10, eta_seconds=600)
+    world.settle()
+    assert world.fold("run")["eta"] == "10m"
+    match how:
+        case "fails":
+            world.fail(job, 78)
+        case "is disrupted":
+            world.disrupt(job)
+        case _:
+            world.edit("TrainingRun", "run", suspend=True)
+    world.turn()
+    assert "eta" not in world.fold("run")
+    assert world.status("TrainingRun", "run")["eta"] == "-"
 
 
 def finish(world: MemoryWorld, step: str, version: str = "1", **labels: str) -> None:
