@@ -26,6 +26,8 @@ from nnunet_trainer.training.augmentation import Augmenter, augmentation_set
 from nnunet_trainer.training.sampling import PatchSampler
 
 PATCHES: dict[str, tuple[tuple[int, ...], int]] = {"3d": ((40, 56, 40), 9), "2d": ((56, 40), 64)}
+SETS = {"": "default", "_DA5": "DA5"}
+"""Of transforms, by what their figures end with."""
 LIMIT = 0.5
 
 
@@ -65,9 +67,9 @@ def scales(dimensions: int) -> list[list[float]]:
     return [[1 / 2**stage] * dimensions for stage in range(3 if dimensions == 3 else 4)]
 
 
-def ours(store: PreprocessedFolder, patch: tuple[int, ...], batch: int) -> Callable[[int], object]:
+def ours(store: PreprocessedFolder, patch: tuple[int, ...], batch: int, chosen: str) -> Callable[[int], object]:
     """One batch by its number."""
-    augmenter = Augmenter(config=augmentation_set("default"), patch_size=patch, deep_supervision_scales=scales(len(patch)))
+    augmenter = Augmenter(config=augmentation_set(chosen), patch_size=patch, deep_supervision_scales=scales(len(patch)))
     initial = augmenter.initial_patch_size
     sampler = PatchSampler(store, store.cases, patch_size=patch, batch_size=batch, seed=1, fold="0", initial_patch_size=initial)
 
@@ -78,18 +80,20 @@ def ours(store: PreprocessedFolder, patch: tuple[int, ...], batch: int) -> Calla
     return make
 
 
-def reference(store: PreprocessedFolder, patch: tuple[int, ...], batch: int) -> Callable[[int], object]:
+def reference(store: PreprocessedFolder, patch: tuple[int, ...], batch: int, chosen: str) -> Callable[[int], object]:
     """The same of nnU-Net."""
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         os.environ.setdefault(name, str(store.folder))  # it warns where they are not set
     from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-    augmenter = Augmenter(config=augmentation_set("default"), patch_size=patch)
+    augmenter = Augmenter(config=augmentation_set(chosen), patch_size=patch)
     angle = augmenter.geometry.rotation
-    transforms = nnUNetTrainer.get_training_transforms(
+    trainer = {"default": nnUNetTrainer, "DA5": nnUNetTrainerDA5}[chosen]
+    transforms = trainer.get_training_transforms(
         patch, (-angle, angle), scales(len(patch)), tuple(range(len(patch))), augmenter.geometry.dummy_2d
     )
     labels = LabelManager({"background": 0, "Anterior": 1, "Posterior": 2}, None)
@@ -106,10 +110,10 @@ def seconds_per_patch(make: Callable[[int], object], first: int, batches: int, b
     return (time.process_time() - begun) / (batches * batch)
 
 
-def measure(store: PreprocessedFolder, name: str, patches: int, rounds: int) -> dict[str, float]:
+def measure(store: PreprocessedFolder, name: str, end: str, patches: int, rounds: int) -> dict[str, float]:
     """Both, alternating."""
     patch, batch = PATCHES[name]
-    makers = {"ours": ours(store, patch, batch), "nnunet": reference(store, patch, batch)}
+    makers = {"ours": ours(store, patch, batch, SETS[end]), "nnunet": reference(store, patch, batch, SETS[end])}
     count = max(1, patches // batch)
     found: dict[str, list[float]] = {which: [] for which in makers}
     for make in makers.values():
@@ -118,8 +122,11 @@ def measure(store: PreprocessedFolder, name: str, patches: int, rounds: int) -> 
         for which, make in makers.items():
             found[which].append(seconds_per_patch(make, 1000 * (round_number + 1), count, batch))
     mean = {which: statistics.median(values) for which, values in found.items()}
-    print(f"{name}: {1 / mean['ours']:.0f} patches/s, nnU-Net {1 / mean['nnunet']:.0f}, ratio {mean['nnunet'] / mean['ours']:.2f}")
-    return {f"{name}_patches_per_second": 1 / mean["ours"], f"{name}_cpu": mean["ours"] / mean["nnunet"]}
+    print(
+        f"{name}, {SETS[end]}: {1 / mean['ours']:.0f} patches/s, nnU-Net {1 / mean['nnunet']:.0f}, "
+        f"ratio {mean['nnunet'] / mean['ours']:.2f}"
+    )
+    return {f"{name}{end}_patches_per_second": 1 / mean["ours"], f"{name}{end}_cpu": mean["ours"] / mean["nnunet"]}
 
 
 def main() -> int:
@@ -134,8 +141,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         store = preprocess(Path(folder))
         for name in PATCHES:
-            figures |= measure(store, name, arguments.patches * (1 if name == "3d" else 4), arguments.rounds)
-    return report("augmentation", figures, {f"{name}_cpu": LIMIT for name in PATCHES})
+            for end in SETS:
+                figures |= measure(store, name, end, arguments.patches * (1 if name == "3d" else 4), arguments.rounds)
+    return report("augmentation", figures, {f"{name}{end}_cpu": LIMIT for name in PATCHES for end in SETS})
 
 
 if __name__ == "__main__":
