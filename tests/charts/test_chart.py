@@ -32,6 +32,7 @@ TABLE: dict[str, Values] = {
         "image": {"repository": "reg/operator", "digest": "sha256:" + "0" * 64, "pullSecrets": [{"name": "pull"}]},
         "trainer": {"image": {"repository": "reg/trainer", "tag": "7", "pullPolicy": "Always"}, "priorityClassName": "low"},
     },
+    "own-catalogue": {"trainer": {"catalogueConfigMap": "ours"}},
     "two-replicas": {"replicas": 2},
     "without-crds-and-roles": {"crds": {"install": False}, "rbac": {"create": False}},
     "own-service-account": {"serviceAccount": {"create": False, "name": "mine"}},
@@ -184,6 +185,13 @@ def test_storage_and_images_reach_the_operator() -> None:
     )
     assert understood(TABLE["namespaced"]).namespaces == ("default", "kube-public")
     assert (understood(TABLE["placed"]).verbose, understood(TABLE["placed"]).workers) == (True, 3)
+
+
+def test_a_catalogue_of_ones_own_is_mounted_where_the_operator_reads_it() -> None:
+    manifests = render(TABLE["own-catalogue"])
+    mount = next(mount for mount in container(manifests)["volumeMounts"] if mount["name"] == "catalogue")
+    assert environment(manifests)["NNUNET_CATALOGUE"] == f"{mount['mountPath']}/catalogue.json"
+    assert "NNUNET_CATALOGUE" not in environment(render({}))
 
 
 @pytest.mark.parametrize("name", TABLE)

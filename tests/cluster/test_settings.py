@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 import pytest
 from nnunet_operator.cluster import command, settings
+from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.faults import BadUsage
 
 
@@ -58,3 +61,13 @@ def test_flags_win_over_the_environment() -> None:
     assert load("-n", "c", NNUNET_NAMESPACES="a,b").namespaces == ("c",)
     assert load("--http", "127.0.0.1:9", NNUNET_HTTP="0.0.0.0:1").http == ("127.0.0.1", 9)
     assert load("--leader-election").leader_election
+
+
+def test_the_catalogue_of_another_trainer(tmp_path: Path) -> None:
+    assert "nnUNetTrainer" in load().reconcile.catalogue.content["trainers"]
+    content = dict(catalogue.packaged().content)
+    own = tmp_path / "catalogue.json"
+    own.write_text(json.dumps({**content, "trainers": {**content["trainers"], "mine": {"base": None, "changes": {}, "about": ""}}}))
+    assert load(NNUNET_CATALOGUE=str(own)).reconcile.catalogue.trainers().known("mine")
+    with pytest.raises(BadUsage, match="cannot be read"):
+        load(NNUNET_CATALOGUE=str(tmp_path / "absent.json"))

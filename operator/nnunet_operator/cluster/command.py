@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Run the operator against a cluster: in a pod with its service account, elsewhere with a kubeconfig. "
         "NNUNET_STORAGE_URI and its companions (…_ENDPOINT, …_REGION, …_SECRET, …_PATH_STYLE, …_CA_CONFIG_MAP) name the storage of "
-        "objects that name none; NNUNET_TRAINER_IMAGE the trainer's image."
+        "objects that name none; NNUNET_TRAINER_IMAGE the trainer's image; NNUNET_CATALOGUE a file of what that knows by name "
+        "(nnunet-trainer trainers --catalogue), where it is another than this version's."
     )
     parser.add_argument(
         "--namespace",

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnunet_trainer.contract import catalogue
+from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.faults import BadUsage
 from pydantic import ValidationError
 
@@ -52,7 +54,7 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
     http = arguments.http or environment.get("NNUNET_HTTP") or ("0.0.0.0:8080" if in_cluster else "")
     progress = _number(environment, "NNUNET_PROGRESS_SECONDS", 15, at_least=0.1)
     return ClusterSettings(
-        reconcile=Settings(storage=_storage(environment), **_pods(environment)),
+        reconcile=Settings(storage=_storage(environment), catalogue=_catalogue(environment), **_pods(environment)),
         namespaces=tuple(sorted({name for name in namespaces if name})),
         kubeconfig=arguments.kubeconfig,
         context=arguments.context,
@@ -95,6 +97,11 @@ def _storage(environment: Mapping[str, str]) -> StorageSpec | None:
     except ValidationError as error:
         findings = [f"{prefix}{names.get(str(e['loc'][0]), e['loc'][0])}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
         raise BadUsage("InvalidSettings", "The default storage cannot be read.", findings=findings) from error
+
+
+def _catalogue(environment: Mapping[str, str]) -> Catalogue:
+    path = environment.get("NNUNET_CATALOGUE")
+    return catalogue.load(Path(path)) if path else catalogue.packaged()
 
 
 def _pods(environment: Mapping[str, str]) -> dict[str, str]:
