@@ -7,6 +7,7 @@ import torch
 from nnunet_trainer import architecture
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.training import checkpoint, deep_supervision, loop, network, presets, steps
+from nnunet_trainer.training import recipe as recipes
 from nnunet_trainer.training.distributed import ranks
 from nnunet_trainer.training.loop import train
 from nnunet_trainer.training.recipe import NetworkChanges
@@ -14,7 +15,7 @@ from nnunet_trainer.training.session import prepare
 
 from trainer.architecture.plans import plain, residual
 
-from .conftest import dataset_json
+from .conftest import dataset_json, plans
 
 TINY = {"network": "Primus", "archKwargs": {"embed_dim": 12, "eva_depth": 2, "eva_numheads": 1}}
 TRANSFORMER = {"network": TINY, "deepSupervision": "off"}
@@ -202,8 +203,6 @@ def test_the_wheels_predictor_loads_primus_and_gives_the_same_logits(setup):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     recipe = presets.trainers().resolve("small", "nnUNet_Primus_S_Trainer", {"epochs": 1, "iterationsPerEpoch": 1})
-    from nnunet_trainer.training import recipe as recipes
-
     s = setup(recipe=recipes.of(recipe | {"validationIterations": 1}))
     result = train(s)
     predictor = nnUNetPredictor(device=torch.device("cpu"))
@@ -216,6 +215,45 @@ def test_the_wheels_predictor_loads_primus_and_gives_the_same_logits(setup):
     x = torch.randn(1, 1, *PATCH, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.reference
+def test_steps_of_primus_are_the_wheels(setup, preprocessed, tmp_path, monkeypatch):
+    """Optimizer, warm-up, clipping and loss: three epochs of one step each, from the same weights and on the same batches."""
+    for name, folder in {"preprocessed": preprocessed.parent, "results": tmp_path / "theirs", "raw": tmp_path / "raw"}.items():
+        monkeypatch.setenv(f"nnUNet_{name}", str(folder))
+    from dynamic_network_architectures.architectures.primus import Primus
+    from nnunetv2.training.nnUNetTrainer.primus.primus_trainers import nnUNet_Primus_S_Trainer
+
+    sizes = {"embed_dim": 12, "eva_depth": 2, "eva_numheads": 1, "drop_path_rate": 0.0}
+
+    class Small(nnUNet_Primus_S_Trainer):
+        @staticmethod
+        def build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=True
+        ):
+            shape = tuple(configuration_manager.patch_size)
+            shared = {"input_shape": shape, "patch_embed_size": (8, 8, 8), "scale_attn_inner": True, "init_values": 0.1}
+            return Primus(input_channels=num_input_channels, num_classes=num_output_channels, **sizes, **shared)
+
+    content = plans() | {"continue_training": False}
+    theirs = Small(content, "3d_fullres", 0, dataset_json(), device=torch.device("cpu"))
+    theirs.initialize()
+    recipe = presets.trainers().resolve("small", "nnUNet_Primus_S_Trainer", {"network": {"archKwargs": sizes}})
+    ours = session(setup(recipe=recipes.of(recipe)))
+    ours.network.load_state_dict(theirs.network.state_dict())
+    theirs.optimizer, theirs.lr_scheduler = theirs.configure_optimizers("warmup_all")
+    generator = torch.Generator().manual_seed(0)
+    for epoch in range(3):
+        data = torch.randn(2, 1, *PATCH, generator=generator)
+        target = torch.randint(0, 3, (2, 1, *PATCH), generator=generator)
+        theirs.lr_scheduler.step(epoch)
+        ours.epoch = epoch
+        assert loop.start_epoch(ours) == pytest.approx(theirs.optimizer.param_groups[0]["lr"], rel=1e-9)
+        expected = float(theirs.train_step({"data": data, "target": target})["loss"])
+        assert steps.train_step(ours, data, [target]).item() == pytest.approx(expected, abs=1e-5)
+    for (name, e), f in zip(theirs.network.named_parameters(), ours.network.parameters(), strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_a_transformer_has_no_memory_estimate():
