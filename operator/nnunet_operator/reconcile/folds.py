@@ -128,7 +128,8 @@ def sum_up(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Sta
     status.start_time = min(begun, default=None)
     ended = [fold.completion_time for fold in rows if fold.completion_time is not None and fold.state.finished]
     status.completion_time = max(ended) if len(ended) == len(rows) else None
-    orders = [start.order for start in starts.values() if isinstance(start, Ready)]
+    # Of what was begun on: other plans that are there by now are none of the run's.
+    orders = [start.order for name, start in starts.items() if isinstance(start, Ready) and works[name].status.input == start.input]
     status.plans = next((order.plans.digest for order in orders if isinstance(order, TrainOrder)), status.plans)
     stands = conditions.standing(list(works.values()))
     if stands == "Ready":
