@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nnunet_trainer import cli
-from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.contract.faults import BadData, StorageFault
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.fingerprint import extract
 from nnunet_trainer.planning import Plans, plan
@@ -21,8 +21,9 @@ from nnunet_trainer.planning.patch import merge
 from nnunet_trainer.preprocessing import dataset as preprocessing
 from nnunet_trainer.preprocessing import preprocess_dataset
 from nnunet_trainer.preprocessing.case import read_and_preprocess, segmentation_from_logits
-from nnunet_trainer.preprocessing.storage import PreprocessedFolder
+from nnunet_trainer.preprocessing.storage import SUFFIXES, PreprocessedFolder
 from support.datasets import make_dataset, write_nifti
+from support.disk import NoDisk, enlarge, small_disk
 
 C = "3d_fullres"
 
@@ -74,6 +75,25 @@ def test_finished_cases_are_kept(raw: RawDataset, plans: dict[str, Any], tmp_pat
     assert heard == [(2, 5), (3, 5), (4, 5), (5, 5)]
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     assert preprocess_dataset(raw, plans, C, out) == []
+
+
+def test_a_disk_that_gets_full(raw: RawDataset, plans: dict[str, Any], tmp_path: Path) -> None:
+    preprocess_dataset(raw, plans, C, tmp_path / "whole")
+    sizes = {case: sum((tmp_path / "whole" / (case + s)).stat().st_size for s in SUFFIXES) for case in raw.cases}
+    room = sum(list(sizes.values())[:2]) * 5 // 4 // 1024 + 16
+    try:
+        with small_disk(tmp_path / "disk", room) as out:
+            with pytest.raises(StorageFault, match="no space is left") as caught:
+                preprocess_dataset(raw, plans, C, out)
+            assert caught.value.reason == "NoSpace"
+            kept = PreprocessedFolder(out).cases
+            assert 0 < len(kept) < 5
+            assert not list(out.glob(".partial-*"))
+            enlarge(out, 100_000)
+            assert preprocess_dataset(raw, plans, C, out) == [case for case in raw.cases if case not in kept]
+            assert content(out) == content(tmp_path / "whole")
+    except NoDisk as why:
+        pytest.skip(f"no small disk can be mounted here: {why}")
 
 
 def test_an_edited_image_is_preprocessed_again(raw: RawDataset, plans: dict[str, Any], tmp_path: Path) -> None:

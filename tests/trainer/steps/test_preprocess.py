@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +11,9 @@ import numpy as np
 import pytest
 from nnunet_trainer.artifacts import artifact, open_store
 from nnunet_trainer.contract import keys, pod
-from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode, StorageFault
 from nnunet_trainer.contract.report import Report
+from nnunet_trainer.contract.work_order import PlannerChoice
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from nnunet_trainer.steps import preprocess
 
@@ -131,3 +136,98 @@ def test_in_s3_only_the_shards_files_are_fetched(remote: Chain, monkeypatch: pyt
         artifact.require(open_store(remote.given(report, "preprocessed").location), "preprocessed").manifest.summary["cases"] == 5
     )
     assert not (pod_scratch / "raw" / TARGET).exists()  # what was worked on leaves the disk
+
+
+def content(chain: Chain, report: Report) -> dict[str, bytes]:
+    """All files of the artifact but the manifest, which names who was last."""
+    store = open_store(chain.given(report, "preprocessed").location)
+    return {info.key: store.get(info.key) for info in store.list() if info.key != keys.MANIFEST}
+
+
+def check_whole(chain: Chain, report: Report) -> None:
+    """Every file that the manifest names is there with the content that it says."""
+    found = artifact.require(open_store(chain.given(report, "preprocessed").location), "preprocessed")
+    for name in found.files:
+        found.read(name)
+    assert {f"cases/{c}{s}" for c in _cases() for s in (".b2nd", "_seg.b2nd", ".pkl")} <= set(found.files)
+
+
+def _work(chain: Chain, read: Report, plans: Report, scratch: Path, start: Any, shard: int) -> None:
+    os.environ[pod.ENV_SCRATCH] = str(scratch)
+    os.environ[pod.ENV_SHARD] = str(shard)
+    start.wait()
+    chain.preprocess(read, plans, shards=2)
+
+
+def test_shards_of_the_same_index_at_once_do_no_harm(
+    planned: tuple[Chain, Report, Report], prepared: Prepared, tmp_path: Path
+) -> None:
+    chain, read, plans = planned
+    context = get_context("fork")
+    start = context.Barrier(4)
+    pods = [
+        context.Process(target=_work, args=(chain, read, plans, tmp_path / f"scratch{number}", start, number % 2))
+        for number in range(4)
+    ]
+    for one in pods:
+        one.start()
+    for one in pods:
+        one.join()
+    assert [one.exitcode for one in pods] == [0] * 4
+    report = chain.preprocess(read, plans)
+    assert report.summary["found"]
+    check_whole(chain, report)
+    assert content(chain, report) == content(prepared.chain, prepared.data)
+
+
+@pytest.mark.parametrize("which", range(1, 21, 3))
+def test_a_storage_that_gets_full(planned: tuple[Chain, Report, Report], monkeypatch: pytest.MonkeyPatch, which: int) -> None:
+    """At any of its files: half of it is written, then there is no room."""
+    chain, read, plans = planned
+    copy, copied = shutil.copyfile, []
+
+    def full(source: Path, target: Path) -> None:
+        copied.append(target)
+        if len(copied) >= which:
+            Path(target).write_bytes(Path(source).read_bytes()[: Path(source).stat().st_size // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copy(source, target)
+
+    monkeypatch.setattr("nnunet_trainer.artifacts.directory.shutil.copyfile", full)
+    with pytest.raises(StorageFault, match="No space is left") as caught:
+        chain.preprocess(read, plans)
+    assert (caught.value.reason, caught.value.exit_code) == ("StorageFull", ExitCode.IO_ERROR)
+    assert keys.MANIFEST not in stored(chain)
+    for marker in [name for name in stored(chain) if name.startswith("done/")]:
+        case = Path(marker).stem
+        assert {f"cases/{case}{s}" for s in (".b2nd", "_seg.b2nd", ".pkl")} <= stored(chain)
+    monkeypatch.undo()
+    check_whole(chain, chain.preprocess(read, plans))
+
+
+def test_another_object_that_asks_finds_the_same_data(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans of another name, made by another planner and transferred from elsewhere: what decides the data is what counts."""
+    monkeypatch.setattr(preprocess, "preprocess_and_store", lambda *_: pytest.fail("preprocessed again"))
+    chain, read = prepared.chain, prepared.read
+    residual = chain.plan(read, planner=PlannerChoice(name="nnUNetPlannerResEncM"), patch={})
+    assert chain.preprocess(read, residual).artifacts == prepared.data.artifacts
+    moved = chain.transfer(prepared.plans, read, read, name=TARGET)
+    assert chain.preprocess(read, moved).artifacts == prepared.data.artifacts
+
+
+def test_another_spacing_is_other_data(prepared: Prepared) -> None:
+    patch = {"configurations": {"3d_fullres": {**SMALL["configurations"]["3d_fullres"], "spacing": [1.0, 1.0, 1.25]}}}
+    plans = prepared.chain.plan(prepared.read, patch=patch)
+    report = prepared.chain.preprocess(prepared.read, plans)
+    assert not report.summary["found"]
+    assert report.artifacts != prepared.data.artifacts
+
+
+def test_data_of_another_format_are_not_taken(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new version's key differs, so that an old version's data are neither read nor harmed."""
+    before = content(prepared.chain, prepared.data)
+    monkeypatch.setattr(keys, "PREPROCESSED_FORMAT", keys.PREPROCESSED_FORMAT + 1)
+    report = prepared.chain.preprocess(prepared.read, prepared.plans)
+    assert not report.summary["found"]
+    assert report.artifacts != prepared.data.artifacts
+    assert content(prepared.chain, prepared.data) == before

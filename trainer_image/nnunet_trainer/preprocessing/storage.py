@@ -5,9 +5,11 @@ A case is whole when its .pkl is there: all parts are written beside, then named
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -173,9 +175,7 @@ def write_case(
                 os.replace(part, folder / part.name)
         return size
     except (OSError, RuntimeError) as error:
-        raise StorageFault(
-            "NoSpace" if _full(error) else "CannotWrite", f"{folder}: case {case} cannot be written: {error}."
-        ) from error
+        raise _cannot_write(folder, f"case {case}", error) from error
 
 
 def write_previous_stage(folder: Path, case: str, segmentation: np.ndarray, patch_size: Sequence[int]) -> None:
@@ -188,7 +188,7 @@ def write_previous_stage(folder: Path, case: str, segmentation: np.ndarray, patc
         os.replace(beside, folder / f"{case}.b2nd")
     except (OSError, RuntimeError) as error:
         beside.unlink(missing_ok=True)
-        raise StorageFault("CannotWrite", f"{folder}: {case} cannot be written: {error}.") from error
+        raise _cannot_write(folder, case, error) from error
 
 
 def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> None:
@@ -203,7 +203,13 @@ def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> Non
     blocks, chunks = block_shapes((1, *array.shape[-3:]), patch_size, array.itemsize)
     array = np.ascontiguousarray(array)
     packing = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [_filter(array)], "nthreads": 1}
-    blosc2.asarray(array, urlpath=str(path), mode="w", chunks=chunks[-array.ndim :], blocks=blocks[-array.ndim :], cparams=packing)
+    shape = {"chunks": chunks[-array.ndim :], "blocks": blocks[-array.ndim :]}
+    try:
+        blosc2.asarray(array, urlpath=str(path), mode="w", cparams=packing, **shape)
+    except RuntimeError as error:  # Blosc2 does not say why
+        if shutil.disk_usage(path.parent).free < min(array.nbytes, 2 * CHUNK_BYTES):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 def _filter(array: np.ndarray) -> Any:
@@ -256,5 +262,8 @@ def _open(path: Path) -> Any:
     return blosc2.open(urlpath=str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
 
 
-def _full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (28, 122)
+def _cannot_write(folder: Path, what: str, error: Exception) -> StorageFault:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Free some space, or enlarge the volume. What is finished is kept."
+        return StorageFault("NoSpace", f"{folder}: {what} cannot be written: no space is left.", hint=hint)
+    return StorageFault("CannotWrite", f"{folder}: {what} cannot be written: {error}.")
