@@ -217,7 +217,7 @@ def test_ctrl_c_saves_and_the_next_call_goes_on(shell: Shell) -> None:
     said = shell("run")
     assert "trainingrun/run: Completed" in said
     fold = shell.get("TrainingRun", "run")["status"]["folds"][0]
-    assert (fold["attempt"], fold["restarts"], fold["disruptions"]) == (1, 0, 1)
+    assert (fold["attempt"], fold["restarts"], fold["disruptions"]) == (1, 0, 0)
     described = shell.quick("describe", "trainingrun", "run")
     assert len([line for line in described.splitlines() if " Disrupted " in line]) == 1, described
     assert "was stopped with the local shell" in " ".join(described.split()), described

@@ -19,7 +19,7 @@ import difflib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from .faults import BadConfiguration, unknown_name
 
@@ -135,7 +135,7 @@ class Checker:
             raise self._wrong(where, f"{expected} was expected, found {value!r}.")
         if isinstance(value, (int, float)) and value not in bounds:
             raise self._wrong(where, f"{value!r} is out of range; {expected} was expected.")
-        return float(value) if shape["type"] == "number" else value
+        return float(cast(float, value)) if shape["type"] == "number" else value
 
     def _merged(self, fields: Mapping[str, Shape], changes: Any, where: str, base: dict[str, Any]) -> dict[str, Any]:
         merged = dict(base)

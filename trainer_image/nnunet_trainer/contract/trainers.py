@@ -59,7 +59,7 @@ class Trainers:
             return self.read(changes, self.recipe(base) if base is not None else None)
         found = _EPOCHS.fullmatch(name)
         if found is not None and found[1] in self.presets and int(found[2]) > 0:
-            mirroring = {"augmentation": {"mirrorAxes": []}} if found[3] else {}
+            mirroring: dict[str, Any] = {"augmentation": {"mirrorAxes": []}} if found[3] else {}
             return self.read({"epochs": int(found[2])} | mirroring, self.recipe(found[1]))
         raise BadConfiguration("UnknownTrainer", unknown_name("trainer", name, self.presets), hint=HINT)
 
