@@ -14,24 +14,26 @@ from nnunet_trainer.artifacts import artifact, open_store
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadData, Stopped
 from nnunet_trainer.contract.report import Report
-from nnunet_trainer.contract.work_order import Input, Location, PreviousStage, TrainOrder
+from nnunet_trainer.contract.work_order import Input, Location, PreviousStage, TrainerChoice, TrainOrder
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from nnunet_trainer.steps import staging, train
 
-from .conftest import SMALL, TARGET, Chain, copy_examples, make_quick
+from .conftest import RECIPE, SMALL, TARGET, Chain, copy_examples, make_quick
 
 CASCADE = {
     "configurations": {
-        "3d_fullres": SMALL["configurations"]["3d_fullres"],
+        "3d_fullres": {**SMALL["configurations"]["3d_fullres"], "patch_size": [32, 32, 32]},
         "3d_lowres": {
             "inherits_from": "3d_fullres",
             "data_identifier": "nnUNetPlans_3d_lowres",
             "spacing": [2.0, 2.0, 2.0],
+            "patch_size": [16, 16, 16],
             "next_stage": "3d_cascade_fullres",
         },
         "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
     }
 }
+TRAINER = TrainerChoice(name="tiny", base="nnUNetTrainer", recipe={**RECIPE, "augmentation": "noMirroring"})
 PREDICTED = "predicted_next_stage/3d_cascade_fullres"
 
 
@@ -45,9 +47,8 @@ class Stages(NamedTuple):
     splits: list[dict[str, list[str]]]
 
     def order(self, configuration: str, **changes: Any) -> TrainOrder:
-        given = self.chain.train_order(
-            self.data[configuration], self.plans, configuration=configuration, validation="Run", **changes
-        )
+        fields = {"configuration": configuration, "validation": "Run", "trainer": TRAINER, **changes}
+        given = self.chain.train_order(self.data[configuration], self.plans, **fields)
         return replace(given, run=configuration.replace("_", "-"))
 
     def previous(self, *folds: str) -> PreviousStage:
