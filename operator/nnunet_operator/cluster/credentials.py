@@ -73,7 +73,7 @@ class Renewal:
             return None
         if self._source != "exec":
             return self._asked + LOOK_AGAIN
-        ends = getattr(self._loader, "exec_plugin_expiry", None)
+        ends: datetime | None = getattr(self._loader, "exec_plugin_expiry", None)
         if ends is None:
             return None
         return self._asked + max(AT_LEAST, SHARE * (ends - self._asked))

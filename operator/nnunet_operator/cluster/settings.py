@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.catalogue import Catalogue
@@ -104,7 +105,7 @@ def _catalogue(environment: Mapping[str, str]) -> Catalogue:
     return catalogue.load(Path(path)) if path else catalogue.packaged()
 
 
-def _pods(environment: Mapping[str, str]) -> dict[str, str]:
+def _pods(environment: Mapping[str, str]) -> dict[str, Any]:
     names = {
         "trainer_image": "NNUNET_TRAINER_IMAGE",
         "image_pull_policy": "NNUNET_IMAGE_PULL_POLICY",
