@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Registry
-from nnunet_trainer.training import presets, recipe
+from nnunet_trainer.training import components, presets, recipe
 from nnunet_trainer.training.augmentation import Augmenter, Spatial, augmentation_set, config, filters, local, set_names
 from nnunet_trainer.training.augmentation import intensity as it
 from nnunet_trainer.training.randomness import SampleKey
@@ -351,6 +352,11 @@ def test_every_transform_can_be_named_in_the_order():
         "order",
         "previous_stage",
     }
+
+
+@pytest.mark.parametrize("name", set_names())
+def test_the_catalogue_says_what_each_set_takes(name):
+    assert catalogue.packaged().parameters("augmentation", name) == components.parameters("augmentation", name)
 
 
 def test_every_set_says_what_it_is_and_all_trainers_know_theirs():

@@ -67,6 +67,9 @@ REFUSED: list[tuple[str, str | None, Any]] = [
     ("mine", "nnUNetTrainer", {"freezing": {"patterns": "encoder"}}),
     ("mine", "nnUNetTrainer", {"learningRateFactors": {"encoder.*": -1}}),
     ("mine", "nnUNetTrainer", {"augmentation": "noMiroring"}),
+    ("mine", "nnUNetTrainerDA5", {"augmentation": {"noises": {}}}),
+    ("mine", "nnUNetTrainerDA5", {"augmentation": {"noise": {"sigma": [1, 0]}}}),
+    ("mine", "nnUNetTrainer", {"augmentation": {"spatial": {"scale": [0.5]}}}),
 ]
 
 

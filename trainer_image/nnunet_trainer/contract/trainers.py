@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import recipe_rules
 from .faults import BadConfiguration, unknown_name
 from .shapes import Checker, Find, Shape, defaults
 
@@ -106,4 +107,5 @@ class Trainers:
     def _checked(self, changes: Any, base: dict[str, Any]) -> dict[str, Any]:
         checker = Checker(find=self.find, names_pass=self.names_pass, fields_pass=self.fields_pass)
         recipe: dict[str, Any] = checker.check(self.shape, changes, "recipe", base)
+        recipe_rules.check(recipe, self.shape, checker)
         return recipe
