@@ -260,8 +260,9 @@ def test_weights_of_another_network_go_on_where_the_order_says_how(
     policies = PretrainedPolicies(input_channels="Average", heads="MatchByLabel")
     tuned = chain.train(order(trainer=trainer, pretrained=PretrainedWeights(location=location, policies=policies)))
     said = tuned.summary["pretrained"]
-    assert (said["keptLabels"], said["newLabels"]) == (["background", "Posterior"], ["Anterior"])
-    assert said["adapted"] == len(tuned.summary["pretrainedTensors"]["adapted"]) == 5
+    named = tuned.summary["pretrainedTensors"]
+    assert (named["keptLabels"], named["newLabels"]) == (["background", "Posterior"], ["Anterior"])
+    assert said["adapted"] == len(named["adapted"]) == 5
     assert (said["skipped"], said["mismatched"], said["missing"]) == (0, 0, 0)
     final = checkpoint.load(Path(tuned.summary["checkpointUri"].removeprefix("file://")))["network_weights"]
     for key in stems:

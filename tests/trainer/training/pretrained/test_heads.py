@@ -111,3 +111,13 @@ def test_heads_whose_labels_do_not_count_them_do_not_fit(saved: Save) -> None:
     with pytest.raises(BadConfiguration, match="tensors have another shape") as refused:
         pretrained.load(build(heads=4, seed=1), path, policies=BY_LABEL, labels=LabelManager({"labels": SOURCE}))
     assert any("decoder.seg_layers.0.weight: 5×" in line for line in refused.value.findings)
+
+
+def test_a_hundred_labels_leave_the_sentence_short(saved: Save) -> None:
+    labels = {"background": 0, **{f"organ with a long name {i:03}": i for i in range(1, 119)}}
+    source, target = build(heads=119), build(heads=60, seed=1)
+    manager = LabelManager({"labels": dict(list(labels.items())[:60])})
+    report = pretrained.load(target, saved(source, labels), policies=BY_LABEL, labels=manager)
+    assert "and 52 more; heads that begin anew: none" in report.sentence()
+    assert len(str(report.summary())) < 1000
+    assert len(report.tensors()["keptLabels"]) == 60

@@ -103,3 +103,14 @@ def test_a_report_survives_a_checkpoint(saved: Save) -> None:
     report = pretrained.load(build(seed=1), saved(build(features_per_stage=[4, 8, 16])), policies=SKIP)
     again: Any = asdict(report)
     assert pretrained.LoadReport(**again) == report
+
+
+def test_the_counts_survive_a_short_termination_message(saved: Save) -> None:
+    from nnunet_trainer.contract.report import Report, decode, encode
+
+    report = pretrained.load(build(seed=1), saved(build(features_per_stage=[4, 8, 16])), policies=SKIP)
+    tensors = {name: lines * 30 for name, lines in report.tensors().items()}
+    sent = encode(Report(step="train", summary={"pretrained": report.summary(), "pretrainedTensors": tensors}))
+    heard = decode(sent)
+    assert heard is not None
+    assert heard.summary == {"pretrained": report.summary(), "cut": True}

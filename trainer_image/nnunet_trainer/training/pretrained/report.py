@@ -7,6 +7,9 @@ from typing import Any
 
 Shape = tuple[int, ...]
 
+NAMED = 8
+"""More labels than this are not read in a sentence."""
+
 COUNTED = ("loaded", "adapted", "skipped", "mismatched", "missing", "unused")
 
 
@@ -35,23 +38,19 @@ class LoadReport:
     """What else a person should know."""
 
     def summary(self) -> dict[str, Any]:
-        """Counts, labels and one sentence: short enough for a status."""
-        labels = {"keptLabels": list(self.kept_labels), "newLabels": list(self.new_labels)} if self.matched_labels else {}
-        return {
-            "source": self.source,
-            **{name: len(getattr(self, name)) for name in COUNTED},
-            **labels,
-            "message": self.sentence(),
-        }
+        """Counts and one sentence: short enough for a status."""
+        return {"source": self.source, **{name: len(getattr(self, name)) for name in COUNTED}, "message": self.sentence()}
 
     def tensors(self) -> dict[str, list[str]]:
-        """Every tensor that was not simply loaded, by what became of it."""
+        """Every tensor that was not simply loaded, by what became of it, and the labels whose heads were matched."""
         return {
             "adapted": [f"{key}: {done}" for key, done in self.adapted],
             "skipped": list(self.skipped),
             "mismatched": [mismatch(entry) for entry in self.mismatched],
             "missing": list(self.missing),
             "unused": list(self.unused),
+            "keptLabels": list(self.kept_labels),
+            "newLabels": list(self.new_labels),
         }
 
     @property
@@ -77,8 +76,7 @@ class LoadReport:
             parts.append(f"{len(self.unused)} of the file not used")
         text = ", ".join(parts)
         if self.matched_labels:
-            kept, new = (", ".join(names) or "none" for names in (self.kept_labels, self.new_labels))
-            text += f"; heads kept: {kept}; heads that begin anew: {new}"
+            text += f"; heads kept: {_some(self.kept_labels)}; heads that begin anew: {_some(self.new_labels)}"
         return text
 
     def __str__(self) -> str:
@@ -94,6 +92,11 @@ class LoadReport:
             *(f"  begins anew: {mismatch(entry)}" for entry in self.mismatched),
             *(f"  begins anew: {key}: not in the file" for key in self.missing),
         ]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (", ".join(names[:NAMED]) or "none") + more
 
 
 def mismatch(entry: tuple[str, Shape, Shape]) -> str:
