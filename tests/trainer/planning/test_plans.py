@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.planning import Plans
+from nnunet_trainer.planning import Plans, names
 from nnunet_trainer.planning.difference import difference
 from nnunet_trainer.planning.memory import conv_feature_map_size
 from nnunet_trainer.planning.patch import merge
@@ -144,6 +144,12 @@ def test_merge() -> None:
         ({"3d_fullres": {"normalization_schemes": ["CTNormalization"] * 2}}, "normalization_schemes"),
         ({"3d_fullres": {"architecture": {"arch_kwargs": {"features_per_stage": [8, 16]}}}}, "features_per_stage has 2 entries"),
         ({"3d_fullres": {"architecture": {"arch_kwargs": {"n_stages": 3}}}}, "n_stages is 3"),
+        ({"3d_fullres": {"normalization_schemes": ["CT"]}}, "normalization_schemes names 'CT', expected one of CTNormalization"),
+        ({"3d_fullres": {"use_mask_for_norm": ["yes"]}}, "use_mask_for_norm is ['yes'], expected true or false"),
+        ({"3d_fullres": {"resampling_fn_seg": "resample"}}, "resampling_fn_seg names 'resample', expected one of"),
+        ({"3d_fullres": {"preprocessor_name": "Mine"}}, "preprocessor_name names 'Mine', expected one of DefaultPreprocessor"),
+        ({"3d_lowres": {"previous_stage": "3d_cascade_fullres"}}, "leads in a circle: 3d_lowres → 3d_cascade_fullres → 3d_lowres"),
+        ({"a": {"inherits_from": "b"}, "b": {"inherits_from": "a"}}, "inherit in a circle: a → b → a"),
         ({"mine": {"inherits_from": "nowhere"}}, "configurations.mine.inherits_from is 'nowhere'"),
         ({"3d_cascade_fullres": {"previous_stage": "gone"}}, "previous_stage is 'gone'"),
     ],
@@ -153,6 +159,13 @@ def test_a_patch_that_breaks_plans(plans: dict[str, Any], dataset_json: dict[str
     with pytest.raises(BadConfiguration) as caught:
         validate(merge(plans, {"configurations": patch}), dataset_json)
     assert said in caught.value.message
+
+
+def test_every_name_that_plans_may_hold_stands_for_something() -> None:
+    from nnunet_trainer.preprocessing import normalization, resampling
+
+    assert set(names.NORMALIZATION.values()) == set(normalization.SCHEMES)
+    assert set(names.RESAMPLING) == {*resampling.FUNCTIONS, *resampling.BY_TORCH}
 
 
 def test_estimated_memory(plans: dict[str, Any]) -> None:

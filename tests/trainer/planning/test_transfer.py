@@ -86,11 +86,27 @@ def test_recomputed(plans: dict[str, Any], dataset_json: dict[str, Any], fingerp
         moved(plans, other, normalization="Recompute")
 
 
-def test_another_number_of_channels_never_works(plans: dict[str, Any], dataset_json: dict[str, Any]) -> None:
-    other = {**dataset_json, "channel_names": {"0": "CT", "1": "PET"}}
+def test_another_number_of_channels(plans: dict[str, Any], dataset_json: dict[str, Any], fingerprint: dict[str, Any]) -> None:
+    """Only where what the plans hold a channel is recomputed can it work."""
+    other = {**dataset_json, "channel_names": {"0": "PET", "1": "CT"}}
+    properties = fingerprint["foreground_intensity_properties_per_channel"]
+    properties["1"] = {**properties["0"], "mean": 7.0}
     for policy in ("Warn", "Fail"):
-        with pytest.raises(BadConfiguration, match="channels: 1 → 2: incompatible"):
-            moved(plans, other, on_mismatch=policy)
+        with pytest.raises(BadConfiguration, match="channels: 1 → 2: incompatible") as caught:
+            moved(plans, other, fingerprint=fingerprint, on_mismatch=policy)
+        assert "set normalization: Recompute and intensityProperties: Recompute" in caught.value.hint
+    with pytest.raises(BadConfiguration, match="CT in channel 1: incompatible") as caught:
+        moved(plans, other, fingerprint=fingerprint, normalization="Recompute")
+    assert "set intensityProperties: Recompute" in caught.value.hint
+    recomputed: dict[str, Any] = {"fingerprint": fingerprint, "normalization": "Recompute", "intensity_properties": "Recompute"}
+    with pytest.raises(BadConfiguration, match="channels: 1 → 2: differs") as caught:
+        moved(plans, other, **recomputed, on_mismatch="Fail")
+    assert "onMismatch: Warn" in caught.value.hint
+    result, report = moved(plans, other, **recomputed)
+    assert report["channels"].verdict == "differs"
+    for name in ("2d", "3d_lowres", "3d_fullres"):
+        assert result["configurations"][name]["normalization_schemes"] == ["ZScoreNormalization", "CTNormalization"]
+    assert result["foreground_intensity_properties_per_channel"]["1"]["mean"] == 7.0
 
 
 def test_fail_refuses_what_warn_lets_pass(plans: dict[str, Any], dataset_json: dict[str, Any]) -> None:

@@ -10,19 +10,12 @@ import numpy as np
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.dataset.description import channel_names
 
+from .names import MASKED, NORMALIZATION
 from .network import describe, plan_network
 from .patch import merge
 from .planners import Planner, planner
 from .validate import validate
 
-NORMALIZATION = {
-    "ct": "CTNormalization",
-    "nonorm": "NoNormalization",
-    "zscore": "ZScoreNormalization",
-    "rescale_to_0_1": "RescaleTo01Normalization",
-    "rgb_to_0_1": "RGBTo01Normalization",
-}
-MASKED = "ZScoreNormalization"  # the only scheme that can leave what is outside the nonzero mask at zero
 MASK_BELOW = 3 / 4.0
 
 

@@ -11,6 +11,7 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
 from .experiment import normalization as planned_normalization
+from .names import MASKED, NORMALIZATION
 from .patch import merge
 from .plans import Plans
 from .validate import validate
@@ -85,7 +86,7 @@ def transfer(
                 configuration["data_identifier"] = _renamed(configuration["data_identifier"], old_name, new_name)
     content["image_reader_writer"] = reader
     content["plans_name"] = new_name
-    report = [*_compare_datasets(source, source_dataset_json, dataset_json, reader)]
+    report = [*_compare_datasets(source, source_dataset_json, dataset_json, reader, normalization)]
 
     planned = planned_normalization(fingerprint, dataset_json) if fingerprint is not None else None
     if normalization == "Recompute" and planned is not None:
@@ -96,19 +97,42 @@ def transfer(
         content.pop("foreground_intensity_properties_by_modality", None)
         found = fingerprint["foreground_intensity_properties_per_channel"]
         content["foreground_intensity_properties_per_channel"] = {str(c): dict(p) for c, p in found.items()}
+    if lacking := _channels_without_intensities(content, len(channel_names(dict(dataset_json)))):
+        report.append(Comparison("intensities", "of fewer channels", f"CT in channel {', '.join(lacking)}", "incompatible"))
     report += _compare_normalization(source, dataset_json, planned, normalization)
     report += _compare_intensities(source, fingerprint, intensity_properties)
     report += _compare_spacing(source, fingerprint)
 
     wrong = [line for line in report if line.verdict == "incompatible" or (on_mismatch == "Fail" and line.verdict == "differs")]
     if wrong:
-        hint = "Choose plans of a dataset that fits" + (", or set onMismatch: Warn." if on_mismatch == "Fail" else ".")
+        hint = _hint(wrong, normalization, intensity_properties, on_mismatch)
         message = f"Plans {old_name} of {source.dataset_name} do not fit {dataset_name}: {'; '.join(map(str, wrong))}."
         raise BadConfiguration("IncompatiblePlans", message, hint=hint)
     if patch:
         content = merge(content, patch)
     validate(content, dataset_json)
     return content, report
+
+
+def _hint(wrong: list[Comparison], normalization: Policy, intensities: Policy, on_mismatch: str) -> str:
+    """What would make the transfer possible."""
+    impossible = {line.field for line in wrong if line.verdict == "incompatible"}
+    ways = []
+    if "channels" in impossible and normalization == "Transfer":
+        ways.append("set normalization: Recompute and intensityProperties: Recompute (first-layer weights will not fit)")
+    if "intensities" in impossible and intensities == "Transfer":
+        ways.append("set intensityProperties: Recompute")
+    if not impossible and on_mismatch == "Fail":
+        ways.append("set onMismatch: Warn")
+    return ", or ".join(["Choose plans of a dataset that fits", *ways]) + "."
+
+
+def _channels_without_intensities(content: Mapping[str, Any], channels: int) -> list[str]:
+    """Channels whose CT normalization has no statistics to work with."""
+    plans = Plans(dict(content))
+    known = plans.foreground_intensity_properties
+    schemes = _schemes(plans)
+    return [str(c) for c, scheme in enumerate(schemes[:channels]) if scheme == "CTNormalization" and not known.get(str(c))]
 
 
 def _renamed(identifier: str, old: str, new: str) -> str:
@@ -120,11 +144,12 @@ def _line(field: str, source: Any, target: Any, otherwise: str) -> Comparison:
 
 
 def _compare_datasets(
-    source: Plans, source_json: Mapping[str, Any] | None, target_json: Mapping[str, Any], reader: str
+    source: Plans, source_json: Mapping[str, Any] | None, target_json: Mapping[str, Any], reader: str, normalization: Policy
 ) -> list[Comparison]:
     names = list(channel_names(dict(target_json)).values())
     count = len(_schemes(source))
-    lines = [_line("channels", count, len(names), "incompatible")]
+    # A network is built for as many channels as its dataset has; what plans hold a channel is recomputed or does not fit.
+    lines = [_line("channels", count, len(names), "differs" if normalization == "Recompute" else "incompatible")]
     if source_json is not None:
         before = list(channel_names(dict(source_json)).values())
         lines.append(_line("modality", ", ".join(map(str, before)), ", ".join(map(str, names)), "differs"))
@@ -137,8 +162,6 @@ def _compare_normalization(
     source: Plans, target_json: Mapping[str, Any], planned: tuple[list[str], list[bool]] | None, policy: Policy
 ) -> list[Comparison]:
     verdict = "recomputed" if policy == "Recompute" else "differs"
-    from .experiment import MASKED, NORMALIZATION
-
     own = [NORMALIZATION.get(str(name).casefold(), MASKED) for name in channel_names(dict(target_json)).values()]
     lines = [_line("normalization", ", ".join(_schemes(source)), ", ".join(own), verdict)]
     if planned is not None:

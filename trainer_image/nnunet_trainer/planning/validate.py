@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
+from .names import NORMALIZATION, PREPROCESSORS, RESAMPLING
 from .plans import PREPROCESSING_FIELDS, Configuration, Plans
 
 FIELDS = (
@@ -61,6 +62,7 @@ def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None 
             continue
         faults += [f"configurations.{name}.{fault}" for fault in _configuration_faults(configuration, channels)]
         faults += [f"configurations.{name}.{fault}" for fault in _misspelt(configuration.content)]
+        faults += _stage_faults(plans, name)
         if configuration.previous_stage is not None and configuration.previous_stage not in plans.configuration_names:
             faults.append(f"configurations.{name}.previous_stage is {configuration.previous_stage!r}, which the plans do not have")
     if faults:
@@ -69,6 +71,16 @@ def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None 
             "InvalidPlans", f"Plans {plans.name}: {count}: {'; '.join(faults)}.", hint="Correct the patch or the plans."
         )
     return faults
+
+
+def _stage_faults(plans: Plans, name: str) -> list[str]:
+    """A cascade whose stages follow each other in a circle can never begin."""
+    chain = [name]
+    while (before := plans.configuration(chain[-1]).previous_stage) is not None and before in plans.configuration_names:
+        if before in chain:
+            return [f"configurations.{name}.previous_stage leads in a circle: {' → '.join([*chain, before])}"]
+        chain.append(before)
+    return []
 
 
 def _incomplete(name: str, names: list[str]) -> str:
@@ -110,9 +122,25 @@ def _configuration_faults(configuration: Configuration, channels: int | None) ->
             lambda v: isinstance(v, list) and bool(v) and (channels is None or len(v) == channels),
             f"one entry for each of the {channels} channels" if channels else "one entry a channel",
         )
+    schemes = content.get("normalization_schemes")
+    if isinstance(schemes, list):
+        faults += _unknown("normalization_schemes", schemes, [*NORMALIZATION.values()])
+    masks = content.get("use_mask_for_norm")
+    if isinstance(masks, list) and not all(isinstance(mask, bool) for mask in masks):
+        faults.append(f"use_mask_for_norm is {masks!r}, expected true or false for each channel")
+    faults += _unknown("preprocessor_name", [content.get("preprocessor_name", PREPROCESSORS[0])], PREPROCESSORS)
+    for what in ("data", "seg", "probabilities"):
+        faults += _unknown(f"resampling_fn_{what}", [content.get(f"resampling_fn_{what}", RESAMPLING[0])], RESAMPLING)
+        need_kwargs = content.get(f"resampling_fn_{what}_kwargs", {})
+        if not isinstance(need_kwargs, Mapping):
+            faults.append(f"resampling_fn_{what}_kwargs is {need_kwargs!r}, expected an object")
     if need("architecture", lambda v: isinstance(v, Mapping) and isinstance(v.get("arch_kwargs"), Mapping), "a network") and sized:
         faults += [f"architecture.{fault}" for fault in _network_faults(content["architecture"], content["patch_size"])]
     return faults
+
+
+def _unknown(field: str, names: Sequence[Any], known: Sequence[str]) -> list[str]:
+    return [f"{field} names {name!r}, expected one of {', '.join(known)}" for name in names if name not in known]
 
 
 def _network_faults(architecture: Mapping[str, Any], patch_size: list[int]) -> list[str]:

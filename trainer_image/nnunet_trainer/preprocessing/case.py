@@ -11,14 +11,13 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_na
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.raw import Case
 from nnunet_trainer.dataset.readers import by_name as reader_by_name
+from nnunet_trainer.planning.names import PREPROCESSORS
 from nnunet_trainer.planning.plans import Configuration, Plans
 
 from . import resampling
 from .cropping import crop_to_nonzero, slices
 from .locations import class_locations, classes_to_locate
 from .normalization import normalize
-
-PREPROCESSORS = ("DefaultPreprocessor",)
 
 
 def preprocess_image(

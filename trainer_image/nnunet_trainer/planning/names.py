@@ -1,0 +1,14 @@
+"""The names that plans may hold. `preprocessing` has what they stand for."""
+
+NORMALIZATION = {
+    "ct": "CTNormalization",
+    "nonorm": "NoNormalization",
+    "zscore": "ZScoreNormalization",
+    "rescale_to_0_1": "RescaleTo01Normalization",
+    "rgb_to_0_1": "RGBTo01Normalization",
+}
+"""Of a channel, casefolded, to the scheme; any other channel gets MASKED."""
+MASKED = "ZScoreNormalization"
+"""The only scheme that can leave what is outside the nonzero mask at zero."""
+RESAMPLING = ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack")
+PREPROCESSORS = ("DefaultPreprocessor",)
