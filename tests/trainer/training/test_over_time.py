@@ -163,3 +163,21 @@ def test_each_schedule_with_a_warm_up(name):
     assert [rate(e, history) for e in range(10)] == pytest.approx([(e + 1) / 10 for e in range(10)])
     assert [rate(e, history) for e in range(10, 60)] == [rest(e - 10, history) for e in range(10, 60)]
     assert all(math.isfinite(rate(e, history)) for e in range(60))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"overTime": {"optimizer.momentun": [[0, 1]]}}, r"overTime\.optimizer\.momentun: SGD has no such number"),
+        ({"optimizer": "Adam", "in2d": {"optimizer": {"momentum": 0.9}}}, r"in2d\.optimizer\.momentum: Adam has no such parameter"),
+        ({"optimizer": "AdamW", "overTime": {"optimizer.momentum": [[0, 0.5]]}}, "AdamW has no such number.*weightDecay"),
+    ],
+)
+def test_the_operator_knows_it_too(recipe, message):
+    from nnunet_trainer.contract.catalogue import packaged
+
+    with pytest.raises(BadConfiguration, match=message):
+        packaged().trainers(names_pass=True).resolve("mine", "nnUNetTrainer", recipe)
+    packaged().trainers(fields_pass=True).resolve("mine", "nnUNetTrainer", {"overTime": {"optimizer.other": [[0, 1]]}})
+    mine = {"loss": {"name": "APlugins"}, "overTime": {"loss.anything": [[0, 1]]}}
+    packaged().trainers(names_pass=True).resolve("mine", "nnUNetTrainer", mine)

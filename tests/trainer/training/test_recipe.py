@@ -186,12 +186,12 @@ def test_ranges(bounds, inside, outside):
 )
 def test_network_changes(changes, key, expected):
     before = plain(2)
-    after = changed(before, NetworkChanges(**changes))
+    after = changed(before, NetworkChanges(**changes), [16, 16])
     assert after["arch_kwargs"][key] == expected
     assert before == plain(2)
 
 
 def test_another_network_of_the_same_package():
-    after = changed(residual(3), NetworkChanges(network="PlainConvUNet"))
+    after = changed(residual(3), NetworkChanges(network="PlainConvUNet"), [16, 16, 16])
     assert after["network_class_name"] == "dynamic_network_architectures.architectures.unet.PlainConvUNet"
     assert "n_blocks_per_stage" not in after["arch_kwargs"]

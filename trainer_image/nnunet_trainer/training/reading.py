@@ -104,11 +104,6 @@ def shape_of(hint: Any) -> Shape:
     return {**shape, **_bounds(note)} if isinstance(note, Range) else shape
 
 
-def invalid(where: str, message: str) -> BadConfiguration:
-    """A fault about one field of a recipe."""
-    return BadConfiguration("InvalidRecipe", f"{where}: {message}")
-
-
 def parameters(component: Component[Any]) -> dict[str, Shape]:
     """The shapes of a component's parameters, by camelCase name."""
     shapes = {}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.contract.shapes import Shape
+from nnunet_trainer.contract import recipe_rules
+from nnunet_trainer.contract.shapes import Checker, Shape
 from nnunet_trainer.extensions import Range
 
-from . import over_time
+from . import components
 from .reading import Choice, Of, build, changed, plain, shape_of
 
 Count = Annotated[int, Range(1)]
@@ -52,7 +52,7 @@ class PreviousStageChanges:
 class NetworkChanges:
     """What is changed in the plans' architecture. The results' plans.json holds the changed architecture."""
 
-    network: str | None = None
+    network: Annotated[str, NameOf("network")] | None = None
     """The class: PlainConvUNet, ResidualEncoderUNet, Primus, PrimusV2, PrimusV3, or one that a plug-in registers."""
     normalization: Literal["instance", "batch", "group", "filterResponse", "none"] | None = None
     normalization_groups: Count = 8
@@ -152,11 +152,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if isinstance(self.deep_supervision, str) and self.deep_supervision != "soft":
             object.__setattr__(self, "deep_supervision", self.deep_supervision == "on")
-        if self.over_time:
-            over_time.check(self.over_time, {"loss": self.loss, "optimizer": self.optimizer})
-        if "in2d" in self.in_2d:
-            raise BadConfiguration("InvalidRecipe", "recipe.in2d.in2d: there is no such field.")
-        changed(Recipe(), self.in_2d, "recipe.in2d") if self.in_2d else None
+        if self.over_time or self.in_2d:
+            recipe_rules.check(plain(self), shape(), Checker(find=components.parameters))
 
     def for_patch(self, patch_size: Sequence[int]) -> Recipe:
         """The recipe of a configuration: with `in_2d` where its patch is 2D."""
