@@ -38,10 +38,13 @@ def test_the_median_is_scipys(shape, size):
     assert np.array_equal(filters.median(image(shape), size).numpy(), ndimage.median_filter(image(shape).numpy(), size=size))
 
 
-def test_the_median_of_a_thin_patch_and_in_parts(monkeypatch):
-    monkeypatch.setattr(filters, "WINDOW_VALUES", 1)
-    thin = image((2, 12, 9))
-    assert np.array_equal(filters.median(thin, 7).numpy(), ndimage.median_filter(thin.numpy(), size=7))
+@pytest.mark.parametrize("values", [1, filters.WINDOW_VALUES])
+@pytest.mark.parametrize("shape", [(2, 12, 9), (30, 1), (1, 30), (9, 1, 1), (1, 1, 9)])
+def test_the_median_of_thin_patches_and_in_parts(shape, values, monkeypatch):
+    monkeypatch.setattr(filters, "WINDOW_VALUES", values)
+    thin = image(shape)
+    for size in (2, 5):
+        assert np.array_equal(filters.median(thin, size).numpy(), ndimage.median_filter(thin.numpy(), size=size))
 
 
 @pytest.mark.reference

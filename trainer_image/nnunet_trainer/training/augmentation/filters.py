@@ -43,12 +43,22 @@ def median(image: torch.Tensor, size: int) -> torch.Tensor:
         places = np.arange(-(size // 2), edge + size - 1 - size // 2) % (2 * edge)
         index = torch.from_numpy(np.where(places >= edge, 2 * edge - 1 - places, places))
         padded = padded.index_select(axis, index.to(image.device, non_blocking=True))
-    windows = padded
-    for axis in range(image.ndim):
-        windows = windows.unfold(axis, size, 1)
-    count = size**image.ndim
-    some = max(1, WINDOW_VALUES // (count * math.prod(image.shape[1:])))
-    return torch.cat([_upper_middle(part.reshape(-1, count)) for part in windows.split(some)]).view(image.shape)
+    per_slice = size**image.ndim * math.prod(image.shape[1:])
+    some = max(1, WINDOW_VALUES // per_slice)
+    slabs = [padded[begin : begin + some + size - 1] for begin in range(0, len(image), some)]
+    return torch.cat([_slab(slab, size) for slab in slabs])
+
+
+def _slab(padded: torch.Tensor, size: int) -> torch.Tensor:
+    """The medians of a padded image's windows."""
+    cells = padded.unsqueeze(-1)
+    for axis in reversed(range(padded.ndim)):
+        # With this axis next to the values gathered so far, each window's values lie in one piece and are copied as such.
+        cells = cells.movedim(axis, -2).contiguous().unfold(-2, size, 1).transpose(-2, -1).flatten(-2)
+        cells = cells.movedim(-2, axis) if axis else cells
+    # A copy, since until now windows share their values.
+    rows = torch.empty(cells.shape, dtype=cells.dtype, device=cells.device).copy_(cells)
+    return _upper_middle(rows.flatten(0, -2)).view(cells.shape[:-1]).movedim(-1, 0)
 
 
 def _upper_middle(values: torch.Tensor) -> torch.Tensor:
