@@ -119,6 +119,8 @@ def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) ->
         folds = [fold for fold in manifest["status"].get("folds") or [] if fold.get("folder")]
         if folds:
             model, fold = place(folds[0]["folder"]).rsplit("/", 1)[0], folds[0]["name"]
-            lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS")
+            before = manifest["spec"].get("previousStage")
+            previous = f" --previous-stage SEGMENTATIONS_OF_{before['runRef']['name']}" if before else ""
+            lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS{previous}")
             lines.append(f"{trainer} report {model}")
     return lines
