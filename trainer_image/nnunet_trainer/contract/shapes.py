@@ -4,7 +4,7 @@ A shape is a JSON object with a `type`:
 
 - `integer`, `number`: with `low`, `high`, `lowOpen`, `highOpen` where there are bounds;
 - `boolean`, `text`, `any`;
-- `enum`: one of its `options`;
+- `enum`: one of its `options`;  `name`: a component of its `kind`, by name alone;
 - `list` of its `items` (`atLeast`, `atMost` so many; `ascending`: none below the one before), `map` of texts to its `values`;
 - `object`: of its `fields`, each a shape, with the field's `default`;
 - `component`: a component of its `kind` and parameters of it, written flat: `{name: SGD, momentum: 0.9}`, or the name alone;
@@ -102,6 +102,8 @@ class Checker:
                 return self._merged(shape["fields"], value, where, base if isinstance(base, dict) else defaults(shape))
             case "anyOf":
                 return self._any_of(shape["options"], value, where, base)
+            case "name":
+                return self._named(shape["kind"], value, where)
             case "component":
                 return self._component(shape["kind"], value, where, base)
             case _:
@@ -166,6 +168,12 @@ class Checker:
             if self.names_pass:
                 return None
             raise BadConfiguration(unknown.reason, f"{where}: {unknown.message}") from None
+
+    def _named(self, kind: str, value: Any, where: str) -> Any:
+        if not isinstance(value, str):
+            raise self._wrong(where, f"the name of {_a(kind)} was expected, found {value!r}.")
+        self._parameters(kind, value, where)
+        return value
 
     def _component(self, kind: str, value: Any, where: str, base: Any) -> Any:
         if isinstance(value, str):

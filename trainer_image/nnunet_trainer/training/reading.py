@@ -30,6 +30,13 @@ class Of:
     kind: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class NameOf:
+    """Annotates a text that is the name of a component of this kind."""
+
+    kind: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
     """A component by name, and the parameters that are not at their default. Written flat: `{name: SGD, momentum: 0.9}`."""
@@ -84,6 +91,8 @@ def shape_of(hint: Any) -> Shape:
     hint, note = _bare(hint)
     if isinstance(note, Of):
         return {"type": "component", "kind": note.kind}
+    if isinstance(note, NameOf):
+        return {"type": "name", "kind": note.kind}
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         options = [shape_of(option) for option in arguments if option is not type(None)]

@@ -11,7 +11,7 @@ from nnunet_trainer.contract.shapes import Checker, Shape
 from nnunet_trainer.extensions import Range
 
 from . import components
-from .reading import Choice, Of, build, changed, plain, shape_of
+from .reading import Choice, NameOf, Of, build, changed, plain, shape_of
 
 Count = Annotated[int, Range(1)]
 Amount = Annotated[int, Range(0)]
