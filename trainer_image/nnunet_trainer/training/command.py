@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--deterministic", action="store_true", help="only deterministic kernels (slower)")
     start = parser.add_argument_group("what to start from")
     start.add_argument(
-        "--pretrained", type=Path, metavar="CKPT", help="these weights, ours or nnU-Net's: all but the segmentation layers"
+        "--pretrained",
+        metavar="CKPT",
+        help="these weights, all but the segmentation layers: a checkpoint file, ours or nnU-Net's, a fold's folder, or s3://…",
     )
     start.add_argument(
         "--pretrained-input-channels",
@@ -74,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     policies = _policies(arguments)
     name, recipe = _trainer(arguments)
     folder: Path = arguments.preprocessed
-    with on_signals() as stop, display() as shown:
+    with on_signals() as stop, display() as shown, _weights(arguments.pretrained) as weights:
         result = train(
             TrainingSetup(
                 preprocessed=folder,
@@ -87,10 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
                 recipe=recipe,
                 seed=arguments.seed,
                 device=arguments.device,
-                workers=arguments.workers,
-                checkpoint=CheckpointPolicy(every_epochs=_positive("--save-every", arguments.save_every)),
+                workers=None if arguments.workers is None else _at_least(0, "--workers", arguments.workers),
+                checkpoint=CheckpointPolicy(every_epochs=_at_least(1, "--save-every", arguments.save_every)),
                 resume=arguments.resume,
-                pretrained=arguments.pretrained,
+                pretrained=weights,
+                pretrained_source=arguments.pretrained,
                 pretrained_policies=policies,
                 previous_stage=arguments.previous_stage,
                 allow_pickle=arguments.allow_pickle,
@@ -121,6 +125,13 @@ def _policies(arguments: argparse.Namespace) -> PretrainedPolicies:
     return PretrainedPolicies(**asked)
 
 
+def _weights(where: str | None) -> AbstractContextManager[Path | None]:
+    """The pretrained checkpoint as a file of this machine, while it is needed."""
+    from .pretrained.source import checkpoint_at
+
+    return nullcontext() if where is None else checkpoint_at(where)
+
+
 def _trainer(arguments: argparse.Namespace) -> tuple[str, Any]:
     """The trainer's name and recipe from --trainer, --recipe and --epochs."""
     from nnunet_trainer.contract import pod
@@ -136,7 +147,7 @@ def _trainer(arguments: argparse.Namespace) -> tuple[str, Any]:
         if name is None:
             raise BadUsage("RecipeWithoutName", "A recipe changes a trainer, so it needs a name of its own: --trainer NAME.")
     if arguments.epochs is not None:
-        epochs = _positive("--epochs", arguments.epochs)
+        epochs = _at_least(1, "--epochs", arguments.epochs)
         if changes:
             changes = {**changes, "epochs": epochs}
         else:
@@ -165,9 +176,9 @@ def _recipe_file(path: Path, name: str | None) -> tuple[str | None, str | None, 
     return name or own, base, changes
 
 
-def _positive(option: str, value: int) -> int:
+def _at_least(least: int, option: str, value: int) -> int:
     from nnunet_trainer.contract.faults import BadUsage
 
-    if value < 1:
-        raise BadUsage("InvalidArgument", f"{option} is {value}; at least 1 was expected.")
+    if value < least:
+        raise BadUsage("InvalidArgument", f"{option} is {value}; at least {least} was expected.")
     return value
