@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from nnunet_trainer.training import deep_supervision, losses, schedules
+from nnunet_trainer.training import components, deep_supervision, losses, presets, schedules
 from nnunet_trainer.training.losses import LossContext
 from nnunetv2.training.loss import compound_losses as compound
 from nnunetv2.training.loss import robust_ce_loss as robust_ce
@@ -64,6 +64,22 @@ def test_dice_and_binary_cross_entropy_of_regions(shape, batch_dice, ignore):
     )
     ours = losses.dice_ce(LossContext(regions=True, batch_dice=batch_dice, ignore_label=4 if ignore else None))
     compare(ours, theirs, logits(shape, 3), regions(shape, 3, ignore))
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerV2BraTSRegions", "nnUNetTrainerV2BraTSRegions_Dice"])
+def test_losses_of_brats(name):
+    """Sigmoid Dice of each sample, without smoothing, and binary cross-entropy."""
+    recipe = presets.recipe(name)
+    ours = components.find("loss", recipe.loss.name).make(LossContext(regions=True, batch_dice=False), **recipe.loss.parameters)
+    assert recipe.batch_dice is False
+    theirs = compound.DC_and_BCE_loss(
+        {},
+        {"batch_dice": False, "smooth": 0, "do_bg": True, "ddp": False},
+        weight_ce=0 if name.endswith("Dice") else 1,
+        dice_class=DiceLoss,
+    )
+    target = regions(SHAPES["3d"], 3, False)
+    compare(ours, theirs, logits(SHAPES["3d"], 3), target, target.float())
 
 
 def test_only_ignored_voxels():
