@@ -84,6 +84,7 @@ REFERENCE_CHANGED = "ReferenceChanged"
 CHILD_REFUSED = "ChildRefused"
 NETWORKS_DIFFER = "NetworksDiffer"
 BATCH_SMALLER_THAN_WORLD = "BatchSmallerThanWorld"
+NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 # … and those of the trainer's catalogue (contract.catalogue.REASONS).
 
 # Events.

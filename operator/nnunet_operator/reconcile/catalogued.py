@@ -20,13 +20,16 @@ from .work import Blocker
 Recipe = dict[str, Any]
 
 
+ANOTHER = "This part of the spec never changes: create another {}."
+
+
 def bar(view: View[Any]) -> Blocker | None:
     """What keeps an object from ever starting, if anything."""
     fault = faults(view.object, view.settings)
     if fault is None:
         return None
     hint = f" {fault.hint}" if fault.hint else ""
-    return Blocker(fault.reason, f"{fault.message}{hint} This part of the spec never changes: create another {view.object.kind}.")
+    return Blocker(fault.reason, f"{fault.message}{hint} {ANOTHER.format(view.object.kind)}")
 
 
 def faults(resource: Resource, settings: Settings) -> BadConfiguration | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnunet_trainer.contract.faults import unknown_name
+from nnunet_trainer.contract import networks
+from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.contract.work_order import Input
 
 from ..api import reasons
@@ -89,6 +90,22 @@ def too_small(view: View[TrainingRun]) -> Blocker | None:
         "Use fewer GPUs, or plan a larger batch (spec.patch of another Plans)."
     )
     return Blocker(reasons.BATCH_SMALLER_THAN_WORLD, text)
+
+
+def unfit(view: View[TrainingRun]) -> Blocker | None:
+    """A patch that the recipe's network cannot be trained on, as soon as it is planned."""
+    spec = view.object.spec
+    plans = view.reference("Plans", spec.plans_ref.name)
+    row = plans.status.configuration(spec.configuration) if isinstance(plans, Plans) else None
+    changes = (catalogued.recipe(view.object, view.settings) or {}).get("network")
+    if not isinstance(changes, dict):
+        return None
+    try:
+        if row is not None and row.patch_size:
+            networks.check_patch(changes, row.patch_size)
+    except BadConfiguration as fault:
+        return Blocker(fault.reason, f"{fault.message} {fault.hint} {catalogued.ANOTHER.format('TrainingRun')}")
+    return None
 
 
 def unknown(plans: Plans, wanted: str) -> Blocker | None:

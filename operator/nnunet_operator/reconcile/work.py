@@ -50,6 +50,7 @@ STALLING = frozenset(
         reasons.PLANS_NAME_TAKEN,
         reasons.NETWORKS_DIFFER,
         reasons.BATCH_SMALLER_THAN_WORLD,
+        reasons.NETWORK_DOES_NOT_FIT,
         *catalogue.packaged().reasons,
     }
 )

@@ -120,7 +120,7 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
         return store
     found, weights = configuration.preprocessed(view), pretrained.weights(view, store)
     previous = previous_stage.predictions(view, store)
-    checked = (found, weights, previous, configuration.too_small(view), networks.differ(view))
+    checked = (found, weights, previous, configuration.too_small(view), configuration.unfit(view), networks.differ(view))
     blockers = [blocker for blocker in checked if isinstance(blocker, Blocker)]
     if blockers:
         # What only a person can mend is said while something else is waited for.

@@ -175,10 +175,10 @@ def test_a_fold_that_the_pretrained_run_does_not_have_is_said_before_anything_is
     assert "its folds: 0, 1" in message
 
 
-def planned(world: MemoryWorld, name: str, digest: str, batch: int = 2) -> None:
+def planned(world: MemoryWorld, name: str, digest: str, batch: int = 2, patch: tuple[int, ...] = (8, 8, 8)) -> None:
     """A Plans that is planned, not preprocessed."""
     manifest = world.put(plans(name))
-    row = {"name": "3d_fullres", "state": "Pending", "batchSize": batch, "patchSize": [8, 8, 8], "networkDigest": digest}
+    row = {"name": "3d_fullres", "state": "Pending", "batchSize": batch, "patchSize": list(patch), "networkDigest": digest}
     artifact = {"uri": f"s3://nnunet/plans/{name}", "digest": name}
     storage = {"uri": "s3://nnunet"}
     work = {"state": "Succeeded", "attempt": 0, "input": name}
@@ -232,3 +232,20 @@ def test_a_batch_smaller_than_the_gpus(spec: dict[str, Any], said_: str) -> None
     reason, message, standing = said(run(**spec), world)
     assert (reason, standing) == (("BatchSmallerThanWorld", "Stalled") if said_ else ("WaitingForPlans", "False")), message
     assert said_ in message
+
+
+@pytest.mark.parametrize(
+    ("trainer", "patch", "parts"),
+    [
+        ("nnUNet_Primus_S_Trainer", (64, 64), ("Primus is a network for 3D patches", "64×64", "create another TrainingRun")),
+        ("nnUNet_Primus_S_Trainer", (64, 60, 64), ("no multiple", "[64, 64, 64]")),
+        ("nnUNet_Primus_S_Trainer", (64, 64, 64), ()),
+        ("nnUNetTrainer", (64, 60), ()),
+    ],
+)
+def test_a_network_that_cannot_have_such_a_patch(trainer: str, patch: tuple[int, ...], parts: tuple[str, ...]) -> None:
+    world = MemoryWorld()
+    planned(world, "plans", "a", patch=patch)
+    reason, message, standing = said(run(trainer={"name": trainer}), world)
+    assert (reason, standing) == (("NetworkDoesNotFit", "Stalled") if parts else ("WaitingForPlans", "False")), message
+    assert all(part in message for part in parts), message

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.networks import check_shape
 
 from .blocks import Ops, ResidualStack
 from .transformer import Transformer
@@ -211,22 +212,4 @@ def _check_token(patch: Sequence[int]) -> None:
         raise BadConfiguration(
             "InvalidPlans",
             f"arch_kwargs: patch_embed_size is {list(patch)}; this network halves the resolution three times: [8, 8, 8].",
-        )
-
-
-def check_shape(name: str, shape: Sequence[int], token: Sequence[int] = (8, 8, 8)) -> None:
-    """Raise BadConfiguration unless a patch of voxels can be cut into tokens."""
-    size, wanted = "×".join(map(str, shape)), "×".join(map(str, token))
-    if len(shape) != len(token):
-        raise BadConfiguration(
-            "NetworkDoesNotFit",
-            f"{name} is a network for 3D patches; this configuration's patch is {size}.",
-            hint="Train a 3D configuration, or a U-Net.",
-        )
-    if any(n % t for n, t in zip(shape, token, strict=True)):
-        fitting = [max(t, round(n / t) * t) for n, t in zip(shape, token, strict=True)]
-        raise BadConfiguration(
-            "NetworkDoesNotFit",
-            f"{name} cuts the patch into tokens of {wanted} voxels; {size} is no multiple of that.",
-            hint=f"Give the configuration a patch_size that is, in the plans (spec.patch): {fitting}.",
         )

@@ -23,7 +23,7 @@ SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 _REGISTRIES: dict[str, Registry[Callable[..., Any]]] = {"loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 _BUILT_IN = {"loss": ("losses", "more_losses"), "optimizer": ("optimizers", "more_optimizers"), "schedule": ("schedules",)}
 
-KINDS = (*_REGISTRIES, "augmentation")
+KINDS = (*_REGISTRIES, "augmentation", "network")
 """All kinds of components that a recipe names."""
 
 
@@ -33,6 +33,10 @@ def registry(kind: str) -> Registry[Callable[..., Any]]:
         from .augmentation.config import AUGMENTATIONS
 
         return AUGMENTATIONS
+    if kind == "network":
+        from nnunet_trainer.architecture.registry import NETWORKS
+
+        return NETWORKS
     for module in _BUILT_IN[kind]:
         importlib.import_module(f".{module}", __package__)
     return _REGISTRIES[kind]
