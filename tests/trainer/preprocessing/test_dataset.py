@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from nnunet_trainer.fingerprint import extract
 from nnunet_trainer.planning import Plans, plan
 from nnunet_trainer.planning.patch import merge
 from nnunet_trainer.preprocessing import dataset as preprocessing
-from nnunet_trainer.preprocessing import preprocess_dataset
+from nnunet_trainer.preprocessing import preprocess_dataset, storage
 from nnunet_trainer.preprocessing.case import read_and_preprocess, segmentation_from_logits
 from nnunet_trainer.preprocessing.storage import SUFFIXES, PreprocessedFolder
 from support.datasets import make_dataset, write_nifti
@@ -50,6 +51,25 @@ def test_shards_make_what_one_process_makes(raw: RawDataset, plans: dict[str, An
         assert made == list(raw.cases)[index::2]
     assert content(tmp_path / "whole") == content(tmp_path / "shards")
     assert PreprocessedFolder(tmp_path / "whole").cases == list(raw.cases)
+
+
+def _at_once(raw: RawDataset, plans: dict[str, Any], out: Path, start: Any) -> None:
+    start.wait()
+    preprocess_dataset(raw, plans, C, out)
+
+
+def test_the_same_shard_twice_at_once(raw: RawDataset, plans: dict[str, Any], tmp_path: Path) -> None:
+    preprocess_dataset(raw, plans, C, tmp_path / "whole")
+    context = get_context("fork")
+    start = context.Barrier(3)
+    both = [context.Process(target=_at_once, args=(raw, plans, tmp_path / "out", start)) for _ in range(3)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert [one.exitcode for one in both] == [0, 0, 0]
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert not list((tmp_path / "out").glob(".partial-*"))
 
 
 def test_finished_cases_are_kept(raw: RawDataset, plans: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,10 +133,15 @@ def test_a_folder_of_other_plans_is_left_alone(raw: RawDataset, plans: dict[str,
         preprocess_dataset(raw, other, C, out)
     smaller_batch = merge(plans, {"configurations": {C: {"batch_size": 3}}})
     assert preprocess_dataset(raw, smaller_batch, C, out) == []  # the same data
-    marker = out / preprocessing.MARKER
+    marker = out / storage.MARKER
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 0}))
-    with pytest.raises(BadData, match="of format 0, this version writes format"):
+    with pytest.raises(BadData, match="of format 0, this version reads and writes"):
         preprocess_dataset(raw, plans, C, out)
+    with pytest.raises(BadData, match="of format 0"):
+        PreprocessedFolder(out)  # training reads it so
+    marker.write_text("{")
+    with pytest.raises(BadData, match="cannot be read"):
+        PreprocessedFolder(out)
     marker.unlink()
     with pytest.raises(BadData, match="not made here"):
         preprocess_dataset(raw, plans, C, out)

@@ -21,7 +21,6 @@ from .case import files_of, read_and_preprocess
 from .memory import memory_estimate
 from .resampling import BY_TORCH
 
-MARKER = Path(".nnunet") / "preprocessing.json"
 STALE_SECONDS = 3600
 PRELOAD = ("scipy.ndimage",)  # not blosc2: its import starts threads, so that no worker could be forked
 
@@ -111,23 +110,16 @@ def claim(folder: Path, configuration: Configuration) -> None:
         BadData: the folder holds the data of other plans, of another format, or of nobody knows what.
     """
     wanted = {"format": keys.PREPROCESSED_FORMAT, "fields": json.loads(json.dumps(configuration.preprocessing_fields()))}
-    marker = folder / MARKER
+    marker = folder / storage.MARKER
     hint = "Remove the folder, or choose another one (the configuration's data_identifier names it)."
-    if not marker.exists():
-        if any(path.suffix in (".b2nd", ".npz", ".pkl") for path in folder.iterdir()):
-            message = f"{folder} holds preprocessed cases that were not made here, so that it is not known for which plans."
-            raise BadData("OtherPreprocessedData", message, hint=hint)
+    found = storage.read_marker(folder)
+    if found is None and not any(path.suffix in (".b2nd", ".npz", ".pkl") for path in folder.iterdir()):
         marker.parent.mkdir(exist_ok=True)
         files.write_json(marker, wanted)
         return
-    try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise BadData("OtherPreprocessedData", f"{marker} cannot be read: {error}.", hint=hint) from error
-    if found.get("format") != wanted["format"]:
-        message = (
-            f"{folder} holds preprocessed data of format {found.get('format')}, this version writes format {wanted['format']}."
-        )
+    found = found or storage.read_marker(folder)  # another shard may have begun between the two looks
+    if found is None:
+        message = f"{folder} holds preprocessed cases that were not made here, so that it is not known for which plans."
         raise BadData("OtherPreprocessedData", message, hint=hint)
     for field, value in wanted["fields"].items():
         if found.get("fields", {}).get(field) != value:

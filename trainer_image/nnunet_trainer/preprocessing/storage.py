@@ -6,6 +6,7 @@ A case is whole when its .pkl is there: all parts are written beside, then named
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import pickle
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadData, StorageFault
 
 BLOCK_BYTES = 128 * 1024
@@ -27,6 +29,8 @@ SUFFIXES = (".b2nd", "_seg.b2nd", ".pkl")
 PREVIOUS_STAGE = (".b2nd", ".npy", ".npz")
 """Endings of the previous stage's segmentations: today's, and those that nnU-Net writes beside its older data."""
 HINT = "Preprocess again."
+MARKER = Path(".nnunet") / "preprocessing.json"
+"""In a folder that was made here: its format, and the fields of the plans that decided its data."""
 
 
 @dataclass(slots=True)
@@ -54,7 +58,7 @@ class PreprocessedFolder:
         previous_stage: in the cascade, the folder of the previous stage's segmentations (`predicted_next_stage/<configuration>`).
 
     Raises:
-        BadData: there is no such folder.
+        BadData: there is no such folder, or it was made by another version of another format.
     """
 
     def __init__(self, folder: str | os.PathLike[str], previous_stage: str | os.PathLike[str] | None = None) -> None:
@@ -62,6 +66,7 @@ class PreprocessedFolder:
         self.previous_stage = None if previous_stage is None else Path(previous_stage)
         if not self.folder.is_dir():
             raise BadData("MissingPreprocessedData", f"{self.folder} does not exist.", hint="Preprocess this configuration first.")
+        read_marker(self.folder)
 
     @property
     def cases(self) -> list[str]:
@@ -117,6 +122,26 @@ class PreprocessedFolder:
 def has_previous_stage(folder: Path, case: str) -> bool:
     """Whether a folder holds the previous stage's segmentation of a case."""
     return any((folder / f"{case}{ending}").is_file() for ending in PREVIOUS_STAGE)
+
+
+def read_marker(folder: Path) -> dict[str, Any] | None:
+    """What a folder was made for; None where it was not made here (nnU-Net's own, or an artifact's copy).
+
+    Raises:
+        BadData: the marker cannot be read, or the folder is of another format.
+    """
+    hint = "Remove the folder, or choose another one (the configuration's data_identifier names it)."
+    try:
+        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        made = found["format"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadData("OtherPreprocessedData", f"{folder / MARKER} cannot be read: {error}.", hint=hint) from error
+    if made != keys.PREPROCESSED_FORMAT:
+        message = f"{folder} holds preprocessed data of format {made}, this version reads and writes {keys.PREPROCESSED_FORMAT}."
+        raise BadData("OtherPreprocessedData", message, hint=hint)
+    return dict(found)
 
 
 class _Unpickler(pickle.Unpickler):
