@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nnunet_trainer.training.augmentation import AugmentationConfig, Augmenter, augmentation_set, validation_augmenter
+from nnunet_trainer.training.augmentation import Augmenter, augmentation_set, validation_augmenter
 from nnunet_trainer.training.augmentation import previous_stage as module
 from nnunet_trainer.training.augmentation.previous_stage import PreviousStage
 from nnunet_trainer.training.randomness import SampleKey
@@ -107,7 +107,7 @@ def batch(count: int = 2, shape: tuple[int, ...] = (12, 14, 16)) -> tuple[torch.
 
 
 def cascade(previous: PreviousStage | None) -> Augmenter:
-    config = AugmentationConfig(spatial=None, intensity=(), mirror_axes=(), previous_stage=previous)
+    config = replace(augmentation_set("none"), previous_stage=previous)
     return Augmenter(config=config, patch_size=(12, 14, 16), previous_stage_labels=(1, 2))
 
 
