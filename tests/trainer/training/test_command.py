@@ -173,5 +173,5 @@ def test_trainers_are_listed(capsys):
     assert main(["trainers", "nnUNetTrainer_5epochs"]) == 0
     assert "epochs: 5" in capsys.readouterr().out
     assert main(["trainers", "--components"]) == 0
-    assert "momentum: 0.99" in capsys.readouterr().out
+    assert "momentum: a number between 0 and 1, 1 excluded, default 0.99" in capsys.readouterr().out
     assert main(["trainers", "nnUNetTrainer_5epoch5"]) == 78
