@@ -7,6 +7,7 @@ import torch
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.training import checkpoint, components, loop, over_time, presets, schedules
 from nnunet_trainer.training.distributed import ranks
+from nnunet_trainer.training.history import History
 from nnunet_trainer.training.recipe import EarlyStopping, Recipe, read, write
 from nnunet_trainer.training.session import prepare
 
@@ -181,3 +182,31 @@ def test_the_operator_knows_it_too(recipe, message):
     packaged().trainers(fields_pass=True).resolve("mine", "nnUNetTrainer", {"overTime": {"optimizer.other": [[0, 1]]}})
     mine = {"loss": {"name": "APlugins"}, "overTime": {"loss.anything": [[0, 1]]}}
     packaged().trainers(names_pass=True).resolve("mine", "nnUNetTrainer", mine)
+
+
+def no_foreground(monkeypatch, finds=()):
+    """Epochs in which no patch is predicted right, but for those in `finds`."""
+    add = History.add
+
+    def blind(self, *, dice, **more):
+        add(self, dice=[0.5 if len(self) in finds else 0.0 for _ in dice], **more)
+
+    monkeypatch.setattr(History, "add", blind)
+
+
+@pytest.mark.parametrize(("finds", "anew"), [((), True), ((0,), True), ((1,), False)])
+def test_it_begins_anew_where_it_finds_nothing(setup, monkeypatch, finds, anew):
+    no_foreground(monkeypatch, finds)
+    changes = {"epochs": 2, "newStart": {"epoch": 2, "momentum": 0.8}, "learningRateFactors": {"*": 0}}
+    s = setup(changes, log=(lines := []).append)
+    initial = session(s).network.state_dict()
+    content = checkpoint.load(loop.train(s).checkpoint)
+    moved = [k for k, v in content["network_weights"].items() if k.endswith(".conv.weight") and not torch.equal(v, initial[k])]
+    assert bool(moved) == anew
+    if anew:
+        convolutions = [k for k in initial if k.endswith(".conv.weight")]
+        assert moved == convolutions
+        for key in (k for k in convolutions if initial[k].numel() > 800):
+            assert content["network_weights"][key].std().item() == pytest.approx(initial[key].std().item(), rel=0.3)
+    assert any("begin anew" in line for line in lines) == anew
+    assert content["optimizer_state"]["param_groups"][0]["momentum"] == (0.8 if anew else 0.99)

@@ -3,6 +3,6 @@
 Module names and state_dict keys are nnU-Net's own, the duplicate ones too, so that weights go both ways.
 """
 
-from .registry import NETWORKS, build
+from .registry import NETWORKS, begin, build
 
-__all__ = ["NETWORKS", "build"]
+__all__ = ["NETWORKS", "begin", "build"]

@@ -57,14 +57,19 @@ def build(
     except TypeError as error:
         raise BadConfiguration("InvalidPlans", f"The plans' arch_kwargs do not fit {name}: {error}.") from error
     if initialize and hasattr(network, "initialize"):
-        _initialize(network, {"negative_slope": negative_slope, "zero_residuals": zero_residuals})
+        begin(network, negative_slope=negative_slope, zero_residuals=zero_residuals)
     return network
 
 
-def _initialize(network: Any, wishes: dict[str, Any]) -> None:
-    """Initialize a network; what it does not let be chosen must be left at its default."""
+def begin(network: Any, *, negative_slope: float = 1e-2, zero_residuals: bool = True) -> None:
+    """Give a network new initial weights.
+
+    Raises:
+        BadConfiguration: something was chosen that the network lets nobody choose.
+    """
     known = inspect.signature(network.initialize).parameters
-    defaults = inspect.signature(build).parameters
+    defaults = inspect.signature(begin).parameters
+    wishes = {"negative_slope": negative_slope, "zero_residuals": zero_residuals}
     for wish, value in wishes.items():
         if wish not in known and value != defaults[wish].default:
             raise BadConfiguration(

@@ -12,7 +12,11 @@ _RELU = {"negativeSlope": 0.0}
 _RANGER = {"lr1en2": 1e-2, "lr3en3": 3e-3, "lr3en4": 3e-4}
 
 V1: dict[str, Preset] = {
-    V1_DEFAULT: (DEFAULT, {}, "v1's default, with v2's augmentation, which interpolates linearly (v1's own: augmentation v1)"),
+    V1_DEFAULT: (
+        DEFAULT,
+        {"newStart": {}},
+        "v1's default: begins anew where no foreground is found for 100 epochs; v2's augmentation (v1's own: augmentation v1)",
+    ),
     **aliases(V1_DEFAULT, *(f"{V1_DEFAULT}_copy{i}" for i in (1, 2, 3, 4))),
     **v1("fp32", {"precision": "fp32"}, "single precision"),
     **v1("fp16", {"precision": "fp16"}, "half precision, on a GPU only"),

@@ -81,6 +81,16 @@ class Initialization:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NewStart:
+    """New initial weights where no foreground has been found for long; nnU-Net v1's rescue."""
+
+    epoch: Count = 101
+    """How many epochs are waited for a pseudo-Dice above 0."""
+    momentum: Annotated[float, Range(0, 1, high_open=True)] = 0.95
+    """Of the optimizer from then on, where it has any."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyStopping:
     """When to end before the last epoch, by the moving average of the training loss; nnU-Net v1's rule."""
 
@@ -132,6 +142,7 @@ class Recipe:
     coarsest_output: bool = False
     """Whether deep supervision counts its coarsest output too."""
     initialization: Initialization = field(default_factory=Initialization)
+    new_start: NewStart | None = None
     early_stopping: EarlyStopping | None = None
     over_time: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     """Numbers of the loss or the optimizer that change during the training, as [fraction of the epochs, value]:

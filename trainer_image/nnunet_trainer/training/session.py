@@ -97,6 +97,20 @@ class Session:
             and schedules.exhausted(early, lists, self.base_rate * self.schedule(self.epoch, lists))
         )
 
+    def begin_anew(self) -> bool:
+        """Give the network new initial weights if the recipe wants that after this epoch; whether it did."""
+        rescue, weights = self.recipe.new_start, self.recipe.initialization
+        if rescue is None or self.epoch != rescue.epoch or self.history.last("mean_fg_dice") != 0:
+            return False
+        # The same weights on every rank, other ones than the first.
+        torch.manual_seed(int(keys.digest("new start", self.setup.seed, self.setup.fold)[:15], 16))
+        with torch.no_grad():
+            architecture.begin(self.network, negative_slope=weights.negative_slope, zero_residuals=weights.zero_residuals)
+        for group in self.optimizer.param_groups:
+            if "momentum" in group:
+                group["momentum"] = rescue.momentum
+        return True
+
     def set_over_time(self) -> None:
         """Give the loss and the optimizer what the recipe says of their parameters in this epoch."""
         recipe, fraction = self.recipe, self.epoch / self.recipe.epochs
