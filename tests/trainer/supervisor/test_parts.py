@@ -75,8 +75,9 @@ def test_warnings_are_told_when_they_begin_and_when_they_are_over() -> None:
 
 def test_metrics_are_prometheus_text() -> None:
     state = State("train", io.StringIO())
-    state.hear(Progress(step="train", epoch=2, train_loss=0.25))
+    state.hear(Progress(step="train", epoch=2, train_loss=0.25, warnings=["a", "b"]))
     text = state.as_metrics()
+    assert '\nnnunet_warnings{step="train"} 2\n' in text
     assert '\nnnunet_train_loss{step="train"} 0.25\n' in text
     assert "val_loss" not in text
     for line in text.splitlines():

@@ -12,7 +12,7 @@ from importlib import metadata
 
 from .faults import ExitCode, Fault
 
-MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 """What a full disk or a forbidden folder says: nobody's bug."""
 
 

@@ -82,10 +82,7 @@ def validate(
     """
     settings, labels = plans.configuration(configuration), LabelManager(dataset_json)
     reader, ending = by_name(plans.image_reader_writer), str(dataset_json["file_ending"])
-    missing = [case for case in cases if not (ground_truth / f"{case}{ending}").is_file()]
-    if not cases or missing:
-        what = f"{ground_truth} has no label of {', '.join(missing[:5])}." if missing else "The fold has no validation cases."
-        raise BadData("NoGroundTruth" if missing else "NoCases", what, hint="Preprocess the dataset again, or skip the validation.")
+    require_ground_truth(cases, ground_truth, ending)
     following = None if next_stages is None else NextStages(next_stages, plans, settings)
     out.mkdir(parents=True, exist_ok=True)
     mine = list(cases)[rank::world_size]
@@ -143,6 +140,18 @@ def validate(
     )
     write_summary(result, out / "summary.json")
     return result
+
+
+def require_ground_truth(cases: Sequence[str], folder: Path, file_ending: str) -> None:
+    """Check that there is something to compare predictions with.
+
+    Raises:
+        BadData: no cases, or no label of one.
+    """
+    missing = [case for case in cases if not (folder / f"{case}{file_ending}").is_file()]
+    if not cases or missing:
+        what = f"{folder} has no label of {', '.join(missing[:5])}." if missing else "The fold has no validation cases."
+        raise BadData("NoGroundTruth" if missing else "NoCases", what, hint="Preprocess the dataset again, or skip the validation.")
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Uploads:
         self.store, self.prefix, self.keep, self.listener, self.work = store, prefix, max(1, keep), listener, work
         self.uploaded: list[Stored] = []
         self._problems: dict[bool, str] = {}
+        self._since: dict[bool, int] = {}
         self._waiting: dict[bool, tuple[Path, Stored]] = {}  # newest by whether it is the best
         self._busy = False
         self._count = 0
@@ -121,10 +122,13 @@ class Uploads:
                 self._upload(path, stored)
             except Exception as error:
                 text = error.message if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
-                self._problems[best] = f"The checkpoint of epoch {stored.epoch} is not in the store: {text}"
+                # The same words as long as it lasts: it is one warning, not one an epoch.
+                since = self._since.setdefault(best, stored.epoch)
+                self._problems[best] = f"Checkpoints from epoch {since} on are not in the store: {text}"
                 log.warning("%s", self._problems[best])
             else:
                 self._problems.pop(best, None)
+                self._since.pop(best, None)
             path.unlink(missing_ok=True)
             if self._progress is not None and not self._closed:
                 self.hear(self._progress)

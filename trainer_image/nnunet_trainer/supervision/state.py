@@ -73,4 +73,6 @@ class State:
             if value is not None:
                 metric = f"nnunet_{name}"
                 lines += [f"# HELP {metric} {meaning}", f"# TYPE {metric} gauge", f"{metric}{labels} {value}"]
+        about = "# HELP nnunet_warnings Signs of trouble that there are now; /progress names them."
+        lines += [about, "# TYPE nnunet_warnings gauge", f"nnunet_warnings{labels} {len(progress.warnings or [])}"]
         return "\n".join(lines) + "\n"

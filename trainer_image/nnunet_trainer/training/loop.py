@@ -9,7 +9,7 @@ import torch
 
 from nnunet_trainer.contract.faults import Stopped
 
-from . import checkpoint, distributed, parameters, pretrained, saving, scores, steps, stopping
+from . import checkpoint, distributed, fitting, parameters, pretrained, saving, scores, steps, stopping
 from .distributed import Ranks
 from .final_validation import validate
 from .finite import Losses
@@ -51,7 +51,9 @@ def train(setup: TrainingSetup) -> TrainingResult:
 
 def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
     clock = _Clock(time.monotonic(), time.monotonic())
+    fitting.check_plans(setup)
     session = prepare(setup, ranks)
+    fitting.check_data(session)
     saving.refuse_overwriting(session)
     write_model_files(session)
     distributed.barrier()
@@ -171,6 +173,8 @@ def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, facts: Fac
     if better:
         session.best_ema = ema
     reporter.epoch_done(facts)
+    if session.begin_anew():
+        reporter.warn(f"No foreground was found in {session.epoch} epochs: the weights begin anew (recipe.newStart).")
     if better:
         reporter.line(f"New best EMA pseudo Dice: {ema:.4f}")
         saving.save(session, checkpoint.BEST)

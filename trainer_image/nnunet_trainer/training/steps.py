@@ -11,6 +11,7 @@ from torch import Tensor
 from . import scores
 from .augmentation import Augmenter
 from .deep_supervision import soft_targets
+from .fitting import check_labels
 from .randomness import SampleKey
 from .sampling import Batch, PatchSampler, rank_slots
 from .session import Session, channels_last, output_scales
@@ -48,12 +49,16 @@ def batches(
         yield from watched(fixed for _ in range(start, iterations))
         return
 
+    def read(batch: Batch) -> Batch | Prepared:
+        check_labels(batch, session.labels)
+        return batch.pin_memory() if on_gpu else augmented(batch)
+
     on_gpu = device.type == "cuda"
     made = sampler.epoch(
         session.epoch,
         iterations,
         start=start,
-        transform=Batch.pin_memory if on_gpu else augmented,
+        transform=read,
         workers=session.workers,
     )
     for item in watched(made):
