@@ -152,6 +152,11 @@ def test_merge() -> None:
         ({"a": {"inherits_from": "b"}, "b": {"inherits_from": "a"}}, "inherit in a circle: a → b → a"),
         ({"mine": {"inherits_from": "nowhere"}}, "configurations.mine.inherits_from is 'nowhere'"),
         ({"3d_cascade_fullres": {"previous_stage": "gone"}}, "previous_stage is 'gone'"),
+        ({"3d_lowres": {"next_stage": ["3d_cascade_fullres", "gone"]}}, "configurations.3d_lowres.next_stage is 'gone'"),
+        (
+            {"3d_lowres": {"next_stage": None}},
+            "3d_cascade_fullres.previous_stage is '3d_lowres', whose next_stage does not name it",
+        ),
     ],
 )
 def test_a_patch_that_breaks_plans(plans: dict[str, Any], dataset_json: dict[str, Any], patch: dict[str, Any], said: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration
@@ -63,14 +63,27 @@ def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None 
         faults += [f"configurations.{name}.{fault}" for fault in _configuration_faults(configuration, channels)]
         faults += [f"configurations.{name}.{fault}" for fault in _misspelt(configuration.content)]
         faults += _stage_faults(plans, name)
-        if configuration.previous_stage is not None and configuration.previous_stage not in plans.configuration_names:
-            faults.append(f"configurations.{name}.previous_stage is {configuration.previous_stage!r}, which the plans do not have")
+        faults += [f"configurations.{name}.{fault}" for fault in _neighbour_faults(plans, configuration)]
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise BadConfiguration(
             "InvalidPlans", f"Plans {plans.name}: {count}: {'; '.join(faults)}.", hint="Correct the patch or the plans."
         )
     return faults
+
+
+def _neighbour_faults(plans: Plans, configuration: Configuration) -> Iterator[str]:
+    """Both stages of a cascade name each other: the first predicts for those that it names, the second needs it."""
+    before, known = configuration.previous_stage, plans.configuration_names
+    for name in configuration.next_stages:
+        if name not in known:
+            yield f"next_stage is {name!r}, which the plans do not have"
+    if before is None:
+        return
+    if before not in known:
+        yield f"previous_stage is {before!r}, which the plans do not have"
+    elif configuration.name not in plans.configuration(before).next_stages:
+        yield f"previous_stage is {before!r}, whose next_stage does not name it: it would predict nothing for it"
 
 
 def _stage_faults(plans: Plans, name: str) -> list[str]:
