@@ -23,7 +23,8 @@ class Standing(Enum):
 
 EXIT_CODES = {
     ExitCode.BAD_DATA: (
-        *("InvalidCases", "InvalidDatasetJson", "InvalidSplits", "InvalidFingerprint", "DatasetChanged", "BadData"),
+        *("InvalidCases", "InvalidDatasetJson", "InvalidSplits", "InvalidFingerprint", "InvalidFile", "MissingFile"),
+        *("DatasetChanged", "BadData"),
         *("MissingCheckpoint", "DamagedCheckpoint", "NotACheckpoint", "UnsafeCheckpoint"),
         *("ObjectNotFound", "ArtifactDamaged", "ArtifactFormat", "ArtifactIncomplete", "ArtifactMismatch"),
         *("InvalidPreprocessedData", "MissingPreprocessedData", "NoCases", "TooFewCases"),
