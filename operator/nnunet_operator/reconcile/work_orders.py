@@ -198,6 +198,10 @@ def _transfer(view: View[Plans], work: Work, dataset: Dataset, read: Input, stor
     assert isinstance(source, Plans)
     if source.status.artifact is None or source.status.storage is None or source.status.dataset is None:
         return references.standing(source, "to be Planned")
+    patched = (spec.patch or {}).get("configurations") or {}
+    for name in spec.preprocessing.configurations:
+        if name not in patched and (missing := configuration.unknown(source, name)):
+            return missing
     made_for = view.reference("Dataset", source.spec.dataset_ref.name)
     access = locations.storage(view, made_for) if isinstance(made_for, Dataset) else store
     order = TransferOrder(

@@ -166,6 +166,21 @@ def test_a_configuration_of_a_transfers_plans_is_added_to_the_transfer() -> None
     assert "PlanTransfer moved's spec" in said(run(configuration="2d", plansRef={"name": "moved"}), world)[1]
 
 
+@pytest.mark.parametrize(
+    ("configuration", "patch", "reason"),
+    [("3d_fulres", {}, "UnknownConfiguration"), ("small", {"small": {}}, "Starting"), ("3d_fullres", {}, "Starting")],
+)
+def test_a_transfer_of_a_configuration_that_the_other_plans_do_not_have(
+    prepared: MemoryWorld, configuration: str, patch: dict[str, Any], reason: str
+) -> None:
+    source = {"plansRef": {"name": "plans"}}
+    moved = plans("moved", transferFrom=source, preprocessing={"configurations": [configuration]}, patch={"configurations": patch})
+    found, message, _ = said(moved, prepared)
+    assert found == reason, message
+    if reason == "UnknownConfiguration":
+        assert "configuration of Plans plans named '3d_fulres'. Did you mean 3d_fullres?" in message
+
+
 def test_a_fold_that_the_pretrained_run_does_not_have_is_said_before_anything_is_planned() -> None:
     world = MemoryWorld()
     world.put(plans())
