@@ -60,7 +60,7 @@ def _at_once(raw: RawDataset, plans: dict[str, Any], out: Path, start: Any) -> N
 
 def test_the_same_shard_twice_at_once(raw: RawDataset, plans: dict[str, Any], tmp_path: Path) -> None:
     preprocess_dataset(raw, plans, C, tmp_path / "whole")
-    context = get_context("fork")
+    context = get_context("spawn")  # a fork would copy the locks of this process's threads
     start = context.Barrier(3)
     both = [context.Process(target=_at_once, args=(raw, plans, tmp_path / "out", start)) for _ in range(3)]
     for one in both:
