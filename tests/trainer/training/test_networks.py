@@ -262,3 +262,33 @@ def test_a_transformer_has_no_memory_estimate():
     transformer = network.changed(plain(3), NetworkChanges(network="Primus"), PATCH)
     assert estimate_gb([128] * 3, 2, transformer, "ExperimentPlanner") is None
     assert estimate_gb([128] * 3, 2, plain(3), "ExperimentPlanner") > 0
+
+
+@pytest.mark.reference
+def test_networks_that_the_wheels_trainers_change_in_secret(setup, preprocessed, tmp_path, monkeypatch):
+    """nnUNetTrainerBN's plans.json says InstanceNorm; its checkpoint is continued and its model loaded all the same."""
+    for name, folder in {"preprocessed": preprocessed.parent, "results": tmp_path / "theirs", "raw": tmp_path / "raw"}.items():
+        monkeypatch.setenv(f"nnUNet_{name}", str(folder))
+    from nnunet_trainer.inference.model import Model
+    from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerBN import nnUNetTrainerBN
+
+    content = plans() | {"continue_training": False}
+    theirs = nnUNetTrainerBN(content, "3d_fullres", 0, dataset_json(), device=torch.device("cpu"))
+    theirs.initialize()
+    folder = tmp_path / "nnUNetTrainerBN__nnUNetPlans__3d_fullres"
+    path = folder / "fold_0" / "checkpoint_final.pth"
+    path.parent.mkdir(parents=True)
+    theirs.inference_allowed_mirroring_axes = (0, 1, 2)
+    theirs.save_checkpoint(str(path))
+    (folder / "plans.json").write_text(json.dumps(plans()))
+    (folder / "dataset.json").write_text(json.dumps(dataset_json()))
+    model = Model.load(folder, device=torch.device("cpu"))
+    x = torch.randn(1, *PATCH)
+    theirs.set_deep_supervision_enabled(False)
+    with torch.no_grad():
+        torch.testing.assert_close(model.networks[0](x[None]), theirs.network.eval()(x[None]), rtol=0, atol=0)
+    recipe = recipes.read({"epochs": 2, "iterationsPerEpoch": 1, "validationIterations": 1}, presets.recipe("nnUNetTrainerBN"))
+    assert train(setup(recipe=recipe, resume_from=[path])).resumed_from_epoch == 1
+    with pytest.raises(BadConfiguration, match="other plans") as refused:
+        train(setup(trainer="another", resume_from=[path]))
+    assert any("BatchNorm3d" in line and "InstanceNorm3d" in line for line in refused.value.findings)

@@ -15,6 +15,7 @@ from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.training import checkpoint as checkpoints
+from nnunet_trainer.training.network import of_checkpoint
 
 from .sliding_window import SlidingWindow, predict_logits
 
@@ -77,7 +78,7 @@ class Model:
                 except (KeyError, TypeError) as error:
                     raise BadConfiguration("NotACheckpoint", f"{file} does not say which configuration it is of.") from error
                 mirror_axes = content.get("inference_allowed_mirroring_axes")
-            network = _network(file, content["network_weights"], configuration, dataset_json, labels)
+            network = _network(file, content, configuration, dataset_json, labels)
             # On a CPU, convolutions take about two thirds of the time so; GPUs' tensor cores want it too.
             layout = torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
             networks.append(network.to(device, memory_format=layout))
@@ -127,10 +128,12 @@ def available_folds(folder: Path, checkpoint: str = checkpoints.FINAL) -> list[s
 
 
 def _network(
-    file: Path, weights: dict[str, torch.Tensor], configuration: Configuration, dataset_json: dict[str, Any], labels: LabelManager
+    file: Path, content: dict[str, Any], configuration: Configuration, dataset_json: dict[str, Any], labels: LabelManager
 ) -> torch.nn.Module:
+    weights = content["network_weights"]
+    architecture = of_checkpoint(content, configuration.architecture, configuration.patch_size)
     channels = configuration.num_input_channels(dataset_json)
-    network = build(configuration.architecture, channels, labels.num_segmentation_heads, deep_supervision=False, initialize=False)
+    network = build(architecture, channels, labels.num_segmentation_heads, deep_supervision=False, initialize=False)
     expected = network.state_dict()
     findings = [f"{key}: not in the checkpoint" for key in expected if key not in weights]
     findings += [f"{key}: not in the network" for key in weights if key not in expected]

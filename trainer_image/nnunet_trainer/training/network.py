@@ -104,6 +104,26 @@ def nnunet_trainer(architecture: dict[str, Any]) -> str:
     return NNUNET_TRAINER
 
 
+def of_checkpoint(content: dict[str, Any], architecture: dict[str, Any], patch_size: Sequence[int]) -> dict[str, Any]:
+    """The architecture that a checkpoint's weights are of.
+
+    nnU-Net's own trainers change the network without saying so in the plans: nnUNetTrainerBN, those of Primus. Ours say so.
+
+    Args:
+        content: the checkpoint.
+        architecture: of the plans in it or beside it.
+        patch_size: of the same configuration.
+    """
+    from .checkpoint import EXTRA
+    from .preset_table import V2
+    from .presets import recipe
+
+    name = content.get("trainer_name")
+    if EXTRA in content or name not in V2:
+        return architecture
+    return changed(architecture, recipe(name).network, patch_size)
+
+
 def _primus(architecture: dict[str, Any], name: str, changes: NetworkChanges, patch_size: Sequence[int]) -> dict[str, Any]:
     from nnunet_trainer.architecture.primus import SIZES, check_shape
 

@@ -105,7 +105,9 @@ def _check_same(session: Session, found: checkpoint.Found, extra: dict[str, Any]
     arguments = found.content.get("init_args") or {}
     other = []
     if "plans" in arguments and "configuration" in arguments:
-        theirs = Plans(arguments["plans"]).configuration(arguments["configuration"]).content
+        trained = Plans(arguments["plans"]).configuration(arguments["configuration"])
+        built = network.of_checkpoint(found.content, trained.architecture, trained.patch_size)
+        theirs = {**trained.content, "architecture": built}
         ours = session.configuration.content
         for key in _DECISIVE:
             other += differences(key, theirs.get(key), ours.get(key))
