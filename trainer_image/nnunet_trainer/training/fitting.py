@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.labels import LabelManager
-from nnunet_trainer.inference.validation import require_ground_truth
 from nnunet_trainer.planning.validate import validate
 
 from .sampling import Batch
@@ -37,6 +36,8 @@ def check_data(session: Session) -> None:
             hint="Preprocess this configuration again, with these plans.",
         )
     if setup.validates:
+        from nnunet_trainer.inference.validation import require_ground_truth
+
         require_ground_truth(session.validation_cases, setup.preprocessed / "gt_segmentations", setup.dataset_json["file_ending"])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from nnunet_trainer.contract.progress import Progress
-from nnunet_trainer.supervision.state import State
+from nnunet_trainer.supervision.state import EPOCH_PHASES, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def _bar(out: TextIO) -> Iterator[Display]:
         task = bars.add_task("starting", total=None, about="")
 
         def listener(progress: Progress) -> None:
-            within = progress.phase == "training" and progress.epoch is not None
+            within = progress.phase in EPOCH_PHASES and progress.epoch is not None
             name = f"epoch {progress.epoch}/{progress.epochs}" if within else f"{progress.phase} {progress.done}/{progress.total}"
             bars.update(task, description=name, completed=progress.done, total=progress.total or None, about=about(progress))
 
