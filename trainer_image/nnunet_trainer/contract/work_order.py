@@ -126,8 +126,8 @@ class TrainerChoice:
 class PretrainedPolicies:
     """What becomes of pretrained weights that do not fit as they are. The defaults are nnU-Net's. They decide a run's result.
 
-    `input_channels`: of a stem for another number of channels. `heads`: of the segmentation layers. `mismatched`: of any other tensor
-    that has another shape, or that the file does not have.
+    `input_channels`: of a stem for another number of channels. `heads`: of the segmentation layers. `mismatched`: of any other
+    tensor that has another shape, or that the file does not have.
     """
 
     input_channels: Literal["Match", "Repeat", "Average", "Reinitialize"] = "Match"
