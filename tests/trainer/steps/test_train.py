@@ -27,7 +27,7 @@ from nnunet_trainer.contract.work_order import (
     TrainerChoice,
     TrainOrder,
 )
-from nnunet_trainer.steps import checkpoints, train
+from nnunet_trainer.steps import checkpoints, staging, train
 from nnunet_trainer.training import checkpoint
 
 from .conftest import RECIPE, TARGET, Chain, Prepared
@@ -204,7 +204,7 @@ def test_sigterm_before_the_first_epoch_is_not_waited_for(
     prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "train", lambda setup: pytest.fail("it began"), raising=False)
-    monkeypatch.setattr(train, "_bring_back", lambda *rest, **more: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(staging, "_bring_back", lambda *rest, **more: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped, match="before its first epoch"):
         prepared.chain.train(order())
 
