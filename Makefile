@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format bench crds controlplane clean
+.PHONY: help quickstart test lint format bench crds catalogue controlplane clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ bench: $(VENV)/.dev controlplane  ## Run every benchmark; each prints one line o
 crds: $(VENV)/.product  ## Write the CRDs from the API's models
 	$(BIN)/nnunet-operator crds -o crds
 	$(BIN)/nnunet-operator crds -o charts/nnunet-operator/files/crds
+
+catalogue: $(VENV)/.product  ## Write what the trainer knows by name, for the operator's checks
+	$(BIN)/nnunet-trainer trainers --catalogue -o trainer_image/nnunet_trainer/contract/catalogue.json
 
 controlplane:  ## Build the test control plane (once, about 10 minutes), outside the checkout
 	@tests/controlplane/build.sh

@@ -97,3 +97,10 @@ def test_an_image_runs_as_nobody_and_ends_with_our_code(name: str) -> None:
 def test_the_operators_image_copies_the_contract_alone() -> None:
     sources = [rest for word, rest in instructions(DOCKERFILES["operator"]) if word == "COPY" and "nnunet_trainer" in rest]
     assert all(re.search(r"nnunet_trainer/(contract |__init__\.py)", rest) for rest in sources), sources
+
+
+def test_what_is_not_python_is_installed_too() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for package, folder in setuptools["package-dir"].items():
+        beside = [p for p in (ROOT / folder).rglob("*") if p.is_file() and p.suffix != ".py" and "__pycache__" not in p.parts]
+        assert {p.relative_to(ROOT / folder).as_posix() for p in beside} == set(setuptools["package-data"][package])
