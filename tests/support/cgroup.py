@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_trainer.dataset import limits
+from nnunet_trainer.contract import limits
 
 
 class NoGroup(Exception):

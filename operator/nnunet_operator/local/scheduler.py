@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from nnunet_trainer.contract.limits import cpu_limit, memory_limit
 
 from .launch import wanted
 
@@ -27,8 +28,8 @@ class Machine:
     def here(cls, cores: float | None = None, memory: float | None = None, gpus: list[str] | None = None) -> Machine:
         """This machine, within the limits of its container; a given value takes the place of a measured one."""
         return cls(
-            cores=cores or _cores(),
-            memory=memory or _memory(),
+            cores=cores or cpu_limit(),
+            memory=memory or memory_limit(),
             gpus=tuple(_gpus() if gpus is None else gpus),
         )
 
@@ -86,31 +87,6 @@ def place(queue: list[Manifest], running: list[tuple[Manifest, list[str]]], mach
         cores, memory = cores - need[0], memory - need[1]
         result.start.append((pod, taken))
     return result
-
-
-def _cores() -> float:
-    count = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    quota = _number("/sys/fs/cgroup/cpu.max", r"(\d+) (\d+)") or (
-        *(_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", r"(\d+)") or ()),
-        *(_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", r"(\d+)") or ()),
-    )
-    return min(count, quota[0] / quota[1]) if len(quota) == 2 and quota[0] else count
-
-
-def _memory() -> float:
-    total = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        if limit := _number(name, r"(\d+)"):
-            total = min(total, limit[0])
-    return total
-
-
-def _number(path: str, pattern: str) -> tuple[float, ...] | None:
-    try:
-        match = re.match(pattern, Path(path).read_text())
-    except OSError:
-        return None
-    return tuple(float(group) for group in match.groups()) if match else None
 
 
 def _gpus() -> list[str]:

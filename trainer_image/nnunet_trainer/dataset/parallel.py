@@ -11,9 +11,8 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from nnunet_trainer.contract.faults import Temporary
-
-from .limits import cpu_limit as cpu_limit
-from .limits import memory_limit as memory_limit
+from nnunet_trainer.contract.limits import cpu_limit as cpu_limit
+from nnunet_trainer.contract.limits import memory_limit as memory_limit
 
 T = TypeVar("T")
 THREADS = (

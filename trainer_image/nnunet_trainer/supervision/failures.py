@@ -8,6 +8,7 @@ import traceback
 from concurrent.futures.process import BrokenProcessPool
 
 from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, StorageFault, Temporary
+from ..contract.limits import memory_limit
 from ..contract.report import Error
 from . import memory
 
@@ -60,9 +61,8 @@ def of_status(status: int, who: str, *, stopping: bool, oom: bool) -> Error | No
 
 
 def out_of_memory() -> str:
-    limit = memory.limit_gib()
-    of = f" of {limit:.1f} GiB" if limit else ""
-    return f"the kernel ended a process for want of memory; the container's limit{of} was reached."
+    limit = memory_limit() / 2**30
+    return f"the kernel ended a process for want of memory; the container's limit of {limit:.1f} GiB was reached."
 
 
 def _last_line(error: BaseException) -> str:

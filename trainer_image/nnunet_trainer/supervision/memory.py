@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FILES = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
-LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def oom_kills(files: Sequence[Path] = FILES) -> int:
@@ -18,14 +17,3 @@ def oom_kills(files: Sequence[Path] = FILES) -> int:
         except (OSError, KeyError, ValueError):
             continue
     return 0
-
-
-def limit_gib(files: Sequence[Path] = LIMITS) -> float | None:
-    """The container's memory limit, or None when it has none."""
-    for file in files:
-        try:
-            value = int(file.read_text())
-        except (OSError, ValueError):
-            continue
-        return value / 2**30 if value < 2**60 else None
-    return None

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
-from nnunet_trainer.dataset.limits import cpu_limit
+from nnunet_trainer.contract.limits import cpu_limit
 
 TIMEOUT = timedelta(minutes=30)
 PATIENCE = timedelta(days=30)

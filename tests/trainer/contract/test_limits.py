@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from nnunet_trainer.dataset import limits
+from nnunet_trainer.contract import limits
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 CORES = len(os.sched_getaffinity(0))
