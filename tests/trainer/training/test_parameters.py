@@ -7,7 +7,7 @@ import torch
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.training import checkpoint, parameters, presets
 from nnunet_trainer.training.loop import train
-from nnunet_trainer.training.preset_table_fine_tuning import FINE_TUNING
+from nnunet_trainer.training.presets.fine_tuning import FINE_TUNING
 from nnunet_trainer.training.recipe import read
 
 from trainer.architecture.plans import plain

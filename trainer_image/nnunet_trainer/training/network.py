@@ -115,8 +115,7 @@ def of_checkpoint(content: dict[str, Any], architecture: dict[str, Any], patch_s
         patch_size: of the same configuration.
     """
     from .checkpoint import EXTRA
-    from .preset_table import V2
-    from .presets import recipe
+    from .presets import V2, recipe
 
     name = content.get("trainer_name")
     if EXTRA in content or name not in V2:

@@ -1,18 +1,11 @@
-"""The table of nnU-Net's trainers: the trainer each is based on, what it changes, what it is for.
-
-What a trainer changes stands as in a recipe file. Version 1's are in `preset_table_v1`, those for fine-tuning in
-`preset_table_fine_tuning`.
-"""
+"""nnU-Net version 2's trainers: the trainer each is based on, what it changes (as in a recipe file), what it is for."""
 
 from __future__ import annotations
 
-from .preset_rows import DEFAULT, TOP10, V1_DEFAULT, Preset, epochs, loss, optimizer, rate
-from .preset_table_augmentation import V2_AUGMENTATION
-from .preset_table_fine_tuning import FINE_TUNING
-from .preset_table_primus import PRIMUS
-from .preset_table_v1 import V1
-
-__all__ = ["DEFAULT", "V1", "V1_DEFAULT", "V2", "Preset"]
+from .augmentation import V2_AUGMENTATION
+from .fine_tuning import FINE_TUNING
+from .primus import PRIMUS
+from .rows import DEFAULT, TOP10, Preset, epochs, loss, optimizer, rate
 
 V2: dict[str, Preset] = {
     DEFAULT: (None, {}, "nnU-Net's default"),

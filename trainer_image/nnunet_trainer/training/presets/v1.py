@@ -1,11 +1,11 @@
-"""The table of nnU-Net version 1's trainers, as `preset_table`. What was broken there does what its name says."""
+"""The table of nnU-Net version 1's trainers, as `presets.v2`. What was broken there does what its name says."""
 
 from __future__ import annotations
 
-from .preset_rows import DEFAULT, TOP10, V1_DEFAULT, Preset, aliases, epochs, loss, optimizer, rate, v1
-from .preset_table_augmentation import V1_AUGMENTATION
-from .preset_table_cascade import CASCADE
-from .preset_table_v1_more import V1_MORE
+from .augmentation import V1_AUGMENTATION
+from .cascade import CASCADE
+from .rows import DEFAULT, TOP10, V1_DEFAULT, Preset, aliases, epochs, loss, optimizer, rate, v1
+from .v1_more import V1_MORE
 
 _PLATEAU = {"schedule": "plateau", "earlyStopping": {}}
 _RELU = {"negativeSlope": 0.0}

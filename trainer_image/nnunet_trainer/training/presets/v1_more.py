@@ -1,8 +1,8 @@
-"""Version 1's trainers that are not built on its default, and those that measure time, as `preset_table`."""
+"""Version 1's trainers that are not built on its default, and those that measure time, as `presets.v2`."""
 
 from __future__ import annotations
 
-from .preset_rows import DEFAULT, V1_DEFAULT, Preset, aliases, loss, optimizer, v1
+from .rows import DEFAULT, V1_DEFAULT, Preset, aliases, loss, optimizer, v1
 
 LEGACY = "nnUNetTrainerV1"
 """v1's first trainer. It was called nnUNetTrainer, which is v2's default now."""

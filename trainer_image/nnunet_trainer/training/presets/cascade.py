@@ -1,10 +1,10 @@
-"""Version 1's trainers of a cascade's second stage, as `preset_table`. Its removal of components removed none; here it does."""
+"""Version 1's trainers of a cascade's second stage, as `presets.v2`. Its removal of components removed none; here it does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .preset_rows import V1_DEFAULT, Preset, rate
+from .rows import V1_DEFAULT, Preset, rate
 
 NAME = f"{V1_DEFAULT}CascadeFullRes"
 REMOVES = "components are really removed, which v1 failed to do"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .preset_rows import DEFAULT, Preset, rate
+from .rows import DEFAULT, Preset, rate
 
 _FINE_TUNE = f"{DEFAULT}FineTune"
 _ENCODER = ["encoder.*"]

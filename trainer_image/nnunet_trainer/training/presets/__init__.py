@@ -6,12 +6,13 @@ from typing import Any
 
 from nnunet_trainer.contract.trainers import DEFAULT, HINT, Preset, Trainers
 
-from . import components
-from . import recipe as recipes
-from .preset_table import V1, V2
-from .recipe import Recipe
+from .. import components
+from .. import recipe as recipes
+from ..recipe import Recipe
+from .v1 import V1
+from .v2 import V2
 
-__all__ = ["DEFAULT", "HINT", "PRESETS", "recipe", "resolve", "trainers"]
+__all__ = ["DEFAULT", "HINT", "PRESETS", "V2", "recipe", "resolve", "trainers"]
 
 PRESETS: dict[str, Preset] = {**V2, **V1}
 

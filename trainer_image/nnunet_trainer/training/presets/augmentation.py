@@ -1,10 +1,10 @@
-"""Trainers that differ in how they augment, as `preset_table`: version 2's, and version 1's."""
+"""Trainers that differ in how they augment, as `presets.v2`: version 2's, and version 1's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .preset_rows import DEFAULT, V1_DEFAULT, Preset, v1
+from .rows import DEFAULT, V1_DEFAULT, Preset, v1
 
 _REGIONS = f"{V1_DEFAULT}BraTSRegions"
 _BATCH_NORM: dict[str, Any] = {"network": {"normalization": "batch"}}

@@ -1,10 +1,10 @@
-"""The trainers of Primus, as `preset_table`. No GPU memory is estimated for a transformer: the plans' estimate is their U-Net's."""
+"""The trainers of Primus, as `presets.v2`. No GPU memory is estimated for a transformer: the plans' estimate is their U-Net's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .preset_rows import Preset, rate
+from .rows import Preset, rate
 
 # Width, depth and heads as published; `architecture.primus.SIZES` would import torch.
 _SIZES = {"S": (396, 12, 6), "B": (792, 12, 12), "M": (864, 16, 12), "L": (1056, 24, 16)}
