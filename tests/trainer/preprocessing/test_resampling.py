@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.preprocessing import resampling
+from nnunet_trainer.preprocessing import anisotropy, resampling
 from nnunet_trainer.preprocessing.labels import resize_labels
 from support.datasets import blobs
 
@@ -94,7 +94,7 @@ def test_which_axis_is_separate_as_the_wheel(spacing: list[float], new_spacing: 
     from nnunetv2.preprocessing.resampling.default_resampling import determine_do_sep_z_and_axis
 
     separate, axis = determine_do_sep_z_and_axis(force, spacing, new_spacing)
-    assert resampling.separate_axis(spacing, new_spacing, force) == (axis if separate else None)
+    assert anisotropy.separate_axis(spacing, new_spacing, force) == (axis if separate else None)
 
 
 def test_the_same_shape_is_the_same_array() -> None:

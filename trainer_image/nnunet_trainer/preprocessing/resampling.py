@@ -14,9 +14,9 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 
+from .anisotropy import ANISOTROPY, separate_axis
 from .labels import resize_labels, resize_labels_along
 
-ANISOTROPY = 3  # a spacing this many times the smallest is resampled on its own
 CHUNK = 1 << 22
 BAND = 32  # output samples that are made at once
 NEGLIGIBLE = 1e-18  # a weight that no float64 sum beside weights of about one can feel
@@ -26,20 +26,6 @@ PADDING = 12  # what scipy puts around an image, in mode "nearest", before it fi
 def compute_new_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, ...]:
     """The shape at another spacing, each axis rounded half to even."""
     return tuple(round(float(old / new * size)) for old, new, size in zip(spacing, new_spacing, shape, strict=True))
-
-
-def separate_axis(
-    spacing: Sequence[float], new_spacing: Sequence[float], force: bool | None = None, threshold: float = ANISOTROPY
-) -> int | None:
-    """The one axis of low resolution that is resampled on its own, by the old spacing first, then the new; None for none."""
-    for candidate in (spacing,) if force else (spacing, new_spacing):
-        if force is False:
-            return None
-        largest = max(candidate)
-        if force or largest / min(candidate) > threshold:
-            axes = [axis for axis, s in enumerate(candidate) if largest / s == 1]
-            return axes[0] if len(axes) == 1 else None
-    return None
 
 
 def resample_data_or_seg_to_shape(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .resampling import ANISOTROPY, separate_axis
+from .anisotropy import ANISOTROPY, separate_axis
 
 SCALE = 1000  # scores are compared as float16: a thousandth is about what they tell apart
 
