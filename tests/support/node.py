@@ -151,8 +151,10 @@ class ProcessNode:
     def _write(self, pod: Manifest, status: Manifest) -> None:
         if status == pod["status"]:
             return
+        # Of the version that was read: a condition that came meanwhile is not written over.
+        version = {"resourceVersion": pod["metadata"]["resourceVersion"]}
         try:
-            pod["status"] = self.api.patch(pod, {"status": status}, sub="status")["status"]
+            pod["status"] = self.api.patch(pod, {"metadata": version, "status": status}, sub="status")["status"]
         except ApiError as error:
             if error.code not in (404, 409):
                 raise

@@ -96,19 +96,22 @@ def running(pod: Manifest, ip: str, started: float) -> Manifest:
     return _readiness(status, True, at)
 
 
-def terminated(pod: Manifest, end: Manifest, message: str) -> Manifest:
+def terminated(pod: Manifest, end: Manifest, message: str, ip: str | None = None) -> Manifest:
     """The process has ended.
 
     Args:
         pod: its manifest.
         end: exit.json of the shim.
         message: the termination message.
+        ip: that it had; nobody may have seen it running.
     """
     code, at = end["exitCode"], timestamp(end["finishedAt"])
     killed = end["signal"] == 9 and not end["asked"] and end["oomKills"] > 0
     state = {"exitCode": code, "reason": "OOMKilled" if killed else "Completed" if code == 0 else "Error"}
     state |= {"startedAt": timestamp(end["startedAt"]), "finishedAt": at, "containerID": f"process://{pod['metadata']['uid']}"}
     status = {**pod.get("status", {}), "phase": "Succeeded" if code == 0 else "Failed"}
+    if ip:
+        status |= {"podIP": ip, "podIPs": [{"ip": ip}]}
     status["containerStatuses"] = [
         _container(pod, {"terminated": {**state, **({"message": message} if message else {})}}, running=False)
     ]

@@ -91,7 +91,7 @@ class Runner:
         container = pod["spec"]["containers"][0]
         message = podstatus.termination_message(folder, self.log(pod), container, end["exitCode"])
         self._tidy(folder)
-        return podstatus.terminated(pod, end, message)
+        return podstatus.terminated(pod, end, message, self.ip(pod))
 
     def started(self, pod: Manifest) -> bool:
         """Whether a start of this pod was ever tried."""

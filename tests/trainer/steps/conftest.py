@@ -51,7 +51,7 @@ SMALL = {
         }
     }
 }
-RECIPE = {"epochs": 2, "iterationsPerEpoch": 2, "validationIterations": 1}
+RECIPE = {"epochs": 2, "iterationsPerEpoch": 2, "validationIterations": 1, "augmentation": "noMirroring"}
 
 
 @dataclass

@@ -191,15 +191,15 @@ def test_a_storage_that_gets_full(planned: tuple[Chain, Report, Report], monkeyp
             raise OSError(errno.ENOSPC, "No space left on device")
         copy(source, target)
 
-    monkeypatch.setattr("nnunet_trainer.artifacts.directory.shutil.copyfile", full)
-    with pytest.raises(StorageFault, match="No space is left") as caught:
-        chain.preprocess(read, plans)
+    with monkeypatch.context() as patch:
+        patch.setattr("nnunet_trainer.artifacts.directory.shutil.copyfile", full)
+        with pytest.raises(StorageFault, match="No space is left") as caught:
+            chain.preprocess(read, plans)
     assert (caught.value.reason, caught.value.exit_code) == ("StorageFull", ExitCode.IO_ERROR)
     assert keys.MANIFEST not in stored(chain)
     for marker in [name for name in stored(chain) if name.startswith("done/")]:
         case = Path(marker).stem
         assert {f"cases/{case}{s}" for s in (".b2nd", "_seg.b2nd", ".pkl")} <= stored(chain)
-    monkeypatch.undo()
     check_whole(chain, chain.preprocess(read, plans))
 
 

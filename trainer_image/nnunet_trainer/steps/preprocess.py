@@ -145,7 +145,7 @@ class _Shard:
 
 
 def _parts(folder: Path, case: str) -> list[Path]:
-    return [path for suffix in SUFFIXES if (path := folder / f"{case}{suffix}").exists()]
+    return [folder / f"{case}{suffix}" for suffix in SUFFIXES]
 
 
 def _conclude(
