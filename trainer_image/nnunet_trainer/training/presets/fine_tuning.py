@@ -37,9 +37,4 @@ FINE_TUNING: dict[str, Preset] = {
         {"layerDecay": 0.8},
         "fine-tuning: each layer nearer the input learns at 0.8 times the rate of the next",
     ),
-    "PretrainedTrainer": (
-        DEFAULT,
-        {"warmUpEpochs": 50, **rate(1e-3), "batchSize": 2, "deepSupervision": False},
-        "nnU-Net's for pretrained encoders: learning rate 1e-3 after 50 rising epochs, batch 2, no deep supervision",
-    ),
 }

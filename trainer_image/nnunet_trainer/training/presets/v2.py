@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .augmentation import V2_AUGMENTATION
 from .fine_tuning import FINE_TUNING
+from .pretrained import PRETRAINED
 from .primus import PRIMUS
 from .rows import DEFAULT, TOP10, Preset, epochs, loss, optimizer, rate
 
@@ -72,4 +73,5 @@ V2: dict[str, Preset] = {
     "nnUNetTrainerNoDeepSupervision": (DEFAULT, {"deepSupervision": False}, "no deep supervision"),
     **PRIMUS,
     **FINE_TUNING,
+    **PRETRAINED,
 }
