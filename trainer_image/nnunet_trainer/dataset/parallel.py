@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -68,7 +69,9 @@ def run(
     kept = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))  # inherited: one thread a worker
     try:
-        with ProcessPoolExecutor(min(workers, len(listed)), mp_context=_context([function.__module__, *preload])) as pool:
+        # Not more processes than can be busy: an idle one keeps some of the memory of its last job.
+        workers = min(workers, _fitting(costs, room))
+        with ProcessPoolExecutor(workers, mp_context=_context([function.__module__, *preload])) as pool:
             running: dict[Future[T], int] = {}
             try:
                 while queue or running:
@@ -98,6 +101,12 @@ def run(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _fitting(costs: Sequence[int], room: int) -> int:
+    """How many of these jobs can run at once: the cheapest ones that fit together, at least one."""
+    sums = itertools.accumulate(sorted(costs))
+    return max(1, sum(total <= room for total in sums))
 
 
 def _context(modules: list[str]) -> Any:
