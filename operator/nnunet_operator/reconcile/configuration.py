@@ -10,6 +10,7 @@ from nnunet_trainer.contract.work_order import Input
 
 from ..api import reasons
 from ..api.common import State
+from ..api.plans import ConfigurationStatus
 from ..api.resources import Plans, TrainingRun
 from . import catalogued, locations, references
 from .view import View
@@ -74,11 +75,16 @@ def unasked(view: View[TrainingRun], plans: Plans) -> Blocker | None:
     return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
 
 
+def _planned(view: View[TrainingRun]) -> ConfigurationStatus | None:
+    """What the plans' status says of the run's configuration."""
+    plans = view.reference("Plans", view.object.spec.plans_ref.name)
+    return plans.status.configuration(view.object.spec.configuration) if isinstance(plans, Plans) else None
+
+
 def too_small(view: View[TrainingRun]) -> Blocker | None:
     """A batch that has fewer samples than there are GPUs, as soon as it is planned."""
     spec = view.object.spec
-    plans = view.reference("Plans", spec.plans_ref.name)
-    row = plans.status.configuration(spec.configuration) if isinstance(plans, Plans) else None
+    row = _planned(view)
     own = (catalogued.recipe(view.object, view.settings) or {}).get("batchSize")
     batch = own or (row.batch_size if row else None)
     ranks = spec.workers.nodes * max(1, spec.workers.gpus_per_node)
@@ -94,9 +100,7 @@ def too_small(view: View[TrainingRun]) -> Blocker | None:
 
 def unfit(view: View[TrainingRun]) -> Blocker | None:
     """A patch that the recipe's network cannot be trained on, as soon as it is planned."""
-    spec = view.object.spec
-    plans = view.reference("Plans", spec.plans_ref.name)
-    row = plans.status.configuration(spec.configuration) if isinstance(plans, Plans) else None
+    row = _planned(view)
     changes = (catalogued.recipe(view.object, view.settings) or {}).get("network")
     if not isinstance(changes, dict):
         return None
