@@ -34,7 +34,7 @@ crds: $(VENV)/.product  ## Write the CRDs from the API's models
 	$(BIN)/nnunet-operator crds -o charts/nnunet-operator/files/crds
 
 catalogue: $(VENV)/.product  ## Write what the trainer knows by name, for the operator's checks
-	$(BIN)/nnunet-trainer trainers --catalogue -o trainer_image/nnunet_trainer/contract/catalogue.json
+	$(BIN)/nnunet-trainer trainers --catalogue -o trainer_image/nnunet_trainer/contract/catalogue/catalogue.json
 
 controlplane:  ## Build the test control plane (once, about 10 minutes), outside the checkout
 	@tests/controlplane/build.sh

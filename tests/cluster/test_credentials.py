@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
-from nnunet_operator.cluster import client, credentials
-from nnunet_operator.cluster.client import Api, ApiError
+from nnunet_operator.cluster.api import client, credentials
+from nnunet_operator.cluster.api.client import Api, ApiError
 
 PLUGIN = """#!{python}
 import json, pathlib

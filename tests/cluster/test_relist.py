@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from nnunet_operator.cluster import relist
-from nnunet_operator.cluster.client import Api, connect
-from nnunet_operator.cluster.relist import Relist
-from nnunet_operator.cluster.store import Store
+from nnunet_operator.cluster.api.client import Api, connect
+from nnunet_operator.cluster.watch import relist
+from nnunet_operator.cluster.watch.cache import Store
+from nnunet_operator.cluster.watch.relist import Relist
 from nnunet_operator.reconcile.view import Key
 from support.controlplane import ControlPlane
 
@@ -35,7 +35,7 @@ class Comparison:
 async def test_the_gate_lists_everything_page_by_page(
     control_plane: ControlPlane, namespace: str, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnunet_operator.cluster.client.PAGE", 2)
+    monkeypatch.setattr("nnunet_operator.cluster.api.client.PAGE", 2)
     for i in range(5):
         control_plane.admin.apply(dataset(namespace, f"d{i}"))
     control_plane.admin.apply(plans(namespace))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from nnunet_operator.cluster.store import Store
+from nnunet_operator.cluster.watch.cache import Store
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.view import Key
 from support.apiclient import Manifest

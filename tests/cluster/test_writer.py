@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_operator.cluster.client import Api, ApiError, NotLeading, connect
-from nnunet_operator.cluster.events import Recorder
-from nnunet_operator.cluster.store import Store
-from nnunet_operator.cluster.writer import Outdated, Refused, Writer, changes
+from nnunet_operator.cluster.api.client import Api, ApiError, NotLeading, connect
+from nnunet_operator.cluster.watch.cache import Store
+from nnunet_operator.cluster.write.events import Recorder
+from nnunet_operator.cluster.write.writer import Outdated, Refused, Writer, changes
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.outcome import Delete, Event, Outcome
 from support.apiclient import Manifest

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from nnunet_operator.local.store import Store
+from nnunet_operator.local.object_store.store import Store
 from nnunet_trainer import cli
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import ExitCode, Fault

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nnunet_operator.local.store import Store
+from nnunet_operator.local.object_store.store import Store
 from support.apiclient import wait_until
 from support.controlplane import ROOT
 

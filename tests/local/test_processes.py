@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nnunet_operator.local import shim
-from nnunet_operator.local.launch import Host
-from nnunet_operator.local.node import Node
-from nnunet_operator.local.runner import Runner
-from nnunet_operator.local.scheduler import Machine
-from nnunet_operator.local.store import Store
+from nnunet_operator.local.machine import shim
+from nnunet_operator.local.machine.launch import Host
+from nnunet_operator.local.machine.node import Node
+from nnunet_operator.local.machine.process_runner import Runner
+from nnunet_operator.local.machine.scheduler import Machine
+from nnunet_operator.local.object_store.store import Store
 
 Manifest = dict[str, Any]
 

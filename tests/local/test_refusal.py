@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nnunet_operator.local import standing
-from nnunet_operator.local.scheduler import Machine
+from nnunet_operator.local import kstatus
+from nnunet_operator.local.kstatus import Standing
+from nnunet_operator.local.machine.scheduler import Machine
+from nnunet_operator.local.object_store.store import Store
 from nnunet_operator.local.session import Session
-from nnunet_operator.local.standing import Standing
-from nnunet_operator.local.store import Store
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.view import Key
 from nnunet_operator.reconcile.world import build_view
@@ -35,15 +35,15 @@ def test_a_refused_child_is_a_condition_and_heals(tmp_path: Path) -> None:
     session.loop.turn()
     found = store.get(*key)
     assert found is not None
-    why, message = standing.reason(found)
+    why, message = kstatus.reason(found)
     assert why == "ChildRefused"
     assert f"ConfigMap {order['metadata']['name']}" in message
     assert "immutable" in message
-    assert standing.of(found) is Standing.STALLED
+    assert kstatus.of(found) is Standing.STALLED
     assert not store.all("Job"), "a Job without its work order"
     store.remove(squatter)
     session.loop.turn()
     found = store.get(*key)
     assert found is not None
-    assert standing.reason(found)[0] == "Starting"
+    assert kstatus.reason(found)[0] == "Starting"
     assert len(store.all("Job")) == 1

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_operator.local import columns, documents, jobs, launch, podstatus, runner, secrets, standing
-from nnunet_operator.local.places import Places, parse
-from nnunet_operator.local.scheduler import Machine, place
-from nnunet_operator.local.standing import Standing
-from nnunet_operator.local.store import Store
+from nnunet_operator.local import kstatus
+from nnunet_operator.local.commands import printer_columns
+from nnunet_operator.local.kstatus import Standing
+from nnunet_operator.local.machine import job_controller, launch, pod_status, process_runner, secrets
+from nnunet_operator.local.machine.scheduler import Machine, place
+from nnunet_operator.local.object_store import manifest_files
+from nnunet_operator.local.object_store.store import Store
+from nnunet_operator.local.uri_map import Places, parse
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode
 
 Manifest = dict[str, Any]
@@ -35,7 +38,7 @@ def ended(pod: Manifest, code: int, at: datetime = NOW) -> Manifest:
     return pod
 
 
-def made(step: jobs.Step, uids: list[int]) -> list[Manifest]:
+def made(step: job_controller.Step, uids: list[int]) -> list[Manifest]:
     for pod in step.create:
         uids.append(len(uids))
         pod["metadata"] |= {"uid": str(len(uids)), "creationTimestamp": "2026-11-01T12:00:00Z"}
@@ -44,20 +47,20 @@ def made(step: jobs.Step, uids: list[int]) -> list[Manifest]:
 
 def test_a_job_retries_after_a_back_off_up_to_its_limit() -> None:
     whole = job(backoffLimit=1)
-    step = jobs.sync(whole, [], NOW)
+    step = job_controller.sync(whole, [], NOW)
     (first,) = made(step, [])
     whole["status"] = step.status
     pods = [ended(first, 1)]
-    step = jobs.sync(whole, pods, NOW + timedelta(seconds=3))
+    step = job_controller.sync(whole, pods, NOW + timedelta(seconds=3))
     assert not step.create
     assert step.again_at == NOW + timedelta(seconds=10)
-    step = jobs.sync(whole, pods, NOW + timedelta(seconds=11))
+    step = job_controller.sync(whole, pods, NOW + timedelta(seconds=11))
     pods += [ended(pod, 1) for pod in made(step, [])]
     assert len(pods) == 2
     whole["status"] = step.status
-    step = jobs.sync(whole, pods, NOW + timedelta(hours=1))
+    step = job_controller.sync(whole, pods, NOW + timedelta(hours=1))
     whole["status"] = step.status
-    assert jobs.finished(whole) == "Failed"
+    assert job_controller.finished(whole) == "Failed"
     assert [c["type"] for c in step.status["conditions"]] == ["FailureTarget", "Failed"]
     assert {c["reason"] for c in step.status["conditions"]} == {"BackoffLimitExceeded"}
 
@@ -65,22 +68,22 @@ def test_a_job_retries_after_a_back_off_up_to_its_limit() -> None:
 def test_one_failed_shard_ends_the_others_first() -> None:
     rule = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [65]}}
     whole = job(completionMode="Indexed", completions=3, parallelism=3, podFailurePolicy={"rules": [rule]})
-    step = jobs.sync(whole, [], NOW)
+    step = job_controller.sync(whole, [], NOW)
     pods = made(step, [])
-    assert [pod["metadata"]["annotations"][jobs.INDEX] for pod in pods] == ["0", "1", "2"]
+    assert [pod["metadata"]["annotations"][job_controller.INDEX] for pod in pods] == ["0", "1", "2"]
     assert [pod["spec"]["hostname"] for pod in pods] == ["j-0", "j-1", "j-2"]
     whole["status"] = step.status
     ended(pods[1], 65)
-    step = jobs.sync(whole, pods, NOW)
+    step = job_controller.sync(whole, pods, NOW)
     assert [pod["metadata"]["uid"] for pod in step.delete] == ["1", "3"]
     whole["status"] = step.status
-    assert jobs.finished(whole) is None, "FailureTarget comes first"
+    assert job_controller.finished(whole) is None, "FailureTarget comes first"
     for pod in (pods[0], pods[2]):
         pod["metadata"]["deletionTimestamp"] = "2026-11-01T12:00:00Z"
-    assert jobs.sync(whole, pods, NOW).status["terminating"] == 2
-    step = jobs.sync(whole, [pods[1]], NOW)
+    assert job_controller.sync(whole, pods, NOW).status["terminating"] == 2
+    step = job_controller.sync(whole, [pods[1]], NOW)
     whole["status"] = step.status
-    assert jobs.finished(whole) == "Failed"
+    assert job_controller.finished(whole) == "Failed"
     message = step.status["conditions"][-1]["message"]
     assert (
         message
@@ -101,24 +104,24 @@ def test_whatever_happens_a_job_ends_once_and_never_runs_an_index_twice(data: st
     now = NOW
     for _ in range(60):
         now += timedelta(minutes=20)
-        step = jobs.sync(whole, pods, now)
+        step = job_controller.sync(whole, pods, now)
         whole["status"] = step.status
         gone = {pod["metadata"]["uid"] for pod in step.delete}
         pods = [pod for pod in pods if pod["metadata"]["uid"] not in gone] + made(step, uids)
         living = [pod for pod in pods if pod["status"]["phase"] == "Pending"]
         assert len(living) <= whole["spec"]["parallelism"]
         if indexed:
-            indexes = [pod["metadata"]["annotations"][jobs.INDEX] for pod in pods if pod["status"]["phase"] != "Failed"]
+            indexes = [pod["metadata"]["annotations"][job_controller.INDEX] for pod in pods if pod["status"]["phase"] != "Failed"]
             assert len(indexes) == len(set(indexes))
-        if jobs.finished(whole):
+        if job_controller.finished(whole):
             assert not living
             break
         if living:
             ended(data.draw(st.sampled_from(living)), data.draw(st.sampled_from([0, 0, 0, 1])), now)
     succeeded = sum(pod["status"]["phase"] == "Succeeded" for pod in pods)
     failed = sum(pod["status"]["phase"] == "Failed" for pod in pods)
-    assert jobs.finished(whole) == ("Complete" if succeeded >= completions else "Failed")
-    assert jobs.finished(whole) == "Complete" or failed > whole["spec"]["backoffLimit"]
+    assert job_controller.finished(whole) == ("Complete" if succeeded >= completions else "Failed")
+    assert job_controller.finished(whole) == "Complete" or failed > whole["spec"]["backoffLimit"]
 
 
 def pod(name: str, cpu: str | None = None, memory: str | None = None, gpus: int = 0) -> Manifest:
@@ -175,7 +178,7 @@ def test_a_quantity_that_is_none() -> None:
      (90_000, "25h"), (200_000, "2d7h"), (900_000, "10d")],
 )  # fmt: skip
 def test_durations_as_kubectl_writes_them(seconds: float, text: str) -> None:
-    assert columns.duration(seconds) == text
+    assert printer_columns.duration(seconds) == text
 
 
 def test_printer_columns_find_conditions_and_say_none() -> None:
@@ -186,9 +189,9 @@ def test_printer_columns_find_conditions_and_say_none() -> None:
         "spec": {"name": "Dataset001_X"},
         "status": {"conditions": conditions},
     }
-    assert columns.row(manifest, NOW) == ["d", "Dataset001_X", "<none>", "True", "Fingerprinted", "9m"]
-    assert columns.row(manifest, NOW, prefixed=True)[0] == "dataset.nnunet.dev/d"
-    assert columns.lookup(manifest, '.status.conditions[?(@.type=="Nothing")].status') is None
+    assert printer_columns.row(manifest, NOW) == ["d", "Dataset001_X", "<none>", "True", "Fingerprinted", "9m"]
+    assert printer_columns.row(manifest, NOW, prefixed=True)[0] == "dataset.nnunet.dev/d"
+    assert printer_columns.lookup(manifest, '.status.conditions[?(@.type=="Nothing")].status') is None
 
 
 @pytest.mark.parametrize(
@@ -207,7 +210,7 @@ def test_paths_count_from_the_manifest(tmp_path: Path, uri: str, wanted: str) ->
     folder.mkdir()
     text = f"apiVersion: nnunet.dev/v1alpha1\nkind: Dataset\nmetadata: {{name: d}}\nspec: {{source: {{uri: '{uri}'}}}}\n"
     (folder / "d.yaml").write_text(text)
-    (manifest,) = documents.read([str(folder)], "default")
+    (manifest,) = manifest_files.read([str(folder)], "default")
     assert manifest["spec"]["source"]["uri"] == wanted.format(folder=folder, parent=tmp_path)
 
 
@@ -224,19 +227,19 @@ def test_paths_count_from_the_manifest(tmp_path: Path, uri: str, wanted: str) ->
 def test_documents_that_are_none(tmp_path: Path, text: str, error: type[Exception], message: str) -> None:
     (tmp_path / "d.yaml").write_text(text)
     with pytest.raises(error) as raised:
-        documents.read([str(tmp_path / "d.yaml")], "default")
+        manifest_files.read([str(tmp_path / "d.yaml")], "default")
     assert message in str(raised.value)
 
 
 def test_a_folder_without_manifests(tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match=r"holds no \.yaml"):
-        documents.read([str(tmp_path)], "default")
+        manifest_files.read([str(tmp_path)], "default")
 
 
 def test_a_list_is_its_items(tmp_path: Path) -> None:
     item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
     (tmp_path / "l.json").write_text(str({"apiVersion": "v1", "kind": "List", "items": [item]}).replace("'", '"'))
-    (found,) = documents.read([str(tmp_path)], "here")
+    (found,) = manifest_files.read([str(tmp_path)], "here")
     assert found["metadata"] == {"name": "c", "namespace": "here"}
 
 
@@ -257,13 +260,13 @@ def test_secrets_come_from_a_folder_the_environment_or_the_profile(tmp_path: Pat
 def test_a_message_is_the_tail_of_the_file_else_of_the_log(tmp_path: Path) -> None:
     log, container = tmp_path / "log", {"terminationMessagePolicy": "FallbackToLogsOnError"}
     log.write_text("".join(f"line {i}\n" for i in range(1000)))
-    lines = podstatus.termination_message(tmp_path, log, container, 1).splitlines()
+    lines = pod_status.termination_message(tmp_path, log, container, 1).splitlines()
     assert len(lines) == 80
     assert lines[-1] == "line 999"
-    assert podstatus.termination_message(tmp_path, log, container, 0) == ""
-    assert podstatus.termination_message(tmp_path, log, {}, 1) == ""
+    assert pod_status.termination_message(tmp_path, log, container, 0) == ""
+    assert pod_status.termination_message(tmp_path, log, {}, 1) == ""
     (tmp_path / "termination-log").write_text("x" * 5000 + "end")
-    message = podstatus.termination_message(tmp_path, log, container, 1)
+    message = pod_status.termination_message(tmp_path, log, container, 1)
     assert len(message) == 4096
     assert message.endswith("end")
 
@@ -279,7 +282,7 @@ def test_a_message_is_the_tail_of_the_file_else_of_the_log(tmp_path: Path) -> No
 )
 def test_why_a_process_ended(end: Manifest, reason: str) -> None:
     whole = {"metadata": {"uid": "u"}, "spec": {"containers": [{"name": "trainer"}]}}
-    status = podstatus.terminated(whole, {**end, "startedAt": 1.0, "finishedAt": 2.0}, "")
+    status = pod_status.terminated(whole, {**end, "startedAt": 1.0, "finishedAt": 2.0}, "")
     assert status["containerStatuses"][0]["state"]["terminated"]["reason"] == reason
 
 
@@ -287,13 +290,13 @@ def test_addresses_are_on_loopback_and_not_shared() -> None:
     generator = random.Random(1)
     taken: list[str] = []
     for _ in range(300):
-        ip = runner.address(str(generator.random()), taken)
+        ip = process_runner.address(str(generator.random()), taken)
         first, second, *rest = map(int, ip.split("."))
         assert (first, second) == (127, 1)
         assert all(1 <= part <= 254 for part in rest)
         assert ip not in taken
         taken.append(ip)
-    assert runner.address("same", []) != runner.address("same", [runner.address("same", [])])
+    assert process_runner.address("same", []) != process_runner.address("same", [process_runner.address("same", [])])
 
 
 def thing(*conditions: tuple[str, str, str], suspend: bool = False, observed: int = 1) -> Manifest:
@@ -318,7 +321,7 @@ def thing(*conditions: tuple[str, str, str], suspend: bool = False, observed: in
     ],
 )
 def test_where_an_object_stands(manifest: Manifest, wanted: Standing) -> None:
-    assert standing.of(manifest) is wanted
+    assert kstatus.of(manifest) is wanted
 
 
 @pytest.mark.parametrize(
@@ -330,7 +333,7 @@ def test_where_an_object_stands(manifest: Manifest, wanted: Standing) -> None:
     ],
 )
 def test_the_exit_code_says_why(reason: str, code: ExitCode) -> None:
-    assert standing.exit_code(thing(("Ready", "False", reason), ("Stalled", "True", reason))) is code
+    assert kstatus.exit_code(thing(("Ready", "False", reason), ("Stalled", "True", reason))) is code
 
 
 def test_a_folder_stands_in_for_a_uri(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from nnunet_operator.cli import main
-from nnunet_operator.local import shim
-from nnunet_operator.local.store import Store
+from nnunet_operator.local.machine import shim
+from nnunet_operator.local.object_store.store import Store
 from support.apiclient import wait_until
 
 Manifest = dict[str, Any]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_operator.local.merge import merged
-from nnunet_operator.local.store import Conflict, Store
+from nnunet_operator.local.object_store.store import Conflict, Store
+from nnunet_operator.local.object_store.three_way_merge import merged
 from nnunet_trainer.contract.faults import BadUsage, Temporary
 
 Manifest = dict[str, Any]

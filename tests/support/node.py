@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from nnunet_operator.local import podstatus
-from nnunet_operator.local.launch import Host
-from nnunet_operator.local.runner import Runner, address
+from nnunet_operator.local.machine import pod_status
+from nnunet_operator.local.machine.launch import Host
+from nnunet_operator.local.machine.process_runner import Runner, address
 
 from .apiclient import ApiClient, ApiError
 from .controlplane import NODE, ControlPlane
@@ -88,7 +88,7 @@ class ProcessNode:
 
     def evict(self, pod: Manifest, reason: str = "EvictionByEvictionAPI") -> None:
         """Take a pod away as a drained node does: the condition first, then a deletion with its grace."""
-        status = podstatus.disrupted(self._read(pod)["status"], time.time(), reason, "drained by a test")
+        status = pod_status.disrupted(self._read(pod)["status"], time.time(), reason, "drained by a test")
         self.api.patch(pod, {"status": {"conditions": status["conditions"]}}, sub="status")
         self.api.delete(pod)
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .contract.catalogue import ENTRY_POINTS
+from .contract.catalogue.shapes import Range, unknown_component
 from .contract.faults import BadConfiguration
-from .contract.shapes import Range, unknown_component
 
 __all__ = ["ENTRY_POINTS", "Component", "Parameter", "Range", "Registry", "load_plugins", "plugin_files"]
 

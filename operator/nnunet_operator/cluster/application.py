@@ -11,19 +11,20 @@ from typing import Any
 import kopf
 
 from ..reconcile.view import Key
-from . import metrics, preflight, watches
-from .client import Api, connect
+from . import metrics, preflight
+from .api.client import Api, connect
+from .api.kinds import OURS
 from .controller import Controller
-from .events import Recorder
 from .health import Health
-from .kinds import OURS
 from .lease import Lease
-from .progress import Listener
-from .relist import Relist
 from .settings import ClusterSettings
-from .store import Store
+from .watch import watches
+from .watch.cache import Store
+from .watch.progress_listener import Listener
+from .watch.relist import Relist
 from .work_queue import WorkQueue
-from .writer import Writer
+from .write.events import Recorder
+from .write.writer import Writer
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from nnunet_trainer.contract.faults import Fault
 
 from ..reconcile import reconcile
-from ..reconcile.refusal import refused
+from ..reconcile.told.refusal import refused
 from ..reconcile.view import Heard, Key, Manifest, Settings
 from ..reconcile.world import build_view
 from . import metrics
-from .client import CONNECTION_ERRORS, ApiError, NotLeading
-from .kinds import OURS
-from .store import Store
+from .api.client import CONNECTION_ERRORS, ApiError, NotLeading
+from .api.kinds import OURS
+from .watch.cache import Store
 from .work_queue import WorkQueue
-from .writer import Outdated, Refused, Writer
+from .write.writer import Outdated, Refused, Writer
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import time
 from datetime import UTC, datetime
 
 from ..reconcile.view import Manifest
-from .client import CONNECTION_ERRORS, Api, ApiError
-from .kinds import KINDS
+from .api.client import CONNECTION_ERRORS, Api, ApiError
+from .api.kinds import KINDS
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import re
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, StorageFault
 
 from ..api.resources import API_VERSION
-from .client import CONNECTION_ERRORS, Api, ApiError
-from .kinds import JOB, KINDS, OURS, POD, ApiKind
+from .api.client import CONNECTION_ERRORS, Api, ApiError
+from .api.kinds import JOB, KINDS, OURS, POD, ApiKind
 
 log = logging.getLogger(__name__)
 

@@ -17,16 +17,17 @@ from urllib.parse import quote
 from ..api.common import StorageSpec
 from ..api.resources import KINDS
 from ..reconcile.view import Heard, Settings
-from . import installed, jobs, secrets, standing
-from .hearing import Listener
-from .launch import Host
-from .loop import Loop
-from .node import Node
-from .places import Places
-from .runner import Runner
-from .scheduler import Machine
-from .standing import Standing
-from .store import Store, log_folder
+from . import installed_trainer, kstatus
+from .kstatus import Standing
+from .machine import job_controller, secrets
+from .machine.launch import Host
+from .machine.node import Node
+from .machine.process_runner import Runner
+from .machine.progress_listener import Listener
+from .machine.scheduler import Machine
+from .object_store.store import Store, log_folder
+from .reconcile_loop import Loop
+from .uri_map import Places
 
 Manifest = dict[str, Any]
 
@@ -69,14 +70,18 @@ class Session:
     ) -> None:
         self.store = store
         self.secrets_folder = secrets_folder
-        trainer = installed.program()
+        trainer = installed_trainer.program()
         programs = {"nnunet-trainer": trainer} if trainer else {}
         host = Host(contents=self._contents, environment=dict(os.environ), claims=claims, programs=programs)
         self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
         self.listener = Listener(hear_every)
         storage = StorageSpec(uri=f"file://{quote(str(store.root / 'artifacts'))}")
         self.loop = Loop(
-            store, self.node, Settings(storage=storage, names_pass=installed.knows_more()), self.listener, Places(store, mapped)
+            store,
+            self.node,
+            Settings(storage=storage, names_pass=installed_trainer.knows_more()),
+            self.listener,
+            Places(store, mapped),
         )
         self.signals = 0
 
@@ -150,7 +155,7 @@ class Session:
     def finished(self) -> bool:
         """Nothing will change any more by itself."""
         objects = self.snapshot().objects
-        if all(standing.of(manifest) is not Standing.GOING for manifest in objects):
+        if all(kstatus.of(manifest) is not Standing.GOING for manifest in objects):
             return not self.node.living()
         return self.stuck()
 
@@ -162,10 +167,10 @@ class Session:
             return False
         for job in self.store.all("Job"):
             pods = self.store.owned(job["metadata"]["uid"], "Pod")
-            if not jobs.finished(job) and not (pods and all(pod["metadata"]["uid"] in never for pod in pods)):
+            if not job_controller.finished(job) and not (pods and all(pod["metadata"]["uid"] in never for pod in pods)):
                 return False
-        going = [manifest for manifest in self.snapshot().objects if standing.of(manifest) is Standing.GOING]
-        return not any(standing.backs_off(manifest, now) or not manifest.get("status") for manifest in going)
+        going = [manifest for manifest in self.snapshot().objects if kstatus.of(manifest) is Standing.GOING]
+        return not any(kstatus.backs_off(manifest, now) or not manifest.get("status") for manifest in going)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

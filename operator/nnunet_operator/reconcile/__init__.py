@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..api.resources import Dataset, Plans, PlanTransfer, Resource, TrainingRun
-from . import dataset, invalid, plan_transfer, plans, training_run
+from .kinds import dataset, invalid, plan_transfer, plans, training_run
 from .outcome import Outcome
 from .view import View
 

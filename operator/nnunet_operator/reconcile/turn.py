@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 from ..api.common import CommonStatus
 from ..manifests.job import children
 from ..manifests.step import Step
-from . import events
-from .attempts import Attempt
+from .observed.attempts import Attempt
 from .outcome import Delete, Outcome
+from .told import events
 from .view import Manifest, View
 
 S = TypeVar("S", bound=CommonStatus)

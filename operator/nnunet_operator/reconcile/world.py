@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..api.resources import KINDS, Resource
-from . import invalid, references
+from .kinds import invalid
+from .references import references
 from .view import Heard, Key, Manifest, Settings, View
 
 MOST_REFERENCES = 64

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from nnunet_operator.api.resources import KINDS, parse
-from nnunet_operator.reconcile import catalogued
+from nnunet_operator.reconcile.references import catalogued
 from nnunet_operator.reconcile.view import Settings
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nnunet_operator.reconcile.failures import STOPPED_BY_SHELL
+from nnunet_operator.reconcile.observed.failures import STOPPED_BY_SHELL
 from nnunet_trainer.contract.report import Error
 from support.world import MemoryWorld
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.outcome import Outcome
-from nnunet_operator.reconcile.refusal import refused
+from nnunet_operator.reconcile.told.refusal import refused
 from nnunet_operator.reconcile.view import Heard, Key
 from nnunet_operator.reconcile.world import build_view
 from nnunet_trainer.contract.progress import Progress

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nnunet_operator.reconcile import results
+from nnunet_operator.reconcile.observed import results
 from nnunet_trainer.contract import codec
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import PretrainedPolicies, decode

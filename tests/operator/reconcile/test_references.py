@@ -10,8 +10,8 @@ from typing import Any
 import nnunet_trainer
 import pytest
 from nnunet_operator.api.resources import parse
-from nnunet_operator.reconcile.dataset import DATA_FAULTS
-from nnunet_operator.reconcile.references import needed_by, owner_of, wakes
+from nnunet_operator.reconcile.kinds.dataset import DATA_FAULTS
+from nnunet_operator.reconcile.references.references import needed_by, owner_of, wakes
 from nnunet_operator.reconcile.view import Key, Settings
 from nnunet_trainer.contract.report import Error
 from support.world import MemoryWorld, report_of

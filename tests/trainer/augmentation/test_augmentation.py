@@ -8,21 +8,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training.augmentation import (
+from nnunet_trainer.training.data.augmentation import (
     AugmentationConfig,
     Augmenter,
     Spatial,
     augmentation_set,
     geometry,
-    placement,
     set_names,
     validation_augmenter,
 )
-from nnunet_trainer.training.augmentation import intensity as it
-from nnunet_trainer.training.augmentation.separable import blur, lower_resolution
-from nnunet_trainer.training.augmentation.spatial import affine_matrix, places, sample_image, sample_segmentation
-from nnunet_trainer.training.augmentation.targets import at_scales, to_regions
-from nnunet_trainer.training.randomness import SampleKey
+from nnunet_trainer.training.data.augmentation.targets import at_scales, to_regions
+from nnunet_trainer.training.data.augmentation.transforms import intensity as it
+from nnunet_trainer.training.data.augmentation.transforms import placement
+from nnunet_trainer.training.data.augmentation.transforms.separable import blur, lower_resolution
+from nnunet_trainer.training.data.augmentation.transforms.spatial import affine_matrix, places, sample_image, sample_segmentation
+from nnunet_trainer.training.data.randomness import SampleKey
 from scipy.stats import ks_2samp, kstest, uniform
 from torch.nn.functional import grid_sample, interpolate
 

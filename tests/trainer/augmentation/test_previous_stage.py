@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nnunet_trainer.training.augmentation import Augmenter, augmentation_set, validation_augmenter
-from nnunet_trainer.training.augmentation import previous_stage as module
-from nnunet_trainer.training.augmentation.previous_stage import PreviousStage
-from nnunet_trainer.training.randomness import SampleKey
+from nnunet_trainer.training.data.augmentation import Augmenter, augmentation_set, validation_augmenter
+from nnunet_trainer.training.data.augmentation.transforms import previous_stage as module
+from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStage
+from nnunet_trainer.training.data.randomness import SampleKey
 from scipy import ndimage
 
 KEYS = [SampleKey(1, "0", 0, 0, slot) for slot in range(64)]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
-from nnunet_trainer.training import sampling
-from nnunet_trainer.training.sampling import PatchSampler, choose_origin, forces_foreground, prefetched, rank_slots, read_patch
+from nnunet_trainer.training.data import sampling
+from nnunet_trainer.training.data.sampling import PatchSampler, choose_origin, forces_foreground, prefetched, rank_slots, read_patch
 
 
 class Recorded:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_trainer.training.augmentation import Augmenter, Spatial, augmentation_set, filters, local, orientation, placement
-from nnunet_trainer.training.augmentation import intensity as it
-from nnunet_trainer.training.augmentation.cubic import sample_cubic
-from nnunet_trainer.training.augmentation.elastic import Deformation, by_scale, by_strength, displacements
-from nnunet_trainer.training.augmentation.separable import lower_resolution
-from nnunet_trainer.training.randomness import SampleKey
+from nnunet_trainer.training.data.augmentation import Augmenter, Spatial, augmentation_set
+from nnunet_trainer.training.data.augmentation.transforms import filters, local, orientation, placement
+from nnunet_trainer.training.data.augmentation.transforms import intensity as it
+from nnunet_trainer.training.data.augmentation.transforms.cubic import sample_cubic
+from nnunet_trainer.training.data.augmentation.transforms.elastic import Deformation, by_scale, by_strength, displacements
+from nnunet_trainer.training.data.augmentation.transforms.separable import lower_resolution
+from nnunet_trainer.training.data.randomness import SampleKey
 from scipy import ndimage
 from scipy.stats import ks_2samp
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.planning import Plans, plan
-from nnunet_trainer.planning.topology import topology
+from nnunet_trainer.planning.planners.topology import topology
 from support.datasets import TARGET
 
 

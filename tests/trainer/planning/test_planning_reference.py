@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.planning import plan, planners
+from nnunet_trainer.planning import plan
+from nnunet_trainer.planning.planners import planner_presets
 from support import wheel
 from support.datasets import SOURCE
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore:WARNING")]
 
-PLANNERS = sorted(planners.PLANNERS)
+PLANNERS = sorted(planner_presets.PLANNERS)
 KINDS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
     "isotropic": ((1.0, 1.0, 1.0), (150, 170, 160)),
     "ct": ((3.0, 0.78, 0.78), (110, 512, 512)),

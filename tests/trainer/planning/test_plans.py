@@ -11,8 +11,8 @@ import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.planning import Plans, names
 from nnunet_trainer.planning.difference import difference
-from nnunet_trainer.planning.memory import conv_feature_map_size
 from nnunet_trainer.planning.patch import merge
+from nnunet_trainer.planning.planners.memory import conv_feature_map_size
 from nnunet_trainer.planning.validate import validate
 
 
@@ -167,7 +167,8 @@ def test_a_patch_that_breaks_plans(plans: dict[str, Any], dataset_json: dict[str
 
 
 def test_every_name_that_plans_may_hold_stands_for_something() -> None:
-    from nnunet_trainer.preprocessing import normalization, resampling
+    from nnunet_trainer.preprocessing import normalization
+    from nnunet_trainer.preprocessing.resampling import resampling
 
     assert set(names.NORMALIZATION.values()) == set(normalization.SCHEMES)
     assert set(names.RESAMPLING) == {*resampling.FUNCTIONS, *resampling.BY_TORCH}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.preprocessing import anisotropy, resampling
-from nnunet_trainer.preprocessing.labels import resize_labels
+from nnunet_trainer.preprocessing.resampling import anisotropy, resampling
+from nnunet_trainer.preprocessing.resampling.label_resampling import resize_labels
 from support.datasets import blobs
 
 SHAPES = st.lists(st.integers(1, 14), min_size=3, max_size=3).map(tuple)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.preprocessing import resampling
+from nnunet_trainer.preprocessing.resampling import resampling
 from support.datasets import blobs, make_dataset
 
 from .test_preprocessing_reference import compare

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nnunet_trainer.preprocessing.storage import write_case
-from nnunet_trainer.training.recipe import read
-from nnunet_trainer.training.setup import TrainingSetup
+from nnunet_trainer.training.loop.setup import TrainingSetup
+from nnunet_trainer.training.recipes.recipe import read
 
 from trainer.architecture.plans import plain
 
@@ -118,4 +118,6 @@ def setup(preprocessed, tmp_path):
 def plots(monkeypatch, request):
     """Drawing progress.png takes longer than a small training does: only the test of a training's files draws it."""
     if request.node.name != "test_a_training_leaves_nnunets_files":
-        monkeypatch.setattr("nnunet_trainer.training.reporting.progress_plot", lambda logging, folder: folder / "progress.png")
+        monkeypatch.setattr(
+            "nnunet_trainer.training.reporting.reporting.progress_plot", lambda logging, folder: folder / "progress.png"
+        )

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 from nnunet_trainer.contract.faults import Stopped
-from nnunet_trainer.training import distributed, gathering, session, steps, stopping
-from nnunet_trainer.training.loop import train
-from nnunet_trainer.training.recipe import read
-from nnunet_trainer.training.setup import TrainingSetup
+from nnunet_trainer.training.loop import session, steps, stopping
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.loop.setup import TrainingSetup
+from nnunet_trainer.training.ranks import distributed, gathering
+from nnunet_trainer.training.recipes.recipe import read
 
 from trainer.training.conftest import dataset_json, plans
 

@@ -3,7 +3,8 @@
 import math
 
 import pytest
-from nnunet_trainer.training import checkpoint, train
+from nnunet_trainer.training import train
+from nnunet_trainer.training.state import checkpoint
 
 from .conftest import dataset_json
 

@@ -6,14 +6,16 @@ import torch
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_previous_stage
-from nnunet_trainer.training import cascade, checkpoint, presets
-from nnunet_trainer.training.augmentation import augmentation_set
-from nnunet_trainer.training.augmentation.previous_stage import PreviousStage
-from nnunet_trainer.training.distributed import Ranks
-from nnunet_trainer.training.loop import train
-from nnunet_trainer.training.recipe import Recipe, read
-from nnunet_trainer.training.sampling import PatchSampler
-from nnunet_trainer.training.session import prepare
+from nnunet_trainer.training.data import cascade
+from nnunet_trainer.training.data.augmentation import augmentation_set
+from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStage
+from nnunet_trainer.training.data.sampling import PatchSampler
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.loop.session import prepare
+from nnunet_trainer.training.ranks.distributed import Ranks
+from nnunet_trainer.training.recipes import presets
+from nnunet_trainer.training.recipes.recipe import Recipe, read
+from nnunet_trainer.training.state import checkpoint
 
 from .conftest import DATASET, plans
 

@@ -11,10 +11,10 @@ import pytest
 from nnunet_trainer.contract import catalogue as contract
 from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
-from nnunet_trainer.planning import planners
-from nnunet_trainer.training import presets, recipe
+from nnunet_trainer.planning.planners import planner_presets
+from nnunet_trainer.training.recipes import presets, recipe
 
-FILE = Path(contract.__file__).with_name("catalogue.json")
+FILE = contract.FILE
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_the_file_is_in_step_with_the_code(tmp_path: Path) -> None:
     written = tmp_path / "catalogue.json"
     command = [sys.executable, "-m", "nnunet_trainer.cli", "trainers", "--catalogue", "-o", str(written)]
     subprocess.run(command, check=True, capture_output=True)
-    remedy = "run `make catalogue`: nnunet-trainer trainers --catalogue -o trainer_image/nnunet_trainer/contract/catalogue.json"
+    remedy = "run `make catalogue`"
     assert written.read_text() == FILE.read_text(), remedy
 
 
@@ -126,7 +126,7 @@ def test_fields_of_another_image_pass(packaged: Catalogue) -> None:
     ],
 )
 def test_planners(packaged: Catalogue, name: str, parameters: dict[str, Any], reason: str, said: str) -> None:
-    for check in (planners.planner, packaged.planners().check):
+    for check in (planner_presets.planner, packaged.planners().check):
         with pytest.raises(BadConfiguration) as refused:
             check(name, parameters)
         assert refused.value.reason == reason
@@ -137,7 +137,7 @@ def test_planners(packaged: Catalogue, name: str, parameters: dict[str, Any], re
 
 @pytest.mark.parametrize("given", ["reference_3d", "reference3d", "reference3D"])
 def test_a_planners_parameter_in_any_spelling(given: str) -> None:
-    assert planners.planner("ExperimentPlanner", {given: 5}).reference_3d == 5
+    assert planner_presets.planner("ExperimentPlanner", {given: 5}).reference_3d == 5
 
 
 def test_what_is_no_catalogue(tmp_path: Path) -> None:

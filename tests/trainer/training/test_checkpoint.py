@@ -7,7 +7,7 @@ import pytest
 import torch
 from nnunet_trainer import architecture
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.training import checkpoint, pretrained
+from nnunet_trainer.training.state import checkpoint, pretrained
 
 from trainer.architecture.plans import plain
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from nnunet_trainer import architecture
 from nnunet_trainer.contract.work_order import PretrainedPolicies
-from nnunet_trainer.training import checkpoint, pretrained
-from nnunet_trainer.training.loop import train
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.state import checkpoint, pretrained
 
 from trainer.architecture.plans import plain, residual
 
@@ -156,7 +156,8 @@ REGIONS = {"background": 0, "ball": [1, 2], "core": 2, "ignore": 3}
 )
 def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_of, labels, more):
     """From the same weights and on the same batches, 30 steps of SGD."""
-    from nnunet_trainer.training import distributed, session, steps
+    from nnunet_trainer.training.loop import session, steps
+    from nnunet_trainer.training.ranks import distributed
 
     content, description = plans(), dataset_json(labels, **more)
     chosen = content["configurations"][configuration]
@@ -194,7 +195,8 @@ def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_
     ids=["labels", "ignore", "regions-ignore"],
 )
 def test_validation_counts_and_loss_are_the_wheels(wheel, setup, labels, more):
-    from nnunet_trainer.training import distributed, session, steps
+    from nnunet_trainer.training.loop import session, steps
+    from nnunet_trainer.training.ranks import distributed
 
     description = dataset_json(labels, **more)
     theirs = wheel(None, "3d_fullres", description)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.cli import main
-from nnunet_trainer.training import checkpoint
+from nnunet_trainer.training.state import checkpoint
 
 from .conftest import DATASET, dataset_json, plans
 
@@ -95,7 +95,7 @@ def test_a_missing_folder_gets_one_message(folder, capsys):
 
 
 def test_epochs_without_a_recipe_name_the_trainer(folder, monkeypatch):
-    from nnunet_trainer.training import loop
+    from nnunet_trainer.training.loop import loop
 
     class Seen(Exception):
         pass

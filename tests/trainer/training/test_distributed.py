@@ -14,8 +14,9 @@ import pytest
 import torch
 from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
-from nnunet_trainer.training import checkpoint, distributed
-from nnunet_trainer.training.loop import train
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.ranks import distributed
+from nnunet_trainer.training.state import checkpoint
 
 from trainer.inference import models
 
@@ -100,7 +101,7 @@ def test_sigterm_to_one_rank_stops_all_with_a_checkpoint(preprocessed, tmp_path)
 
 
 def test_more_ranks_than_samples_are_refused():
-    from nnunet_trainer.training.sampling import rank_slots
+    from nnunet_trainer.training.data.sampling import rank_slots
 
     with pytest.raises(BadConfiguration, match="batch of 2 cannot be split over 3"):
         rank_slots(2, 0, 3)

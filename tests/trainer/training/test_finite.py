@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.training import finite, loop
-from nnunet_trainer.training.finite import PATIENCE, Losses
-from nnunet_trainer.training.loop import train
-from nnunet_trainer.training.session import prepare
+from nnunet_trainer.training.loop import loop
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.loop.session import prepare
+from nnunet_trainer.training.reporting import finite
+from nnunet_trainer.training.reporting.finite import PATIENCE, Losses
 
 NAN, INF = math.nan, math.inf
 

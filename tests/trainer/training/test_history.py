@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_trainer.training import scores
-from nnunet_trainer.training.history import KEYS, History
+from nnunet_trainer.training.reporting import scores
+from nnunet_trainer.training.state.history import KEYS, History
 
 
 def add(history, dice):

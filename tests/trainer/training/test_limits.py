@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_trainer.planning.plans import Plans
-from nnunet_trainer.training import distributed, limits
-from nnunet_trainer.training.distributed import Ranks
-from nnunet_trainer.training.limits import out_of_memory, what_fits
+from nnunet_trainer.training.loop import limits
+from nnunet_trainer.training.loop.limits import out_of_memory, what_fits
+from nnunet_trainer.training.ranks import distributed
+from nnunet_trainer.training.ranks.distributed import Ranks
 
 from .conftest import plans
 

@@ -9,8 +9,8 @@ import torch
 from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, GpuOutOfMemory, Stopped
 from nnunet_trainer.contract.work_order import CheckpointPolicy
-from nnunet_trainer.training import checkpoint
-from nnunet_trainer.training.loop import train
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.state import checkpoint
 
 from .conftest import dataset_json, plans
 
@@ -143,7 +143,7 @@ def test_a_loss_that_is_no_number_ends_the_training(setup):
 
 
 def test_images_that_hold_no_numbers_are_named(setup, preprocessed, tmp_path, monkeypatch):
-    from nnunet_trainer.training import sampling
+    from nnunet_trainer.training.data import sampling
 
     read = sampling.read_patch
 
@@ -222,7 +222,7 @@ def test_an_unknown_fold_is_named(setup):
 def test_too_little_gpu_memory_is_said_in_sizes(setup, monkeypatch):
     from types import SimpleNamespace
 
-    from nnunet_trainer.training import steps
+    from nnunet_trainer.training.loop import steps
 
     def full(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -236,7 +236,7 @@ def test_too_little_gpu_memory_is_said_in_sizes(setup, monkeypatch):
 
 
 def test_progress_is_told_within_an_epoch_too(setup, monkeypatch):
-    from nnunet_trainer.training import reporting
+    from nnunet_trainer.training.reporting import reporting
 
     monkeypatch.setattr(reporting, "EVERY_SECONDS", 0.0)
     heard = []

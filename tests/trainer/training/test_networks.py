@@ -6,12 +6,15 @@ import pytest
 import torch
 from nnunet_trainer import architecture
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training import checkpoint, deep_supervision, loop, network, presets, steps
-from nnunet_trainer.training import recipe as recipes
-from nnunet_trainer.training.distributed import ranks
-from nnunet_trainer.training.loop import train
-from nnunet_trainer.training.recipe import NetworkChanges
-from nnunet_trainer.training.session import prepare
+from nnunet_trainer.training.components.losses import deep_supervision
+from nnunet_trainer.training.loop import loop, steps
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.loop.session import prepare
+from nnunet_trainer.training.ranks.distributed import ranks
+from nnunet_trainer.training.recipes import network_changes, presets
+from nnunet_trainer.training.recipes import recipe as recipes
+from nnunet_trainer.training.recipes.recipe import NetworkChanges
+from nnunet_trainer.training.state import checkpoint
 
 from trainer.architecture.plans import plain, residual
 
@@ -95,7 +98,7 @@ def make(kwargs, channels_in, channels_out, deep):
     ],
 )
 def test_more_network_changes(before, changes, key, expected):
-    assert network.changed(before, NetworkChanges(**changes), PATCH)["arch_kwargs"][key] == expected
+    assert network_changes.changed(before, NetworkChanges(**changes), PATCH)["arch_kwargs"][key] == expected
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_more_network_changes(before, changes, key, expected):
         (plain(2), {"network": "Primus"}, [16, 16], "3D patches; this configuration's patch is 16×16"),
         (plain(3), {"network": "PrimusV3"}, [20, 16, 16], "20×16×16 is no multiple"),
         (
-            network.changed(plain(3), NetworkChanges(network="Primus"), PATCH),
+            network_changes.changed(plain(3), NetworkChanges(network="Primus"), PATCH),
             {"network": "PlainConvUNet"},
             PATCH,
             "the plans hold a Primus; a PlainConvUNet cannot be made of it",
@@ -116,14 +119,14 @@ def test_more_network_changes(before, changes, key, expected):
 )
 def test_networks_that_do_not_fit(before, changes, patch, message):
     with pytest.raises(BadConfiguration, match=message):
-        network.changed(before, NetworkChanges(**changes), patch)
+        network_changes.changed(before, NetworkChanges(**changes), patch)
 
 
 def test_the_results_plans_of_a_transformer_are_a_transformers(setup):
-    first = network.changed(plain(3), NetworkChanges(network="Primus", arch_kwargs={"embed_dim": 12}), PATCH)
+    first = network_changes.changed(plain(3), NetworkChanges(network="Primus", arch_kwargs={"embed_dim": 12}), PATCH)
     assert first["arch_kwargs"]["input_shape"] == PATCH
-    assert network.changed(first, NetworkChanges(network="Primus"), PATCH) == first
-    assert network.changed(first, NetworkChanges(), PATCH) == first
+    assert network_changes.changed(first, NetworkChanges(network="Primus"), PATCH) == first
+    assert network_changes.changed(first, NetworkChanges(), PATCH) == first
 
 
 @pytest.mark.parametrize("version", ["_Primus_{}", "_PrimusV2{}", "_PrimusV3{}"])
@@ -131,10 +134,10 @@ def test_the_results_plans_of_a_transformer_are_a_transformers(setup):
 def test_the_trainer_that_nnunet_knows(version, size):
     name = f"nnUNet{version.format(size)}_Trainer"
     recipe = presets.recipe(name)
-    changed = network.changed(plain(3), recipe.network, PATCH)
-    assert network.nnunet_trainer(changed) == name
+    changed = network_changes.changed(plain(3), recipe.network, PATCH)
+    assert network_changes.nnunet_trainer(changed) == name
     changed["arch_kwargs"]["eva_depth"] += 1
-    assert network.nnunet_trainer(changed) == network.nnunet_trainer(plain(3)) == "nnUNetTrainer"
+    assert network_changes.nnunet_trainer(changed) == network_changes.nnunet_trainer(plain(3)) == "nnUNetTrainer"
     optimizer = recipe.optimizer.parameters
     assert optimizer == {"learning_rate": 3e-4, "weight_decay": 5e-2, "beta1": 0.9, "beta2": 0.98}
     assert (recipe.warm_up_epochs, recipe.gradient_clip, recipe.deep_supervision) == (50, 1, False)
@@ -257,9 +260,9 @@ def test_steps_of_primus_are_the_wheels(setup, preprocessed, tmp_path, monkeypat
 
 
 def test_a_transformer_has_no_memory_estimate():
-    from nnunet_trainer.planning.memory import estimate_gb
+    from nnunet_trainer.planning.planners.memory import estimate_gb
 
-    transformer = network.changed(plain(3), NetworkChanges(network="Primus"), PATCH)
+    transformer = network_changes.changed(plain(3), NetworkChanges(network="Primus"), PATCH)
     assert estimate_gb([128] * 3, 2, transformer, "ExperimentPlanner") is None
     assert estimate_gb([128] * 3, 2, plain(3), "ExperimentPlanner") > 0
 

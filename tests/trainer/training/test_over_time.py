@@ -5,11 +5,14 @@ import math
 import pytest
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training import checkpoint, components, loop, over_time, presets, schedules
-from nnunet_trainer.training.distributed import ranks
-from nnunet_trainer.training.history import History
-from nnunet_trainer.training.recipe import EarlyStopping, Recipe, read, write
-from nnunet_trainer.training.session import prepare
+from nnunet_trainer.training.components import over_time, registries, schedules
+from nnunet_trainer.training.loop import loop
+from nnunet_trainer.training.loop.session import prepare
+from nnunet_trainer.training.ranks.distributed import ranks
+from nnunet_trainer.training.recipes import presets
+from nnunet_trainer.training.recipes.recipe import EarlyStopping, Recipe, read, write
+from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.training.state.history import History
 
 
 def session(s):
@@ -68,8 +71,8 @@ def test_an_epoch_begins_with_its_values(setup):
         )
     )
     logits, target = torch.randn(1, 3, 4, 4, 4), torch.randint(0, 3, (1, 1, 4, 4, 4))
-    parts = {name: components.find("loss", name).make for name in ("CE", "Dice")}
-    from nnunet_trainer.training.losses import LossContext
+    parts = {name: registries.find("loss", name).make for name in ("CE", "Dice")}
+    from nnunet_trainer.training.components.losses.v2 import LossContext
 
     ce, dice = (parts[name](LossContext())(logits, target) for name in ("CE", "Dice"))
     for epoch, (weight, momentum) in enumerate([(1, 0.5), (0.5, 0.6), (0, 0.7), (0, 0.8)]):
@@ -146,19 +149,19 @@ def test_the_first_trainer_of_v1():
 
 
 def test_schedules_by_their_formulas():
-    fixed = components.find("schedule", "stepsThenPoly").make(1000, at=[0.5, 0.675])
+    fixed = registries.find("schedule", "stepsThenPoly").make(1000, at=[0.5, 0.675])
     assert [fixed(e, {}) for e in (0, 499, 500, 674)] == pytest.approx([1, 1, 0.1, 0.1])
     assert fixed(675, {}) == pytest.approx(0.01)
     assert fixed(900, {}) == pytest.approx(0.01 * (1 - 225 / 325) ** 0.9)
-    cyclic = components.find("schedule", "cyclic").make(1000, length=10, lowest=0.2)
+    cyclic = registries.find("schedule", "cyclic").make(1000, length=10, lowest=0.2)
     assert [cyclic(e, {}) for e in (0, 5, 10, 12)] == pytest.approx([0.2, 1, 0.2, 0.52])
 
 
-@pytest.mark.parametrize("name", sorted(components.registry("schedule")))
+@pytest.mark.parametrize("name", sorted(registries.registry("schedule")))
 def test_each_schedule_with_a_warm_up(name):
     needed = {"at": [0.5]} if name.startswith("steps") else {}
     history = {"train_losses": [1.0] * 60}
-    make = components.find("schedule", name).make
+    make = registries.find("schedule", name).make
     rate = schedules.with_warm_up(lambda epochs: make(epochs, **needed), 60, 10)
     rest = make(50, **needed)
     assert [rate(e, history) for e in range(10)] == pytest.approx([(e + 1) / 10 for e in range(10)])

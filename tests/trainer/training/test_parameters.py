@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training import checkpoint, parameters, presets
-from nnunet_trainer.training.loop import train
-from nnunet_trainer.training.presets.fine_tuning import FINE_TUNING
-from nnunet_trainer.training.recipe import read
+from nnunet_trainer.training.components.optimizers import parameter_groups
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.recipes import presets
+from nnunet_trainer.training.recipes.presets.fine_tuning import FINE_TUNING
+from nnunet_trainer.training.recipes.recipe import read
+from nnunet_trainer.training.state import checkpoint
 
 from trainer.architecture.plans import plain
 
@@ -20,7 +22,7 @@ from .pretrained.conftest import KINDS, build
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_layers_are_counted_from_the_image_to_the_segmentation(kind, dimension):
     network = build(kind, dimension)
-    found = parameters.layers(network)
+    found = parameter_groups.layers(network)
     assert set(found) == {name for name, _ in network.named_parameters()}
     stem = kind == "residual"
     expected = {
@@ -40,55 +42,55 @@ def test_layers_are_counted_from_the_image_to_the_segmentation(kind, dimension):
 
 def test_each_layer_learns_at_its_own_rate():
     network = build()
-    made, factors = parameters.groups(network, {"decoder.seg_layers.*": 2.0}, 0.5)
+    made, factors = parameter_groups.groups(network, {"decoder.seg_layers.*": 2.0}, 0.5)
     assert sum(len(group["params"]) for group in made) == len(list(network.parameters()))
     names = {id(p): n for n, p in network.named_parameters()}
     rates = {names[id(p)]: factor for group, factor in zip(made, factors, strict=True) for p in group["params"]}
     assert rates["decoder.seg_layers.0.weight"] == 2.0
     assert rates["decoder.stages.1.convs.0.conv.weight"] == 0.5
     assert rates["encoder.stages.0.0.convs.0.conv.weight"] == 0.5**5
-    whole, one = parameters.groups(network, {})
+    whole, one = parameter_groups.groups(network, {})
     assert one == [1.0]
     assert [id(p) for p in whole[0]["params"]] == [id(p) for p in network.parameters()]
 
 
 def test_the_first_group_has_the_whole_rate():
     """Its rate is what is logged."""
-    assert parameters.groups(build(), {"encoder.*": 0.1})[1] == [1.0, 0.1]
-    assert parameters.groups(build(), {}, 0.9)[1][0] == 1.0
+    assert parameter_groups.groups(build(), {"encoder.*": 0.1})[1] == [1.0, 0.1]
+    assert parameter_groups.groups(build(), {}, 0.9)[1][0] == 1.0
 
 
 def test_layers_of_an_unknown_network_are_refused():
     with pytest.raises(BadConfiguration, match=r"recipe\.layerDecay: Linear has no encoder\.stages") as refused:
-        parameters.groups(torch.nn.Linear(2, 2), {}, 0.8)
+        parameter_groups.groups(torch.nn.Linear(2, 2), {}, 0.8)
     assert "learningRateFactors" in refused.value.hint
 
 
 def test_a_pattern_that_fits_nothing_names_what_there_is():
     with pytest.raises(BadConfiguration, match=r"recipe\.freezing\.patterns: no parameter fits 'encodr\.\*'") as refused:
-        parameters.matching(build(), ["encodr.*"], "freezing.patterns")
+        parameter_groups.matching(build(), ["encodr.*"], "freezing.patterns")
     assert "encoder.stages" in refused.value.hint
     with pytest.raises(BadConfiguration, match=r"recipe\.learningRateFactors: no parameter fits 'head\*'"):
-        parameters.groups(build(), {"head*": 2.0})
+        parameter_groups.groups(build(), {"head*": 2.0})
 
 
 def test_everything_frozen_is_refused():
     network = build()
     with pytest.raises(BadConfiguration, match="nothing is left to train") as refused:
-        parameters.freeze(network, [name for name, _ in network.named_parameters()])
+        parameter_groups.freeze(network, [name for name, _ in network.named_parameters()])
     assert "decoder.seg_layers" in refused.value.hint
 
 
 def test_a_frozen_batch_normalization_keeps_its_statistics():
     norm = {"norm_op": "torch.nn.modules.batchnorm.BatchNorm3d"}
     network = build(**norm).train()
-    parameters.freeze(network, parameters.matching(network, ["encoder.*"], "freezing.patterns"))
+    parameter_groups.freeze(network, parameter_groups.matching(network, ["encoder.*"], "freezing.patterns"))
     before = {key: value.clone() for key, value in network.state_dict().items() if "running_mean" in key}
     network(torch.randn(2, 1, 8, 16, 16, generator=torch.Generator().manual_seed(0)))
     for key, value in network.state_dict().items():
         if "running_mean" in key:
             assert torch.equal(value, before[key]) == ("encoder." in key), key
-    parameters.freeze(network.train(), [])
+    parameter_groups.freeze(network.train(), [])
     assert all(module.training for module in network.modules())
 
 
@@ -113,16 +115,16 @@ def test_what_can_hardly_be_meant_is_told(setup):
     train(setup(changes, log=said.append))
     assert any("rises for 5 epochs, and there are 1" in line for line in said)
     assert any("frozen until epoch 9, and there are 1" in line for line in said)
-    assert parameters.doubts(read({})) == []
+    assert parameter_groups.doubts(read({})) == []
 
 
 @pytest.mark.parametrize("name", list(FINE_TUNING))
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_trainers_for_fine_tuning_fit_both_networks(name, kind):
     recipe = presets.recipe(name)
-    assert parameters.doubts(recipe) == []
+    assert parameter_groups.doubts(recipe) == []
     network = build(kind)
-    parameters.freeze(network, parameters.matching(network, recipe.freezing.patterns, "freezing.patterns"))
+    parameter_groups.freeze(network, parameter_groups.matching(network, recipe.freezing.patterns, "freezing.patterns"))
     training = {name.split(".")[0] + "." + name.split(".")[1] for name, p in network.named_parameters() if p.requires_grad}
     if "headsFirst" in name or "headsOnly" in name:
         assert training == {"decoder.seg_layers"}
@@ -130,12 +132,13 @@ def test_trainers_for_fine_tuning_fit_both_networks(name, kind):
         assert training == {"decoder.stages", "decoder.transpconvs", "decoder.seg_layers"}
     else:
         assert "encoder.stages" in training
-    parameters.groups(network, recipe.learning_rate_factors, recipe.layer_decay)
+    parameter_groups.groups(network, recipe.learning_rate_factors, recipe.layer_decay)
 
 
 def test_the_rise_of_fine_tuning(setup):
     """Linear over 50 epochs to 1e-3, then nnU-Net's schedule."""
-    from nnunet_trainer.training import distributed, loop, session
+    from nnunet_trainer.training.loop import loop, session
+    from nnunet_trainer.training.ranks import distributed
 
     recipe = presets.recipe("nnUNetTrainerFineTune_layerDecay08")
     with distributed.ranks("cpu") as ranks:

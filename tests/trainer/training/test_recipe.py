@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Range, Registry, load_plugins
-from nnunet_trainer.training import components, presets
-from nnunet_trainer.training.network import changed
-from nnunet_trainer.training.recipe import NetworkChanges, Recipe, read, write
+from nnunet_trainer.training.components import registries
+from nnunet_trainer.training.recipes import presets
+from nnunet_trainer.training.recipes.network_changes import changed
+from nnunet_trainer.training.recipes.recipe import NetworkChanges, Recipe, read, write
 
 from trainer.architecture.plans import plain, residual
 
@@ -16,7 +17,7 @@ def test_the_default_is_nnunets():
     default = presets.recipe("nnUNetTrainer")
     assert default == Recipe()
     assert (default.epochs, default.iterations_per_epoch, default.validation_iterations) == (1000, 250, 50)
-    sgd = components.find("optimizer", default.optimizer.name).parameters
+    sgd = registries.find("optimizer", default.optimizer.name).parameters
     assert {n: p.default for n, p in sgd.items()} == {
         "learning_rate": 1e-2,
         "weight_decay": 3e-5,
@@ -137,7 +138,7 @@ def test_a_plugin_registers_a_loss(tmp_path):
     folder = tmp_path / "my-losses"
     folder.mkdir()
     (folder / "losses.py").write_text(
-        "from nnunet_trainer.training.components import LOSSES\n"
+        "from nnunet_trainer.training.components.registries import LOSSES\n"
         "@LOSSES.register('MyLoss')\n"
         "def my_loss(context, *, factor: float = 2.0):\n"
         "    return lambda logits, target: factor * logits.mean() * context.share\n"

@@ -4,7 +4,7 @@ import io
 import json
 
 from nnunet_trainer.contract.progress import Progress
-from nnunet_trainer.training.terminal import about, display
+from nnunet_trainer.training.reporting.terminal import about, display
 
 
 class Terminal(io.StringIO):

@@ -5,7 +5,7 @@ import inspect
 import pkgutil
 
 import pytest
-from nnunet_trainer.training import presets
+from nnunet_trainer.training.recipes import presets
 
 NO_PRESET_V2 = {
     "AbstractPrimus": "abstract: the base of its trainers of Primus",

@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from nnunet_trainer.training.history import History
-from nnunet_trainer.training.recipe import read
-from nnunet_trainer.training.trouble import Known, Troubles
-from nnunet_trainer.training.watch import Facts
+from nnunet_trainer.training.recipes.recipe import read
+from nnunet_trainer.training.reporting.trouble import Known, Troubles
+from nnunet_trainer.training.reporting.watch import Facts
+from nnunet_trainer.training.state.history import History
 
 NAMES = ["liver", "tumour"]
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_trainer.dataset.labels import LabelManager
-from nnunet_trainer.training import watch
-from nnunet_trainer.training.loop import train
-from nnunet_trainer.training.reporting import Reporter
-from nnunet_trainer.training.watch import Watch, shown
+from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.reporting import watch
+from nnunet_trainer.training.reporting.reporting import Reporter
+from nnunet_trainer.training.reporting.watch import Watch, shown
 
 from .conftest import dataset_json
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunet_trainer.contract.catalogue.networks import check_shape
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.contract.networks import check_shape
 
 from .blocks import Ops, ResidualStack
 from .transformer import Transformer

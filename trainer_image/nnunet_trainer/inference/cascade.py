@@ -11,8 +11,8 @@ import torch
 
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
-from nnunet_trainer.preprocessing import resampling
 from nnunet_trainer.preprocessing.case import target_spacing
+from nnunet_trainer.preprocessing.resampling import resampling
 from nnunet_trainer.preprocessing.storage import has_previous_stage, write_previous_stage
 
 from .export import segmentation_by_heads

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .experiment import plan as plan
+    from .planners.experiment import plan as plan
     from .plans import Configuration as Configuration
     from .plans import Plans as Plans
 
-_PLACES = {"plan": "experiment", "Plans": "plans", "Configuration": "plans"}
+_PLACES = {"plan": "planners.experiment", "Plans": "plans", "Configuration": "plans"}
 
 
 def __getattr__(name: str) -> Any:

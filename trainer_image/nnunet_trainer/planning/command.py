@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from nnunet_trainer.dataset.raw import RawDataset
 
-    from .experiment import plan
+    from .planners.experiment import plan
 
     if not arguments.fingerprint:
         raise BadUsage("MissingArgument", "plan needs --fingerprint.", hint="Make one: nnunet-trainer fingerprint RAW.")

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
-from .experiment import normalization as planned_normalization
 from .names import MASKED, NORMALIZATION
 from .patch import merge
+from .planners.experiment import normalization as planned_normalization
 from .plans import Plans
 from .validate import validate
 

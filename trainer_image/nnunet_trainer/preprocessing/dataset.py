@@ -19,7 +19,7 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 from . import storage
 from .case import files_of, read_and_preprocess
 from .memory import memory_estimate
-from .resampling import BY_TORCH
+from .resampling.resampling import BY_TORCH
 
 STALE_SECONDS = 3600
 PRELOAD = ("scipy.ndimage",)  # not blosc2: its import starts threads, so that no worker could be forked

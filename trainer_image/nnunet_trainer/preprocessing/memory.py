@@ -8,7 +8,7 @@ from nnunet_trainer.dataset.memory import PROCESS, extent, stored_estimate
 from nnunet_trainer.dataset.raw import Case
 from nnunet_trainer.planning.plans import Configuration
 
-from .resampling import compute_new_shape
+from .resampling.resampling import compute_new_shape
 
 SEGMENTATION, IMAGE = 2, 4
 """Bytes a voxel: int16, float32."""

@@ -21,7 +21,7 @@ from ..contract import pod
 from ..contract.faults import BadData
 from ..contract.work_order import TrainOrder
 from ..planning.plans import Plans
-from ..training.cascade import PREDICTED
+from ..training.data.cascade import PREDICTED
 from . import checkpoints
 from .common import Teller, read_input, scratch
 

@@ -23,9 +23,9 @@ from ..contract.faults import Fault, Stopped
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Configuration, Plans
-from ..training import presets, recipe
-from ..training.cascade import PREDICTED
-from ..training.setup import TrainingResult, TrainingSetup
+from ..training.data.cascade import PREDICTED
+from ..training.loop.setup import TrainingResult, TrainingSetup
+from ..training.recipes import presets, recipe
 from . import checkpoints, staging
 from .common import Listener, Teller, read_input, scratch
 

@@ -10,11 +10,11 @@ __all__ = ["TrainingResult", "TrainingSetup", "train"]
 def __getattr__(name: str) -> Any:
     # torch is imported only when someone trains, not for the modules here that need none (recipe, presets).
     if name == "train":
-        from .loop import train
+        from .loop.loop import train
 
         return train
     if name in ("TrainingResult", "TrainingSetup"):
-        from . import setup
+        from .loop import setup
 
         return getattr(setup, name)
     raise AttributeError(name)

@@ -69,10 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset.description import read_json
     from nnunet_trainer.planning.plans import Plans
 
-    from .loop import train
-    from .setup import TrainingSetup
-    from .stopping import on_signals
-    from .terminal import display
+    from .loop.loop import train
+    from .loop.setup import TrainingSetup
+    from .loop.stopping import on_signals
+    from .reporting.terminal import display
 
     policies = _policies(arguments)
     name, recipe = _trainer(arguments)
@@ -127,7 +127,7 @@ def _policies(arguments: argparse.Namespace) -> PretrainedPolicies:
 
 def _weights(where: str | None) -> AbstractContextManager[Path | None]:
     """The pretrained checkpoint as a file of this machine, while it is needed."""
-    from .pretrained.source import checkpoint_at
+    from .state.pretrained.source import checkpoint_at
 
     return nullcontext() if where is None else checkpoint_at(where)
 
@@ -138,7 +138,7 @@ def _trainer(arguments: argparse.Namespace) -> tuple[str, Any]:
     from nnunet_trainer.contract.faults import BadUsage
     from nnunet_trainer.extensions import load_plugins
 
-    from . import presets
+    from .recipes import presets
 
     load_plugins(pod.plugins())
     name, base, changes = arguments.trainer, None, {}

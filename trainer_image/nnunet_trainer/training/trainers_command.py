@@ -31,11 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.name is not None:
         import yaml
 
-        from . import presets, recipe
+        from .recipes import presets, recipe
 
         print(yaml.safe_dump(recipe.write(presets.recipe(arguments.name)), sort_keys=False), end="")
     else:
-        from .presets import PRESETS
+        from .recipes.presets import PRESETS
 
         width = max(map(len, PRESETS))
         for name, (_, _, about) in PRESETS.items():
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _write_catalogue(output: str | None) -> None:
     from pathlib import Path
 
-    from . import catalogue
+    from .recipes import catalogue
 
     text = catalogue.dumps()
     if output is None:
@@ -58,11 +58,12 @@ def _write_catalogue(output: str | None) -> None:
 
 
 def _print_components() -> None:
-    from nnunet_trainer.contract.shapes import describe
+    from nnunet_trainer.contract.catalogue.shapes import describe
 
-    from . import catalogue, components
+    from .components import registries
+    from .recipes import catalogue
 
-    for kind in components.KINDS:
+    for kind in registries.KINDS:
         known = catalogue.described(kind)
         print(f"{known['title'].capitalize()}:")
         for name, entry in known["names"].items():

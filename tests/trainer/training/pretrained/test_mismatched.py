@@ -10,7 +10,7 @@ import pytest
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.contract.work_order import PretrainedPolicies
-from nnunet_trainer.training import checkpoint, pretrained
+from nnunet_trainer.training.state import checkpoint, pretrained
 
 from trainer.architecture.plans import plain
 

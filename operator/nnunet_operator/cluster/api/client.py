@@ -1,0 +1,213 @@
+"""The Kubernetes API with raw manifests: the official asyncio client without its model objects.
+
+The client brings TLS, exec plug-ins and token rotation; the paths are ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+from nnunet_trainer.contract.faults import BadUsage, Temporary
+
+from ...reconcile.view import Manifest
+from .. import metrics
+from . import credentials
+from .credentials import Renewal
+from .kinds import FIELD_MANAGER, KINDS, ApiKind
+
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PAGE = 500
+
+
+class ApiError(Exception):
+    """An answer of the API server that is no success."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(f"{code} {reason}: {message}")
+        self.code, self.reason, self.message = code, reason, message
+
+
+class NotLeading(Temporary):
+    """A write was about to happen after the lease was lost."""
+
+    def __init__(self) -> None:
+        super().__init__("NotLeading", "This replica does not lead any more; it writes nothing.")
+
+
+class Api:
+    """One connection to one API server.
+
+    Args:
+        configuration: of the official client.
+        may_write: asked before each write; when it says no, the write fails with `NotLeading`.
+        renewal: asked for another token when one was refused.
+    """
+
+    def __init__(self, configuration: Any, *, may_write: Callable[[], bool] = lambda: True, renewal: Renewal | None = None) -> None:
+        self.configuration = configuration
+        self.renewal = renewal
+        self.may_write = may_write
+        self._client: Any = kubernetes_client.ApiClient(configuration)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        timeout: float = 30,
+    ) -> Any:
+        """One request; the answer's JSON.
+
+        Raises:
+            ApiError: the server's answer is an error.
+            OSError, asyncio.TimeoutError: there is no answer (aiohttp's errors of connections are `OSError`s or `ClientError`s).
+        """
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        url = self.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
+        status, data, token = await self._send(method, url, headers, body, limit)
+        if status == 401 and await self.another_token(token):
+            status, data, _ = await self._send(method, url, headers, body, limit)
+        if status >= 400:
+            raise _error(status, data)
+        return json.loads(data) if data else None
+
+    async def another_token(self, refused: str | None) -> bool:
+        """Whether there is another token now than one that was refused."""
+        return self.renewal is not None and await self.renewal.refused(self.configuration, refused)
+
+    async def _send(
+        self, method: str, url: str, headers: dict[str, str], body: Any, limit: aiohttp.ClientTimeout
+    ) -> tuple[int, bytes, str | None]:
+        """Status and content of the answer, and the token that was shown."""
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+        token, code = self.configuration.api_key.get("BearerToken"), "none"
+        try:
+            answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
+            code = str(answer.status)
+            return answer.status, await answer.read(), token
+        finally:
+            metrics.api_requests.labels(method, code).inc()
+
+    # -- reading --
+
+    async def get(self, kind: ApiKind, namespace: str, name: str) -> Manifest | None:
+        """An object, or None when there is none."""
+        try:
+            found: Manifest = await self.request("GET", kind.path(namespace, name))
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+        return found
+
+    async def pages(self, kind: ApiKind, namespace: str | None, *, metadata_only: bool = False) -> AsyncIterator[Manifest]:
+        """LIST in pages, by the kind's own label selector. Items of a metadata-only list have no spec and no status."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": kind.selector} if kind.selector else {})
+        accept = METADATA_ONLY if metadata_only else JSON
+        while True:
+            page: Manifest = await self.request("GET", kind.path(namespace), query=query, accept=accept)
+            page["items"] = page.get("items") or []  # null in an empty metadata-only list
+            yield page
+            if not (go_on := page["metadata"].get("continue")):
+                return
+            query["continue"] = go_on
+
+    # -- writing --
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """POST."""
+        return await self._write("POST", self._kind(manifest).path(manifest["metadata"]["namespace"]), manifest)
+
+    async def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
+        """Server-side apply under the operator's one field owner."""
+        kind, meta = self._kind(manifest), manifest["metadata"]
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        return await self._write("PATCH", kind.path(meta["namespace"], meta["name"]), manifest, query, APPLY)
+
+    async def merge(self, kind: ApiKind, namespace: str, name: str, change: Manifest, *, sub: str = "") -> Manifest:
+        """Merge patch of an object or its subresource."""
+        return await self._write("PATCH", kind.path(namespace, name, sub), change, None, "application/merge-patch+json")
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """PUT; the manifest's resourceVersion guards against a racing write."""
+        meta = manifest["metadata"]
+        return await self._write("PUT", self._kind(manifest).path(meta["namespace"], meta["name"]), manifest, fenced=False)
+
+    async def delete(self, kind: ApiKind, namespace: str, name: str, uid: str) -> Manifest:
+        """Delete the object, its dependants in the background; with a uid this very object and no namesake."""
+        body: Manifest = {"propagationPolicy": "Background"} | ({"preconditions": {"uid": uid}} if uid else {})
+        return await self._write("DELETE", kind.path(namespace, name), body)
+
+    async def create_unfenced(self, manifest: Manifest) -> Manifest:
+        """POST that needs no lease: the lease itself, and questions (access reviews)."""
+        meta = manifest.get("metadata", {})
+        return await self._write("POST", self._kind(manifest).path(meta.get("namespace")), manifest, fenced=False)
+
+    async def _write(
+        self, method: str, path: str, body: Any, query: dict[str, str] | None = None, content: str = JSON, *, fenced: bool = True
+    ) -> Manifest:
+        if fenced and not self.may_write():
+            raise NotLeading
+        answer: Manifest = await self.request(method, path, query=query, body=body, content_type=content)
+        return answer
+
+    @staticmethod
+    def _kind(manifest: Manifest) -> ApiKind:
+        return KINDS[manifest["kind"]]
+
+
+def _error(code: int, data: bytes) -> ApiError:
+    text = data.decode(errors="replace")
+    try:
+        status = json.loads(text)
+        return ApiError(code, str(status.get("reason", "")), str(status.get("message", text)))
+    except (ValueError, AttributeError):
+        return ApiError(code, "", text[:500])
+
+
+async def connect(kubeconfig: Path | None = None, context: str | None = None, *, in_cluster: bool = False) -> Api:
+    """Connect with the service account (in a cluster) or a kubeconfig.
+
+    Raises:
+        BadUsage: there is no usable kubeconfig; the message says where it was looked for.
+    """
+    configuration, renewal = kubernetes_client.Configuration(), None
+    try:
+        if in_cluster:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            path = str(kubeconfig) if kubeconfig else None
+            loader = await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=path, context=context, client_configuration=configuration, persist_config=False
+            )
+            renewal = credentials.follow(configuration, loader)
+    except (kubernetes_config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        where = kubeconfig or "$KUBECONFIG or ~/.kube/config"
+        raise BadUsage(
+            "NoCluster", f"No cluster can be reached with {where}: {error}.", hint="Name one with --kubeconfig."
+        ) from error
+    configuration.connection_pool_maxsize = 64
+    return Api(configuration, renewal=renewal)
+
+
+CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+"""There was no answer, or not a whole one."""

@@ -1,0 +1,129 @@
+"""What the operator knows of the cluster: the newest version of each object it watches, in memory.
+
+It is the `World` that Views are built from. Watches, the start gate, re-lists and our own writes put into it; whichever
+comes late loses against the newer resourceVersion.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ...manifests import names
+from ...reconcile.kinds.invalid import parse
+from ...reconcile.references.references import needed_by, owner_of, wanted_by
+from ...reconcile.view import Key, Manifest
+from ..api.kinds import OURS
+
+
+def key_of(manifest: Manifest) -> Key:
+    """The identity of an object of the cluster."""
+    meta = manifest["metadata"]
+    return Key(manifest["kind"], meta["namespace"], meta["name"])
+
+
+def version_of(manifest: Manifest) -> int:
+    """The resourceVersion as a number: it grows with each write to the cluster."""
+    try:
+        return int(manifest["metadata"].get("resourceVersion") or 0)
+    except ValueError:
+        return 0
+
+
+def labels_of(manifest: Manifest) -> dict[str, str]:
+    """The labels, an empty dictionary when there are none."""
+    labels: dict[str, str] = manifest["metadata"].get("labels") or {}
+    return labels
+
+
+class Store:
+    """Objects by key, by owner, and who refers to whom."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, Manifest] = {}
+        self._owned: dict[tuple[str, str], set[Key]] = defaultdict(set)  # (owner's uid, kind) → children
+        self._needs: dict[Key, tuple[Key, ...]] = {}
+        self._needed_by: dict[Key, set[Key]] = defaultdict(set)
+        self._deleted: dict[str, None] = {}  # uids, newest last: what we deleted must not come back by a late event
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    # -- reading: the World of `reconcile.world` --
+
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """The newest known version, or None."""
+        return self._objects.get(Key(kind, namespace, name))
+
+    def owned(self, uid: str, kind: str) -> list[Manifest]:
+        """The children of a kind of the object with this uid, by name."""
+        return [self._objects[key] for key in sorted(self._owned.get((uid, kind), ()))]
+
+    def keys(self, *kinds: str) -> Iterator[Key]:
+        """The keys of all objects of these kinds."""
+        return (key for key in list(self._objects) if key.kind in kinds)
+
+    def all(self, kind: str) -> Iterator[Manifest]:
+        """All objects of a kind."""
+        return (manifest for key, manifest in list(self._objects.items()) if key.kind == kind)
+
+    def affected_by(self, manifest: Manifest) -> set[Key]:
+        """Whom a change of this object concerns: itself, its owner, who refers to it or wants its name for a child."""
+        key = key_of(manifest)
+        concerned = set(self._needed_by.get(key, ()))
+        if key.kind in OURS:
+            concerned.add(key)
+        if owner := owner_of(manifest):
+            concerned.add(owner)
+        return {k for k in concerned if k in self._objects}
+
+    # -- writing --
+
+    def put(self, manifest: Manifest) -> bool:
+        """Keep an object unless what is known is as new; whether it was news."""
+        key = key_of(manifest)
+        known = self._objects.get(key)
+        if manifest["metadata"].get("uid") in self._deleted:
+            return False
+        if known is not None and version_of(manifest) <= version_of(known):
+            return False
+        if known is not None:
+            self._unlink(key, known)
+        meta = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
+        manifest = {**manifest, "metadata": meta}
+        self._objects[key] = manifest
+        if uid := labels_of(manifest).get(names.OWNER_UID):
+            self._owned[uid, key.kind].add(key)
+        if key.kind in OURS:
+            resource = parse(manifest)
+            self._needs[key] = (*needed_by(resource), *wanted_by(resource))
+            for other in self._needs[key]:
+                self._needed_by[other].add(key)
+        return True
+
+    def remove(self, manifest: Manifest) -> bool:
+        """Forget an object (this very one: a namesake with another uid stays); whether it was known."""
+        key = key_of(manifest)
+        known = self._objects.get(key)
+        if known is None or known["metadata"].get("uid") != manifest["metadata"].get("uid"):
+            return False
+        self._unlink(key, known)
+        del self._objects[key]
+        return True
+
+    def remember_deleted(self, manifest: Manifest) -> bool:
+        """Forget an object that is surely gone, and do not believe late events that it lives."""
+        self._deleted[manifest["metadata"]["uid"]] = None
+        if len(self._deleted) > 10_000:
+            del self._deleted[next(iter(self._deleted))]
+        return self.remove(manifest)
+
+    def _unlink(self, key: Key, manifest: Manifest) -> None:
+        if uid := labels_of(manifest).get(names.OWNER_UID):
+            self._owned[uid, key.kind].discard(key)
+            if not self._owned[uid, key.kind]:
+                del self._owned[uid, key.kind]
+        for other in self._needs.pop(key, ()):
+            self._needed_by[other].discard(key)
+            if not self._needed_by[other]:
+                del self._needed_by[other]

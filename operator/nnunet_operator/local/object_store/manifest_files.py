@@ -1,0 +1,102 @@
+"""Manifests as people write them in files: YAML or JSON, several to a file, folders, paths beside the file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+
+from ...api.resources import API_VERSION, KINDS
+
+Manifest = dict[str, Any]
+
+SUFFIXES = (".yaml", ".yml", ".json")
+URIS = ("source", "storage", "pretrained")
+"""The fields of a spec that hold a `uri`."""
+
+
+def read(names: Sequence[str], namespace: str) -> list[Manifest]:
+    """All manifests of files and folders (`-`: standard input), in their order.
+
+    `file:` URIs that are not absolute, and bare paths, count from the manifest's own folder, and are made absolute.
+
+    Raises:
+        BadUsage: no such file, a folder without manifests.
+        BadConfiguration: not YAML, no kind or name, a kind that the local shell does not know.
+    """
+    found: list[Manifest] = []
+    for name in names:
+        if name == "-":
+            found += _documents(sys.stdin.read(), "standard input", Path.cwd(), namespace)
+            continue
+        for file in _files(Path(name)):
+            found += _documents(file.read_text(encoding="utf-8"), str(file), file.parent, namespace)
+    seen: dict[tuple[str, str, str], None] = {}
+    for manifest in found:
+        key = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        if key in seen:
+            raise BadConfiguration("DuplicateManifest", f"{key[0]} {key[2]} is given twice.", hint="Leave one of them out.")
+        seen[key] = None
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+        if not files:
+            raise BadUsage("NoManifests", f"The folder {path} holds no {', '.join(SUFFIXES)} file.")
+        return files
+    if not path.is_file():
+        raise BadUsage("NoSuchFile", f"There is no file or folder {path}.")
+    return [path]
+
+
+def _documents(text: str, where: str, folder: Path, namespace: str) -> Iterator[Manifest]:
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise BadConfiguration("InvalidYAML", f"{where}: {error}") from error
+    for document in documents:
+        items = document.get("items") or [] if isinstance(document, dict) and document.get("kind") == "List" else [document]
+        for item in items:
+            yield _manifest(item, where, folder, namespace)
+
+
+def _manifest(document: Any, where: str, folder: Path, namespace: str) -> Manifest:
+    if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+        raise BadConfiguration("NoKind", f"{where}: a document without apiVersion and kind.")
+    kind, version = document["kind"], document.get("apiVersion")
+    if (kind not in KINDS or version != API_VERSION) and (kind, version) != ("ConfigMap", "v1"):
+        hint = "A Secret stays out of the store: its values are read from --secrets DIR/NAME/KEY." if kind == "Secret" else ""
+        known = f"{', '.join(KINDS)} ({API_VERSION}) and ConfigMap (v1)"
+        raise BadConfiguration("UnknownKind", f"{where}: {version} {kind} is none of {known}.", hint=hint)
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        raise BadConfiguration("NoName", f"{where}: a {kind} without metadata.name.")
+    metadata["namespace"] = metadata.get("namespace") or namespace
+    spec = document.get("spec")
+    for field in URIS:
+        if (
+            kind in KINDS
+            and isinstance(spec, dict)
+            and isinstance(spec.get(field), dict)
+            and isinstance(spec[field].get("uri"), str)
+        ):
+            spec[field]["uri"] = _absolute(spec[field]["uri"], folder)
+    return document
+
+
+def _absolute(uri: str, folder: Path) -> str:
+    """`file:./x`, `file://./x`, `./x`, `~/x` beside a manifest in /m → `file:///m/x`; other URIs as they are."""
+    scheme, colon, rest = uri.partition(":")
+    if colon and scheme != "file":
+        return uri
+    path = rest.removeprefix("//") if colon else uri
+    if colon and path.startswith("/"):
+        return f"file://{path}"
+    return f"file://{quote(str((folder / Path(path).expanduser()).resolve()))}"

@@ -1,0 +1,78 @@
+"""Folders of this machine that stand in for URIs, so that a cluster's manifests run here unchanged: `--map s3://bucket/raw=DIR`.
+
+Objects keep the URIs that people wrote; only what reconcilers see, and so what work orders say, is replaced. The mapping is
+kept with the store: a later call goes on with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from nnunet_trainer.contract.faults import BadUsage
+
+from ..api.resources import KINDS
+from .object_store.manifest_files import URIS
+from .object_store.store import Store, write_text
+
+Manifest = dict[str, Any]
+
+
+def parse(text: str) -> tuple[str, Path]:
+    """`s3://bucket/raw=DIR` as a URI prefix and a folder.
+
+    Raises:
+        BadUsage: no `=`, no URI, no such folder.
+    """
+    prefix, equals, folder = text.partition("=")
+    if not equals or "://" not in prefix:
+        raise BadUsage("InvalidMapping", f"--map {text}: a URI, = and a folder are expected, as in s3://bucket/raw=images.")
+    if not Path(folder).is_dir():
+        raise BadUsage("NoSuchFile", f"--map {text}: there is no folder {folder}.")
+    return prefix.rstrip("/"), Path(folder).absolute()
+
+
+class Places:
+    """A store whose URIs are those of this machine (the `World` that reconcilers are shown).
+
+    Args:
+        store: the objects.
+        added: mappings to keep from now on, each a URI prefix and a folder.
+    """
+
+    def __init__(self, store: Store, added: Sequence[tuple[str, Path]] = ()) -> None:
+        self._store = store
+        kept = store.root / "places.json"
+        self._folders: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
+        if added:
+            self._folders |= {prefix: str(folder) for prefix, folder in added}
+            write_text(kept, json.dumps(self._folders, indent=1))
+
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """An object, or None."""
+        manifest = self._store.get(kind, namespace, name)
+        if manifest is None or kind not in KINDS or not self._folders:
+            return manifest
+        spec = manifest.get("spec", {})
+        for field in URIS:
+            holder = spec.get(field)
+            if isinstance(holder, dict) and isinstance(holder.get("uri"), str):
+                spec[field] = self._replaced(holder)
+        return manifest
+
+    def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
+        """The objects of a kind that an object owns."""
+        return self._store.owned(uid, kind)
+
+    def _replaced(self, holder: Manifest) -> Manifest:
+        uri = holder["uri"]
+        for prefix in sorted(self._folders, key=len, reverse=True):
+            if uri == prefix or uri.startswith(prefix + "/"):
+                # A folder needs no endpoint and no Secret.
+                access = {"endpoint", "region", "pathStyle", "secretName", "caConfigMap"}
+                plain = {key: value for key, value in holder.items() if key not in access}
+                return {**plain, "uri": f"file://{quote(self._folders[prefix] + uri[len(prefix) :])}"}
+        return holder

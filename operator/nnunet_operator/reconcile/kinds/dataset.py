@@ -1,0 +1,109 @@
+"""The life of a Dataset."""
+
+from __future__ import annotations
+
+from nnunet_trainer.contract import keys
+
+from ...api import conditions as kinds
+from ...api import reasons
+from ...api.common import ArtifactStatus, State, WorkStatus
+from ...api.dataset import DatasetStatus
+from ...api.resources import Dataset
+from ..observed import results
+from ..outcome import Outcome
+from ..policies import rerun
+from ..references import catalogued
+from ..told import conditions, events
+from ..turn import Turn
+from ..view import View
+from ..work import life, work_orders
+from ..work.work import Work
+
+DATA_FAULTS = frozenset(
+    {
+        reasons.INVALID_CASES,
+        reasons.INVALID_DATASET_JSON,
+        reasons.INVALID_FILE,
+        reasons.INVALID_SPLITS,
+        reasons.MISSING_FILE,
+        reasons.TOO_FEW_CASES,
+        reasons.BAD_DATA,
+    }
+)
+"""Failures that say that the data is wrong. All others (storage, memory, configuration …) say nothing about it."""
+
+
+def reconcile(view: View[Dataset]) -> Outcome:
+    """The life of a Dataset: one Job reads it all, verifies it, and takes its digest and its fingerprint."""
+    turn = Turn.begin(view, view.object.status)
+    work = reading(turn)
+    if rerun.asked(turn):
+        # Also when all went well: the source is read again, and what depends on it follows when it has changed.
+        rerun.again(turn, work)
+        rerun.tell(turn, "the source is read again")
+    start = catalogued.bar(view) or work_orders.reading(view, work)
+    if result := life.advance(turn, work, start):
+        before = turn.status.artifact
+        results.dataset(turn.status, result.report)
+        _tell_of_changes(turn, before)
+        life.succeed(work, result, reasons.FINGERPRINTED, "")
+    _verified_and_fingerprinted(turn, work)
+    conditions.conclude(turn, [work], reasons.FINGERPRINTED, describe(turn.status))
+    return turn.end()
+
+
+def reading(turn: Turn[DatasetStatus]) -> Work:
+    """The one piece of work of a Dataset."""
+    stored = turn.view.object.status.work or WorkStatus()
+    turn.status.work = turn.status.work or WorkStatus()
+    spec = turn.view.object.spec
+    return Work(
+        step="dataset",
+        part="data",
+        title=f"reading {spec.name}",
+        status=turn.status.work,
+        stored=stored,
+        policy=spec.failure_policy,
+        artifact="dataset",
+    )
+
+
+def _tell_of_changes(turn: Turn[DatasetStatus], before: ArtifactStatus | None) -> None:
+    """After the source was read again: whether it is what it was, and what follows."""
+    now = turn.status.artifact
+    if before is None or now is None:
+        return
+    if before.digest == now.digest:
+        text = "The source was read again: the data is what it was."
+    else:
+        digests = f"{keys.short(before.digest)} → {keys.short(now.digest)}"
+        text = f"The data is another than before ({digests}). Plans of this dataset are planned and preprocessed anew."
+    turn.out.events.append(events.say(reasons.DATASET_CHANGED if before.digest != now.digest else reasons.DATASET_UNCHANGED, text))
+
+
+def describe(status: DatasetStatus) -> str:
+    """What is known of the data, in one line."""
+    parts = [f"{status.cases} cases" if status.cases is not None else ""]
+    if status.channels:
+        parts.append("channels " + ", ".join(status.channels[key] for key in sorted(status.channels)))
+    if status.labels:
+        by_value = sorted(status.labels.items(), key=lambda item: (len(item[1]), item[1]))
+        parts.append("labels " + ", ".join(name for name, _ in by_value))
+    if status.fingerprint and status.fingerprint.median_shape:
+        parts.append("median shape " + "×".join(f"{size:g}" for size in status.fingerprint.median_shape))
+    if status.fingerprint and status.fingerprint.median_spacing:
+        parts.append("spacing " + "×".join(f"{size:.3g}" for size in status.fingerprint.median_spacing) + " mm")
+    return "; ".join(part for part in parts if part) or "verified and fingerprinted"
+
+
+def _verified_and_fingerprinted(turn: Turn[DatasetStatus], work: Work) -> None:
+    state, message = work.status.state, work.status.message or ""
+    reason = work.status.reason or reasons.VERIFYING
+    if state is State.SUCCEEDED:
+        conditions.own(turn, kinds.VERIFIED, True, reasons.VERIFIED, f"{turn.status.cases} cases")
+        conditions.own(turn, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, describe(turn.status))
+        return
+    faulty = state is State.FAILED and reason in DATA_FAULTS
+    verified = reason == reasons.FINGERPRINTING
+    conditions.own(turn, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
+    conditions.own(turn, kinds.FINGERPRINTED, False, reason, message if verified else "waits for the data to be verified")

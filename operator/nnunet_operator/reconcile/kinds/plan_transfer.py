@@ -1,0 +1,112 @@
+"""The life of a PlanTransfer."""
+
+from __future__ import annotations
+
+from ...api import conditions as kinds
+from ...api import reasons
+from ...api.common import Reference
+from ...api.plan_transfer import PlanTransferStatus
+from ...api.resources import API_VERSION, Plans, PlanTransfer
+from ...manifests import names
+from ..outcome import Outcome
+from ..policies import rerun
+from ..references import references
+from ..told import conditions
+from ..turn import Turn
+from ..view import Manifest, View
+from ..work.work import Blocker
+
+PASSED_ON = ("storage", "template", "failurePolicy", "patch", "plansName", "preprocessing")
+MIRRORED = (kinds.PLANNED, kinds.PREPROCESSED, kinds.COMPATIBLE)
+
+
+def reconcile(view: View[PlanTransfer]) -> Outcome:
+    """The life of a PlanTransfer: it owns a Plans of its own name, and says what that says."""
+    turn = Turn.begin(view, view.object.status)
+    if rerun.asked(turn):
+        rerun.tell(turn, f"passed on to Plans {view.object.metadata.name}")
+    if problem := taken(view) or cycle(view):
+        conditions.blocked(turn, problem)
+        return turn.end()
+    wanted, mine = plans(view.object), view.children[0] if view.children else None
+    if not isinstance(mine, Plans) or differs(view.object, mine, wanted):
+        turn.out.apply.append(wanted)
+    turn.status.plans_ref = Reference(name=view.object.metadata.name)
+    if not isinstance(mine, Plans):
+        waits = references.standing(mine, "") if mine else Blocker(reasons.WAITING_FOR_PLANS, "its Plans is being made")
+        conditions.blocked(turn, waits)
+        return turn.end()
+    mirror(turn, mine)
+    return turn.end()
+
+
+def plans(transfer: PlanTransfer) -> Manifest:
+    """The Plans that a transfer makes and keeps: it waits, transfers and preprocesses as any other."""
+    spec = transfer.spec.to_json()
+    source = {
+        "plansRef": spec["from"]["plansRef"],
+        "normalization": transfer.spec.normalization,
+        "intensityProperties": transfer.spec.intensity_properties,
+        "onMismatch": transfer.spec.on_mismatch,
+    }
+    passed = {field: spec[field] for field in PASSED_ON if spec.get(field) is not None}
+    if transfer.spec.rerun is not None:
+        passed["rerun"] = transfer.spec.rerun
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Plans",
+        "metadata": {
+            "name": transfer.metadata.name,
+            "namespace": transfer.metadata.namespace,
+            "labels": names.labels(transfer, "transfer"),
+            "ownerReferences": [names.owner_reference(transfer)],
+        },
+        "spec": {"datasetRef": spec["to"]["datasetRef"], "transferFrom": source, **passed},
+    }
+
+
+def differs(transfer: PlanTransfer, mine: Plans, wanted: Manifest) -> bool:
+    """Whether a Plans is not what its transfer asks for. What somebody else has added to it does not count."""
+    edited = transfer.status.observed_generation != transfer.metadata.generation  # perhaps something was taken away
+    spec = Plans.model_validate(wanted).spec
+    return edited or any(getattr(mine.spec, field) != getattr(spec, field) for field in spec.model_fields_set)
+
+
+def taken(view: View[PlanTransfer]) -> Blocker | None:
+    """A Plans of the transfer's name that somebody else has made is left alone."""
+    if not view.squatters:
+        return None
+    name = view.object.metadata.name
+    text = (
+        f"There is a Plans named {name} already, and it is not this transfer's. A PlanTransfer makes a Plans of its own name: "
+        "delete that one, or create this PlanTransfer under another name."
+    )
+    return Blocker(reasons.PLANS_NAME_TAKEN, text)
+
+
+def cycle(view: View[PlanTransfer]) -> Blocker | None:
+    """A transfer of the plans that it makes itself."""
+    name = view.object.metadata.name
+    if view.object.spec.from_.plans_ref.name != name:
+        return None
+    text = f"spec.from.plansRef is {name}, the name of the Plans that this PlanTransfer makes. Create it under another name."
+    return Blocker(reasons.REFERENCE_CYCLE, text)
+
+
+def mirror(turn: Turn[PlanTransferStatus], mine: Plans) -> None:
+    """Say what its Plans says."""
+    status = turn.status
+    status.plans_name, status.dataset_name = mine.status.plans_name or turn.view.object.spec.plans_name, mine.status.dataset_name
+    status.artifact, status.cases, status.compatibility = mine.status.artifact, mine.status.cases, mine.status.compatibility
+    for kind in MIRRORED:
+        if found := kinds.find(mine.status.conditions, kind):
+            value = found.status if found.status == "Unknown" else found.status == "True"
+            conditions.own(turn, kind, value, found.reason, found.message)
+    ready = kinds.find(mine.status.conditions, kinds.READY)
+    if ready is None or (mine.status.observed_generation or 0) < mine.metadata.generation:
+        conditions.blocked(turn, Blocker(reasons.WAITING_FOR_PLANS, f"waits for its Plans {mine.metadata.name} to be worked on"))
+        return
+    stalled = kinds.is_true(mine.status.conditions, kinds.STALLED)
+    conditions.write(
+        turn, "Ready" if ready.status == "True" else "Stalled" if stalled else "Reconciling", ready.reason, ready.message
+    )

@@ -1,0 +1,173 @@
+"""Why an attempt failed, from its Job's Failed condition and, while they are there, its pods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from nnunet_trainer.contract.faults import PERMANENT, ExitCode
+
+from ...api import reasons
+from ..view import Manifest
+from . import attempts
+from .attempts import Attempt
+
+LAST_WORDS = 600
+"""Characters of a crashed container's last log lines that are shown."""
+
+
+class Cause(Enum):
+    """What the failure policy goes by."""
+
+    DISRUPTION = "disruption"  # nobody's fault: preempted, drained, stopped
+    ASKED = "asked"  # a person stopped it, to go on later
+    PERMANENT = "permanent"  # the same order would fail in the same way
+    OUT_OF_MEMORY = "out of memory"
+    UNREPORTED = "unreported"
+    ERROR = "error"  # may go better next time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why one attempt ended without success. `message` is a clause for "attempt 2 …"; `hint` says what to do."""
+
+    cause: Cause
+    reason: str
+    message: str
+    at: datetime
+    hint: str = ""
+    exit_code: int | None = None
+    epoch: int | None = None
+    detail: str | None = None  # where the whole report stands
+
+
+DISRUPTIONS = {
+    "PreemptionByScheduler": "was preempted for a pod of higher priority",
+    "EvictionByEvictionAPI": "was evicted (node drained)",
+    "DeletionByTaintManager": "was evicted from a tainted node",
+    "DeletionByPodGC": "was lost with its node",
+    "TerminationByKubelet": "was evicted by its node (short of memory or disk, or shutting down)",
+}
+
+STOPPED_BY_SHELL = "StoppedByLocalShell"
+"""The local shell's own reason of DisruptionTarget: a person ended it."""
+
+BY_EXIT_CODE = {
+    ExitCode.BAD_USAGE: reasons.BAD_USAGE,
+    ExitCode.BAD_DATA: reasons.BAD_DATA,
+    ExitCode.BAD_CONFIGURATION: reasons.BAD_CONFIGURATION,
+    ExitCode.GPU_OUT_OF_MEMORY: reasons.OUT_OF_GPU_MEMORY,
+    ExitCode.IO_ERROR: reasons.STORAGE_UNAVAILABLE,
+    ExitCode.TRY_AGAIN: reasons.TRY_AGAIN,
+    ExitCode.STOPPED: reasons.STOPPED,
+}
+
+ADVICE = {
+    ExitCode.GPU_OUT_OF_MEMORY: (
+        "Plan for less (spec.planner.gpuMemoryGB of the Plans) or ask for a larger GPU (spec.template.nodeSelector)."
+    ),
+    ExitCode.BAD_USAGE: "Use a trainer image of the operator's own version (spec.template.image).",
+}
+
+MORE_MEMORY = "Raise spec.template.resources.limits.memory."
+MORE_DISK = "Raise spec.template.scratch.size, or the ephemeral-storage limit in spec.template.resources."
+
+
+def classify(attempt: Attempt, at: datetime) -> Failure:
+    """Tell disruption, permanent and try-again apart. The Job's condition decides; pods, if any are left, give the words."""
+    condition = attempt.condition("Failed") or {}
+    job_says = str(condition.get("message", ""))
+    by_policy = condition.get("reason") == "PodFailurePolicy"
+    if disrupted := _disrupted(attempt.pods):
+        return _disruption(disrupted, at)
+    if by_policy and "DisruptionTarget" in job_says:
+        return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message="was disrupted (its pod is gone)", at=at)
+    culprit = _culprit(attempt.pods)
+    if by_policy and (found := re.search(r"exit code (\d+)", job_says)):
+        return _exited(int(found[1]), culprit, at)
+    if culprit is None:
+        return Failure(cause=Cause.ERROR, reason=reasons.FAILED, message=f"failed ({job_says or 'its pod is gone'})", at=at)
+    if storage := _evicted_for_storage(culprit):
+        return Failure(cause=Cause.PERMANENT, reason=reasons.OUT_OF_DISK, message=storage, at=at, hint=MORE_DISK)
+    ended = attempts.terminated(culprit) or {}
+    return _exited(int(ended.get("exitCode", 1)), culprit, at)
+
+
+def _exited(code: int, pod: Manifest | None, at: datetime) -> Failure:
+    ended = attempts.terminated(pod) or {} if pod else {}
+    report = attempts.read_report(pod) if pod else None
+    error = report.error if report else None
+    known = ExitCode(code) if code in list(ExitCode) else None
+    epoch = report.summary.get("epoch") if report else None
+    common = {"at": at, "exit_code": code, "epoch": epoch if isinstance(epoch, int) else None}
+    detail = report.detail if report else None
+    if ended.get("reason") == "OOMKilled" or (error and error.reason in (reasons.OUT_OF_MEMORY, "OOMKilled")):
+        said = f": {error.message}" if error else ""
+        message = f"was killed for using more memory than its limit{said}"
+        return Failure(cause=Cause.OUT_OF_MEMORY, reason=reasons.OUT_OF_MEMORY, message=message, hint=MORE_MEMORY, **common)  # type: ignore[arg-type]
+    cause = Cause.PERMANENT if code in PERMANENT else Cause.DISRUPTION if known is ExitCode.STOPPED else Cause.ERROR
+    hint = ADVICE.get(known, "") if known else ""
+    if error:
+        reason = error.reason if _is_reason(error.reason) else _reason(known)
+        return Failure(cause=cause, reason=reason, message=error.message, hint=error.hint or hint, detail=detail, **common)  # type: ignore[arg-type]
+    words = " ".join(str(ended.get("message", "")).split())[-LAST_WORDS:]
+    signal = f" (signal {code - 128})" if 128 < code < 160 and known is None else ""
+    message = "was stopped" if cause is Cause.DISRUPTION else f"ended with exit code {code}{signal}"
+    message += f"; its last words: {words}" if words else ""
+    return Failure(cause=cause, reason=_reason(known), message=message, hint=hint, **common)  # type: ignore[arg-type]
+
+
+def _reason(code: ExitCode | None) -> str:
+    return BY_EXIT_CODE.get(code, reasons.FAILED) if code else reasons.FAILED
+
+
+def _is_reason(text: str) -> bool:
+    return len(text) <= 128 and re.fullmatch(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", text) is not None
+
+
+def _disrupted(pods: Iterable[Manifest]) -> Manifest | None:
+    # Only of pods that failed: one that was asked to go and finished all the same has done its work.
+    marked = [pod for pod in pods if attempts.pod_condition(pod, "DisruptionTarget")]
+    return next((pod for pod in marked if (pod.get("status") or {}).get("phase") != "Succeeded"), None)
+
+
+def _disruption(pod: Manifest, at: datetime) -> Failure:
+    condition = attempts.pod_condition(pod, "DisruptionTarget") or {}
+    reason = str(condition.get("reason"))
+    cause = Cause.ASKED if reason == STOPPED_BY_SHELL else Cause.DISRUPTION
+    if cause is Cause.ASKED:
+        how, node, hint = "was stopped with the local shell", None, "It goes on with the next `nnunet-operator local run`."
+    else:
+        how, node, hint = DISRUPTIONS.get(reason, "was disrupted"), (pod.get("spec") or {}).get("nodeName"), ""
+    report = attempts.read_report(pod)
+    epoch = report.summary.get("epoch") if report else None
+    message = f"{how} (node {node})" if node else how
+    epoch = epoch if isinstance(epoch, int) else None
+    return Failure(cause=cause, reason=reasons.DISRUPTED, message=message, at=at, hint=hint, epoch=epoch)
+
+
+def _culprit(pods: Iterable[Manifest]) -> Manifest | None:
+    """The pod that failed first; one that was only stopped after it comes last."""
+    failed = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Failed" or _code(pod)]
+
+    def order(pod: Manifest) -> tuple[bool, str, str]:
+        ended = attempts.terminated(pod) or {}
+        return _code(pod) == ExitCode.STOPPED, str(ended.get("finishedAt", "")), str(pod["metadata"]["name"])
+
+    return min(failed, key=order, default=None)
+
+
+def _code(pod: Manifest) -> int:
+    return int((attempts.terminated(pod) or {}).get("exitCode") or 0)
+
+
+def _evicted_for_storage(pod: Manifest) -> str | None:
+    status = pod.get("status") or {}
+    message = str(status.get("message", ""))
+    # Under pressure of the whole node the kubelet sets DisruptionTarget; here the pod went over its own limit.
+    if status.get("reason") != "Evicted" or not re.search(r"ephemeral|emptydir|storage", message, re.IGNORECASE):
+        return None
+    return f"was evicted for using more disk than its limit: {message}"

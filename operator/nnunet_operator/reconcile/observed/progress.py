@@ -1,0 +1,145 @@
+"""What a running pod says about itself, as status."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from nnunet_trainer.contract.progress import Progress
+
+from ...api import reasons
+from ...api.common import State
+from ...api.plans import ConfigurationStatus
+from ...api.training_run import CheckpointStatus, FoldStatus
+from .. import clock
+from ..told import events
+from ..turn import Turn
+from ..view import Heard
+from ..work.work import Work
+from .attempts import Running, container
+
+FRESH = timedelta(minutes=1)
+"""The same epoch's answers are not written more often."""
+
+SILENCE = timedelta(minutes=2)
+"""After so long without an answer that was asked for, it is said since when nothing was heard."""
+
+LONGEST_WARNING, MOST_WARNINGS = 1024, 16
+
+DOING = {
+    "dataset": reasons.VERIFYING,
+    "plan": reasons.PLANNING,
+    "transfer": reasons.TRANSFERRING,
+    "preprocess": reasons.PREPROCESSING,
+    "train": reasons.TRAINING,
+}
+"""What a step is doing, as a condition's reason."""
+
+
+def of(turn: Turn[Any], work: Work, running: Running) -> None:
+    """Take over what the attempt's pods answered last; training goes on also when nobody answers."""
+    heard = turn.view.heard.get(running.pod)
+    status = work.status
+    if heard is not None and _is_news(work, heard):
+        status.phase = heard.progress.phase[:64] or None
+        status.last_heard = heard.at
+        _details(turn, work, heard.progress)
+    validating = status.phase == "validating"
+    fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
+    reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
+    hindered = f"; pod {running.hindered.pod} does not run yet" if running.hindered else ""
+    message = f"{work.title}: {_sentence(work, validating, heard)}{hindered}{_silence(turn, work, running)}"
+    work.say(State.VALIDATING if validating else State.RUNNING, reason, message)
+
+
+def _is_news(work: Work, heard: Heard) -> bool:
+    """Whether an answer is worth a status write: something has come about, or a minute has passed."""
+    status, said = work.status, heard.progress
+    if status.last_heard is None or heard.at >= status.last_heard + FRESH:
+        return True
+    if heard.at < status.last_heard:
+        return False
+    same = isinstance(status, FoldStatus) and (said.phase[:64] or None, said.epoch) == (status.phase, status.epoch)
+    return not same
+
+
+def _details(turn: Turn[Any], work: Work, said: Progress) -> None:
+    status = work.status
+    if isinstance(status, ConfigurationStatus):
+        pods = [p for p in turn.view.pods if "running" in container(p) or "terminated" in container(p)]
+        names = {p["metadata"]["name"] for p in pods if _belongs(p, work)}
+        shards = [h.progress for name, h in turn.view.heard.items() if name in names]
+        done = sum(shard.done for shard in shards) if len(shards) > 1 else said.done
+        if said.total:
+            status.cases_done = max(done, status.cases_done or 0)
+            status.cases_total = status.cases_total or said.total
+    if isinstance(status, FoldStatus):
+        _fold(status, said)
+        _warnings(turn, work, status, said)
+
+
+def _warnings(turn: Turn[Any], work: Work, status: FoldStatus, said: Progress) -> None:
+    """Take over what the training warns of; each is an event when it begins and when it is over."""
+    before, now = status.warnings or [], [text[:LONGEST_WARNING] for text in said.warnings or []][:MOST_WARNINGS]
+    for text in now:
+        if text not in before:
+            turn.out.events.append(events.say(reasons.TRAINING_WARNING, f"{work.title}: {text}", warning=True))
+    for text in before:
+        if text not in now:
+            turn.out.events.append(events.say(reasons.WARNING_OVER, f"{work.title}: no longer: {text}"))
+    status.warnings = now or None
+
+
+def _fold(status: FoldStatus, said: Progress) -> None:
+    status.epoch = status.epoch if said.epoch is None else said.epoch
+    status.epochs = said.epochs or status.epochs
+    for name, value in (("train_loss", said.train_loss), ("val_loss", said.val_loss), ("pseudo_dice", _dice(said))):
+        if value is not None:
+            setattr(status, name, round(value, 5))
+    status.eta = clock.span(said.eta_seconds) if said.eta_seconds is not None and said.eta_seconds < 10**8 else None
+    if said.resumed_from_epoch is not None and said.resumed_from_epoch >= 0:
+        status.resumed_from_epoch = said.resumed_from_epoch
+    if said.checkpoint_uri and len(said.checkpoint_uri) <= 2048:
+        epoch = said.checkpoint_epoch if (said.checkpoint_epoch or 0) >= 0 else None
+        status.checkpoint = CheckpointStatus(
+            uri=said.checkpoint_uri, epoch=epoch, sha256=(said.checkpoint_sha256 or "")[:64] or None
+        )
+
+
+def _dice(said: Progress) -> float | None:
+    return said.pseudo_dice if said.ema_pseudo_dice is None else said.ema_pseudo_dice
+
+
+def _belongs(pod: dict[str, Any], work: Work) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    wanted = {f"nnunet.dev/{key}": value for key, value in work.labels.items()} | {"nnunet.dev/attempt": str(work.status.attempt)}
+    return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:
+    status = work.status
+    if isinstance(status, FoldStatus) and status.epoch is not None:
+        of_all = f" of {status.epochs}" if status.epochs else ""
+        dice = f", pseudo-Dice {status.pseudo_dice:.3f}" if status.pseudo_dice is not None else ""
+        left = f", about {status.eta} left" if status.eta else ""
+        what = "validating after epoch" if validating else "epoch"
+        warnings = status.warnings or []
+        more = f" (and {len(warnings) - 1} more in status.folds)" if len(warnings) > 1 else ""
+        warned = f"; warning: {warnings[0].rstrip('.')}{more}" if warnings else ""
+        return f"{what} {status.epoch}{of_all}{dice}{left}{warned}"
+    if isinstance(status, ConfigurationStatus) and status.cases_done is not None:
+        return f"{status.cases_done} of {status.cases_total} cases preprocessed"
+    if heard is not None and heard.progress.total:
+        return f"{status.phase or 'running'}, {heard.progress.done} of {heard.progress.total}"
+    return status.phase or "running"
+
+
+def _silence(turn: Turn[Any], work: Work, running: Running) -> str:
+    since = max((t for t in (work.status.last_heard, running.since) if t is not None), default=None)
+    if since is None:
+        return ""
+    asked = max(since, turn.view.listening_since or since)
+    if turn.now - asked < SILENCE:
+        turn.look_again_at(asked + SILENCE)
+        return ""
+    return f"{events.SILENT}{clock.ago(since)}"

@@ -1,0 +1,128 @@
+"""What follows from a failed attempt: the next one, and when, or the end.
+
+Restarts count up to `maxRestarts`; disruptions do not, but ten of them without a new epoch are too many. An advanced epoch
+refills both. What a person stopped counts as neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from ...api import reasons
+from ...api.common import State
+from ...api.training_run import FoldStatus
+from .. import clock
+from ..observed.failures import Cause, Failure
+from ..work.work import Work
+
+MAX_DISRUPTIONS = 10
+FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
+AGAIN = "Set spec.rerun to a new value to try again."
+
+
+def decide(work: Work, failure: Failure) -> None:
+    """Write into the work's status what follows."""
+    _note_progress(work, failure)
+    ACTIONS[failure.cause](work, failure)
+
+
+def delay(count: int) -> timedelta:
+    """The back-off before the `count`-th try again: 10 s, 20 s, 40 s … at most 5 min."""
+    return timedelta(seconds=min(FIRST_DELAY * 2 ** max(0, min(count, 10) - 1), LONGEST_DELAY))
+
+
+def _note_progress(work: Work, failure: Failure) -> None:
+    status = work.status
+    if not isinstance(status, FoldStatus):
+        return
+    if failure.epoch is not None and 0 <= failure.epoch <= (status.epochs or 10**6):
+        status.epoch = max(failure.epoch, status.epoch or 0)
+    if status.epoch is not None and status.epoch > (status.started_epoch or 0):
+        status.started_epoch = status.epoch
+        status.restarts = status.disruptions_without_progress = status.out_of_memory = 0
+
+
+def _restart(work: Work, failure: Failure) -> None:
+    limit = work.policy.max_restarts
+    if work.status.restarts >= limit:
+        tried = f"{limit + 1} attempts" if limit else "the first attempt, maxRestarts being 0"
+        _give_up(work, failure, f"No attempt is left after {tried} without progress.")
+        return
+    work.status.restarts += 1
+    _try_again(work, failure, delay(work.status.restarts), f"Restart {work.status.restarts} of {limit}.")
+
+
+def _disruption(work: Work, failure: Failure) -> None:
+    status = work.status
+    status.disruptions += 1
+    status.disruptions_without_progress += 1
+    if status.disruptions_without_progress >= MAX_DISRUPTIONS:
+        message = (
+            f"{_sentence(work, failure)} This was disruption {status.disruptions_without_progress} without a new epoch. {AGAIN}"
+        )
+        work.fail(reasons.TOO_MANY_DISRUPTIONS, message, failure.at)
+        return
+    wait = delay(status.disruptions_without_progress - 1) if status.disruptions_without_progress > 1 else timedelta()
+    _try_again(work, failure, wait, "Not counted as a restart.")
+
+
+def _asked(work: Work, failure: Failure) -> None:
+    _try_again(work, failure, timedelta(), "Not counted as a restart.")
+
+
+def _permanent(work: Work, failure: Failure) -> None:
+    _give_up(work, failure, "")
+
+
+def _out_of_memory(work: Work, failure: Failure) -> None:
+    if work.status.out_of_memory >= 1:
+        _give_up(work, failure, "It was tried twice.")
+        return
+    work.status.out_of_memory += 1
+    _try_again(work, failure, delay(1), "It is tried once more.")
+
+
+def _unreported(work: Work, failure: Failure) -> None:
+    if work.status.reports_missed >= max(1, work.policy.max_restarts):
+        _give_up(work, failure, "")
+        return
+    work.status.reports_missed += 1
+    _try_again(work, failure, timedelta(), "What it made is found and reported, not made again.")
+
+
+ACTIONS: dict[Cause, Callable[[Work, Failure], None]] = {
+    Cause.DISRUPTION: _disruption,
+    Cause.ASKED: _asked,
+    Cause.PERMANENT: _permanent,
+    Cause.OUT_OF_MEMORY: _out_of_memory,
+    Cause.UNREPORTED: _unreported,
+    Cause.ERROR: _restart,
+}
+
+
+def _try_again(work: Work, failure: Failure, wait: timedelta, counted: str) -> None:
+    begins: datetime = failure.at + wait
+    when = f" at {clock.at(begins)}" if wait else ""
+    epoch = work.epoch
+    since = f" from epoch {epoch} or the checkpoint before it" if epoch else ""
+    following = f"Attempt {(work.status.attempt or 0) + 2} starts{when}{since}."
+    hint = f"{failure.hint} " if failure.hint else ""
+    work.say(State.BACKING_OFF, failure.reason, f"{_sentence(work, failure)} {hint}{following} {counted}")
+    work.status.not_before = begins
+    work.status.phase = None
+
+
+def _give_up(work: Work, failure: Failure, why: str) -> None:
+    detail = f"All: {failure.detail}." if failure.detail else ""
+    parts = (_sentence(work, failure), detail, failure.hint, why, AGAIN if "spec.rerun" not in failure.hint else "")
+    work.fail(failure.reason, " ".join(part for part in parts if part), failure.at)
+
+
+def _sentence(work: Work, failure: Failure) -> str:
+    """`fold 2 (attempt 3) was preempted …`; a trainer's own message is a sentence already."""
+    message = failure.message.strip().rstrip(".")
+    if message[:4] in ("was ", "ende", "fail", "did ", "has "):
+        epoch = f" at epoch {work.epoch}" if work.epoch is not None else ""
+        return f"{work.title} ({work.attempt}) {message}{epoch}."
+    return f"{work.title} ({work.attempt}): {message}{'' if message.endswith('?') else '.'}"

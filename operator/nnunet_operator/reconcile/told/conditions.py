@@ -1,0 +1,114 @@
+"""How an object stands as a whole, from how its pieces of work stand (kstatus: Ready, Reconciling, Stalled)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ...api import conditions as api
+from ...api import reasons
+from ...api.common import State
+from ..turn import Turn
+from ..work.work import STALLING, Blocker, Work
+from .wording import first_sentence
+
+Standing = Literal["Ready", "Reconciling", "Stalled", "Suspended"]
+
+URGENCY = [
+    State.RUNNING,
+    State.VALIDATING,
+    State.STARTING,
+    State.QUEUED,
+    State.BACKING_OFF,
+    State.SUSPENDED,
+    State.PENDING,
+    State.PLANNED,
+    State.FAILED,
+    State.SUCCEEDED,
+]
+"""Which of several pieces of work gives the object its reason."""
+
+MOST = 6
+"""Pieces of work whose messages are joined."""
+
+
+def standing(works: Sequence[Work]) -> Standing:
+    """In one word: going on as long as anything can go on without a person."""
+    open_ = [work for work in works if not work.status.state.finished]
+    if not open_:
+        return "Stalled" if any(work.status.state is State.FAILED for work in works) else "Ready"
+    if all(_stalls(work) for work in open_):
+        return "Stalled"
+    if all(work.status.state is State.SUSPENDED for work in open_ if not _stalls(work)):
+        return "Suspended"
+    return "Reconciling"
+
+
+def conclude(turn: Turn[Any], works: Sequence[Work], reason: str, message: str) -> None:
+    """Write Ready, Reconciling and Stalled; `reason` and `message` are those of the good end."""
+    stands = standing(works)
+    if stands != "Ready":
+        reason, message = explain(works, stands)
+        turn.told = stands == "Reconciling" and most_urgent(works, stands)[0].status.state is State.BACKING_OFF
+    write(turn, stands, reason, message)
+
+
+def write(turn: Turn[Any], stands: Standing, reason: str, message: str) -> None:
+    """The three conditions that tools read."""
+    generation, now, old = turn.view.object.metadata.generation, turn.now, turn.status.conditions
+    short = first_sentence(message)  # Ready says all of it
+    match stands:
+        case "Ready":
+            turn.status.conditions = api.ready(old, reason, message, now=now, generation=generation)
+        case "Reconciling":
+            turn.status.conditions = api.reconciling(old, reason, message, short=short, now=now, generation=generation)
+        case "Stalled":
+            turn.status.conditions = api.stalled(old, reason, message, short=short, now=now, generation=generation)
+        case "Suspended":
+            kept = api.drop_condition(old, api.RECONCILING, api.STALLED)
+            turn.status.conditions = api.set_condition(kept, api.READY, False, reason, message, now=now, generation=generation)
+
+
+def blocked(turn: Turn[Any], blocker: Blocker) -> None:
+    """Nothing of it can start."""
+    write(turn, "Stalled" if blocker.stalls else "Reconciling", blocker.reason, blocker.message)
+
+
+def own(turn: Turn[Any], kind: str, status: bool | Literal["Unknown"], reason: str, message: str) -> None:
+    """One of the kind's own conditions."""
+    turn.status.conditions = api.set_condition(
+        turn.status.conditions,
+        kind,
+        status if isinstance(status, bool) else "Unknown",
+        reason,
+        message,
+        now=turn.now,
+        generation=turn.view.object.metadata.generation,
+    )
+
+
+def explain(works: Sequence[Work], stands: Standing) -> tuple[str, str]:
+    """The reason of the piece of work that matters most, and what there is to say of all."""
+    shown = most_urgent(works, stands)
+    failed = [work for work in works if work.status.state is State.FAILED]
+    reason = reasons.FOLDS_FAILED if stands == "Stalled" and len({w.status.reason for w in failed}) > 1 else shown[0].status.reason
+    texts = list(dict.fromkeys(work.status.message or work.status.state.value for work in shown))
+    more = f"; and {len(texts) - MOST} more" if len(texts) > MOST else ""
+    return reason or reasons.STARTING, "; ".join(text.rstrip(".") if len(texts) > 1 else text for text in texts[:MOST]) + more
+
+
+def most_urgent(works: Sequence[Work], stands: Standing) -> list[Work]:
+    """What is not done, in the order in which it is told."""
+    shown = [work for work in works if work.status.state is not State.SUCCEEDED]
+    if stands == "Reconciling":
+        # A fold that has failed is said behind those that go on.
+        moving = [work for work in shown if not _stalls(work) and not work.status.state.finished]
+        shown = [*moving, *(work for work in shown if work not in moving)]
+    shown.sort(key=lambda work: URGENCY.index(work.status.state))
+    if stands == "Stalled":
+        shown.sort(key=lambda work: work.status.state is not State.FAILED)
+    return shown
+
+
+def _stalls(work: Work) -> bool:
+    return work.status.state in (State.PENDING, State.STARTING, State.BACKING_OFF) and work.status.reason in STALLING

@@ -1,0 +1,61 @@
+"""What a planner's name and its parameters may be: the rules of both sides, as `contract.trainers` has them for trainers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..faults import BadConfiguration, unknown_name
+from .shapes import Checker, Shape
+
+PARAMETERS = "planner.parameters"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planners:
+    """All planners that somebody knows.
+
+    Args:
+        parameters: of each planner by name: their shapes, by camelCase name.
+        names_pass: a planner that is not known is left to whoever plans (a plug-in or another image may bring it).
+        fields_pass: so is a parameter that is not known.
+    """
+
+    parameters: Mapping[str, Mapping[str, Shape]]
+    names_pass: bool = False
+    fields_pass: bool = False
+
+    def check(self, name: str, parameters: Mapping[str, Any] | None = None, where: str = PARAMETERS) -> dict[str, Any]:
+        """The parameters by camelCase name; `reference_3d` and `reference3D` are `reference3d`.
+
+        Args:
+            name: nnU-Net's class name.
+            parameters: what is changed about it.
+            where: what a fault calls them.
+
+        Raises:
+            BadConfiguration: no such planner or parameter (with the nearest names), or a value out of its range.
+        """
+        if name not in self.parameters:
+            if self.names_pass:
+                return {}
+            raise BadConfiguration("UnknownPlanner", unknown_name("planner", name, self.parameters))
+        known, checker, checked = self.parameters[name], Checker(find=_none, reason="InvalidParameter"), {}
+        for given, value in (parameters or {}).items():
+            key = _canonical(given)
+            if key in known:
+                checked[key] = checker.check(known[key], value, f"{where}.{given}")
+            elif not self.fields_pass:
+                raise BadConfiguration("UnknownParameter", f"{where}: {unknown_name(f'parameter of {name}', given, known)}")
+        return checked
+
+
+def _canonical(name: str) -> str:
+    camel = re.sub(r"_+([a-zA-Z0-9])", lambda found: found[1].upper(), name)
+    return re.sub(r"([23])D$", r"\1d", camel)
+
+
+def _none(kind: str, name: str) -> Mapping[str, Shape]:
+    raise BadConfiguration("UnknownComponent", f"There is no {kind} named {name!r}.")

@@ -1,0 +1,265 @@
+"""Resampling to another shape, by the names that plans hold.
+
+Spline interpolation as skimage's `resize(mode="edge", anti_aliasing=False)` is linear in the voxels and separable: along each axis
+it is one matrix, which is made of the unit vectors' own interpolations, so that the product equals the original to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+
+from .anisotropy import ANISOTROPY, separate_axis
+from .label_resampling import resize_labels, resize_labels_along
+
+CHUNK = 1 << 22
+BAND = 32  # output samples that are made at once
+NEGLIGIBLE = 1e-18  # a weight that no float64 sum beside weights of about one can feel
+PADDING = 12  # what scipy puts around an image, in mode "nearest", before it filters it
+
+
+def compute_new_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, ...]:
+    """The shape at another spacing, each axis rounded half to even."""
+    return tuple(round(float(old / new * size)) for old, new, size in zip(spacing, new_spacing, shape, strict=True))
+
+
+def resample_data_or_seg_to_shape(
+    data: np.ndarray,
+    new_shape: Sequence[int],
+    current_spacing: Sequence[float],
+    new_spacing: Sequence[float],
+    is_seg: bool = False,
+    order: int = 3,
+    order_z: int = 0,
+    force_separate_z: bool | None = False,
+    separate_z_anisotropy_threshold: float = ANISOTROPY,
+) -> np.ndarray:
+    """nnU-Net's default resampling.
+
+    Args:
+        data: (c, z, y, x); images or logits, or a segmentation with `is_seg`.
+        new_shape: (z, y, x).
+        current_spacing: of the data, along z, y, x.
+        new_spacing: of the result.
+        order: of the spline, in the plane where one axis is separate.
+        order_z: of the spline along that axis.
+        force_separate_z: None lets the spacings decide.
+
+    Returns:
+        (c, *new_shape) in the type of the data; the data itself where the shape is the same.
+    """
+    new_shape = tuple(int(size) for size in new_shape)
+    if data.shape[1:] == new_shape:
+        return data
+    axis = separate_axis(current_spacing, new_spacing, force_separate_z, separate_z_anisotropy_threshold)
+    result = np.empty((len(data), *new_shape), data.dtype)
+    for image, target in zip(data, result, strict=True):
+        if is_seg:
+            target[...] = _resize_seg(image, new_shape, axis, order, order_z)
+        elif axis is None:
+            resize(image, target, order)
+        else:
+            _resize_separately(image, target, axis, order, order_z)
+    return result
+
+
+def no_resampling_hack(
+    data: np.ndarray, new_shape: Sequence[int], current_spacing: Sequence[float], new_spacing: Sequence[float]
+) -> np.ndarray:
+    """Leave the data in its shape."""
+    return data
+
+
+FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "resample_data_or_seg_to_shape": resample_data_or_seg_to_shape,
+    "no_resampling_hack": no_resampling_hack,
+}
+BY_TORCH = ("resample_torch_fornnunet",)
+"""Of `torch_resampling`, which is loaded when plans name them."""
+
+
+def by_name(name: str, arguments: dict[str, Any]) -> Callable[..., np.ndarray]:
+    """The function that plans name, with the plans' own arguments.
+
+    Raises:
+        BadConfiguration: no such function, or an argument that it does not take.
+    """
+    if name not in FUNCTIONS and name not in BY_TORCH:
+        raise BadConfiguration("InvalidPlans", unknown_name("resampling function", name, [*FUNCTIONS, *BY_TORCH]))
+    import inspect
+
+    chosen = FUNCTIONS[name] if name in FUNCTIONS else _by_torch(name)
+    known = inspect.signature(chosen).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise BadConfiguration("InvalidPlans", f"The resampling function {name} takes no argument {argument!r}.")
+
+    def function(data: np.ndarray, new_shape: Sequence[int], old: Sequence[float], new: Sequence[float]) -> np.ndarray:
+        return chosen(data, new_shape, old, new, **arguments)
+
+    return function
+
+
+def _by_torch(name: str) -> Callable[..., np.ndarray]:
+    from . import torch_resampling
+
+    return getattr(torch_resampling, name)
+
+
+@lru_cache(maxsize=64)
+def resize_matrix(size: int, new_size: int, order: int) -> np.ndarray:
+    """(new_size, size) float64: skimage's `resize` of one axis."""
+    matrix = _cubic_matrix(size, new_size) if order == 3 else _matrix_of_units(size, new_size, order)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _matrix_of_units(size: int, new_size: int, order: int) -> np.ndarray:
+    """Column by column: how each unit vector is interpolated."""
+    from scipy.ndimage import zoom
+
+    units = np.eye(size)
+    return np.stack([zoom(unit, 1 / (size / new_size), order=order, mode="nearest", grid_mode=True) for unit in units], axis=1)
+
+
+def _cubic_matrix(size: int, new_size: int) -> np.ndarray:
+    """All columns at once: scipy's prefilter of the padded identity, then the four weights of the cubic B-spline."""
+    from scipy.ndimage import spline_filter1d
+
+    coefficients = spline_filter1d(np.pad(np.eye(size), ((PADDING, PADDING), (0, 0)), mode="edge"), 3, axis=0, mode="nearest")
+    place = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5 + PADDING
+    first = np.floor(place)
+    t, u = place - first, 1 - (place - first)
+    weights = [u**3 / 6, (t * t * (t - 2) * 3 + 4) / 6, (u * u * (u - 2) * 3 + 4) / 6]
+    weights.append(1 - sum(weights))
+    index = first.astype(np.intp) - 1
+    return sum((w[:, None] * coefficients[index + k] for k, w in enumerate(weights)), np.zeros((new_size, size)))
+
+
+@lru_cache(maxsize=64)
+def coordinate_matrix(size: int, new_size: int, order: int) -> np.ndarray:
+    """(new_size, size) float64: `map_coordinates` along one axis, as nnU-Net uses it for the separate axis."""
+    from scipy.ndimage import map_coordinates
+
+    places = float(size) / new_size * (np.arange(new_size) + 0.5) - 0.5
+    matrix = np.empty((new_size, size))
+    for column in range(size):
+        unit = np.zeros(size)
+        unit[column] = 1
+        matrix[:, column] = map_coordinates(unit, places[None], order=order, mode="nearest")
+    matrix.setflags(write=False)
+    return matrix
+
+
+def nearest_indices(size: int, new_size: int) -> np.ndarray:
+    """The input index of each output index along an axis that is resampled with order 0 by `map_coordinates`."""
+    places = float(size) / new_size * (np.arange(new_size) + 0.5) - 0.5
+    return np.floor(np.clip(places, 0, size - 1) + 0.5).astype(np.intp)
+
+
+Band = tuple[slice, slice, np.ndarray]
+
+
+@lru_cache(maxsize=64)
+def resize_bands(size: int, new_size: int, order: int) -> tuple[Band, ...]:
+    """`resize_matrix` without its zeros: (rows, columns, that part) a block of rows. A spline's weights fade with the distance."""
+    matrix, bands = resize_matrix(size, new_size, order), list[Band]()
+    for start in range(0, new_size, BAND):
+        rows = slice(start, min(start + BAND, new_size))
+        felt = np.flatnonzero((np.abs(matrix[rows]) > NEGLIGIBLE).any(0))
+        columns = slice(int(felt[0]), int(felt[-1]) + 1)
+        bands.append((rows, columns, np.ascontiguousarray(matrix[rows, columns])))
+    return tuple(bands)
+
+
+def _resize_plane(down: tuple[Band, ...], across: tuple[Band, ...], plane: np.ndarray) -> np.ndarray:
+    """(y, x) float64 of one slice."""
+    exact = plane.astype(np.float64)
+    shorter = np.empty((down[-1][0].stop, exact.shape[1]))
+    for rows, columns, part in down:
+        np.matmul(part, exact[columns], out=shorter[rows])
+    result = np.empty((len(shorter), across[-1][0].stop))
+    for rows, columns, part in across:
+        np.matmul(shorter[:, columns], part.T, out=result[:, rows])
+    return result
+
+
+def resize(image: np.ndarray, target: np.ndarray, order: int) -> None:
+    """Write the spline interpolation of (z, y, x) into `target`, clipped to the image's own range."""
+    low, high = image.min(), image.max()
+    if low == high:
+        target[...] = low
+        return
+    along, down, across = (resize_bands(image.shape[a], target.shape[a], order) for a in range(3))
+    if target.shape[0] < image.shape[0]:
+        # The axis that shrinks first: fewer planes to resize.
+        for rows, columns, part in along:
+            planes = np.empty((len(part), *image.shape[1:]))
+            height = max(1, CHUNK // (part.shape[1] * image.shape[2]))
+            for start in range(0, image.shape[1], height):
+                block = image[columns, start : start + height].astype(np.float64)
+                planes[:, start : start + height] = np.tensordot(part, block, 1)
+            for z, plane in zip(range(rows.start, rows.stop), planes, strict=True):
+                np.clip(_resize_plane(down, across, plane), low, high, out=target[z], casting="same_kind")
+        return
+    if target.shape[0] == image.shape[0]:
+        for z in range(len(target)):
+            np.clip(_resize_plane(down, across, image[z]), low, high, out=target[z], casting="same_kind")
+        return
+    # Only the planes that a band of the result needs are held: neighbouring bands share some.
+    held: dict[int, np.ndarray] = {}
+    width = max(1, CHUNK // (BAND + max(part.shape[1] for _, _, part in along)) // target.shape[2])
+    for rows, columns, part in along:
+        held = {z: plane for z, plane in held.items() if z >= columns.start}
+        for z in range(columns.start, columns.stop):
+            if z not in held:
+                held[z] = _resize_plane(down, across, image[z])
+        for start in range(0, target.shape[1], width):
+            block = np.stack([held[z][start : start + width] for z in range(columns.start, columns.stop)])
+            np.clip(np.tensordot(part, block, 1), low, high, out=target[rows, start : start + width], casting="same_kind")
+
+
+def _resize_separately(image: np.ndarray, target: np.ndarray, axis: int, order: int, order_z: int) -> None:
+    """In the plane by spline, slice by slice (each clipped to its own range), then along `axis`."""
+    source, goal = np.moveaxis(image, axis, 0), np.moveaxis(target, axis, 0)
+    down, across = (resize_bands(source.shape[a], goal.shape[a], order) for a in (1, 2))
+    same_plane = source.shape[1:] == goal.shape[1:]
+
+    def plane(z: int) -> np.ndarray:
+        if same_plane and order <= 1:
+            return source[z]
+        return np.clip(_resize_plane(down, across, source[z]), source[z].min(), source[z].max())
+
+    if len(source) == len(goal):
+        for z in range(len(goal)):
+            goal[z] = plane(z)
+    elif order_z == 0:
+        last, resized = -1, np.empty(0)
+        for z, wanted in enumerate(nearest_indices(len(source), len(goal))):
+            if wanted != last:
+                last, resized = int(wanted), plane(int(wanted))
+            goal[z] = resized
+    else:
+        planes = np.stack([plane(z) for z in range(len(source))])
+        goal[...] = np.tensordot(coordinate_matrix(len(source), len(goal), order_z), planes, 1)
+
+
+def _resize_seg(image: np.ndarray, new_shape: tuple[int, ...], axis: int | None, order: int, order_z: int) -> np.ndarray:
+    if axis is None:
+        return resize_labels(image, new_shape, order)
+    source = np.moveaxis(image, axis, 0)
+    depth = new_shape[axis]
+    plane_shape = tuple(size for a, size in enumerate(new_shape) if a != axis)
+    if order_z == 0 and depth != len(source):
+        chosen, back = np.unique(nearest_indices(len(source), depth), return_inverse=True)
+        planes = np.stack([resize_labels(source[z], plane_shape, order) for z in chosen])[back]
+    else:
+        planes = np.stack([resize_labels(plane, plane_shape, order) for plane in source])
+        if depth != len(source):
+            planes = resize_labels_along(planes, coordinate_matrix(len(source), depth, order_z))
+    return np.moveaxis(planes, 0, axis)

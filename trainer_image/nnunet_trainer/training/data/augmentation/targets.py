@@ -1,0 +1,44 @@
+"""From a segmentation to what the loss compares with: no -1, regions, one target per deep-supervision output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from .transforms.separable import nearest_exact
+
+Region = int | Sequence[int]
+
+
+def remove_outside(seg: torch.Tensor) -> torch.Tensor:
+    """-1 (outside the image) becomes background."""
+    return seg.clamp_(min=0)
+
+
+def to_regions(seg: torch.Tensor, regions: Sequence[Region]) -> torch.Tensor:
+    """Labels (b, 1, *patch) as one mask a region, (b, regions, *patch) bool. An ignore label is one more region, the last."""
+    labels = seg[:, 0]
+    masks = []
+    for region in regions:
+        members = [region] if isinstance(region, int) else list(region)
+        mask = labels == members[0]
+        for member in members[1:]:
+            mask |= labels == member
+        masks.append(mask)
+    return torch.stack(masks, dim=1)
+
+
+def at_scales(seg: torch.Tensor, scales: Sequence[Sequence[float]] | None) -> list[torch.Tensor]:
+    """The target at each deep-supervision scale, by nearest-exact sampling. None: at full resolution only."""
+    results = []
+    for scale in scales or [[1.0] * (seg.ndim - 2)]:
+        target = seg
+        for axis, factor in enumerate(scale, start=2):
+            size = seg.shape[axis]
+            reduced = round(size * factor)
+            if reduced != size:
+                index = torch.from_numpy(nearest_exact(size, reduced)).to(seg.device, non_blocking=True)
+                target = target.index_select(axis, index)
+        results.append(target)
+    return results

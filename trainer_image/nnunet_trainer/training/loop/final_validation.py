@@ -1,0 +1,102 @@
+"""The validation of a trained fold: each rank predicts its share of the cases, the first one compares them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_trainer.contract.faults import Stopped
+from nnunet_trainer.dataset.description import read_json
+
+from ..data import cascade
+from ..ranks import distributed
+from ..ranks.gathering import gather
+from ..reporting.reporting import Reporter
+from .session import Session
+
+SUMMARY = "summary.json"
+
+
+def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> dict[str, Any] | None:
+    """Predict the validation cases, compare them with the ground truth; the summary, on the first rank.
+
+    Args:
+        session: trained.
+        reporter: tells how far it is.
+        keep_existing: the final checkpoint was there before, so predictions that are there are its own.
+    """
+    from nnunet_trainer.inference.validation import validate as predict_and_compare
+
+    setup, ranks = session.setup, session.ranks
+    out = setup.fold_folder / "validation"
+    predicted = cascade.predicted(setup, session.configuration, session.validation_cases)
+    if distributed.from_first(keep_existing and (out / SUMMARY).is_file() and predicted):
+        return read_json(out / SUMMARY) if ranks.first else None
+
+    def tell(done: int, total: int) -> None:
+        reporter.progress("validating", done, total, force=True)
+        if setup.stop.is_set():
+            raise Stopped("Stopped", f"The validation was stopped after {done} of {total} cases; they are kept.")
+
+    def look() -> None:
+        if setup.stop.is_set():
+            raise Stopped("Stopped", "The validation was stopped in the middle of a case; those that are done are kept.")
+
+    def wait() -> None:
+        if setup.stop.is_set():
+            raise Stopped("Stopped", "The validation was stopped while other ranks were predicting; what is done is kept.")
+
+    if ranks.device.type == "cuda":
+        # What training has reserved would count as taken when the sums of a large image look for room.
+        session.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+
+    # One rank may have far larger images than another, and the first compares while the others wait.
+    with distributed.patient() as group:
+
+        def come_together() -> None:
+            own = session.validation_cases[ranks.rank :: ranks.world_size]
+            gather(setup.model_folder, _files_of(own, setup.fold_folder, session.validation_cases), group, wait)
+
+        result = predict_and_compare(
+            session.network,
+            plans=session.plans,
+            configuration=setup.configuration,
+            dataset_json=setup.dataset_json,
+            store=session.store,
+            cases=session.validation_cases,
+            ground_truth=setup.preprocessed / "gt_segmentations",
+            out=out,
+            mirror_axes=session.mirror_axes or (),
+            next_stages=setup.model_folder / cascade.PREDICTED,
+            device=ranks.device,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            barrier=come_together,
+            progress=tell,
+            check=look,
+            workers=session.workers,
+            keep_existing=keep_existing,
+        )
+        distributed.meet(group, wait)
+    if result is not None:
+        reporter.line(f"Mean Validation Dice: {result['foreground_mean']['Dice']}")
+    return result
+
+
+def _files_of(own: Iterable[str], fold_folder: Path, cases: Iterable[str]) -> Iterator[Path]:
+    """What a rank has written for its cases: predictions, and what the next stage of a cascade takes."""
+    own, cases = set(own), set(cases)
+    for folder in (fold_folder / "validation", fold_folder.parent / cascade.PREDICTED):
+        for path in folder.rglob("*"):
+            if path.is_file() and _case(path.name, cases) in own:
+                yield path
+
+
+def _case(name: str, cases: set[str]) -> str | None:
+    """The case whose name a file bears; a case's name may hold dots."""
+    parts = name.split(".")
+    return next((case for n in range(len(parts) - 1, 0, -1) if (case := ".".join(parts[:n])) in cases), None)

@@ -1,0 +1,238 @@
+"""The life of a training: prepare, resume, epochs, final checkpoint, validation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from nnunet_trainer.contract.faults import Stopped
+
+from ..components.optimizers import parameter_groups
+from ..ranks import distributed
+from ..ranks.distributed import Ranks
+from ..reporting import scores
+from ..reporting.finite import Losses
+from ..reporting.reporting import Reporter, write_model_files
+from ..reporting.watch import Facts, Watch
+from ..state import checkpoint, pretrained, saving
+from . import fitting, steps, stopping
+from .final_validation import validate
+from .limits import limited
+from .session import Session, prepare
+from .setup import TrainingResult, TrainingSetup
+
+LOOK_EVERY = 25
+"""Iterations between two looks at the loss on a GPU: each look waits for it."""
+
+
+@dataclass(slots=True)
+class _Clock:
+    started: float
+    saved: float
+
+
+@dataclass(slots=True)
+class _Eyes:
+    """What looks at the iterations."""
+
+    losses: Losses
+    watch: Watch
+
+
+def train(setup: TrainingSetup) -> TrainingResult:
+    """Train one fold, from its newest checkpoint on if there is one; every rank calls this.
+
+    Raises:
+        BadConfiguration, BadData: plans, recipe, data, checkpoint or pretrained weights do not fit.
+        GpuOutOfMemory: the network and its batch do not fit.
+        Stopped: `setup.stop` was set; a checkpoint is saved.
+    """
+    with distributed.ranks(setup.device) as ranks, limited(setup, ranks):
+        return _train(setup, ranks)
+
+
+def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
+    clock = _Clock(time.monotonic(), time.monotonic())
+    fitting.check_plans(setup)
+    session = prepare(setup, ranks)
+    fitting.check_data(session)
+    saving.refuse_overwriting(session)
+    write_model_files(session)
+    distributed.barrier()
+    reporter = Reporter(session)
+    begin(session, reporter)
+    eyes = _Eyes(Losses(session), Watch(session))
+    found = session.done
+    while not session.done:
+        started = time.time()
+        learning_rate = start_epoch(session)
+        train_loss, facts = train_epoch(session, reporter, clock, eyes)
+        val_loss, dice = validate_epoch(session, reporter)
+        session.history.add(
+            train_loss=train_loss,
+            val_loss=val_loss,
+            dice=dice,
+            learning_rate=learning_rate,
+            started=started,
+            ended=time.time(),
+        )
+        finish_epoch(session, reporter, clock, facts)
+    return finish(session, reporter, clock, found)
+
+
+def begin(session: Session, reporter: Reporter) -> None:
+    """Go on from the newest whole checkpoint, or load pretrained weights, or begin with initial ones."""
+    setup = session.setup
+    paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
+    # One rank chooses for all: on another node a file may be missing, or a newer one have come.
+    chosen = checkpoint.newest(paths, allow_pickle=setup.allow_pickle) if session.ranks.first else None
+    newest, problems = distributed.from_first(chosen)
+    for problem in problems:
+        reporter.warn(problem)
+    if newest is not None:
+        saving.restore(session, newest)
+        reporter.line(f"Continuing from {newest.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
+    elif setup.pretrained is not None:
+        session.pretrained = pretrained.load(
+            session.network,
+            setup.pretrained,
+            policies=setup.pretrained_policies,
+            labels=session.labels,
+            architecture=session.configuration.architecture,
+            allow_pickle=setup.allow_pickle,
+            source=setup.pretrained_source,
+        )
+        for line in session.pretrained.lines():
+            reporter.line(line)
+    session.freeze()
+    for doubt in parameter_groups.doubts(session.recipe):
+        reporter.warn(doubt)
+    reporter.progress("training", force=True)
+
+
+def start_epoch(session: Session) -> float:
+    """Set the learning rate and what trains; returns the rate of the first group."""
+    factor = session.schedule(session.epoch, session.history.lists)
+    for group, own in zip(session.optimizer.param_groups, session.rate_factors, strict=True):
+        group["lr"] = session.base_rate * own * factor
+    session.set_over_time()
+    session.network.train()
+    session.freeze()
+    return session.optimizer.param_groups[0]["lr"]
+
+
+def train_epoch(session: Session, reporter: Reporter, clock: _Clock, eyes: _Eyes) -> tuple[float, Facts]:
+    """The iterations that are left of this epoch; returns the mean loss of all of them, and what else they showed."""
+    iterations, losses, watch = session.recipe.iterations_per_epoch, eyes.losses, eyes.watch
+    look_every = LOOK_EVERY if session.ranks.device.type == "cuda" else 1
+    losses.skipped = 0
+    watch.begin()
+    for data, targets in steps.batches(session, session.sampler, session.augmenter, iterations, session.iteration, watch.waits):
+        losses.add(steps.train_step(session, data, targets))
+        watch.step(targets)
+        session.iteration += 1
+        if session.iteration % look_every == 0:
+            losses.look()
+            watch.look()
+            reporter.progress("training")
+        late = time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes
+        stops, due = stopping.requested(session.setup.stop, late and session.ranks.first and session.iteration < iterations)
+        if stops or due:
+            losses.look()
+            # The first rank writes the checkpoint, so it takes over what the others have.
+            all_ranks = distributed.total([session.loss_sum])[0]
+            session.loss_sum = all_ranks if session.ranks.first else 0.0
+        if stops:
+            stop(session, reporter)
+        if due:
+            save(session, reporter, clock, checkpoint.LATEST)
+    losses.look()
+    return distributed.total([session.loss_sum])[0] / iterations, watch.end(losses.skipped)
+
+
+def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
+    """Mean loss over validation patches, and the pseudo-Dice of each foreground class."""
+    session.network.eval()
+    iterations = session.recipe.validation_iterations
+    losses, found = [], []
+    for data, targets in steps.batches(session, session.validation_sampler, session.validation_augmenter, iterations):
+        loss, counts = steps.validation_step(session, data, targets)
+        losses.append(loss)
+        found.append(counts)
+        reporter.progress("validating patches")
+    counted = torch.stack(found).sum(0)
+    numbers = distributed.total([torch.stack(losses).sum().item(), *counted.flatten().tolist()])
+    columns = torch.tensor(numbers[1:], dtype=torch.float64).view(3, -1).T.tolist()
+    return numbers[0] / iterations, [scores.dice(*column) for column in columns]
+
+
+def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, facts: Facts) -> None:
+    """Count the epoch, write the checkpoints that are due, tell of it."""
+    session.epoch, session.iteration, session.loss_sum = session.epoch + 1, 0, 0.0
+    last = session.done
+    ema = session.history.last("ema_fg_dice")
+    better = session.best_ema is None or ema > session.best_ema
+    if better:
+        session.best_ema = ema
+    reporter.epoch_done(facts)
+    if session.begin_anew():
+        reporter.warn(f"No foreground was found in {session.epoch} epochs: the weights begin anew (recipe.newStart).")
+    if better:
+        reporter.line(f"New best EMA pseudo Dice: {ema:.4f}")
+        saving.save(session, checkpoint.BEST)
+    if not last and session.epoch % session.setup.checkpoint.every_epochs == 0:
+        save(session, reporter, clock, checkpoint.LATEST)
+
+
+def save(session: Session, reporter: Reporter, clock: _Clock, name: str) -> None:
+    """Write a checkpoint to go on from."""
+    written = saving.save(session, name)
+    clock.saved = time.monotonic()
+    if written is not None:
+        reporter.saved(session.epoch, written[1])
+
+
+def stop(session: Session, reporter: Reporter) -> None:
+    """Save and leave.
+
+    Raises:
+        Stopped: always.
+    """
+    saving.save(session, checkpoint.LATEST)
+    where = f"epoch {session.epoch}, iteration {session.iteration}"
+    reporter.line(f"Stopped at {where}; a checkpoint is saved.")
+    raise Stopped(
+        "Stopped", f"The training was stopped at {where}; a checkpoint is saved.", hint="Start it again to go on from there."
+    )
+
+
+def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> TrainingResult:
+    """The final checkpoint, the validation, the result."""
+    folder, history = session.setup.fold_folder, session.history
+    final = folder / checkpoint.FINAL
+    kept = distributed.from_first(found and final.exists())
+    if session.ranks.first and not kept:
+        saving.save(session, checkpoint.FINAL)
+        for name in (checkpoint.LATEST, checkpoint.PREVIOUS):
+            checkpoint.remove(folder / name)
+    distributed.barrier()
+    reporter.line("Training done.")
+    validation = validate(session, reporter, keep_existing=kept) if session.setup.validates else None
+    best = folder / checkpoint.BEST
+    return TrainingResult(
+        folder=folder,
+        checkpoint=final,
+        checkpoint_sha256=distributed.from_first(checkpoint.sha256(final) if session.ranks.first else ""),
+        best=best if best.exists() else None,
+        epochs=session.epoch,
+        train_loss=history.last("train_losses"),
+        val_loss=history.last("val_losses"),
+        ema_pseudo_dice=history.last("ema_fg_dice"),
+        resumed_from_epoch=session.resumed_from,
+        pretrained=session.pretrained,
+        found=found,
+        validation=validation,
+        seconds=time.monotonic() - clock.started,
+    )

@@ -1,0 +1,66 @@
+"""Number formats of a step: fp32, fp16 with a gradient scaler, bf16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nnunet_trainer.contract.faults import BadConfiguration
+
+from ..ranks import distributed
+
+
+class Precision:
+    """How a loss becomes a step of the optimizer.
+
+    Args:
+        name: auto is fp16 on CUDA and fp32 elsewhere, as nnU-Net.
+        device: where the network is.
+
+    Raises:
+        BadConfiguration: fp16 on a CPU.
+    """
+
+    def __init__(self, name: Literal["auto", "fp32", "fp16", "bf16"], device: torch.device) -> None:
+        if name == "auto":
+            name = "fp16" if device.type == "cuda" else "fp32"
+        if name == "fp16" and device.type != "cuda":
+            raise BadConfiguration("InvalidRecipe", "recipe.precision: fp16 needs a GPU.", hint="Use fp32, bf16 or auto.")
+        self.name = name
+        self._type = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
+        self._device = device
+        self.scaler = torch.amp.GradScaler("cuda") if name == "fp16" else None
+        self.norm: Tensor | None = None
+        """Of the last step's gradients before they were clipped, where there is a limit."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Where the network and the loss run."""
+        return nullcontext() if self._type is None else torch.autocast(self._device.type, self._type)
+
+    def step(
+        self, loss: Tensor, parameters: Iterable[torch.nn.Parameter], optimizer: torch.optim.Optimizer, clip: float | None
+    ) -> None:
+        """Backward, sum over ranks, clip, step.
+
+        Args:
+            loss: this rank's share.
+            parameters: all of the network's.
+            optimizer: holds them.
+            clip: the largest norm of all gradients, None for no limit.
+        """
+        parameters = [p for p in parameters if p.requires_grad]
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        distributed.sum_gradients(parameters)
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+        if clip is not None:
+            self.norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+        if self.scaler is None:
+            optimizer.step()
+        else:
+            self.scaler.step(optimizer)
+            self.scaler.update()

@@ -1,0 +1,82 @@
+"""The catalogue (`contract.catalogue`): all that the code of this installation knows by name, as data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nnunet_trainer.contract.catalogue.shapes import Shape
+from nnunet_trainer.fingerprint.extraction import EXTRACTORS
+from nnunet_trainer.planning.planners import planner_presets
+
+from ..components import registries
+from . import presets, reading, recipe
+
+CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
+"""What a planner may plan."""
+LINE = 160
+MANY = 10
+"""So many parameters are written once for all components that have them."""
+
+
+def catalogue() -> dict[str, Any]:
+    """The content of `catalogue.json`; with the components of plug-ins that are imported already."""
+    return {
+        "trainers": {
+            name: {"base": base, "changes": changes, "about": about} for name, (base, changes, about) in presets.PRESETS.items()
+        },
+        "recipe": recipe.shape(),
+        "components": {kind: described(kind) for kind in registries.KINDS},
+        "planners": {
+            name: {"plansName": planner_presets.PLANNERS[name].plans_name, "parameters": parameters}
+            for name, parameters in planner_presets.known().parameters.items()
+        },
+        "extractors": list(EXTRACTORS),
+        "configurations": list(CONFIGURATIONS),
+    }
+
+
+def dumps() -> str:
+    """The file's text: what is short stands in one line, so that a change reads well."""
+    return _text(catalogue(), "") + "\n"
+
+
+def _text(value: Any, indent: str) -> str:
+    short = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if len(short) + len(indent) <= LINE or not isinstance(value, dict):
+        return short
+    deeper = f"{indent} "
+    lines = (f"{deeper}{json.dumps(key, ensure_ascii=False)}: {_text(item, deeper)}" for key, item in value.items())
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def described(kind: str) -> dict[str, Any]:
+    """All components of a kind: what each is for, and its parameters, or whose it has and with which other defaults."""
+    registry = registries.registry(kind)
+    all_parameters = {name: reading.parameters(registry[name]) for name in registry}
+    names: dict[str, dict[str, Any]] = {}
+    # What others are compared with had better be the plainest.
+    for name in sorted(all_parameters, key=lambda name: name != "default"):
+        about, own = registry[name].help, all_parameters[name]
+        like = next((other for other, entry in names.items() if "parameters" in entry and _alike(entry["parameters"], own)), None)
+        if like is None:
+            names[name] = {"about": about, "parameters": own}
+            continue
+        changes = {key: _change(all_parameters[like][key]["default"], shape["default"]) for key, shape in own.items()}
+        changes = {key: change for key, change in changes.items() if own[key] != all_parameters[like][key]}
+        names[name] = {"about": about, "like": like, "defaults": changes}
+    return {"title": registry.kind, "names": names}
+
+
+def _change(default: Any, own: Any) -> Any:
+    """What is different about an object's default; else the other default."""
+    if isinstance(default, dict) and isinstance(own, dict):
+        return {key: item for key, item in own.items() if item != default.get(key)}
+    return own
+
+
+def _alike(one: dict[str, Shape], other: dict[str, Shape]) -> bool:
+    """Whether many parameters differ in nothing but their defaults."""
+    if len(one) < MANY or one.keys() != other.keys():
+        return False
+    return all({**shape, "default": None} == {**other[key], "default": None} for key, shape in one.items())
