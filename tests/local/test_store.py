@@ -122,7 +122,7 @@ def test_a_kill_leaves_whole_objects(tmp_path: Path) -> None:
     writer = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from nnunet_operator.local.store import Store
+        from nnunet_operator.local.object_store.store import Store
         store = Store(Path(sys.argv[1]))
         print("ready", flush=True)
         n = 0

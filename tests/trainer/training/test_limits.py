@@ -100,7 +100,7 @@ def test_the_ranks_of_a_node_share_its_cores(monkeypatch, local, cores):
 def test_torch_compile_keeps_to_the_cores():
     """In a process of its own: torch reads the variable when it is imported."""
     code = (
-        "from nnunet_trainer.training import limits; limits._limit_compilation(3);"
+        "from nnunet_trainer.training.loop import limits; limits._limit_compilation(3);"
         "import torch._inductor.config as config; print(config.compile_threads)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_COMPILE_THREADS"}
