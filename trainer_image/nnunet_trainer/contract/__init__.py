@@ -1,6 +1,7 @@
 """The door between the operator and the trainer: work order in, report and progress out.
 
-Nothing here imports more than the standard library, and the operator imports nothing else of the trainer.
+Nothing here imports more than the standard library (`yaml_text`: PyYAML too), and the operator imports nothing else of the
+trainer.
 """
 
 CONTRACT_VERSION = 1
