@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
+from nnunet_trainer.contract.yaml_text import writer
 
 from .base import GROUP, VERSION, Resource, Rule
 from .resources import CATEGORY, KINDS
@@ -97,17 +97,9 @@ def write(folder: str | Path) -> list[Path]:
     return paths
 
 
-class _Plain(yaml.SafeDumper):
-    """Writes no anchors: what stands twice is written twice."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
 def dump(manifest: dict[str, Any]) -> str:
     """A CRD as YAML, the same text for the same CRD."""
-    text: str = yaml.dump(manifest, Dumper=_Plain, sort_keys=False, width=130, allow_unicode=True)
-    return text
+    return writer.dumped(manifest, width=130)
 
 
 def crd(kind: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 from nnunet_trainer.contract.faults import BadUsage, unknown_name
 
-from . import cel_rules, crds
+from . import cel_rules, crds, metadata
 from .base import API_VERSION
 from .resources import KINDS
 
@@ -39,7 +39,8 @@ def admit(manifest: Manifest, old: Manifest | None = None) -> Manifest:
     """
     findings, whole = _check(manifest, old)
     if findings:
-        name = (manifest.get("metadata") or {}).get("name", "") if isinstance(manifest.get("metadata"), dict) else ""
+        meta = manifest.get("metadata")
+        name = meta.get("name", "") if isinstance(meta, dict) else ""
         raise BadUsage("Invalid", f'{manifest.get("kind")} "{name}" is invalid:', findings=findings)
     return whole
 
@@ -79,11 +80,14 @@ def schema_of(kind: str) -> Schema:
 
 
 def _metadata(manifest: Manifest) -> Iterator[str]:
-    metadata = manifest.get("metadata")
-    if not isinstance(metadata, dict):
-        yield "metadata: Required value"
-    elif not isinstance(metadata.get("name"), str) or not metadata["name"]:
+    found = manifest.get("metadata")
+    if not isinstance(found, dict):
+        yield "metadata: Required value" if found is None else metadata.wrong_type("metadata", found, "object")
+        return
+    if found.get("name") in (None, ""):
         yield "metadata.name: Required value: name is required"
+    yield from metadata.findings(found)
+    metadata.normalise(found)
 
 
 def child(path: str, name: str | int) -> str:
@@ -115,7 +119,11 @@ def _unknown(schema: Schema, value: Any, path: str) -> Iterator[str]:
 
 
 def _normalise(schema: Schema, value: Any) -> None:
-    """In place, as the API server reads JSON: a null where another type is wanted is as good as nothing, 1.0 is the integer 1."""
+    """In place, as the API server reads JSON.
+
+    A null where another type is wanted is as good as nothing; an integer beyond 64 bits is a float; a float that is whole
+    and that a float holds exactly (below 2**53) is an integer where one is wanted.
+    """
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list) and "items" in schema:
         items = enumerate(value)
@@ -127,7 +135,9 @@ def _normalise(schema: Schema, value: Any) -> None:
             continue
         if item is None and isinstance(value, dict):
             del value[key]
-        elif isinstance(item, float) and item.is_integer() and field["type"] == "integer":
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            value[key] = float(item)
+        elif isinstance(item, float) and item.is_integer() and abs(item) < 2**53 and field.get("type") == "integer":
             value[key] = int(item)
         else:
             _normalise(field, item)
@@ -178,18 +188,17 @@ def _validator(kind: str) -> Any:
     return _Draft(schema_of(kind))
 
 
-_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
-
-
 def _schema_messages(error: Any) -> Iterator[str]:
     path, bound, value = _path(error), error.validator_value, error.instance
-    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float)) else f'"{_TYPES[type(value)]}"'
+    shown = (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float)) else f'"{metadata.JSON_TYPES[type(value)]}"'
+    )
     match error.validator:
         case "required":
             missing = next((name for name in bound if error.message.startswith(repr(name))), bound[0])
             yield f"{child(path, missing)}: Required value"
         case "type":
-            yield f"{path}: Invalid value: {shown}: must be of type {bound}, found {_TYPES[type(value)]}"
+            yield metadata.wrong_type(path, value, bound)
         case "enum":
             yield f"{path}: Unsupported value: {shown}: supported values: {', '.join(json.dumps(item) for item in bound)}"
         case "pattern":

@@ -44,7 +44,7 @@ def line(folder, *extra, recipe=QUICK, **options):
         "workers": 0,
     }
     if recipe is not None:
-        (base / "recipe.yaml").write_text(recipe)
+        (base / "recipe.yaml").write_bytes(recipe if isinstance(recipe, bytes) else recipe.encode())
         chosen["recipe"] = base / "recipe.yaml"
     chosen |= {key.replace("_", "-"): value for key, value in options.items()}
     return ["train", *(f"--{key}={value}" for key, value in chosen.items() if value is not None), *extra]
@@ -70,7 +70,18 @@ def test_a_training_by_hand_is_found_and_continued(folder, tmp_path, capsys):
         ({"fold": "first"}, 78, "no fold 'first'"),
         ({"fold": "-1"}, 78, "no fold '-1'"),
         ({"device": "cuda:77"}, 78, "GPU 77"),
-        ({"recipe": "epochs: ["}, 78, "recipe.yaml is not YAML"),
+        ({"recipe": "epochs: ["}, 78, "recipe.yaml, line 2, column 1: "),
+        ({"recipe": "a: 1\nepochs: 3\nepochs: 4"}, 78, "recipe.yaml, line 3, column 1: the key 'epochs' is given twice"),
+        ({"recipe": "name: x\nrecipe: {optimizer: {learningRate: .inf}}"}, 78, "recipe.yaml, line 2, column 36: .inf"),
+        ({"recipe": "epochs: 3\n---\nepochs: 4"}, 78, "recipe.yaml holds 2 documents"),
+        ({"recipe": "name: x\nrecipe: {epochs: 3}".encode("utf-16")}, 78, "recipe.yaml is written in UTF-16 (little-endian)"),
+        ({"recipe": "name: x  # für mich".encode("latin-1")}, 78, "recipe.yaml, line 1, column 13: the byte 0xfc is not UTF-8"),
+        ({"recipe": ""}, 78, "recipe.yaml: an object was expected, found nothing"),
+        ({"recipe": "- epochs: 3"}, 78, "recipe.yaml: an object was expected, found [{'epochs': 3}]"),
+        ({"recipe": "name: 12\nrecipe: {epochs: 3}"}, 78, "recipe.yaml: name: a text was expected, found 12."),
+        ({"recipe": "name: x\nbase: yes\nrecipe: {epochs: 3}"}, 78, "recipe.yaml: base: a text was expected, found True."),
+        ({"recipe": "name: x\nrecipe: [epochs]"}, 78, "recipe.yaml: recipe: an object was expected, found ['epochs']"),
+        ({"recipe": "name: x\nrecipe: {epochs: 1.5}"}, 78, "recipe.epochs: an integer at least 1 was expected, found 1.5"),
         ({"recipe": "epochs: 3"}, 64, "--trainer NAME"),
         ({"recipe": "epochs: 3", "trainer": "nnUNetTrainer"}, 78, "new name"),
         ({"recipe": None, "trainer": "nnUNetTrainr"}, 78, "Did you mean nnUNetTrainer"),

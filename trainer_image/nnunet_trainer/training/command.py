@@ -158,22 +158,26 @@ def _trainer(arguments: argparse.Namespace) -> tuple[str, Any]:
 
 def _recipe_file(path: Path, name: str | None) -> tuple[str | None, str | None, dict[str, Any]]:
     """A recipe alone, or `{name, base, recipe}` as in a TrainingRun's `trainer`."""
-    import yaml
-
     from nnunet_trainer.contract.faults import BadConfiguration
+    from nnunet_trainer.contract.yaml_text import reader
 
     try:
-        content = yaml.safe_load(path.read_text())
+        content = reader.one(path.read_bytes(), str(path))
     except OSError as error:
         raise BadConfiguration("InvalidRecipe", f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadConfiguration("InvalidRecipe", f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
-        raise BadConfiguration("InvalidRecipe", f"{path}: an object was expected, found {content!r}.")
+        found = "nothing" if content is None else repr(content)
+        raise BadConfiguration("InvalidRecipe", f"{path}: an object was expected, found {found}.")
+    for field in ("name", "base"):
+        if not isinstance(content.get(field), str | None):
+            found = f"{path}: {field}: a text was expected, found {content[field]!r}."
+            raise BadConfiguration("InvalidRecipe", found, hint="Put it into quotes.")
     content = dict(content)
     own, base = content.pop("name", None), content.pop("base", None)
     changes = content.pop("recipe") if set(content) == {"recipe"} else content
-    return name or own, base, changes
+    if not isinstance(changes, dict | None):
+        raise BadConfiguration("InvalidRecipe", f"{path}: recipe: an object was expected, found {changes!r}.")
+    return name or own, base, changes or {}
 
 
 def _at_least(least: int, option: str, value: int) -> int:

@@ -29,11 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.components:
         _print_components()
     elif arguments.name is not None:
-        import yaml
+        from nnunet_trainer.contract.yaml_text import writer
 
         from .recipes import presets, recipe
 
-        print(yaml.safe_dump(recipe.write(presets.recipe(arguments.name)), sort_keys=False), end="")
+        print(writer.dumped(recipe.write(presets.recipe(arguments.name))), end="")
     else:
         from .recipes.presets import PRESETS
 

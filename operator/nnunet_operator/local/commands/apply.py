@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode, Fault, Temporary
 
+from ...api import metadata
 from ...api.resources import KINDS, parse
 from ...reconcile.references import catalogued
 from ...reconcile.view import Settings
@@ -33,9 +34,8 @@ def apply(arguments: argparse.Namespace) -> int:
     store = object_names.open_store(arguments, make=True)
     _admit_all(manifests, store)
     for manifest in manifests:
-        ours = manifest["kind"] in KINDS
         try:
-            done, what = store.apply(manifest, USER, _admit if ours else None)
+            done, what = store.apply(manifest, USER, _admit)
         except Conflict as error:
             raise BadConfiguration("Immutable", str(error), hint="Give it another name.") from error
         print(f"{object_names.label(done)} {what}", flush=True)
@@ -46,6 +46,8 @@ def apply(arguments: argparse.Namespace) -> int:
 
 
 def _admit(manifest: Manifest, old: Manifest | None) -> Manifest:
+    if manifest["kind"] not in KINDS:
+        return metadata.admitted_config_map(manifest)
     from ...api.validation import admit  # slow to import, and not needed where nothing has changed
 
     return admit(manifest, old)
@@ -55,8 +57,6 @@ def _admit_all(manifests: list[Manifest], store: Store) -> None:
     """Refuse all when one is to be refused: half a pipeline helps nobody."""
     findings: list[str] = []
     for manifest in manifests:
-        if manifest["kind"] not in KINDS:
-            continue
         try:
             admitted = store.preview(manifest, USER, _admit)
         except Fault as fault:
@@ -64,7 +64,8 @@ def _admit_all(manifests: list[Manifest], store: Store) -> None:
         else:
             meta = manifest["metadata"]
             stored = store.get(manifest["kind"], meta["namespace"], meta["name"])
-            wrong = _names(admitted) if stored is None or stored["spec"] != admitted["spec"] else None
+            new = manifest["kind"] in KINDS and (stored is None or stored["spec"] != admitted["spec"])
+            wrong = _names(admitted) if new else None
             findings += [f"{object_names.label(manifest)}: {wrong}"] if wrong else []
     if findings:
         raise BadConfiguration("Invalid", "Nothing was applied:", findings=findings)

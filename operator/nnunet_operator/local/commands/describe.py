@@ -7,7 +7,7 @@ import textwrap
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
+from nnunet_trainer.contract.yaml_text import writer
 
 from ..object_store.store import Store, log_folder
 from . import printer_columns
@@ -89,7 +89,7 @@ def _children(uid: str, store: Store, now: datetime) -> str:
 
 
 def _yaml(data: Any) -> str:
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    text = writer.dumped(data, width=110, default_flow_style=None)
     return textwrap.indent(text.rstrip(), "  ")
 
 

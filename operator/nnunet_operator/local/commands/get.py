@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
 from nnunet_trainer.contract.faults import ExitCode
+from nnunet_trainer.contract.yaml_text import writer
 
 from .. import kstatus
 from ..kstatus import Standing
@@ -40,7 +40,7 @@ def get(arguments: argparse.Namespace) -> int:
     whole = shown[0] if one else {"apiVersion": "v1", "kind": "List", "items": shown}
     match arguments.output:
         case "yaml":
-            print(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), end="")
+            print(writer.dumped(whole), end="")
         case "json":
             print(json.dumps(whole, indent=2, ensure_ascii=False))
         case "name":

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import yaml
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.contract.yaml_text import reader
 
+from ...api import metadata
 from ...api.resources import API_VERSION, KINDS
 
 Manifest = dict[str, Any]
@@ -27,15 +28,15 @@ def read(names: Sequence[str], namespace: str) -> list[Manifest]:
 
     Raises:
         BadUsage: no such file, a folder without manifests.
-        BadConfiguration: not YAML, no kind or name, a kind that the local shell does not know.
+        BadConfiguration: not UTF-8, not YAML, no kind or name, a kind that the local shell does not know.
     """
     found: list[Manifest] = []
     for name in names:
         if name == "-":
-            found += _documents(sys.stdin.read(), "standard input", Path.cwd(), namespace)
+            found += _documents(sys.stdin.buffer.read(), "standard input", Path.cwd(), namespace)
             continue
         for file in _files(Path(name)):
-            found += _documents(file.read_text(encoding="utf-8"), str(file), file.parent, namespace)
+            found += _documents(file.read_bytes(), str(file), file.parent, namespace)
     seen: dict[tuple[str, str, str], None] = {}
     for manifest in found:
         key = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
@@ -56,12 +57,8 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _documents(text: str, where: str, folder: Path, namespace: str) -> Iterator[Manifest]:
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise BadConfiguration("InvalidYAML", f"{where}: {error}") from error
-    for document in documents:
+def _documents(content: bytes, where: str, folder: Path, namespace: str) -> Iterator[Manifest]:
+    for document in reader.documents(content, where):
         items = document.get("items") or [] if isinstance(document, dict) and document.get("kind") == "List" else [document]
         for item in items:
             yield _manifest(item, where, folder, namespace)
@@ -75,10 +72,12 @@ def _manifest(document: Any, where: str, folder: Path, namespace: str) -> Manife
         hint = "A Secret stays out of the store: its values are read from --secrets DIR/NAME/KEY." if kind == "Secret" else ""
         known = f"{', '.join(KINDS)} ({API_VERSION}) and ConfigMap (v1)"
         raise BadConfiguration("UnknownKind", f"{where}: {version} {kind} is none of {known}.", hint=hint)
-    metadata = document.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+    meta = document.get("metadata")
+    if not isinstance(meta, dict) or meta.get("name") in (None, ""):
         raise BadConfiguration("NoName", f"{where}: a {kind} without metadata.name.")
-    metadata["namespace"] = metadata.get("namespace") or namespace
+    meta["namespace"] = namespace if meta.get("namespace") in (None, "") else meta["namespace"]
+    if wrong := list(metadata.name_findings(meta)):
+        raise BadConfiguration("Invalid", f"{where}: a {kind} whose name is refused:", findings=wrong)
     spec = document.get("spec")
     for field in URIS:
         if (
