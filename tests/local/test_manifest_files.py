@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from nnunet_operator.cli import main
 from nnunet_operator.local.object_store import manifest_files
-from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.contract.yaml_text import reader
 
 DATASET = (
@@ -73,6 +73,28 @@ def test_a_mistake_names_file_and_field(tmp_path: Path, old: str, new: str, said
         read(tmp_path, DATASET.replace(old, new))
     assert said in str(raised.value)
     assert "d.yaml" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("12:30", "d.yaml: a document without apiVersion and kind"),
+        (DATASET + "---\n2026-11-28\n", "d.yaml, document 2: a document without apiVersion and kind"),
+        ("kind: List\nitems: 3\n", "d.yaml: items: a list was expected, found 3."),
+        ("kind: List\nitems: [3]\n", "d.yaml, items[0]: a document without apiVersion and kind"),
+        ("kind: List\nitems: {a: b}\n", "d.yaml: items: a list was expected, found {'a': 'b'}."),
+    ],
+)
+def test_what_is_no_manifest_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(BadConfiguration) as raised:
+        read(tmp_path, text)
+    assert said in raised.value.message
+
+
+@pytest.mark.parametrize("text", ["", "\n", "---\n# nothing\n---\n", "~", "kind: List\nitems: []\n", "kind: List\nitems:\n"])
+def test_a_file_without_a_manifest_is_said_to_be_one(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadUsage, match=r"There is no manifest in .*d\.yaml"):
+        read(tmp_path, text)
 
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"

@@ -27,7 +27,7 @@ def read(names: Sequence[str], namespace: str) -> list[Manifest]:
     `file:` URIs that are not absolute, and bare paths, count from the manifest's own folder, and are made absolute.
 
     Raises:
-        BadUsage: no such file, a folder without manifests.
+        BadUsage: no such file, nothing but empty files, a folder without manifests.
         BadConfiguration: not UTF-8, not YAML, no kind or name, a kind that the local shell does not know.
     """
     found: list[Manifest] = []
@@ -43,6 +43,8 @@ def read(names: Sequence[str], namespace: str) -> list[Manifest]:
         if key in seen:
             raise BadConfiguration("DuplicateManifest", f"{key[0]} {key[2]} is given twice.", hint="Leave one of them out.")
         seen[key] = None
+    if not found:
+        raise BadUsage("NoManifests", f"There is no manifest in {', '.join(names)}.")
     return found
 
 
@@ -58,10 +60,17 @@ def _files(path: Path) -> list[Path]:
 
 
 def _documents(content: bytes, where: str, folder: Path, namespace: str) -> Iterator[Manifest]:
-    for document in reader.documents(content, where):
-        items = document.get("items") or [] if isinstance(document, dict) and document.get("kind") == "List" else [document]
-        for item in items:
-            yield _manifest(item, where, folder, namespace)
+    found = reader.documents(content, where)
+    for number, document in enumerate(found, 1):
+        place = f"{where}, document {number}" if len(found) > 1 else where
+        if not isinstance(document, dict) or document.get("kind") != "List":
+            yield _manifest(document, place, folder, namespace)
+            continue
+        items = document.get("items")
+        if not isinstance(items, list | None):
+            raise BadConfiguration("Invalid", f"{place}: items: a list was expected, found {items!r}.")
+        for i, item in enumerate(items or []):
+            yield _manifest(item, f"{place}, items[{i}]", folder, namespace)
 
 
 def _manifest(document: Any, where: str, folder: Path, namespace: str) -> Manifest:
