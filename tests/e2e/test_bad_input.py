@@ -337,7 +337,7 @@ TRAINING: dict[str, tuple[dict[str, Any], int, str, tuple[str, ...]]] = {
     "recipe's field": ({"--recipe": "recipe: {epoch: 1}"}, 78, "InvalidRecipe", ("recipe.epoch", "did you mean epochs?")),
     "recipe's type": ({"--recipe": "recipe: {epochs: one}"}, 78, "InvalidRecipe", ("recipe.epochs: an integer", "found 'one'")),
     "recipe's optimizer": ({"--recipe": "recipe: {optimizer: {name: Adm}}"}, 78, "UnknownOptimizer", ("'Adm'", "Adam")),
-    "recipe's text": ({"--recipe": "recipe: {"}, 78, "InvalidYAML", ("recipe.yaml, line 1, column ",)),
+    "recipe's text": ({"--recipe": "recipe: {"}, 78, "InvalidYAML", ("recipe.yaml, line 2, column 1: ",)),
     **{
         f"pretrained: {kind}": ({"--pretrained": kind}, code, reason, wanted)
         for kind, code, reason, wanted in (

@@ -59,7 +59,7 @@ def test_a_control_character_is_named_with_its_place(character: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "column", "said"),
     [
-        ("a: [\n", 2, 1, ""),
+        ("a: [\n", 2, 1, "A bracket, a brace or a comma may be missing."),
         ("a: 1\nb: c: d\n", 2, 5, "mapping values are not allowed"),
         ("a:\n\tb: 1\n", 2, 1, "indent with spaces"),
         ("a: 1\nb: @x\n", 2, 4, "needs quotes"),

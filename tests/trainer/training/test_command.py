@@ -124,6 +124,33 @@ def test_epochs_without_a_recipe_name_the_trainer(folder, monkeypatch):
         assert seen.value.args == expected
 
 
+def test_numbers_of_a_recipe_are_those_that_kubectl_sends(folder, monkeypatch):
+    from nnunet_trainer.training.loop import loop
+
+    class Seen(Exception):
+        pass
+
+    def stop(setup):
+        found = setup.recipe
+        raise Seen(
+            found.epochs, found.iterations_per_epoch, found.validation_iterations, found.layer_decay, found.optimizer.parameters
+        )
+
+    monkeypatch.setattr(loop, "train", stop)
+    recipe = (
+        "name: on-1\nbase: nnUNetTrainer\nrecipe: {epochs: 1e2, iterationsPerEpoch: 1_000, validationIterations: 0x10,"
+        " layerDecay: 1.0, optimizer: {name: AdamW, learningRate: 1e-3, weightDecay: 3E-5, amsgrad: off}}"
+    )
+    for content in (recipe, b"\xef\xbb\xbf" + recipe.encode(), "---\n# a comment\n" + recipe + "\n---\n"):
+        with pytest.raises(Seen) as seen:
+            main(line(folder, recipe=content))
+        *numbers, parameters = seen.value.args
+        assert repr(numbers) == "[100, 1000, 16, 1.0]"
+        assert parameters["learning_rate"] == 0.001
+        assert parameters["weight_decay"] == 3e-5
+        assert parameters["amsgrad"] is False
+
+
 def test_sigterm_saves_a_checkpoint(folder, tmp_path):
     assert main(line(folder, output=tmp_path / "before")) == 0
     fold = Path(DATASET, "quick__nnUNetPlans__3d_fullres", "fold_all")

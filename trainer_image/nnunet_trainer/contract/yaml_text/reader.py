@@ -87,6 +87,8 @@ def _hint(text: str, mark: Any, what: str) -> str:
         at = "\t"
     if "mapping values are not allowed" in what:
         return "A text that holds a colon and a space needs quotes; keys of one mapping stand in the same column."
+    if "expected node content" in what or "expected ','" in what:
+        return "A bracket, a brace or a comma may be missing."
     return next((hint for character, hint in _HINTS if at == character), "")
 
 
