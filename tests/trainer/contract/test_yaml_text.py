@@ -102,6 +102,23 @@ def test_too_deep_a_text_is_refused_in_words(text: str, parser: Any, monkeypatch
         reader.documents(text, "x.yaml")
 
 
+@pytest.mark.parametrize(
+    "line", ["a{0}: &a{0} [*a{1}]", "a{0}: &a{0} {{b: *a{1}}}", "a{0}: &a{0} {{<<: *a{1}}}", "a{0}: &a{0} {{<<: [*a{1}]}}"]
+)
+def test_too_deep_a_chain_of_aliases_is_refused_in_words(line: str) -> None:
+    def chain(length: int) -> str:
+        return "\n".join(["a0: &a0 {}", *(line.format(i, i - 1) for i in range(1, length))])
+
+    assert len(reader.one(chain(20), "x.yaml")) == 20
+    with pytest.raises(BadConfiguration, match="nested too deeply"):
+        reader.one(chain(400), "x.yaml")
+
+
+def test_as_deep_as_is_allowed() -> None:
+    for text in ("[" * 100 + "]" * 100, "{a: " * 100 + "}" * 100, "\n".join(" " * i + "a:" for i in range(100))):
+        assert reader.one(text, "x.yaml")
+
+
 def test_what_stands_for_gigabytes_is_refused() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
@@ -149,7 +166,7 @@ def _values() -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(value=_values(), flow=st.sampled_from([True, False, None]))
 def test_what_is_written_is_read_back(value: Any, flow: bool | None) -> None:
     text = writer.dumped(value, default_flow_style=flow)

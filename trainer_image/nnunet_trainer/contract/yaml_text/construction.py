@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,7 @@ class Construction:
         self._first_line = first_line
         self._anchors: dict[str, Node] = {}
         self._aliases: set[int] = set()
+        self._depth = 0
         self._made = 0
         self._made_of_aliases = 0
 
@@ -86,6 +88,15 @@ class Construction:
             node.children.append(self._node(item, events, depth + 1, flow))
         return node
 
+    @contextmanager
+    def _deeper(self, node: Node) -> Iterator[None]:
+        """One level further down; through aliases a few lines can be very deep."""
+        self._depth += 1
+        if self._depth > 2 * DEEPEST:
+            raise self._fault(node, "it is nested too deeply, through its aliases.")
+        yield
+        self._depth -= 1
+
     def _count(self) -> None:
         """A few lines of aliases of aliases can stand for gigabytes."""
         self._made += 1
@@ -102,14 +113,25 @@ class Construction:
                 return scalars.json_number(value) if isinstance(value, float) else value
             except scalars.Unreadable as error:
                 raise self._fault(node, f"{node.text}: {error}", f'Write "{node.text}" if it is meant as text.') from error
-        if node.kind == "sequence":
-            return [self._value(child) for child in node.children]
-        if node.kind == "mapping":
-            made: dict[str, Any] = {}
+        if node.kind == "alias":
+            with self._followed(node) as target:
+                return self._value(target)
+        made: dict[str, Any] = {}
+        with self._deeper(node):
+            if node.kind == "sequence":
+                return [self._value(child) for child in node.children]
             self._fill(node, made)
-            return made
-        with _Following(self, node) as target:
-            return self._value(target)
+        return made
+
+    @contextmanager
+    def _followed(self, alias: Node) -> Iterator[Node]:
+        """The target of an alias, while it is made: it may not come to itself."""
+        target = alias.children[0]
+        if id(target) in self._aliases:
+            raise self._fault(alias, f"*{alias.text} contains itself.")
+        self._aliases.add(id(target))
+        yield target
+        self._aliases.discard(id(target))
 
     def _scalar(self, node: Node) -> Any:
         if any("\ud800" <= character <= "\udfff" for character in node.text):
@@ -151,27 +173,10 @@ class Construction:
             if part.kind == "mapping":
                 self._fill(part, made)
             elif part.kind == "alias" and part.children[0].kind == "mapping":
-                with _Following(self, part) as target:
+                with self._followed(part) as target, self._deeper(part):
                     self._fill(target, made)
             else:
                 raise self._fault(part, "a merge (<<) needs a mapping or a list of mappings.")
-
-
-class _Following:
-    """While the target of an alias is made: it may not come to itself."""
-
-    def __init__(self, construction: Construction, alias: Node) -> None:
-        self._construction, self._alias = construction, alias
-        self._target = alias.children[0]
-
-    def __enter__(self) -> Node:
-        if id(self._target) in self._construction._aliases:
-            raise self._construction._fault(self._alias, f"*{self._alias.text} contains itself.")
-        self._construction._aliases.add(id(self._target))
-        return self._target
-
-    def __exit__(self, *_: object) -> None:
-        self._construction._aliases.discard(id(self._target))
 
 
 def _is_merge(node: Node) -> bool:
