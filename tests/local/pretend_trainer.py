@@ -14,7 +14,6 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.parse import unquote
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -29,7 +28,7 @@ EPOCHS = 4
 
 def main() -> int:
     order = json.loads(Path(sys.argv[2]).read_text())
-    wishes = Path(unquote(order["storage"]["uri"].removeprefix("file://"))).parent
+    wishes = Path(order["storage"]["uri"].removeprefix("file://")).parent
     print(f"{order['step']} begins", flush=True)
     if (wishes / f"fail-{order['step']}").exists():
         code = int((wishes / f"fail-{order['step']}").read_text())

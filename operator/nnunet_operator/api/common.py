@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
+from nnunet_trainer.contract import uri
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 
@@ -44,11 +45,32 @@ Endpoint = Annotated[str, Field(max_length=512, pattern=r"^https?://[^\s]+$")]
 Rerun = Annotated[str, Field(max_length=64, description="A new value ends a terminal failure and tries again.")]
 
 
-def uri_scheme(optional: bool = False) -> Rule:
-    """A `uri` is one that the trainer can read."""
-    known = " || ".join(f"self.uri.startsWith('{scheme}://')" for scheme in ("s3", "pvc", "file"))
-    rule = f"!has(self.uri) || {known}" if optional else known
-    return Rule(rule, "must begin with s3://, pvc:// or, in the local shell, file://", "uri")
+def uri_rules(*, optional: bool = False) -> tuple[Rule, ...]:
+    """A `uri` is one that the trainer can read, in the words of `contract.uri.parse`."""
+
+    def rule(held: str, message: str) -> Rule:
+        return Rule(f"!has(self.uri) || {held}" if optional else held, message, "uri")
+
+    def matches(pattern: str) -> str:
+        return f"self.uri.matches('{pattern}')".replace("\\", "\\\\")
+
+    known = " || ".join(f"self.uri.startsWith('{scheme}://')" for scheme in uri.SCHEMES)
+    claim, bucket = matches(f"^pvc://{uri.CLAIM}(/|$)"), matches(f"^s3://{uri.BUCKET}(/|$)")
+    return (
+        rule(known, "must begin with s3://, pvc:// or, in the local shell, file://"),
+        rule(f"!self.uri.startsWith('s3://') || {bucket}", "must name a bucket after s3://, as s3://bucket/prefix"),
+        rule(f"!self.uri.startsWith('pvc://') || {claim}", "must name a claim after pvc://, as pvc://claim/path"),
+        rule(
+            f"!self.uri.startsWith('file://') || {matches('^file://(localhost)?/')}",
+            "must name an absolute folder after file://, as file:///path",
+        ),
+        rule(f"!{matches('/[.][.](/|$)')}", "must not leave its root by '..'"),
+        rule(
+            f"!{matches('^s3://.*(//|/[.](/|$))')}",
+            "must have no '//' and no '/./' in its path, which an object store takes for names of their own",
+        ),
+        rule(f"!{matches('[[:cntrl:]]')}", "must hold no control characters"),
+    )
 
 
 def no_separator(field: str, *, optional: bool = False) -> Rule:
@@ -79,7 +101,7 @@ class StorageSpec(Access):
     """Where artifacts go."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        uri_scheme(),
+        *uri_rules(),
         fixed("uri", "create another object"),
     )
     uri: Annotated[Uri, Field(description="s3://bucket/prefix")]
@@ -89,7 +111,7 @@ class SourceSpec(Access):
     """Where raw data lies, and in which layout."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        uri_scheme(),
+        *uri_rules(),
         fixed("uri", "create another Dataset (to read the same place again, set spec.rerun)"),
         fixed("layout", "create another Dataset"),
     )

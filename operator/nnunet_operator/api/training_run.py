@@ -21,7 +21,7 @@ from .common import (
     Uri,
     WorkStatus,
     no_separator,
-    uri_scheme,
+    uri_rules,
 )
 from .plans import FreeForm
 
@@ -54,7 +54,7 @@ class PretrainedSpec(Access):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("has(self.runRef) != has(self.uri)", "give exactly one of runRef and uri"),
-        uri_scheme(optional=True),
+        *uri_rules(optional=True),
         Rule(
             "has(self.runRef) || self.checkpoint == 'final'",
             "goes with runRef; a uri names the file itself",

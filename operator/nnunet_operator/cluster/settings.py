@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract import catalogue
+from nnunet_trainer.contract import catalogue, uri
 from nnunet_trainer.contract.catalogue import Catalogue
-from nnunet_trainer.contract.faults import BadUsage
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from pydantic import ValidationError
 
 from ..api.common import StorageSpec
@@ -93,6 +93,10 @@ def _storage(environment: Mapping[str, str]) -> StorageSpec | None:
         )
     if not given["uri"].startswith(("s3://", "pvc://")):
         raise BadUsage("InvalidSettings", f"{prefix}URI is {given['uri']!r}; s3://bucket/prefix or pvc://claim/path was expected.")
+    try:
+        uri.parse(given["uri"])
+    except BadConfiguration as error:
+        raise BadUsage("InvalidSettings", f"{prefix}URI: {error.message}", hint=error.hint) from error
     try:
         return StorageSpec.model_validate(given)
     except ValidationError as error:

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
-from urllib.parse import quote
+
+from nnunet_trainer.contract import uri
 
 from ..api.common import StorageSpec
 from ..api.resources import KINDS
@@ -75,7 +76,7 @@ class Session:
         host = Host(contents=self._contents, environment=dict(os.environ), claims=claims, programs=programs)
         self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
         self.listener = Listener(hear_every)
-        storage = StorageSpec(uri=f"file://{quote(str(store.root / 'artifacts'))}")
+        storage = StorageSpec(uri=uri.of_path(store.root / "artifacts"))
         self.loop = Loop(
             store,
             self.node,

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from nnunet_trainer.contract.faults import BadUsage
+from nnunet_trainer.contract import uri
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from ..api.resources import KINDS
 from .object_store.manifest_files import URIS
@@ -22,17 +22,27 @@ Manifest = dict[str, Any]
 
 
 def parse(text: str) -> tuple[str, Path]:
-    """`s3://bucket/raw=DIR` as a URI prefix and a folder.
+    """`s3://bucket/raw=DIR` as a URI prefix and a folder. Both may hold `=`: the one that a folder comes after counts.
 
     Raises:
-        BadUsage: no `=`, no URI, no such folder.
+        BadUsage: no `=`, no URI, no such folder, more than one way to read it.
     """
-    prefix, equals, folder = text.partition("=")
-    if not equals or "://" not in prefix:
+    ways = [(text[:i], text[i + 1 :]) for i, character in enumerate(text) if character == "=" and "://" in text[:i]]
+    if not ways:
         raise BadUsage("InvalidMapping", f"--map {text}: a URI, = and a folder are expected, as in s3://bucket/raw=images.")
-    if not Path(folder).is_dir():
-        raise BadUsage("NoSuchFile", f"--map {text}: there is no folder {folder}.")
-    return prefix.rstrip("/"), Path(folder).absolute()
+    found = [(prefix, Path(folder)) for prefix, folder in ways if folder and Path(folder).is_dir()]
+    if not found:
+        raise BadUsage("NoSuchFile", f"--map {text}: there is no folder {' or '.join(folder for _, folder in ways)}.")
+    if len(found) > 1:
+        readings = " or ".join(f"{prefix} = {folder}" for prefix, folder in found)
+        raise BadUsage("InvalidMapping", f"--map {text}: it can be read as {readings}.", hint="Write the folder from / on.")
+    prefix, folder = found[0]
+    try:
+        uri.parse(prefix)
+        uri.of_path(folder.absolute())
+    except BadConfiguration as error:
+        raise BadUsage("InvalidMapping", f"--map {text}: {error.message}", hint=error.hint) from error
+    return prefix.rstrip("/"), folder.absolute()
 
 
 class Places:
@@ -68,11 +78,11 @@ class Places:
         return self._store.owned(uid, kind)
 
     def _replaced(self, holder: Manifest) -> Manifest:
-        uri = holder["uri"]
+        wanted = holder["uri"]
         for prefix in sorted(self._folders, key=len, reverse=True):
-            if uri == prefix or uri.startswith(prefix + "/"):
+            if wanted == prefix or wanted.startswith(prefix + "/"):
                 # A folder needs no endpoint and no Secret.
                 access = {"endpoint", "region", "pathStyle", "secretName", "caConfigMap"}
                 plain = {key: value for key, value in holder.items() if key not in access}
-                return {**plain, "uri": f"file://{quote(self._folders[prefix] + uri[len(prefix) :])}"}
+                return {**plain, "uri": f"file://{self._folders[prefix]}{wanted[len(prefix) :]}"}
         return holder

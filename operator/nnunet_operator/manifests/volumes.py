@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from nnunet_trainer.contract import pod
+from nnunet_trainer.contract import pod, uri
 from nnunet_trainer.contract.work_order import Location
 
 from ..api.common import ScratchSpec
@@ -43,7 +42,7 @@ def of(step: Step, order_config_map: str) -> Volumes:
         found.add(f"ca-{i}", {"configMap": {"name": ca}}, f"{pod.CA_MOUNT}/{ca}", read_only=True)
     for i, plugin in enumerate(sorted(set(step.plugins))):
         found.add(f"plugin-{i}", {"configMap": {"name": plugin}}, f"{pod.PLUGINS_MOUNT}/{plugin}", read_only=True)
-    for i, claim in enumerate(sorted({urlsplit(p.uri).netloc for p in places if p.uri.startswith("pvc://")})):
+    for i, claim in enumerate(sorted({name for p in places if (name := uri.claim(p.uri))})):
         found.add(f"claim-{i}", {"persistentVolumeClaim": {"claimName": claim}}, f"{PVC_MOUNT}/{claim}")
     found.add("scratch", _scratch(step.template.scratch), pod.SCRATCH_MOUNT)
     found.add("tmp", {"emptyDir": {}}, TMP_MOUNT)

@@ -51,6 +51,7 @@ GOOD: dict[str, Manifest] = {
         source={"uri": "s3://b/Task04", "layout": "MSD", "endpoint": "http://127.0.0.1:8333", "secretName": "s3"}
     ),
     "dataset-pvc": dataset(source={"uri": "pvc://claim/raw/Dataset004_Hippocampus"}),
+    "dataset-odd-names": dataset(source={"uri": "s3://b/a#b?c%20d e+f&g/dätä~$'\\"}),
     "dataset-file": dataset(source={"uri": "file:///data/Dataset004_Hippocampus"}, storage={"uri": "file:///store"}),
     "dataset-id-of-four-digits": dataset(name="x") | {"spec": {"name": "Dataset1004_Many", "source": {"uri": "s3://b/x"}}},
     "dataset-all": dataset(
@@ -136,6 +137,12 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "dataset-task-name": (dataset() | {"spec": {**dataset()["spec"], "name": "Task004_Hippocampus"}}, "spec.name", ""),
     "dataset-name-climbs": (dataset() | {"spec": {**dataset()["spec"], "name": "Dataset004_../../x"}}, "spec.name", ""),
     "source-scheme": (dataset(source={"uri": "http://x/y"}), "spec.source.uri", "must begin with s3://"),
+    "source-bucket": (dataset(source={"uri": "s3://b#old/x"}), "spec.source.uri", "must name a bucket after s3://"),
+    "source-claim": (dataset(source={"uri": "pvc://../x"}), "spec.source.uri", "must name a claim after pvc://"),
+    "source-host": (dataset(source={"uri": "file://host/x"}), "spec.source.uri", "must name an absolute folder"),
+    "source-dots": (dataset(source={"uri": "s3://b/raw/../x"}), "spec.source.uri", "must not leave its root"),
+    "source-slashes": (dataset(source={"uri": "s3://b//raw"}), "spec.source.uri", "must have no '//'"),
+    "source-newline": (dataset(source={"uri": "s3://b/raw\n"}), "spec.source.uri", "must hold no control characters"),
     "source-layout": (dataset(source={"uri": "s3://x", "layout": "BIDS"}), "spec.source.layout", ""),
     "source-endpoint": (dataset(source={"uri": "s3://x", "endpoint": "s3.local"}), "spec.source.endpoint", ""),
     "storage-scheme": (dataset(storage={"uri": "/data"}), "spec.storage.uri", "must begin with s3://"),
@@ -206,6 +213,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
         "exactly one of runRef and uri",
     ),
     "pretrained-scheme": (run(pretrained={"uri": "https://x/y.pth"}), "spec.pretrained.uri", "must begin with s3://"),
+    "pretrained-slashes": (run(pretrained={"uri": "s3://b//c.pth"}), "spec.pretrained.uri", "must have no '//'"),
     "pretrained-checkpoint-of-uri": (
         run(pretrained={"uri": "s3://b/c.pth", "checkpoint": "best"}),
         "spec.pretrained.checkpoint",

@@ -25,7 +25,7 @@ class DirectoryStore:
     """Objects are files. A file is written beside its place and then renamed, so that no reader ever sees a part of one."""
 
     def __init__(self, uri: str, address: Address) -> None:
-        self.root = uri.rstrip("/")
+        self.root = join(uri, "")
         self.folder = address.folder
         if address.scheme == "pvc":
             claim = claims() / address.folder.relative_to(claims()).parts[0]
@@ -136,6 +136,8 @@ class DirectoryStore:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"No space is left while writing {self.uri(key)}."
             return StorageFault("StorageFull", message, hint="Free some space, or enlarge the volume.")
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            return BadConfiguration("InvalidStorageUri", f"{self.uri(key)}: {error.strerror}.", hint="Correct the path.")
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             message = f"{self.uri(key)}: {error.strerror} (user {os.getuid()})."
             return BadConfiguration("StorageAccessDenied", message, hint="Give the pod's user access to the folder.")

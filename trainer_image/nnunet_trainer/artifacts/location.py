@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
 
-from ..contract import pod
+from ..contract import pod, uri
 from ..contract.faults import BadConfiguration
 from ..contract.work_order import Location
 
 ENV_PVC = "NNUNET_PVC"
 PVC_MOUNT = "/pvc"
-SCHEMES = ("s3", "file", "pvc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +30,26 @@ def claims() -> Path:
     return Path(os.environ.get(ENV_PVC, PVC_MOUNT))
 
 
-def parse(uri: str) -> Address:
+def parse(text: str) -> Address:
     """Read a URI.
 
     Raises:
-        BadConfiguration: another scheme, no bucket, a relative path, a path that leaves its root.
+        BadConfiguration: as `contract.uri.parse`.
     """
-    parts = urlsplit(uri)
-    hint = "Write s3://bucket/prefix, pvc://claim/path or, on one machine, file:///absolute/path."
-    if parts.scheme not in SCHEMES:
-        raise BadConfiguration("InvalidStorageUri", f"{uri!r} is no URI of a store.", hint=hint)
-    path = unquote(parts.path)
-    if ".." in PurePosixPath(path).parts:
-        raise BadConfiguration("InvalidStorageUri", f"{uri!r} leaves its root by '..'.", hint=hint)
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost") or not path.startswith("/"):
-            raise BadConfiguration("InvalidStorageUri", f"{uri!r} names no absolute folder of this machine.", hint=hint)
-        return Address("file", folder=Path(path))
-    if not parts.netloc:
-        what = "bucket" if parts.scheme == "s3" else "claim"
-        raise BadConfiguration("InvalidStorageUri", f"{uri!r} names no {what}.", hint=hint)
-    if parts.scheme == "pvc":
-        return Address("pvc", folder=claims() / parts.netloc / path.strip("/"))
-    return Address("s3", bucket=parts.netloc, prefix=path.strip("/"))
+    found = uri.parse(text)
+    if found.scheme == "file":
+        return Address("file", folder=Path(found.path))
+    if found.scheme == "pvc":
+        return Address("pvc", folder=claims() / found.authority / found.path)
+    return Address("s3", bucket=found.authority, prefix=found.path)
 
 
-def join(uri: str, key: str) -> str:
+def join(place: str, key: str) -> str:
     """`s3://b/p`, `k` → `s3://b/p/k`."""
-    return f"{uri.rstrip('/')}/{key}" if key else uri.rstrip("/")
+    base = place.rstrip("/")
+    if base.endswith(":"):  # file:///, the root of this machine
+        return f"{base}///{key}"
+    return f"{base}/{key}" if key else base
 
 
 def child(location: Location, key: str) -> Location:
@@ -68,11 +58,16 @@ def child(location: Location, key: str) -> Location:
 
 
 def split_file(location: Location) -> tuple[Location, str]:
-    """A location that names one file, as its folder's location and the file's name."""
-    folder, _, name = location.uri.rstrip("/").rpartition("/")
-    if not name or folder.endswith((":/", ":")):
+    """A location that names one file, as its folder's location and the file's name.
+
+    Raises:
+        BadConfiguration: an unusable URI, or one that names no file.
+    """
+    found = uri.parse(location.uri)
+    folder, _, name = location.uri.rpartition("/")
+    if not name or not found.path.strip("/"):
         raise BadConfiguration("InvalidStorageUri", f"{location.uri!r} names no file.")
-    return replace(location, uri=folder), name
+    return replace(location, uri=join(f"{folder}/", "")), name
 
 
 def credential(location: Location, key: str, *, optional: bool = False) -> str | None:

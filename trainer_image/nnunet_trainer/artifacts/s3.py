@@ -46,7 +46,7 @@ class S3Store:
     def __init__(self, location: Location, address: locations.Address | None = None, attempts: int = ATTEMPTS) -> None:
         address = address or locations.parse(location.uri)
         self.location = location
-        self.root = location.uri.rstrip("/")
+        self.root = locations.join(location.uri, "")
         self.bucket = address.bucket
         self.prefix = f"{address.prefix}/" if address.prefix else ""
         self._attempts = attempts

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+
+from nnunet_trainer.contract.uri import to_path
 
 from .. import kstatus
 from ..kstatus import Standing
@@ -20,7 +21,8 @@ def place(uri: str | None) -> str:
     """A URI as a person of this machine writes it: a path, where it is one; from here, where it is below."""
     if not uri:
         return "-"
-    return below_here(Path(unquote(uri.removeprefix("file://")))) if uri.startswith("file://") else uri
+    path = to_path(uri)
+    return below_here(path) if path else uri
 
 
 def below_here(path: Path) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.contract.yaml_text import reader
 
@@ -19,6 +20,7 @@ Manifest = dict[str, Any]
 SUFFIXES = (".yaml", ".yml", ".json")
 URIS = ("source", "storage", "pretrained")
 """The fields of a spec that hold a `uri`."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*://")
 
 
 def read(names: Sequence[str], namespace: str) -> list[Manifest]:
@@ -99,12 +101,27 @@ def _manifest(document: Any, where: str, folder: Path, namespace: str) -> Manife
     return document
 
 
-def _absolute(uri: str, folder: Path) -> str:
-    """`file:./x`, `file://./x`, `./x`, `~/x` beside a manifest in /m → `file:///m/x`; other URIs as they are."""
-    scheme, colon, rest = uri.partition(":")
-    if colon and scheme != "file":
-        return uri
-    path = rest.removeprefix("//") if colon else uri
-    if colon and path.startswith("/"):
-        return f"file://{path}"
-    return f"file://{quote(str((folder / Path(path).expanduser()).resolve()))}"
+def _absolute(text: str, folder: Path) -> str:
+    """`file:./x`, `file://./x`, `./x`, `~/x` beside a manifest in /m → `file:///m/x`; other URIs as they are.
+
+    All characters stay as they are written; only `~/` at the beginning is the home folder.
+
+    Raises:
+        BadConfiguration: a path that cannot be written as a URI, or followed.
+    """
+    if text.startswith("file:"):
+        path = text.removeprefix("file:").removeprefix("//")
+        path = path.removeprefix("localhost") if path.startswith("localhost/") else path
+        if path.startswith("/"):
+            return f"file://{path}"
+    elif text.startswith((".", "/", "~/")) or not _SCHEME.match(text):
+        path = text
+    else:
+        return text
+    if not path:
+        return text
+    try:
+        home = path == "~" or path.startswith("~/")
+        return uri.of_path((Path.home() / path[2:] if home else folder / path).resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadConfiguration("InvalidStorageUri", f"{text!r} cannot be followed: {error}.") from error
