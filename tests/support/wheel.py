@@ -105,3 +105,21 @@ def preprocess_case(
             manager.get_configuration(configuration),
             dataset_json,
         )
+
+
+def convert_msd(source: Path, raw: Path) -> Path:
+    """convert_msd_dataset of `TaskXX_Name`, in threads; the folder that it writes below `raw`."""
+    import importlib
+    from multiprocessing.pool import ThreadPool
+
+    module = importlib.import_module("nnunetv2.dataset_conversion.convert_MSD_dataset")
+    context = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=ThreadPool))
+    with (
+        mock.patch.object(module, "nnUNet_raw", str(raw)),
+        mock.patch.object(module, "multiprocessing", context),
+        mock.patch.object(module, "find_candidate_datasets", return_value=[]),
+        quiet(),
+    ):
+        module.convert_msd_dataset(str(source), num_processes=1)
+    (made,) = raw.iterdir()
+    return made

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.contract.uri import is_utf8
 
 from .labels import label_faults
 
@@ -29,21 +31,43 @@ def read_json(path: Path) -> Any:
     """
     reason = REASONS.get(path.name, "InvalidFile")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise BadData("MissingFile" if reason == "InvalidFile" else reason, f"{path} does not exist.") from error
-    except UnicodeDecodeError as error:
-        raise BadData(reason, f"{path}: not UTF-8 text.") from error
-    except json.JSONDecodeError as error:
-        raise BadData(reason, f"{path}: not JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from error
     except OSError as error:
         raise BadData(reason, f"{path} cannot be read: {error.strerror}.") from error
+    return parse_json(data, str(path), reason)
+
+
+def parse_json(data: bytes, where: str, reason: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The content of a JSON file that a person wrote: UTF-8, with or without a byte order mark.
+
+    Args:
+        data: the file.
+        where: how messages name it.
+        reason: of the fault.
+        pairs: makes each object; a dict if None.
+
+    Raises:
+        BadData: another encoding, not JSON.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        if "\0" in text:  # UTF-16 and UTF-32 without a mark are full of them
+            raise UnicodeError
+        return json.loads(text, object_pairs_hook=pairs)
+    except UnicodeError as error:
+        raise BadData(reason, f"{where}: not UTF-8 text.", hint="Save it as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise BadData(reason, f"{where}: not JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from error
+    except (RecursionError, ValueError) as error:  # deeper than Python reads, or a number longer
+        raise BadData(reason, f"{where}: not JSON that can be read: {error}.") from error
 
 
 def faults(dataset_json: Any) -> list[str]:
     """All that is wrong with the content of a dataset.json, one line for each field."""
     if not isinstance(dataset_json, dict):
-        return [f"the document is {_kind(dataset_json)}, expected an object"]
+        return [f"the document is {kind(dataset_json)}, expected an object"]
     lines = [*_channel_faults(dataset_json), *_count_faults(dataset_json), *_ending_faults(dataset_json)]
     if "labels" not in dataset_json:
         lines.append('field labels is missing; expected names and values, as {"background": 0, "liver": 1}')
@@ -56,15 +80,26 @@ def check(dataset_json: Any, path: Path) -> None:
     """Raise one BadData with all faults of a dataset.json."""
     found = faults(dataset_json)
     if found:
-        count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
-        raise BadData(
-            "InvalidDatasetJson",
-            f"{path}: {count}: {'; '.join(found)}.",
-            hint="Repair dataset.json (nnU-Net's dataset format describes its fields).",
-        )
+        raise refusal(str(path), found, "Repair dataset.json (nnU-Net's dataset format describes its fields).")
 
 
-def _kind(value: Any) -> str:
+def refusal(where: str, lines: Sequence[str], hint: str) -> BadData:
+    """One BadData with all faults of a dataset.json."""
+    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+    return BadData("InvalidDatasetJson", f"{where}: {count}: {'; '.join(lines)}.", hint=hint)
+
+
+def path_fault(path: str) -> str:
+    """What is wrong with a path as a text, "" if nothing."""
+    if not path:
+        return "is empty, expected a path"
+    if not is_utf8(path) or any(ord(character) < 32 or ord(character) == 127 for character in path):
+        return f"is {json.dumps(path)}, which is no name of a file"
+    return ""
+
+
+def kind(value: Any) -> str:
+    """A JSON value's kind, in words."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
     return names.get(type(value), "null")
 
@@ -74,13 +109,18 @@ def _channel_faults(dataset_json: dict[str, Any]) -> list[str]:
     names = dataset_json.get(field)
     if names is None:
         return ['field channel_names is missing; expected the channels, as {"0": "CT"}']
+    return channel_faults(names, field)
+
+
+def channel_faults(names: Any, field: str) -> list[str]:
+    """All that is wrong with the channels' names; `field` is where dataset.json has them."""
     if not isinstance(names, dict) or not names:
-        return [f'field {field} is {_kind(names) if names else "empty"}, expected the channels, as {{"0": "CT"}}']
+        return [f'field {field} is {"empty" if names in ({}, []) else kind(names)}, expected the channels, as {{"0": "CT"}}']
     lines = []
     expected = [str(i) for i in range(len(names))]
     if sorted(names, key=lambda key: (len(key), key)) != expected:
         lines.append(f"field {field} has the keys {', '.join(names)}, expected {', '.join(expected)}")
-    lines += [f"field {field}.{key} is {_kind(name)}, expected a name" for key, name in names.items() if not isinstance(name, str)]
+    lines += [f"field {field}.{key} is {kind(name)}, expected a name" for key, name in names.items() if not isinstance(name, str)]
     return lines
 
 
@@ -116,12 +156,17 @@ def _case_faults(dataset_json: dict[str, Any]) -> list[str]:
         return []
     cases = dataset_json["dataset"]
     if not isinstance(cases, dict):
-        return [f'field dataset is {_kind(cases)}, expected cases, as {{"case": {{"images": [..], "label": ".."}}}}']
+        return [f'field dataset is {kind(cases)}, expected cases, as {{"case": {{"images": [..], "label": ".."}}}}']
     lines = []
     for name, case in cases.items():
         images = case.get("images") if isinstance(case, dict) else None
         if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
             lines.append(f"field dataset.{name}.images is no list of paths")
-        if not isinstance(case, dict) or not isinstance(case.get("label"), str):
+        else:
+            lines += [f"field dataset.{name}.images {fault}" for image in images if (fault := path_fault(image))]
+        label = case.get("label") if isinstance(case, dict) else None
+        if not isinstance(label, str):
             lines.append(f"field dataset.{name}.label is no path")
+        elif fault := path_fault(label):
+            lines.append(f"field dataset.{name}.label {fault}")
     return lines

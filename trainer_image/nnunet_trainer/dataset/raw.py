@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -116,8 +117,13 @@ class RawDataset:
         return [(path, match["case"]) for path, match in files if match]
 
     def _path(self, text: str) -> Path:
-        path = Path(os.path.expandvars(text))
+        path = Path(as_written(text, lambda path: (self.folder / path).exists()))
         return path if path.is_absolute() else Path(os.path.abspath(self.folder / path))
+
+
+def as_written(text: str, exists: Callable[[str], bool]) -> str:
+    """A path of dataset.json: as it is written where that exists, else with $VARIABLES replaced, as nnU-Net does it."""
+    return text if "$" not in text or exists(text) else os.path.expandvars(text)
 
 
 def _files(folder: Path, ending: str) -> list[Path]:

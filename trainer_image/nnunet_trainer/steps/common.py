@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,11 +65,12 @@ def scratch(*parts: str) -> Path:
 
 @contextmanager
 def named(folder: Path, uri: str) -> Iterator[None]:
-    """Faults that name a staged copy name the original instead."""
+    """Faults that name a staged copy name the original instead; those that name a URI already stay."""
+    # Neither a part of a URI nor of a longer name.
+    where = re.compile(rf"(?<![\w/]){re.escape(str(folder))}(?=$|[/\s,;:)'\"]|\.(?:\s|$))")
     try:
         yield
     except Fault as fault:
-        where = str(folder)
-        fault.message = fault.message.replace(where, uri)
-        fault.findings = tuple(line.replace(where, uri) for line in fault.findings)
+        fault.message = where.sub(lambda _: uri, fault.message)
+        fault.findings = tuple(where.sub(lambda _: uri, line) for line in fault.findings)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +14,14 @@ from ..contract import codec, keys
 from ..contract.faults import BadData, Fault
 from ..contract.report import Report
 from ..contract.work_order import DatasetOrder
-from ..dataset import description, parallel, splits
+from ..dataset import description, msd_description, parallel, splits
 from ..dataset.raw import RawDataset
 from ..fingerprint import extract
+from . import msd
 from .common import Listener, Teller, named, report_of, scratch
 from .raw import FILES, Source, SourceFiles, recorded_files
+
+log = logging.getLogger(__name__)
 
 
 def carry_out(order: DatasetOrder, listener: Listener) -> Report:
@@ -32,14 +36,14 @@ def carry_out(order: DatasetOrder, listener: Listener) -> Report:
     listing = source.listing()
     if known := _read_before(order, source, storage, listing):
         return report_of("dataset", known, found=True)
-    _check_description(source)
+    _check_description(source, listing)
     folder = source.stage(listing, tell.counter("staging", len(listing)))
     files = source.record(folder, listing, tell.counter("taking digests", len(listing)))
     digest = files.digest(*_choices(order))
     prefix = keys.dataset(order.name, digest)
     if there := artifact.find(storage, prefix):
         return report_of("dataset", there, found=True)
-    with named(folder, source.uri), named(scratch("converted"), source.uri):
+    with named(folder, source.uri), named(scratch("converted", order.name), source.uri):
         raw = RawDataset.open(source.layout_folder(folder), name=order.name)
         _verify(raw, tell)
         fingerprint = extract(
@@ -76,9 +80,14 @@ def _read_before(order: DatasetOrder, source: Source, storage: ObjectStore, list
     return None
 
 
-def _check_description(source: Source) -> None:
-    """dataset.json first: whatever is wrong with it is known before the images are fetched."""
-    if source.layout != "nnUNetV2":
+def _check_description(source: Source, listing: Mapping[str, ObjectInfo]) -> None:
+    """dataset.json first: whatever is wrong with it, and with what it names, is known before the images are fetched."""
+    if source.layout == "MSD":
+        described = msd_description.parse(source.read("dataset.json"), source.store.uri("dataset.json"))
+        entries = msd_description.entries(described)
+        msd.check_files(entries, listing)
+        if left := msd_description.unlisted(entries, listing):
+            log.warning("%s: training does not name %s; left out", source.store.uri("dataset.json"), ", ".join(sorted(left)))
         return
     staged = source.stage(["dataset.json"]) / "dataset.json"
     with named(staged.parent, source.uri):

@@ -1,25 +1,26 @@
-"""The Medical Segmentation Decathlon's layout, converted to nnU-Net's.
+"""The Medical Segmentation Decathlon's layout, converted to nnU-Net's as nnUNetv2_convert_MSD_dataset does it.
 
 There an image is one file with its channels as the fourth axis, labels are {"1": "name"}, and dataset.json lists the cases.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from ..contract.faults import BadData
-
-ENDING = ".nii.gz"
-HINT = "This is not the Decathlon's layout. For nnU-Net's own say spec.source.layout: nnUNetV2."
+from ..dataset import msd_description
+from ..dataset.msd_description import ENDING, Entry
+from ..dataset.readers.gzipped import MAGIC, check_nifti
 
 
 def convert(folder: Path, target: Path, cases: Collection[str] | None = None) -> Path:
-    """Write a dataset in nnU-Net's layout; images of one channel and labels are linked, not copied.
+    """Write a dataset in nnU-Net's layout; images of three axes and labels are linked, not copied.
 
     Args:
         folder: MSD's TaskXX_Name.
@@ -27,84 +28,119 @@ def convert(folder: Path, target: Path, cases: Collection[str] | None = None) ->
         cases: convert only these; all if None.
 
     Raises:
-        BadData: dataset.json is not the Decathlon's, or an image cannot be read.
+        BadData: dataset.json is not the Decathlon's, files are missing, an image cannot be read or has other channels.
     """
-    described = _read(folder / "dataset.json")
+    described = msd_description.read(folder / "dataset.json")
+    chosen = [entry for entry in msd_description.entries(described) if cases is None or entry.case in cases]
+    check_files(chosen, _there(folder, chosen))
     for name in ("imagesTr", "labelsTr"):
         (target / name).mkdir(parents=True, exist_ok=True)
-    labels = {str(name): int(value) for value, name in described["labels"].items()}
-    channels = described["modality"]
-    training = [(case_name(entry["image"]), folder / entry["image"], folder / entry["label"]) for entry in described["training"]]
-    for case, image, label in training:
-        if cases is not None and case not in cases:
-            continue
-        if not image.exists():  # verifying names it
-            continue
-        _split(case, image, target / "imagesTr", len(channels))
-        if label.exists():
-            _link(label, target / "labelsTr" / f"{case}{ENDING}")
-    converted = {
-        "channel_names": {str(i): str(channels[str(i)]) for i in range(len(channels))},
-        "labels": labels,
-        "numTraining": len(training),
-        "file_ending": ENDING,
-        **{key: described[key] for key in ("name", "description", "reference", "licence", "release") if key in described},
-    }
-    (target / "dataset.json").write_text(json.dumps(converted, indent=4))
+    channels = len(described["modality"])
+    left = [entry for entry in chosen if not all(path.exists() for path in _images(entry, target, channels))]
+    split = {entry.case: _is_split(folder / entry.image, channels) for entry in left}
+    _refuse(len(chosen), [(case, found) for case, found in split.items() if isinstance(found, str)])
+    for entry in left:
+        images = _images(entry, target, channels)
+        if split[entry.case]:
+            _split(folder / entry.image, images)
+        else:
+            _link(folder / entry.image, images[0])
+    for entry in chosen:
+        _link(folder / entry.label, target / "labelsTr" / f"{entry.case}{ENDING}")
+    (target / "dataset.json").write_text(json.dumps(msd_description.converted(described), indent=4))
     return target
 
 
-def _read(path: Path) -> dict[str, Any]:
+def check_files(entries: Collection[Entry], there: Collection[str]) -> None:
+    """Refuse cases whose files are not there, all of them named.
+
+    Args:
+        entries: the cases.
+        there: paths of all files.
+
+    Raises:
+        BadData: files are missing.
+    """
+    _refuse(len(entries), msd_description.missing(entries, there))
+
+
+def _refuse(cases: int, findings: Collection[tuple[str, str]]) -> None:
+    if findings:
+        faulty = len({case for case, _ in findings})
+        lines = [f"{case}: {line}" for case, line in findings]
+        count = f"{faulty} of {cases} {'case' if cases == 1 else 'cases'} cannot be trained on"
+        raise BadData("InvalidCases", count, findings=lines, hint="Repair the files or dataset.json.")
+
+
+def _there(folder: Path, entries: Iterable[Entry]) -> set[str]:
+    paths = {path for entry in entries for path in (entry.image, entry.label)}
+    return {path for path in paths if (folder / path).is_file()}
+
+
+def _images(entry: Entry, target: Path, channels: int) -> list[Path]:
+    return [target / "imagesTr" / f"{entry.case}_{channel:04d}{ENDING}" for channel in range(channels)]
+
+
+def _is_split(image: Path, channels: int) -> bool | str:
+    """Whether an image has its channels as the fourth axis; or what is wrong with it."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(image))
     try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise BadData("InvalidDatasetJson", f"{path} does not exist.") from error
-    except ValueError as error:
-        raise BadData("InvalidDatasetJson", f"{path}: not JSON: {error}.") from error
-    missing = [field for field in ("modality", "labels", "training") if field not in found]
-    if missing:
-        raise BadData("InvalidDatasetJson", f"{path} has no field {', '.join(missing)}.", hint=HINT)
-    entries = found["training"]
-    if not isinstance(entries, list) or not all(isinstance(e, dict) and {"image", "label"} <= set(e) for e in entries):
-        raise BadData("InvalidDatasetJson", f"{path}: training is no list of {{image, label}}.", hint=HINT)
-    if not all(str(value).isdigit() for value in found["labels"]):
-        raise BadData("InvalidDatasetJson", f'{path}: labels is not {{"0": "background", …}}.', hint=HINT)
-    return found
+        check_nifti(image, thorough=channels > 1)  # the files that it is split into would be whole
+        reader.ReadImageInformation()
+    except (RuntimeError, ValueError) as error:
+        return f"{image} cannot be read: {str(error).splitlines()[-1]}"
+    size = reader.GetSize()
+    if len(size) not in (3, 4):
+        return f"{image} has {len(size)} axes, expected three, and the channels as the fourth"
+    if reader.GetNumberOfComponents() != 1:
+        return f"{image} has {reader.GetNumberOfComponents()} values a voxel, expected one, and the channels as the fourth axis"
+    found = size[3] if len(size) == 4 else 1
+    if found != channels:
+        count = "1 channel" if found == 1 else f"{found} channels"
+        return f"{image} has {count}, field modality of dataset.json names {channels}"
+    return len(size) == 4
 
 
-def case_name(image: str) -> str:
-    """The case of an image's path."""
-    name = Path(image).name
-    return name.removesuffix(ENDING) if name.endswith(ENDING) else Path(name).stem
-
-
-def _split(case: str, image: Path, folder: Path, channels: int) -> None:
-    targets = [folder / f"{case}_{c:04d}{ENDING}" for c in range(channels)]
-    if all(t.exists() for t in targets):
-        return
-    if channels == 1:
-        _link(image, targets[0])
-        return
+def _split(image: Path, targets: list[Path]) -> None:
     import SimpleITK as sitk
 
     try:
         whole = sitk.ReadImage(str(image))
+        direction = [d for row in range(3) for d in whole.GetDirection()[4 * row : 4 * row + 3]]
+        arrays: Any = sitk.GetArrayFromImage(whole)  # (channel, z, y, x)
+        for array, target in zip(arrays, targets, strict=True):
+            channel = sitk.GetImageFromArray(array)
+            channel.SetSpacing(whole.GetSpacing()[:3])
+            channel.SetOrigin(whole.GetOrigin()[:3])
+            channel.SetDirection(direction)
+            beside = target.with_name(f".partial-{target.name}")
+            sitk.WriteImage(channel, str(beside))
+            os.replace(beside, target)
     except RuntimeError as error:
-        raise BadData("InvalidCases", f"{case}: {image} cannot be read: {str(error).splitlines()[-1]}") from error
-    if whole.GetDimension() != 4 or whole.GetSize()[3] != channels:
-        found = whole.GetSize()[3] if whole.GetDimension() == 4 else 1
-        raise BadData("InvalidCases", f"{case}: {image} has {found} channels, dataset.json's modality names {channels}.")
-    size = [*whole.GetSize()[:3], 0]
-    for channel, target in enumerate(targets):
-        beside = target.with_name(f".partial-{target.name}")
-        sitk.WriteImage(sitk.Extract(whole, size, [0, 0, 0, channel]), str(beside))
-        os.replace(beside, target)
+        raise BadData("InvalidCases", f"{image} cannot be read: {str(error).splitlines()[-1]}") from error
 
 
 def _link(source: Path, target: Path) -> None:
+    """The file under its new name, which promises gzip: what is none is compressed."""
     if target.exists():
         return
-    try:
-        os.symlink(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
+    with open(source, "rb") as file:
+        packed = file.read(len(MAGIC)) == MAGIC
+        if packed:
+            try:
+                os.symlink(source.resolve(), target)
+                return
+            except OSError:
+                pass  # a file system without links
+        file.seek(0)
+        beside = target.with_name(f".partial-{target.name}")
+        with open(beside, "wb") as copy:
+            if packed:
+                shutil.copyfileobj(file, copy)
+            else:  # the same bytes each time: no name and no date in them
+                with gzip.GzipFile("", "wb", compresslevel=1, fileobj=copy, mtime=0) as compressed:
+                    shutil.copyfileobj(file, compressed)
+    os.replace(beside, target)

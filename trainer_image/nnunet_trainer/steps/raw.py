@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -17,9 +15,11 @@ from ..artifacts.artifact import Artifact
 from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import for_each
 from ..artifacts.store import ObjectNotFound
-from ..contract import codec, keys
+from ..contract import codec, keys, uri
 from ..contract.faults import BadData
 from ..contract.work_order import Location
+from ..dataset import description, msd_description
+from ..dataset.raw import as_written
 from . import msd
 from .common import named, scratch
 
@@ -74,13 +74,23 @@ class Source:
         if "dataset.json" not in found:
             what = "no dataset.json" if found else "no dataset: no dataset.json, and nothing in imagesTr and labelsTr"
             hint = "Does spec.source.uri name the dataset's own folder (DatasetXXX_Name)?"
+            if "%" in self.uri:
+                hint += " It is read as it is written: %20 is no space."
             local = self.store.local_path("")
             if local is not None and not local.is_dir():
                 raise BadData(
                     "InvalidDatasetJson", f"{self.uri} {'is no folder' if local.exists() else 'does not exist'}.", hint=hint
                 )
             raise BadData("InvalidDatasetJson", f"{self.uri} holds {what}.", hint=hint)
+        self._refuse_names(found)
         return found
+
+    def _refuse_names(self, found: Iterable[str]) -> None:
+        odd = [uri.printable(path) for path in found if not uri.is_utf8(path)]
+        if odd:
+            count = "1 file" if len(odd) == 1 else f"{len(odd)} files"
+            message = f"The names of {count} in {self.uri} are not UTF-8"
+            raise BadData("InvalidCases", message, findings=odd, hint="Rename them: an object store keeps UTF-8 names only.")
 
     def _list(self) -> Iterable[ObjectInfo]:
         for name in SINGLE:
@@ -95,19 +105,23 @@ class Source:
                 yield info
 
     def _listed_elsewhere(self) -> list[str]:
-        """Files that dataset.json's `dataset` field names outside of imagesTr and labelsTr."""
+        """Files that dataset.json names outside of imagesTr and labelsTr: in `training`, or in the field `dataset`."""
         described = self.described
-        if self.layout == "MSD" or not isinstance(described.get("dataset"), dict):
-            return []
-        paths = {path for files in case_files(described, self.layout, []).values() for path in files}
-        return sorted(p for p in paths if not p.startswith(FOLDERS))
+        if self.layout == "MSD":
+            named = [] if msd_description.faults(described) else msd_description.entries(described)
+            return sorted({p for e in named for p in (e.image, e.label) if not p.startswith(FOLDERS)})
+        if not isinstance(described.get("dataset"), dict) or description.faults(described):
+            return []  # whoever reads it names the faults
+        texts = {text for case in described["dataset"].values() for text in [*case["images"], case["label"]]}
+        paths = {as_written(text, lambda p: self.store.stat(posixpath.normpath(p)) is not None) for text in texts}
+        return sorted(p for p in map(posixpath.normpath, paths) if not p.startswith(FOLDERS))
 
     @cached_property
     def described(self) -> dict[str, Any]:
         """dataset.json as it stands, {} when it is none."""
         try:
-            found = json.loads(self.store.get("dataset.json"))
-        except (ObjectNotFound, ValueError):
+            found = description.parse_json(self.store.get("dataset.json"), self.store.uri("dataset.json"), "InvalidDatasetJson")
+        except (ObjectNotFound, BadData):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -203,11 +217,14 @@ def case_files(described: dict[str, Any], layout: str, paths: Iterable[str]) -> 
         paths: all files, where the layout goes by their names.
     """
     if layout == "MSD":
-        entries = described["training"]
-        return {msd.case_name(e["image"]): [posixpath.normpath(e["image"]), posixpath.normpath(e["label"])] for e in entries}
+        return {entry.case: [entry.image, entry.label] for entry in msd_description.entries(described)}
     if isinstance(described.get("dataset"), dict):
-        cases = described["dataset"]
-        return {name: [_normal(p) for p in [*case.get("images", []), case.get("label", "")] if p] for name, case in cases.items()}
+        cases, there = described["dataset"], set(paths)
+
+        def normal(text: str) -> str:
+            return posixpath.normpath(as_written(text, lambda path: posixpath.normpath(path) in there))
+
+        return {name: [normal(p) for p in [*case["images"], case["label"]]] for name, case in cases.items()}
     ending = re.escape(described["file_ending"])
     image, label = re.compile(rf"imagesTr/(.+)_\d{{4}}{ending}"), re.compile(rf"labelsTr/(.+){ending}")
     found: dict[str, list[str]] = {}
@@ -221,7 +238,3 @@ def case_files(described: dict[str, Any], layout: str, paths: Iterable[str]) -> 
         if case in found:
             found[case].append(path)
     return found
-
-
-def _normal(path: str) -> str:
-    return posixpath.normpath(os.path.expandvars(path))
