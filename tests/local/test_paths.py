@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,17 @@ def test_results_are_shown_where_they_lie(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     assert results.place(f"file:///elsewhere/{name}") == f"/elsewhere/{name}"
     assert results.place(uris.of_path(tmp_path / name)) == name
+
+
+def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my store #1" / "Dataset001_X" / "nnUNetTrainer__nnUNetPlans__2d" / "fold_0"
+    run = {
+        "kind": "TrainingRun",
+        "metadata": {"name": "r"},
+        "spec": {},
+        "status": {"results": {"uri": "file:///x"}, "meanDice": 0.5, "folds": [{"name": "0", "folder": uris.of_path(folder)}]},
+    }
+    lines = [shlex.split(line) for line in results.closing([run], "").splitlines() if " predict " in line or " report " in line]
+    model = str(folder.parent.relative_to(tmp_path))
+    assert [line[line.index("--model") + 1] if "--model" in line else line[-1] for line in lines] == [model, model]

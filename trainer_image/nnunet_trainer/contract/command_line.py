@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping
 from importlib import metadata
 
+from . import uri
 from .faults import ExitCode, Fault
 
-MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
-"""What a full disk or a forbidden folder says: nobody's bug."""
+MACHINE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
+"""What a full disk, a forbidden folder, a path that nothing can have says: nobody's bug."""
 
 
 def run(program: str, description: str, commands: Mapping[str, tuple[str, str]], package: str, argv: list[str] | None) -> int:
@@ -27,6 +32,9 @@ def run(program: str, description: str, commands: Mapping[str, tuple[str, str]],
         argv: the arguments; None: the process's own.
     """
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may be what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--version", action="version", version=f"{program} {metadata.version('nnunet-operator')}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -37,6 +45,10 @@ def run(program: str, description: str, commands: Mapping[str, tuple[str, str]],
             loaded = importlib.import_module(f".{module}", package)
             loaded.add_arguments(command)
             command.set_defaults(run=loaded.run)
+    odd = [word for word in (*argv, os.getcwd()) if not uri.is_utf8(word)]
+    if odd:
+        print(f"InvalidArguments: {uri.printable(odd[0])} is not UTF-8. Rename the file or folder.", file=sys.stderr)
+        return int(ExitCode.BAD_USAGE)
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as end:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.contract.uri import is_utf8, printable
 
 from . import description
 from .readers import Reader, by_name, choose
@@ -129,4 +130,7 @@ def as_written(text: str, exists: Callable[[str], bool]) -> str:
 def _files(folder: Path, ending: str) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith("."))
+    found = sorted(path for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith("."))
+    if odd := [printable(path.name) for path in found if not is_utf8(path.name)]:
+        raise BadData("InvalidCases", f"{folder}: names that are not UTF-8: {', '.join(odd)}.", hint="Rename the files.")
+    return found

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from nnunet_trainer.contract.faults import StorageFault
 from nnunet_trainer.dataset import files
@@ -78,5 +79,5 @@ def _bring_fingerprint(raw: RawDataset, folder: Path, places: list[Path]) -> lis
                 return []
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    hint = f"nnunet-trainer fingerprint {raw.folder} -o {folder / FINGERPRINT}"
+    hint = f"nnunet-trainer fingerprint {quote(str(raw.folder))} -o {quote(str(folder / FINGERPRINT))}"
     return [f"{folder}: no {FINGERPRINT} of these cases was found; nnU-Net's own training wants one: {hint}"]

@@ -114,7 +114,14 @@ class Source:
             return []  # whoever reads it names the faults
         texts = {text for case in described["dataset"].values() for text in [*case["images"], case["label"]]}
         paths = {as_written(text, lambda p: self.store.stat(posixpath.normpath(p)) is not None) for text in texts}
-        return sorted(p for p in map(posixpath.normpath, paths) if not p.startswith(FOLDERS))
+        elsewhere = sorted(p for p in map(posixpath.normpath, paths) if not p.startswith(FOLDERS))
+        outside = [path for path in elsewhere if path.startswith(("/", "../"))]
+        if outside and self.store.local_path("") is None:  # their copies would lie outside of scratch, too
+            message = (
+                f"{self.store.uri('dataset.json')}: field dataset names files outside of {self.uri}, which are not read from there"
+            )
+            raise BadData("InvalidDatasetJson", message, findings=outside, hint="Keep all files in the dataset's own folder.")
+        return elsewhere
 
     @cached_property
     def described(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from nnunet_trainer.contract.uri import to_path
@@ -110,7 +111,7 @@ def closing(manifests: Sequence[Manifest], store: str) -> str:
 
 
 def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) -> list[str]:
-    ours, trainer = f"{program('nnunet-operator')} local", program("nnunet-trainer")
+    ours, trainer = f"{quote(program('nnunet-operator'))} local", quote(program("nnunet-trainer"))
     lines = [f"{ours} get{store}"]
     lines += [f"{ours} describe {bad[0]['kind'].lower()} {bad[0]['metadata']['name']}{store}"] if bad else []
     paused = [m for m in manifests if kstatus.of(m) is Standing.SUSPENDED]
@@ -121,7 +122,7 @@ def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) ->
     for manifest in sorted(runs_, key=lambda m: m["status"].get("meanDice") or 0)[-1:]:
         folds = [fold for fold in manifest["status"].get("folds") or [] if fold.get("folder")]
         if folds:
-            model, fold = place(folds[0]["folder"]).rsplit("/", 1)[0], folds[0]["name"]
+            model, fold = quote(place(folds[0]["folder"]).rsplit("/", 1)[0]), folds[0]["name"]
             before = manifest["spec"].get("previousStage")
             previous = f" --previous-stage SEGMENTATIONS_OF_{before['runRef']['name']}" if before else ""
             lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS{previous}")

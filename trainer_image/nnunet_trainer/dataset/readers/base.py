@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.contract.uri import is_utf8, printable
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Reader(ABC):
         Raises:
             BadData: missing, truncated, or not what this reader reads; the message says which.
         """
+        if not is_utf8(str(path)):  # ITK ends the whole process
+            raise BadData("InvalidCases", f"{printable(str(path))}: its name is not UTF-8.", hint="Rename it.")
         if not path.is_file():
             raise BadData("InvalidCases", f"{path} does not exist.")
         try:
