@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nnunet_operator.local import documents, results
-from nnunet_operator.local.places import Places, parse
-from nnunet_operator.local.store import Store
+from nnunet_operator.local.commands import closing_table
+from nnunet_operator.local.object_store import manifest_files
+from nnunet_operator.local.object_store.store import Store
+from nnunet_operator.local.uri_map import Places, parse
 from nnunet_trainer.contract import uri as uris
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
@@ -42,7 +43,7 @@ def _absolute(folder: Path, text: str, field: str = "source") -> str:
         "spec": {field: {"uri": text}},
     }
     (folder / "d.yaml").write_text(yaml.safe_dump(manifest, allow_unicode=True))
-    (found,) = documents.read([str(folder / "d.yaml")], "default")
+    (found,) = manifest_files.read([str(folder / "d.yaml")], "default")
     return str(found["spec"][field]["uri"])
 
 
@@ -123,8 +124,8 @@ def test_a_mapping_of_no_uri(tmp_path: Path, prefix: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_results_are_shown_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    assert results.place(f"file:///elsewhere/{name}") == f"/elsewhere/{name}"
-    assert results.place(uris.of_path(tmp_path / name)) == name
+    assert closing_table.place(f"file:///elsewhere/{name}") == f"/elsewhere/{name}"
+    assert closing_table.place(uris.of_path(tmp_path / name)) == name
 
 
 def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +137,8 @@ def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.Monke
         "spec": {},
         "status": {"results": {"uri": "file:///x"}, "meanDice": 0.5, "folds": [{"name": "0", "folder": uris.of_path(folder)}]},
     }
-    lines = [shlex.split(line) for line in results.closing([run], "").splitlines() if " predict " in line or " report " in line]
+    lines = [
+        shlex.split(line) for line in closing_table.closing([run], "").splitlines() if " predict " in line or " report " in line
+    ]
     model = str(folder.parent.relative_to(tmp_path))
     assert [line[line.index("--model") + 1] if "--model" in line else line[-1] for line in lines] == [model, model]
