@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunet_trainer.artifacts import open_store
+from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.contract.work_order import Location
 from nnunet_trainer.steps import msd
@@ -300,3 +302,26 @@ def test_images_that_training_does_not_name_are_said(local: Chain, tmp_path: Pat
     with caplog.at_level(logging.WARNING):
         assert local.dataset(layout="MSD").summary["cases"] == 1
     assert "training does not name imagesTr/x_001.nii.gz, imagesTr/z.nii.gz; left out" in caplog.text
+
+
+@pytest.mark.s3
+def test_from_s3(remote: Chain, local: Chain, tmp_path: Path) -> None:
+    task = _task(tmp_path / "msd" / TARGET)
+    splits = [{"train": ["x_001"], "val": ["x_000"]}]
+    (task / "splits_final.json").write_text(json.dumps(splits))
+    raw = child(remote.storage, f"raw/{TARGET}")
+    for info in list(open_store(raw).list()):
+        open_store(raw).delete(info.key)
+    for path in (p for p in task.rglob("*") if p.is_file()):
+        open_store(raw).put_file(path, path.relative_to(task).as_posix())
+    report = remote.dataset(layout="MSD")
+    local.raw = tmp_path / "msd"
+    there, here = report.artifact("dataset"), local.dataset(layout="MSD").artifact("dataset")
+    assert there is not None
+    assert here is not None
+    assert there.digest == here.digest
+    assert json.loads(open_store(remote.given(report, "dataset").location).get("splits_final.json")) == splits
+    open_store(raw).delete(IMAGE)
+    with pytest.raises(BadData, match=f"x_001: the image {IMAGE}") as caught:
+        remote.dataset(layout="MSD")
+    assert caught.value.reason == "InvalidCases"

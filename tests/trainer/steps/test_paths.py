@@ -166,6 +166,21 @@ def test_arguments_that_are_too_long_are_named(capsys: pytest.CaptureFixture[str
     assert "too long" in capsys.readouterr().err
 
 
+def test_folders_within_imagestr_hold_no_cases(tmp_path: Path) -> None:
+    _write(tmp_path / "raw", 1)
+    for part in ("imagesTr", "labelsTr"):
+        for name in (".ipynb_checkpoints", "old"):
+            (tmp_path / "raw" / part / name).mkdir()
+            for path in [p for p in (tmp_path / "raw" / part).iterdir() if p.is_file()]:
+                (path.parent / name / path.name).write_bytes(path.read_bytes())
+    source = Source(Location(uri=f"file://{tmp_path}/raw"), "nnUNetV2", "x")
+    assert (
+        set(case_files(source.described, "nnUNetV2", source.listing()))
+        == set(RawDataset.open(tmp_path / "raw").cases)
+        == {"c0", "c1"}
+    )
+
+
 # Paths in dataset.json's field `dataset`
 
 

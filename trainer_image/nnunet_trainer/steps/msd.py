@@ -18,6 +18,8 @@ from ..dataset import msd_description
 from ..dataset.msd_description import ENDING, Entry
 from ..dataset.readers.gzipped import MAGIC, check_nifti
 
+SPLITS = "splits_final.json"
+
 
 def convert(folder: Path, target: Path, cases: Collection[str] | None = None) -> Path:
     """Write a dataset in nnU-Net's layout; images of three axes and labels are linked, not copied.
@@ -47,6 +49,8 @@ def convert(folder: Path, target: Path, cases: Collection[str] | None = None) ->
             _link(folder / entry.image, images[0])
     for entry in chosen:
         _link(folder / entry.label, target / "labelsTr" / f"{entry.case}{ENDING}")
+    if (folder / SPLITS).is_file():
+        shutil.copyfile(folder / SPLITS, target / SPLITS)
     (target / "dataset.json").write_text(json.dumps(msd_description.converted(described), indent=4))
     return target
 

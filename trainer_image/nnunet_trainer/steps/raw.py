@@ -233,7 +233,7 @@ def case_files(described: dict[str, Any], layout: str, paths: Iterable[str]) -> 
 
         return {name: [normal(p) for p in [*case["images"], case["label"]]] for name, case in cases.items()}
     ending = re.escape(described["file_ending"])
-    image, label = re.compile(rf"imagesTr/(.+)_\d{{4}}{ending}"), re.compile(rf"labelsTr/(.+){ending}")
+    image, label = re.compile(rf"imagesTr/([^/]+)_\d{{4}}{ending}"), re.compile(rf"labelsTr/([^/]+){ending}")
     found: dict[str, list[str]] = {}
     labels = []
     for path in sorted(paths):
