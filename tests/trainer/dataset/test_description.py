@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadData
-from nnunet_trainer.dataset import description
+from nnunet_trainer.dataset import description, msd_description
+from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.steps.raw import case_files
 
 GOOD: dict[str, Any] = {
     "channel_names": {"0": "MRI"},
@@ -44,6 +48,9 @@ def test_a_missing_field(field: str) -> None:
         ("file_ending", "nii.gz", "with its dot"),
         ("file_ending", ".dcm", "no reader reads"),
         ("overwrite_image_reader_writer", "DicomIO", "overwrite_image_reader_writer"),
+        ("overwrite_image_reader_writer", ["SimpleITKIO"], "overwrite_image_reader_writer"),
+        ("regions_class_order", "x", "regions_class_order"),
+        ("labels", {"background": 0, "a": -1}, "field labels has the value -1"),
         ("dataset", [], "field dataset is a list"),
         ("dataset", {"c": {"images": "x", "label": "y"}}, "dataset.c.images"),
         ("dataset", {"c": {"images": ["x"]}}, "dataset.c.label"),
@@ -51,6 +58,41 @@ def test_a_missing_field(field: str) -> None:
 )
 def test_a_wrong_field(field: str, value: Any, said: str) -> None:
     assert any(said in fault for fault in description.faults({**GOOD, field: value}))
+
+
+SCALAR = st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=4)
+JSON = st.recursive(
+    SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("012ab"), inner, max_size=3)
+)
+FIELDS = [
+    "channel_names",
+    "modality",
+    "labels",
+    "numTraining",
+    "file_ending",
+    "overwrite_image_reader_writer",
+    "regions_class_order",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from([*FIELDS, "dataset", "training", "test"]), JSON, max_size=4))
+def test_any_value_of_any_field_is_a_fault_or_can_be_used(fields: dict[str, Any]) -> None:
+    msd_good = {
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "1": "a"},
+        "training": [{"image": "a.nii", "label": "b.nii"}],
+    }
+    for described in ({**GOOD, **fields}, fields):
+        if not description.faults(described):
+            assert LabelManager(described).num_segmentation_heads > 0
+            assert description.channel_names(described)
+            assert RawDataset(Path("x"), described).cases is not None
+            case_files(described, "nnUNetV2", [])
+    for described in ({**msd_good, **fields}, fields):
+        if not msd_description.faults(described):
+            assert description.faults(msd_description.converted(described)) == []
+            assert case_files(described, "MSD", [])
 
 
 def test_all_faults_in_one_message(tmp_path: Path) -> None:

@@ -202,6 +202,21 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
+def _nan(path: Path) -> None:
+    array = _voxels(path)[0]
+    array[1, 2, 3, 4] = np.nan
+    _image(path, array)
+
+
+def _flat(path: Path) -> None:
+    import nibabel
+
+    affine = np.diag([1.0, 1.0, 0.0, 1.0])
+    image = nibabel.Nifti1Image(_voxels(path)[0].T, None)
+    image.header.set_sform(affine, 1)
+    image.to_filename(path)
+
+
 IMAGE, LABEL = "imagesTr/x_001.nii.gz", "labelsTr/x_001.nii.gz"
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "an image that is missing": (lambda t: (t / IMAGE).unlink(), f"x_001: the image {IMAGE}, .* does not exist"),
@@ -219,6 +234,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "an empty file": (lambda t: (t / IMAGE).write_bytes(b""), f"x_001: .*{IMAGE} cannot be read"),
     "a truncated image": (lambda t: (t / IMAGE).write_bytes((t / IMAGE).read_bytes()[:900]), f"{IMAGE} cannot be read"),
     "a damaged image": (lambda t: _flip(t / IMAGE), "x_001: .*damaged"),
+    "a voxel that is NaN": (lambda t: _nan(t / IMAGE), "x_001: .*1 voxel is NaN or infinite, .* = 1, 2, 3, 4"),
+    "no determinant": (lambda t: _flat(t / IMAGE), "x_001: .*cannot be read"),
     "a truncated label": (lambda t: (t / LABEL).write_bytes((t / LABEL).read_bytes()[:200]), "x_001"),
     "no label": (lambda t: (t / LABEL).write_bytes(b"x"), "x_001"),
     "nnU-Net's label would be another": (

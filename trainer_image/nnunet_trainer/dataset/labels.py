@@ -119,7 +119,9 @@ def label_faults(labels: Any, regions_class_order: Any) -> list[str]:
     elif labels["background"] != 0:
         lines.append(f"field labels.background is {labels['background']}, expected 0")
     values = sorted({v for name, value in labels.items() if name != "ignore" for v in _values(value)})
-    if values and values != list(range(values[0], values[0] + len(values))):
+    if values and values[0] < 0:
+        lines.append(f"field labels has the value {values[0]}, expected none below 0")
+    elif values and values != list(range(values[0], values[0] + len(values))):
         lines.append(f"field labels has the values {', '.join(map(str, values))}, expected consecutive ones (0, 1, 2, …)")
     if "ignore" in labels and (isinstance(labels["ignore"], list) or (values and labels["ignore"] != values[-1] + 1)):
         expected = values[-1] + 1 if values else 1
@@ -129,12 +131,12 @@ def label_faults(labels: Any, regions_class_order: Any) -> list[str]:
 
 def _region_faults(labels: dict[str, Any], order: Any) -> list[str]:
     regions = [name for name, value in labels.items() if name != "ignore" and set(_values(value)) != {0}]
+    if order is not None and (not isinstance(order, list) or not all(_is_label(v) and not isinstance(v, list) for v in order)):
+        return [f"field regions_class_order is {order!r}, expected a list of integers"]
     if not any(isinstance(value, list) and len(value) > 1 for value in labels.values()):
         return []
     if order is None:
         return ["field regions_class_order is missing; with regions it names the value to paint for each of them"]
-    if not isinstance(order, list) or not all(_is_label(value) and not isinstance(value, list) for value in order):
-        return [f"field regions_class_order is {order!r}, expected a list of integers"]
     if len(order) != len(regions):
         return [f"field regions_class_order has {len(order)} values, expected one for each of the {len(regions)} regions"]
     return []

@@ -13,10 +13,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..contract.faults import BadData
 from ..dataset import msd_description
 from ..dataset.msd_description import ENDING, Entry
-from ..dataset.readers.gzipped import MAGIC, check_nifti
+from ..dataset.readers.gzipped import MAGIC, check_nifti, floating_voxels
 
 SPLITS = "splits_final.json"
 
@@ -41,12 +43,14 @@ def convert(folder: Path, target: Path, cases: Collection[str] | None = None) ->
     left = [entry for entry in chosen if not all(path.exists() for path in _images(entry, target, channels))]
     split = {entry.case: _is_split(folder / entry.image, channels) for entry in left}
     _refuse(len(chosen), [(case, found) for case, found in split.items() if isinstance(found, str)])
+    findings = []
     for entry in left:
         images = _images(entry, target, channels)
-        if split[entry.case]:
-            _split(folder / entry.image, images)
-        else:
+        if not split[entry.case]:
             _link(folder / entry.image, images[0])
+        elif fault := _split(folder / entry.image, images):
+            findings.append((entry.case, fault))
+    _refuse(len(chosen), findings)
     for entry in chosen:
         _link(folder / entry.label, target / "labelsTr" / f"{entry.case}{ENDING}")
     if (folder / SPLITS).is_file():
@@ -108,9 +112,16 @@ def _is_split(image: Path, channels: int) -> bool | str:
     return len(size) == 4
 
 
-def _split(image: Path, targets: list[Path]) -> None:
+def _split(image: Path, targets: list[Path]) -> str:
+    """Write each channel to a file of its own. Returns what is wrong with the image, "" if nothing."""
     import SimpleITK as sitk
 
+    stored = floating_voxels(image)
+    if stored is not None and (count := stored.size - int(np.isfinite(stored).sum())):
+        # ITK would make zeros of them, and verifying the split files would find none.
+        first = ", ".join(str(int(i)) for i in np.argwhere(~np.isfinite(stored))[0])
+        number = f"{count} {'voxel is' if count == 1 else 'voxels are'} NaN or infinite"
+        return f"{image}: {number}, the first at channel, z, y, x = {first}"
     try:
         whole = sitk.ReadImage(str(image))
         direction = [d for row in range(3) for d in whole.GetDirection()[4 * row : 4 * row + 3]]
@@ -124,7 +135,8 @@ def _split(image: Path, targets: list[Path]) -> None:
             sitk.WriteImage(channel, str(beside))
             os.replace(beside, target)
     except RuntimeError as error:
-        raise BadData("InvalidCases", f"{image} cannot be read: {str(error).splitlines()[-1]}") from error
+        return f"{image} cannot be read: {str(error).splitlines()[-1]}"
+    return ""
 
 
 def _link(source: Path, target: Path) -> None:

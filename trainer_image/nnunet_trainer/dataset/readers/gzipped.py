@@ -59,7 +59,7 @@ def check_nifti(path: Path, *, thorough: bool = False) -> None:
 
 
 def floating_voxels(path: Path) -> np.ndarray | None:
-    """The voxels (1, z, y, x) of a 3-D NIfTI of floating point numbers, as they stand in the file; None for any other.
+    """The voxels (channels, z, y, x) of a NIfTI of floating point numbers, as they stand in the file; None for any other.
 
     NIfTI's own library, which ITK reads with, turns NaN and infinity into zeros.
     """
@@ -70,9 +70,9 @@ def floating_voxels(path: Path) -> np.ndarray | None:
         if struct.unpack_from(order + "i", content)[0] == 348:
             rank, *dims = struct.unpack_from(order + "8h", content, 40)
             kind, offset = struct.unpack_from(order + "h", content, 70)[0], int(struct.unpack_from(order + "f", content, 108)[0])
-            if kind in FLOATS and rank == 3:
-                count = math.prod(dims[:3])
-                return np.frombuffer(content, order + FLOATS[kind], count, offset).reshape(1, *dims[2::-1])
+            sizes = [max(1, size) for size in dims[: max(3, rank)]]
+            if kind in FLOATS and rank >= 3:
+                return np.frombuffer(content, order + FLOATS[kind], math.prod(sizes), offset).reshape(-1, *sizes[2::-1])
     return None
 
 
