@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -144,6 +144,8 @@ class Operator:
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
+            # Left out, kopf makes one of the user's name; in our image the user has none. (A `str` by a private name.)
+            identity=cast(Any, self._settings.identity),
             stop_flag=stop_kopf,
         )
         for number in (signal.SIGTERM, signal.SIGINT):  # kopf took them; our own order of stopping is the faster one
