@@ -11,9 +11,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-DOCKERFILES = {"operator": ROOT / "operator" / "Dockerfile", "trainer": ROOT / "trainer_image" / "Dockerfile"}
+from support.controlplane import ROOT
+from support.images import DOCKERFILES, instructions
+from support.images import last_stage as image
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -26,11 +26,6 @@ for name in names:
     importlib.import_module(name)
 print(len(names))
 """
-
-
-def instructions(dockerfile: Path) -> list[tuple[str, str]]:
-    text = re.sub(r"\\\n", " ", "\n".join(line for line in dockerfile.read_text().splitlines() if not line.startswith("#")))
-    return [(word, rest) for word, _, rest in (line.partition(" ") for line in text.splitlines() if line.strip())]
 
 
 def copied(dockerfile: Path, place: Path) -> None:
@@ -85,8 +80,7 @@ def test_every_module_imports_with_its_own_extra_alone(package: str, mine: str, 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_an_image_runs_as_nobody_and_ends_with_our_code(name: str) -> None:
-    found = instructions(DOCKERFILES[name])
-    last_stage = found[max(i for i, (word, _) in enumerate(found) if word == "FROM") :]
+    last_stage = image(DOCKERFILES[name])
     users = [rest for word, rest in last_stage if word == "USER"]
     assert users == ["65532:65532"]
     layers = [rest for word, rest in last_stage if word in ("COPY", "RUN", "ADD")]

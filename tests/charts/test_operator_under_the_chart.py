@@ -71,6 +71,20 @@ def test_in_all_namespaces_with_a_cluster_role(empty_control_plane: ControlPlane
         the_whole_chain_ends_ready(plane, plane.create_namespace(), operator)
 
 
+def test_in_its_own_container(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """As on a node: a read-only root, a user without a name, and the cluster's address and token where every pod finds them."""
+    values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, **STORAGE}
+    with chart.operator(control_plane, namespace, values, tmp_path, contained=True) as operator:
+        the_whole_chain_ends_ready(control_plane, namespace, operator)
+        for complaint in ("Read-only file system", "Permission denied", "getpwuid"):
+            assert complaint not in operator.log
+        lease = control_plane.admin.get("coordination.k8s.io/v1", "Lease", namespace, "nnunet-operator")
+        assert lease is not None
+        assert lease["spec"]["holderIdentity"] == "nnunet-operator-0"
+        operator.stop()
+        assert operator.process.returncode == 0, operator.log[-2000:]
+
+
 def test_without_its_role_it_says_what_is_missing(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     values = {"watchNamespaces": ["kube-public"], "rbac": {"aggregate": False, "create": False}}
     operator = chart.operator(control_plane, namespace, values, tmp_path).start(ready=False)

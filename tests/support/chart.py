@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import helm_python as helm
 import yaml
 
 from .apiclient import Manifest
+from .container import Container, Mount, of_pod, require
 from .controlplane import ROOT, ControlPlane
+from .images import DOCKERFILES
 from .operator import OperatorProcess
 
 CHART = ROOT / "charts" / "nnunet-operator"
@@ -50,12 +54,13 @@ def environment(manifests: list[Manifest]) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container(manifests)["env"] if "value" in entry}
 
 
-def operator(plane: ControlPlane, namespace: str, values: Values, folder: Path) -> OperatorProcess:
+def operator(plane: ControlPlane, namespace: str, values: Values, folder: Path, *, contained: bool = False) -> OperatorProcess:
     """The operator's process as the chart's Deployment would run it: its arguments, its environment, its service account's rights.
 
     Args:
         namespace: the release's own. What the chart renders (but for the Deployment and the CRDs) is applied to it.
         folder: where the log goes.
+        contained: in the Deployment's own container, with the service account's token where a cluster mounts it.
     """
     manifests = render(values, namespace)
     for manifest in manifests:
@@ -71,4 +76,20 @@ def operator(plane: ControlPlane, namespace: str, values: Values, folder: Path) 
         kubeconfig=plane.kubeconfig_for(namespace, account),
         environment={**environment(manifests), "NNUNET_PROGRESS_SECONDS": "0.5", "POD_NAMESPACE": namespace},
         arguments=arguments,
+        container=_container(plane, namespace, one(manifests, "Deployment"), folder) if contained else None,
     )
+
+
+def _container(plane: ControlPlane, namespace: str, deployment: Manifest, folder: Path) -> Container:
+    template = deployment["spec"]["template"]
+    account = folder / "service-account"
+    account.mkdir()
+    token = plane.admin.token_for(namespace, template["spec"]["serviceAccountName"])
+    for name, text in {"token": token, "ca.crt": Path(plane.ca).read_text(), "namespace": namespace}.items():
+        (account / name).write_text(text)
+    require(folder / "root")
+    made = of_pod(template, DOCKERFILES["operator"], folder, {}, metadata_name="nnunet-operator-0", metadata_namespace=namespace)
+    address = urlsplit(plane.url)
+    variables = {"KUBERNETES_SERVICE_HOST": str(address.hostname), "KUBERNETES_SERVICE_PORT": str(address.port)}
+    mount = Mount(source=account, target="/var/run/secrets/kubernetes.io/serviceaccount", read_only=True)
+    return replace(made, environment={**made.environment, **variables}, mounts=[*made.mounts, mount])

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .apiclient import wait_until
+from .container import Container
 from .controlplane import ControlPlane, free_port
 
 
@@ -27,6 +28,7 @@ class OperatorProcess:
         kubeconfig: under which rights; the administrator's by default (`ControlPlane.kubeconfig_for` makes others).
         environment: added to our own, such as NNUNET_STORAGE_URI.
         arguments: further flags.
+        container: where it runs, with its variables alone and the rights of the service account that is mounted there.
     """
 
     def __init__(
@@ -38,16 +40,21 @@ class OperatorProcess:
         kubeconfig: Path | None = None,
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
+        container: Container | None = None,
     ) -> None:
         self.port = free_port()
         self.log_file = folder / f"operator-{self.port}.log"
+        program = [sys.executable, "-m", "nnunet_operator.cli", "run", "--kubeconfig", str(kubeconfig or plane.kubeconfig)]
         self._command = [
-            *(sys.executable, "-m", "nnunet_operator.cli", "run", "--kubeconfig", str(kubeconfig or plane.kubeconfig)),
+            *(("nnunet-operator", "run") if container else program),
             *("--http", f"127.0.0.1:{self.port}", "--log-format", "json"),
             *(part for name in namespaces for part in ("--namespace", name)),
             *arguments,
         ]
-        self._environment = {**os.environ, "NNUNET_PROGRESS_SECONDS": "0.5", **(environment or {})}
+        own = {"NNUNET_PROGRESS_SECONDS": "0.5", **(environment or {})}
+        self._environment = {**os.environ, **own}
+        if container:
+            self._command = container.command(self._command, own)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: bool = True) -> OperatorProcess:
