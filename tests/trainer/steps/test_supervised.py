@@ -16,7 +16,7 @@ from nnunet_trainer.contract.work_order import TrainerChoice, TrainOrder
 from .conftest import RECIPE, Prepared
 
 
-def start(folder: Path, order: TrainOrder) -> subprocess.Popen[str]:
+def start(folder: Path, order: TrainOrder, **environment: str) -> subprocess.Popen[str]:
     folder.mkdir()
     (folder / "order.json").write_text(work_order.encode(order))
     own = {
@@ -26,7 +26,9 @@ def start(folder: Path, order: TrainOrder) -> subprocess.Popen[str]:
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "nnunet_trainer.cli", "run", str(folder / "order.json")]
-    return subprocess.Popen(command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env={**os.environ, **own, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.e2e
@@ -34,7 +36,7 @@ def test_two_ranks_are_stopped_and_one_goes_on(prepared: Prepared, tmp_path: Pat
     chain = prepared.chain
     trainer = TrainerChoice(name="tiny", base="nnUNetTrainer", recipe={**RECIPE, "epochs": 4, "iterationsPerEpoch": 30})
     order = chain.train_order(prepared.data, prepared.plans, trainer=trainer, gpus_per_node=2)
-    process = start(tmp_path / "first", order)
+    process = start(tmp_path / "first", order, **{pod.ENV_DEVICE: "cpu"})  # two GPUs are ordered, and there are none
     assert process.stdout is not None
     heard = (progress.decode(line) for line in process.stdout)
     assert any(p is not None and (p.epoch or 0) >= 1 for p in heard), process.communicate()[1]
@@ -57,3 +59,20 @@ def test_two_ranks_are_stopped_and_one_goes_on(prepared: Prepared, tmp_path: Pat
     assert done is not None
     assert done.summary["epochs"] == 4
     assert done.summary["resumedFromEpoch"] >= epoch
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_ordered_gpus_that_are_not_there_end_the_training_before_it_begins(prepared: Prepared, tmp_path: Path, gpus: int) -> None:
+    order = prepared.chain.train_order(prepared.data, prepared.plans, gpus_per_node=gpus)
+    process = start(tmp_path / "pod", order, CUDA_VISIBLE_DEVICES="", NVIDIA_VISIBLE_DEVICES="void")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == ExitCode.BAD_CONFIGURATION == 78, err
+    found = report.decode((tmp_path / "pod/termination-log").read_text())
+    assert found is not None
+    assert found.error is not None
+    assert found.error.reason == "NoGPU"
+    needed = "1 GPU is needed" if gpus == 1 else "2 GPUs are needed"
+    for part in (needed, "torch sees none", "NVIDIA driver: ", "; torch ", "NVIDIA_VISIBLE_DEVICES is 'void'"):
+        assert part in found.error.message
+    assert "spec.workers.gpusPerNode: 0" in found.error.hint
+    assert not list((tmp_path / "pod/scratch").rglob("nnUNet_results")), "nothing was staged"

@@ -115,12 +115,6 @@ def test_incomplete_variables_are_named(monkeypatch):
         pass
 
 
-@pytest.mark.parametrize(("device", "message"), [("warp", "no device 'warp'"), ("cuda:99", "GPU 99")])
-def test_a_device_that_is_not_there_is_named(device, message):
-    with pytest.raises(BadConfiguration, match=message), distributed.ranks(device):
-        pass
-
-
 def test_buckets_keep_every_gradient(monkeypatch):
     monkeypatch.setattr(distributed, "BUCKET_BYTES", 40)
     tensors = [torch.zeros(n) for n in (1, 20, 3, 4, 5, 30)] + [torch.zeros(2, dtype=torch.float64)]

@@ -24,6 +24,7 @@ ENV_PLUGINS = "NNUNET_PLUGINS"
 ENV_SCRATCH = "NNUNET_SCRATCH"
 ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
 ENV_SHARED = "NNUNET_SHARED"
+ENV_DEVICE = "NNUNET_DEVICE"
 ENV_POD_IP = "POD_IP"
 ENV_SHARD = "JOB_COMPLETION_INDEX"
 
@@ -52,6 +53,11 @@ def shared() -> Path | None:
     """A folder of all ranks of this pod that begins empty and goes with them; None where a process is alone."""
     folder = os.environ.get(ENV_SHARED)
     return Path(folder) if folder else None
+
+
+def device_instead_of_gpus() -> str | None:
+    """`cpu` where a training that ordered GPUs is to run without: tests, and nodes that only pretend to have some; else None."""
+    return os.environ.get(ENV_DEVICE) or None
 
 
 def termination_log() -> Path:

@@ -25,6 +25,7 @@ from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Configuration, Plans
 from ..training.data.cascade import PREDICTED
 from ..training.loop.setup import TrainingResult, TrainingSetup
+from ..training.ranks import devices
 from ..training.recipes import presets, recipe
 from . import checkpoints, staging
 from .common import Listener, Teller, read_input, scratch
@@ -38,7 +39,7 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
     """Train a fold into `runs/<namespace>/<run>/<digest>/nnUNet_results/…/fold_K`. Every rank calls this, rank 0 uploads.
 
     Raises:
-        BadConfiguration, BadData: recipe, plans, fold or pretrained weights do not fit.
+        BadConfiguration, BadData: recipe, plans, fold or pretrained weights do not fit; GPUs were ordered, and torch sees none.
         GpuOutOfMemory: the network and its batch do not fit.
         Stopped: SIGTERM came; a checkpoint is in the store.
     """
@@ -59,6 +60,10 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
         there = artifact.find(storage, fold)
         if there and (order.validation != "Run" or _is_validated(there, configuration)):
             return _report(storage, run, digest, {**there.manifest.summary, "found": True})
+        device, reason = devices.ordered(order.gpus_per_node)
+        local_rank = os.environ.get("LOCAL_RANK")
+        # Before gigabytes are fetched.
+        devices.choose(device, None if local_rank is None else int(local_rank), max(1, order.gpus_per_node))
         staged = staging.stage(order, data, plans, storage, run, resolved.epochs, there, tell)
         setup = TrainingSetup(
             preprocessed=staged.preprocessed,
@@ -70,7 +75,8 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
             trainer=order.trainer.name,
             recipe=resolved,
             seed=order.seed,
-            device="cpu" if order.gpus_per_node == 0 else "auto",
+            device=device,
+            device_reason=reason,
             checkpoint=order.checkpoint,
             resume=True,
             resume_from=staged.resume_from,

@@ -73,7 +73,8 @@ def place(queue: list[Manifest], running: list[tuple[Manifest, list[str]]], mach
         need = demand(pod, machine)
         if need[2] > len(machine.gpus):
             have = f"this machine has {len(machine.gpus) or 'none'}"
-            result.never.append((pod, f"0/1 nodes are available: 1 Insufficient GPUs: {need[2]} wanted, {have}."))
+            instead = "" if machine.gpus else " To train on the CPU, set spec.workers.gpusPerNode: 0."
+            result.never.append((pod, f"0/1 nodes are available: 1 Insufficient GPUs: {need[2]} wanted, {have}.{instead}"))
             continue
         short = [
             name

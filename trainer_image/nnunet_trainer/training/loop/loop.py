@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import Stopped
 
 from ..components.optimizers import parameter_groups
-from ..ranks import distributed
+from ..ranks import devices, distributed
 from ..ranks.distributed import Ranks
 from ..reporting import scores
 from ..reporting.finite import Losses
@@ -85,6 +86,8 @@ def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
 def begin(session: Session, reporter: Reporter) -> None:
     """Go on from the newest whole checkpoint, or load pretrained weights, or begin with initial ones."""
     setup = session.setup
+    told = devices.said(session.ranks.device, setup.device, setup.device_reason)
+    (reporter.warn if pod.ENV_DEVICE in told else reporter.line)(told)
     paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
     # One rank chooses for all: on another node a file may be missing, or a newer one have come.
     chosen = checkpoint.newest(paths, allow_pickle=setup.allow_pickle) if session.ranks.first else None

@@ -34,6 +34,7 @@ class TrainingSetup:
         recipe: what the trainer is.
         seed: of everything random.
         device: auto, cpu, cuda or cuda:N.
+        device_reason: why that one, for the log; None: it was asked for by hand.
         workers: threads that prepare batches; None: by the container's limits.
         checkpoint: how often one is written.
         resume: go on from what is in the fold's folder; False refuses a folder that has checkpoints.
@@ -64,6 +65,7 @@ class TrainingSetup:
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 12345
     device: str = "auto"
+    device_reason: str | None = None
     workers: int | None = None
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     resume: bool = False

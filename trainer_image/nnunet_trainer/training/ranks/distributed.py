@@ -18,8 +18,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.contract.faults import BadUsage
 from nnunet_trainer.contract.limits import cpu_limit
+
+from . import devices
 
 TIMEOUT = timedelta(minutes=30)
 PATIENCE = timedelta(days=30)
@@ -58,12 +60,12 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
         device: auto (CUDA where there is a GPU), cpu, cuda, or cuda:N for a single process.
 
     Raises:
-        BadConfiguration: there is no such device.
+        BadConfiguration: there is no such device (`devices.choose`).
         BadUsage: the variables are incomplete.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
-    chosen = _device(device, local, world)
+    chosen = devices.choose(device, local if world > 1 else None, int(os.environ.get("LOCAL_WORLD_SIZE", local + 1)))
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world == 1:
@@ -78,26 +80,6 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
         yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     finally:
         dist.destroy_process_group()
-
-
-def _device(name: str, local_rank: int, world: int) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BadConfiguration("UnknownDevice", f"There is no device {name!r}: auto, cpu, cuda or cuda:N was expected.") from error
-    if device.type != "cuda":
-        return device
-    count = torch.cuda.device_count()
-    index = local_rank if world > 1 or device.index is None else device.index
-    if index >= count:
-        raise BadConfiguration(
-            "NoGPU",
-            f"This process needs GPU {index}; torch sees {count or 'no'} {'GPU' if count < 2 else 'GPUs'}.",
-            hint="Check nvidia-smi and the driver, or train on the CPU (--device cpu; spec.workers.gpusPerNode: 0).",
-        )
-    return torch.device("cuda", index)
 
 
 def active() -> bool:
