@@ -89,6 +89,31 @@ def plan(raw: Path, work: Path, planner: str = "ExperimentPlanner", **arguments:
     return json.loads((work / raw.name / f"{made.plans_identifier}.json").read_text())
 
 
+def move_plans(plans: dict[str, Any], target: Path, work: Path, name: str | None = None) -> str:
+    """move_plans_between_datasets to a raw dataset; the text of the file it writes.
+
+    Args:
+        work: where nnUNet_preprocessed is laid out.
+        name: of the new plans; None keeps the old one.
+    """
+    import importlib
+    from multiprocessing.pool import ThreadPool
+
+    module = importlib.import_module("nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets")
+    for folder in (plans["dataset_name"], target.name):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    (work / plans["dataset_name"] / f"{plans['plans_name']}.json").write_text(json.dumps(plans))
+    with (
+        mock.patch.object(module, "nnUNet_raw", str(target.parent)),
+        mock.patch.object(module, "nnUNet_preprocessed", str(work)),
+        mock.patch.object(module, "maybe_convert_to_dataset_name", lambda n: n),
+        mock.patch("nnunetv2.utilities.utils.Pool", ThreadPool),
+        quiet(),
+    ):
+        module.move_plans_between_datasets(plans["dataset_name"], target.name, plans["plans_name"], name)
+    return (work / target.name / f"{name or plans['plans_name']}.json").read_text()
+
+
 def preprocess_case(
     images: list[Path], label: Path | None, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]
 ) -> Any:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from nnunet_trainer import cli
@@ -31,22 +29,7 @@ def test_as_the_wheel(
     tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any], name: str | None, planner: str
 ) -> None:
     made = plan(fingerprint, dataset_json, dataset_name="Dataset050_CT", reader="NibabelIO", planner=planner)
-    module = importlib.import_module("nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets")
-    preprocessed = tmp_path / "preprocessed"
-    for folder in ("Dataset050_CT", TARGET.name):
-        (preprocessed / folder).mkdir(parents=True)
-    (preprocessed / "Dataset050_CT" / f"{made['plans_name']}.json").write_text(json.dumps(made))
-    from multiprocessing.pool import ThreadPool
-
-    with (
-        mock.patch.object(module, "nnUNet_raw", str(TARGET.parent)),
-        mock.patch.object(module, "nnUNet_preprocessed", str(preprocessed)),
-        mock.patch.object(module, "maybe_convert_to_dataset_name", lambda n: n),
-        mock.patch("nnunetv2.utilities.utils.Pool", ThreadPool),
-        wheel.quiet(),
-    ):
-        module.move_plans_between_datasets("Dataset050_CT", TARGET.name, made["plans_name"], name)
-    expected = (preprocessed / TARGET.name / f"{name or made['plans_name']}.json").read_text()
+    expected = wheel.move_plans(made, TARGET, tmp_path / "preprocessed", name)
     target = RawDataset.open(TARGET)
     ours, _ = transfer(made, dataset_name=target.name, dataset_json=target.dataset_json, reader=target.any_reader, plans_name=name)
     assert json.dumps(ours) == json.dumps(json.loads(expected))
@@ -87,7 +70,7 @@ def test_recomputed(plans: dict[str, Any], dataset_json: dict[str, Any], fingerp
 
 
 def test_another_number_of_channels(plans: dict[str, Any], dataset_json: dict[str, Any], fingerprint: dict[str, Any]) -> None:
-    """Only where what the plans hold a channel is recomputed can it work."""
+    """More channels than the plans hold something of: only where that is recomputed can it work (fewer: test_transfer_channels)."""
     other = {**dataset_json, "channel_names": {"0": "PET", "1": "CT"}}
     properties = fingerprint["foreground_intensity_properties_per_channel"]
     properties["1"] = {**properties["0"], "mean": 7.0}

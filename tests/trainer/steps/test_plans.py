@@ -10,7 +10,8 @@ from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.artifacts.artifact import require
 from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.contract.work_order import PlannerChoice
+from nnunet_trainer.contract.work_order import Location, PlannerChoice
+from support.datasets import make_dataset
 
 from .conftest import SOURCE, TARGET, Chain, Prepared
 
@@ -72,6 +73,25 @@ def test_a_transfer_with_its_report(local: Chain) -> None:
     assert local.transfer(plans, target, source).summary["found"]
     with pytest.raises(BadConfiguration, match="labels"):
         local.transfer(plans, target, source, on_mismatch="Fail")
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_plans_of_more_channels_are_trained_with(tmp_path: Path, pod_scratch: Path, channels: int) -> None:
+    """They are for T1 within a mask, and masks of the channels that the target lacks must not be looked for in its patches."""
+    chain = Chain(Location(uri=f"file://{tmp_path}/store"), tmp_path / "raw")
+    many, one = "Dataset801_Many", "Dataset802_One"
+    make_dataset(tmp_path / "raw" / many, channels=("T1", "T2", "PET")[:channels], cases=5, border=6)
+    make_dataset(tmp_path / "raw" / one, channels=("T1",), cases=5, border=6, seed=1)
+    theirs, read = chain.dataset(many), chain.dataset(one)
+    plans = chain.plan(theirs, many)
+    moved = chain.transfer(plans, theirs, read, one)
+    assert f"channels: {channels} → 1: differs" in moved.summary["warnings"]
+    found = require(open_store(chain.given(moved, "plans").location), "plans").read_json("nnUNetPlans_target.json")
+    assert found["configurations"]["3d_fullres"]["use_mask_for_norm"] == [True] * channels
+    data = chain.preprocess(read, moved, one)
+    trained = chain.train(chain.train_order(data, moved, one, validation="Run"))
+    assert trained.summary["epochs"] == 2
+    assert trained.summary["validationDice"] is not None
 
 
 def check_changes(chain: Chain, change: bytes) -> None:

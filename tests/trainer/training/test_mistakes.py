@@ -103,7 +103,7 @@ MISTAKES = {
         78,
         "one entry for each of the 2 channels",
     ),
-    "data of other channels": (two_channels, {}, 65, "ball_00 has 1 channel; the plans and dataset.json have 2"),
+    "data of other channels": (two_channels, {}, 65, "ball_00 has 1 channel; dataset.json has 2"),
     "a label that dataset.json does not name": (lambda f: label(f, 5), {}, 65, "5"),
     "images that hold no numbers": (poison, {}, 65, "ball_0"),
     "a case that is cut off": (lambda f: [damage(p) for p in cases(f).glob("*.b2nd")], {}, 65, "ball_0"),

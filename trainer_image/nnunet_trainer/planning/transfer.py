@@ -53,7 +53,7 @@ def transfer(
     """Make plans fit another dataset.
 
     As in nnU-Net, network, patch, batch, spacing, normalization and CT statistics are taken over; name, reader and data
-    identifiers become the target's.
+    identifiers become the target's. What plans of more channels say of those that the target lacks stays, and is read by nobody.
 
     Args:
         plans: of the source.
@@ -72,7 +72,8 @@ def transfer(
         the new plans, and the compatibility report.
 
     Raises:
-        BadConfiguration: what cannot work (another number of channels), what differs with Fail, a patch that breaks the plans.
+        BadConfiguration: what cannot work (fewer channels than the target has), what differs with Fail, a patch that breaks the
+            plans.
     """
     source = Plans(dict(plans))
     if "Recompute" in (normalization, intensity_properties) and fingerprint is None:
@@ -110,7 +111,7 @@ def transfer(
         raise BadConfiguration("IncompatiblePlans", message, hint=hint)
     if patch:
         content = merge(content, patch)
-    validate(content, dataset_json)
+    validate(content, dataset_json, spare_channels=True)
     return content, report
 
 
@@ -148,8 +149,9 @@ def _compare_datasets(
 ) -> list[Comparison]:
     names = list(channel_names(dict(target_json)).values())
     count = len(_schemes(source))
-    # A network is built for as many channels as its dataset has; what plans hold a channel is recomputed or does not fit.
-    lines = [_line("channels", count, len(names), "differs" if normalization == "Recompute" else "incompatible")]
+    # A network is built for as many channels as its dataset has. What plans hold a channel is recomputed, or there for all of them.
+    works = count > len(names) or normalization == "Recompute"
+    lines = [_line("channels", count, len(names), "differs" if works else "incompatible")]
     if source_json is not None:
         before = list(channel_names(dict(source_json)).values())
         lines.append(_line("modality", ", ".join(map(str, before)), ", ".join(map(str, names)), "differs"))

@@ -30,12 +30,16 @@ FIELDS = (
 DECISIVE = {"data_identifier", "patch_size", "spacing", "architecture"}
 
 
-def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None = None) -> list[str]:
+def validate(
+    content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None = None, *, spare_channels: bool = False
+) -> list[str]:
     """Check plans.
 
     Args:
         content: plans.json's content.
         dataset_json: of the dataset they are for; None leaves the channels unchecked.
+        spare_channels: plans may say something of more channels than the dataset has, as transferred ones do: nnU-Net reads what it
+            needs, from the first on.
 
     Raises:
         BadConfiguration: with all faults, each with its field, what it holds and what was expected.
@@ -60,7 +64,7 @@ def validate(content: Mapping[str, Any], dataset_json: Mapping[str, Any] | None 
         if not DECISIVE & set(configuration.content):
             faults.append(f"configurations.{name} {_incomplete(name, plans.configuration_names)}")
             continue
-        faults += [f"configurations.{name}.{fault}" for fault in _configuration_faults(configuration, channels)]
+        faults += [f"configurations.{name}.{fault}" for fault in _configuration_faults(configuration, channels, spare_channels)]
         faults += [f"configurations.{name}.{fault}" for fault in _misspelt(configuration.content)]
         faults += _stage_faults(plans, name)
         faults += [f"configurations.{name}.{fault}" for fault in _neighbour_faults(plans, configuration)]
@@ -111,7 +115,7 @@ def _misspelt(content: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _configuration_faults(configuration: Configuration, channels: int | None) -> list[str]:
+def _configuration_faults(configuration: Configuration, channels: int | None, spare_channels: bool) -> list[str]:
     content = configuration.content
     faults = []
 
@@ -132,8 +136,12 @@ def _configuration_faults(configuration: Configuration, channels: int | None) ->
     for field in ("normalization_schemes", "use_mask_for_norm"):
         need(
             field,
-            lambda v: isinstance(v, list) and bool(v) and (channels is None or len(v) == channels),
-            f"one entry for each of the {channels} channels" if channels else "one entry a channel",
+            lambda v: (
+                isinstance(v, list)
+                and bool(v)
+                and (channels is None or len(v) == channels or (spare_channels and len(v) > channels))
+            ),
+            f"one entry for {_each(channels)}" if channels else "one entry a channel",
         )
     schemes = content.get("normalization_schemes")
     if isinstance(schemes, list):
@@ -150,6 +158,10 @@ def _configuration_faults(configuration: Configuration, channels: int | None) ->
     if need("architecture", lambda v: isinstance(v, Mapping) and isinstance(v.get("arch_kwargs"), Mapping), "a network") and sized:
         faults += [f"architecture.{fault}" for fault in _network_faults(content["architecture"], content["patch_size"])]
     return faults
+
+
+def _each(channels: int) -> str:
+    return "the 1 channel" if channels == 1 else f"each of the {channels} channels"
 
 
 def _unknown(field: str, names: Sequence[Any], known: Sequence[str]) -> list[str]:

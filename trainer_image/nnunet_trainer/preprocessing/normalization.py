@@ -67,17 +67,17 @@ SCHEMES: dict[str, Scheme] = {
 def normalize(
     data: np.ndarray, seg: np.ndarray, schemes: list[str], use_mask: list[bool], properties: dict[str, Properties]
 ) -> None:
-    """Normalize (c, z, y, x) float32 in place, each channel by its scheme.
+    """Normalize (c, z, y, x) float32 in place, each channel by its scheme; those of further channels are not read, as in nnU-Net.
 
     Raises:
         BadConfiguration: a scheme that there is not, or fewer schemes than channels.
     """
-    if len(schemes) != len(data) or len(use_mask) != len(data):
+    if len(schemes) < len(data) or len(use_mask) < len(data):
         raise BadConfiguration(
             "InvalidPlans",
             f"The images have {len(data)} channels, the plans {len(schemes)} normalization schemes, {len(use_mask)} masks.",
         )
-    for channel, (image, name, mask) in enumerate(zip(data, schemes, use_mask, strict=True)):
+    for channel, (image, name, mask) in enumerate(zip(data, schemes, use_mask, strict=False)):
         if name not in SCHEMES:
             raise BadConfiguration("InvalidPlans", unknown_name("normalization scheme", name, SCHEMES))
         SCHEMES[name](image, seg[0], mask, properties.get(str(channel)) or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.validate import validate
 
@@ -17,7 +18,7 @@ def check_plans(setup: TrainingSetup) -> None:
     Raises:
         BadConfiguration: fields of the plans that are missing, impossible, or contradict each other or dataset.json.
     """
-    validate(setup.plans, setup.dataset_json)
+    validate(setup.plans, setup.dataset_json, spare_channels=True)
 
 
 def check_data(session: Session) -> None:
@@ -27,12 +28,11 @@ def check_data(session: Session) -> None:
         BadData: the preprocessed data have other channels than dataset.json, or labels for the final validation are missing.
     """
     setup, case = session.setup, session.training_cases[0]
-    expected, found = len(session.configuration.normalization_schemes), session.store.open(case).data.shape[0]
+    expected, found = len(channel_names(setup.dataset_json)), session.store.open(case).data.shape[0]
     if found != expected:
         raise BadData(
             "ChannelMismatch",
-            f"The preprocessed case {case} has {found} {'channels' if found > 1 else 'channel'}; the plans and dataset.json have "
-            f"{expected}.",
+            f"The preprocessed case {case} has {found} {'channels' if found > 1 else 'channel'}; dataset.json has {expected}.",
             hint="Preprocess this configuration again, with these plans.",
         )
     if setup.validates:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nnunet_trainer import architecture
 from nnunet_trainer.contract import keys
 from nnunet_trainer.dataset import splits
-from nnunet_trainer.dataset.description import read_json
+from nnunet_trainer.dataset.description import channel_names, read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
@@ -188,7 +188,9 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     groups, factors = parameter_groups.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
     optimizer_component = registries.find("optimizer", recipe.optimizer.name)
     base_rate = recipe.optimizer.parameters.get("learning_rate", optimizer_component.parameters["learning_rate"].default)
-    augmenter, plain = _augmenters(configuration, recipe, labels)
+    # Plans of another dataset may say something of channels that this one lacks.
+    masks = configuration.use_mask_for_norm[: len(channel_names(setup.dataset_json))]
+    augmenter, plain = _augmenters(configuration, recipe, labels, masks)
     shared: dict[str, Any] = {
         "patch_size": configuration.patch_size,
         "batch_size": configuration.batch_size,
@@ -260,7 +262,9 @@ def criterion(configuration: Configuration, recipe: Recipe, labels: LabelManager
     return deep_supervision.supervised(loss, factors)
 
 
-def _augmenters(configuration: Configuration, recipe: Recipe, labels: LabelManager) -> tuple[Augmenter, Augmenter]:
+def _augmenters(
+    configuration: Configuration, recipe: Recipe, labels: LabelManager, masks: Sequence[bool]
+) -> tuple[Augmenter, Augmenter]:
     shared: dict[str, Any] = {
         "deep_supervision_scales": None if recipe.deep_supervision == "soft" else output_scales(configuration, recipe),
         "regions": labels.foreground_regions if labels.has_regions else None,
@@ -269,7 +273,7 @@ def _augmenters(configuration: Configuration, recipe: Recipe, labels: LabelManag
     }
     patch = tuple(configuration.patch_size)
     chosen = cascade.changed(augmentation_set(recipe.augmentation), recipe)
-    augmenter = Augmenter(config=chosen, patch_size=patch, mask_channels=configuration.use_mask_for_norm, **shared)
+    augmenter = Augmenter(config=chosen, patch_size=patch, mask_channels=masks, **shared)
     return augmenter, validation_augmenter(patch, **shared)
 
 
