@@ -60,6 +60,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "InvalidRecipe",
         ("SGD has no such parameter; did you mean momentum",),
     ),
+    "no validation at all": (
+        run(**recipe(validationIterations=0)),
+        "InvalidRecipe",
+        ("recipe.validationIterations is 0, and there is no recipe.fullEvaluation",),
+    ),
     "fp16 without a GPU": (
         run(**recipe(precision="fp16"), workers={"gpusPerNode": 0}),
         "InvalidRecipe",

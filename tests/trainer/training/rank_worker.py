@@ -100,12 +100,13 @@ def validate_apart(preprocessed, results, configuration):
             dataset_json=json.loads((folder / "dataset.json").read_text()),
             configuration=configuration,
             fold="0",
-            recipe=read({"epochs": 1, "iterationsPerEpoch": 1, "validationIterations": 1}),
+            recipe=read({"epochs": 1, "iterationsPerEpoch": 1, "validationIterations": 1, "fullEvaluation": {}}),
             device="cpu",
             workers=0,
         )
     )
     (Path(results) / f"{rank}.json").write_text(json.dumps(result.validation))
+    (Path(results) / f"{rank} whole images.txt").write_text(repr(result.ema_pseudo_dice))
 
 
 def main():

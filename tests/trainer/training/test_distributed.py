@@ -168,3 +168,11 @@ def test_nodes_that_share_no_disk_validate_all_cases(tmp_path):
     one, other = ({p.name for p in (tmp_path / rank).rglob("validation/*") if p.is_file()} for rank in ("0", "1"))
     assert one == {f"{n}.nii.gz" for n in names[1:]} | {"summary.json"}
     assert other == {f"{names[2]}.nii.gz"}
+    # So is the evaluation after the epoch, whose Dice every rank knows.
+    one, other = ({p.name for p in (tmp_path / rank).rglob("validation_after_ep_0000/*")} for rank in ("0", "1"))
+    assert (one, other) == ({"summary.json"}, set())
+    (file,) = (tmp_path / "0").rglob("validation_after_ep_0000/summary.json")
+    evaluated = json.loads(file.read_text())
+    assert len(evaluated["metric_per_case"]) == len(names[1:])
+    told = {(tmp_path / f"{rank} whole images.txt").read_text() for rank in ("0", "1")}
+    assert told == {repr(evaluated["foreground_mean"]["Dice"])}

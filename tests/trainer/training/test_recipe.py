@@ -8,7 +8,7 @@ from nnunet_trainer.extensions import Range, Registry, load_plugins
 from nnunet_trainer.training.components import registries
 from nnunet_trainer.training.recipes import presets
 from nnunet_trainer.training.recipes.network_changes import changed
-from nnunet_trainer.training.recipes.recipe import NetworkChanges, Recipe, read, write
+from nnunet_trainer.training.recipes.recipe import NetworkChanges, Recipe, digested, read, write
 
 from trainer.architecture.plans import plain, residual
 
@@ -49,6 +49,10 @@ def test_the_default_is_nnunets():
         ({"network": {"normalization": "layer"}}, r"recipe\.network\.normalization: 'layer' is none of instance"),
         ({"freezing": {"patterns": "encoder"}}, r"recipe\.freezing\.patterns: a list was expected"),
         ({"learningRateFactors": {"encoder.*": -1}}, r"recipe\.learningRateFactors\.encoder\.\*: -1 is out of range"),
+        ({"validationIterations": 0}, r"recipe\.validationIterations is 0, and there is no recipe\.fullEvaluation"),
+        ({"validationIterations": -1, "fullEvaluation": {}}, r"recipe\.validationIterations: -1 is out of range"),
+        ({"fullEvaluation": {"everyEpochs": 0}}, r"recipe\.fullEvaluation\.everyEpochs: 0 is out of range"),
+        ({"fullEvaluation": {"targetDice": 1.1}}, r"recipe\.fullEvaluation\.targetDice: 1\.1 is out of range"),
         ("quick", "recipe: an object was expected, found 'quick'"),
     ],
 )
@@ -74,6 +78,8 @@ def test_changes_merge_and_components_begin_anew():
             "loss": st.sampled_from([{"name": "CE", "labelSmoothing": 0.1}, {"smooth": 0.0}, "Dice"]),
             "schedule": st.sampled_from(["poly", {"name": "cosine", "minimum": 0.5}]),
             "gradientClip": st.none() | st.floats(0.1, 100),
+            "fullEvaluation": st.none()
+            | st.fixed_dictionaries({}, optional={"everyEpochs": st.integers(1, 9), "targetDice": st.just(1)}),
             "freezing": st.fixed_dictionaries({"patterns": st.lists(st.text()), "untilEpoch": st.none() | st.integers(0, 9)}),
             "network": st.fixed_dictionaries({"archKwargs": st.dictionaries(st.text(), st.integers())}),
             "learningRateFactors": st.dictionaries(st.text(), st.floats(0, 2)),
@@ -83,6 +89,11 @@ def test_changes_merge_and_components_begin_anew():
 def test_a_recipe_survives_being_written(changes):
     recipe = read(changes)
     assert read(write(recipe)) == recipe
+
+
+def test_a_later_field_changes_no_digest_of_a_run_without_it():
+    assert write(Recipe()).keys() - digested(Recipe()).keys() == {"fullEvaluation"}
+    assert digested(read({"fullEvaluation": {}}))["fullEvaluation"] == {"everyEpochs": 1, "targetDice": None}
 
 
 @pytest.mark.parametrize("name", sorted(presets.PRESETS))

@@ -22,11 +22,12 @@ from ..contract.faults import BadData
 from ..contract.work_order import TrainOrder
 from ..planning.plans import Plans
 from ..training.data.cascade import PREDICTED
+from ..training.loop.full_evaluation import EVALUATED
 from . import checkpoints
 from .common import Teller, read_input, scratch
 
 FINAL = "checkpoint_final.pth"
-KEPT = rf"training_log.*|validation/.*|{PREDICTED}/.*"
+KEPT = rf"training_log.*|validation/.*|{EVALUATED}_\d+/summary\.json|{PREDICTED}/.*"
 """Of a fold's folder, what attempts keep beside their checkpoints; predictions for the next stage lie beside the folds on disk."""
 
 
@@ -180,11 +181,11 @@ def _place(source: Path, target: Path) -> None:
 
 
 def _bring_back(storage: ObjectStore, run: str, fold: str, folder: Path, *, predictions: bool) -> None:
-    """What earlier attempts kept: their logs, and of a training that is done the cases that are predicted already."""
+    """What earlier attempts kept: logs, evaluations, and of a training that is done the cases that are predicted already."""
     kept = re.compile(rf"{re.escape(run)}/attempts/\d+/fold_{re.escape(fold)}/({KEPT})")
     for info in storage.list(f"{run}/attempts/"):
         match = kept.fullmatch(info.key)
-        if match is None or not (predictions or match[1].startswith("training_log")):
+        if match is None or not (predictions or match[1].startswith(("training_log", EVALUATED))):
             continue
         target = (folder.parent if match[1].startswith(PREDICTED) else folder) / match[1]
         if not target.exists():

@@ -24,6 +24,7 @@ from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Configuration, Plans
 from ..training.data.cascade import PREDICTED
+from ..training.loop.full_evaluation import EVALUATED
 from ..training.loop.setup import TrainingResult, TrainingSetup
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
@@ -53,7 +54,7 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
         plans = plans_artifact.read_json(f"{plans_name}.json")
         configuration = Plans(plans).configuration(order.configuration)
         pretrained, sha256 = staging.fetch_pretrained(order, tell) or (None, None)
-        digest = run_digest(order, recipe.write(resolved), sha256)
+        digest = run_digest(order, recipe.digested(resolved), sha256)
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
@@ -158,7 +159,7 @@ def _train_and_upload(
     except BaseException as error:
         problem = uploads.close()
         # Predictions are made with the final weights alone, so they are good however the validation ended.
-        _keep(storage, prefix, setup.fold_folder, "training_log*", "validation/*")
+        _keep(storage, prefix, setup.fold_folder, "training_log*", "validation/*", f"{EVALUATED}_*/summary.json")
         _keep(storage, prefix, setup.model_folder, f"{PREDICTED}/*/*")
         if isinstance(error, Stopped) and problem:
             error.message += f" {problem}"

@@ -25,6 +25,11 @@ def check(recipe: Mapping[str, Any], shape: Shape, checker: Checker) -> None:
     """
     for key, knots in (recipe.get("overTime") or {}).items():
         _check_over_time(f"recipe.overTime.{key}", key, knots, recipe, checker)
+    if recipe.get("validationIterations") == 0 and not recipe.get("fullEvaluation"):
+        raise BadConfiguration(
+            checker.reason,
+            "recipe.validationIterations is 0, and there is no recipe.fullEvaluation: nothing would say which checkpoint is best.",
+        )
     in_2d = recipe.get("in2d") or {}
     if "in2d" in in_2d:
         raise BadConfiguration(checker.reason, "recipe.in2d.in2d: there is no such field.")

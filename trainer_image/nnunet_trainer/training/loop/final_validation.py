@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +28,73 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
         reporter: tells how far it is.
         keep_existing: the final checkpoint was there before, so predictions that are there are its own.
     """
-    from nnunet_trainer.inference.validation import validate as predict_and_compare
-
     setup, ranks = session.setup, session.ranks
     out = setup.fold_folder / "validation"
     predicted = cascade.predicted(setup, session.configuration, session.validation_cases)
     if distributed.from_first(keep_existing and (out / SUMMARY).is_file() and predicted):
         return read_json(out / SUMMARY) if ranks.first else None
 
+    result = whole_images(
+        session,
+        reporter,
+        out,
+        what="validation",
+        kept="what is done is kept",
+        mirror_axes=session.mirror_axes or (),
+        next_stages=setup.model_folder / cascade.PREDICTED,
+        keep_existing=keep_existing,
+    )
+    if result is not None:
+        reporter.line(f"Mean Validation Dice: {result['foreground_mean']['Dice']}")
+    return result
+
+
+def whole_images(
+    session: Session,
+    reporter: Reporter,
+    out: Path,
+    *,
+    what: str,
+    kept: str,
+    mirror_axes: Sequence[int],
+    next_stages: Path | None = None,
+    keep_existing: bool = False,
+) -> dict[str, Any] | None:
+    """Predict the fold's validation cases as whole images into `out`, and compare them. Every rank calls this.
+
+    Args:
+        session: its network predicts.
+        reporter: tells how far it is.
+        out: in the fold's folder.
+        what: it is called when it is stopped.
+        kept: what a stop leaves of it.
+        mirror_axes: all combinations are averaged.
+        next_stages: where the next stages of a cascade find their inputs; None: nothing is predicted for them.
+        keep_existing: cases that `out` holds are not predicted again.
+
+    Returns:
+        nnU-Net's summary on the first rank, None on others.
+
+    Raises:
+        BadData: no cases, or no ground truth of one.
+        Stopped: `setup.stop` was set.
+    """
+    from nnunet_trainer.inference.validation import validate as predict_and_compare
+
+    setup, ranks = session.setup, session.ranks
+
     def tell(done: int, total: int) -> None:
         reporter.progress("validating", done, total, force=True)
         if setup.stop.is_set():
-            raise Stopped("Stopped", f"The validation was stopped after {done} of {total} cases; they are kept.")
+            raise Stopped("Stopped", f"The {what} was stopped after {done} of {total} cases; {kept}.")
 
     def look() -> None:
         if setup.stop.is_set():
-            raise Stopped("Stopped", "The validation was stopped in the middle of a case; those that are done are kept.")
+            raise Stopped("Stopped", f"The {what} was stopped in the middle of a case; {kept}.")
 
     def wait() -> None:
         if setup.stop.is_set():
-            raise Stopped("Stopped", "The validation was stopped while other ranks were predicting; what is done is kept.")
+            raise Stopped("Stopped", f"The {what} was stopped while other ranks were predicting; {kept}.")
 
     if ranks.device.type == "cuda":
         # What training has reserved would count as taken when the sums of a large image look for room.
@@ -59,7 +106,7 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
 
         def come_together() -> None:
             own = session.validation_cases[ranks.rank :: ranks.world_size]
-            gather(setup.model_folder, _files_of(own, setup.fold_folder, session.validation_cases), group, wait)
+            gather(setup.model_folder, _files_of(own, (out, next_stages), session.validation_cases), group, wait)
 
         result = predict_and_compare(
             session.network,
@@ -70,8 +117,8 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
             cases=session.validation_cases,
             ground_truth=setup.preprocessed / "gt_segmentations",
             out=out,
-            mirror_axes=session.mirror_axes or (),
-            next_stages=setup.model_folder / cascade.PREDICTED,
+            mirror_axes=mirror_axes,
+            next_stages=next_stages,
             device=ranks.device,
             rank=ranks.rank,
             world_size=ranks.world_size,
@@ -82,16 +129,14 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
             keep_existing=keep_existing,
         )
         distributed.meet(group, wait)
-    if result is not None:
-        reporter.line(f"Mean Validation Dice: {result['foreground_mean']['Dice']}")
     return result
 
 
-def _files_of(own: Iterable[str], fold_folder: Path, cases: Iterable[str]) -> Iterator[Path]:
+def _files_of(own: Iterable[str], folders: Iterable[Path | None], cases: Iterable[str]) -> Iterator[Path]:
     """What a rank has written for its cases: predictions, and what the next stage of a cascade takes."""
     own, cases = set(own), set(cases)
-    for folder in (fold_folder / "validation", fold_folder.parent / cascade.PREDICTED):
-        for path in folder.rglob("*"):
+    for folder in folders:
+        for path in folder.rglob("*") if folder else ():
             if path.is_file() and _case(path.name, cases) in own:
                 yield path
 

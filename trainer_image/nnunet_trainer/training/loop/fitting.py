@@ -35,7 +35,7 @@ def check_data(session: Session) -> None:
             f"The preprocessed case {case} has {found} {'channels' if found > 1 else 'channel'}; dataset.json has {expected}.",
             hint="Preprocess this configuration again, with these plans.",
         )
-    if setup.validates:
+    if setup.validates or session.recipe.full_evaluation is not None:
         from nnunet_trainer.inference.validation import require_ground_truth
 
         require_ground_truth(session.validation_cases, setup.preprocessed / "gt_segmentations", setup.dataset_json["file_ending"])

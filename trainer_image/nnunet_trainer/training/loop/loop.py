@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from ..reporting.finite import Losses
 from ..reporting.reporting import Reporter, write_model_files
 from ..reporting.watch import Facts, Watch
 from ..state import checkpoint, pretrained, saving
-from . import fitting, steps, stopping
+from . import fitting, full_evaluation, steps, stopping
 from .final_validation import validate
 from .limits import limited
 from .session import Session, prepare
@@ -71,6 +72,8 @@ def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
         learning_rate = start_epoch(session)
         train_loss, facts = train_epoch(session, reporter, clock, eyes)
         val_loss, dice = validate_epoch(session, reporter)
+        if session.recipe.full_evaluation is not None:
+            dice = evaluate_whole_images(session, reporter, clock)
         session.history.add(
             train_loss=train_loss,
             val_loss=val_loss,
@@ -156,9 +159,11 @@ def train_epoch(session: Session, reporter: Reporter, clock: _Clock, eyes: _Eyes
 
 
 def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
-    """Mean loss over validation patches, and the pseudo-Dice of each foreground class."""
-    session.network.eval()
+    """Mean loss over validation patches, and the pseudo-Dice of each foreground class; NaN where the recipe wants none of them."""
     iterations = session.recipe.validation_iterations
+    if iterations == 0:
+        return math.nan, full_evaluation.none(session)
+    session.network.eval()
     losses, found = [], []
     for data, targets in steps.batches(session, session.validation_sampler, session.validation_augmenter, iterations):
         loss, counts = steps.validation_step(session, data, targets)
@@ -171,12 +176,25 @@ def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[fl
     return numbers[0] / iterations, [scores.dice(*column) for column in columns]
 
 
+def evaluate_whole_images(session: Session, reporter: Reporter, clock: _Clock) -> list[float]:
+    """The Dice of each foreground class over whole images, where the recipe wants it after this epoch; else NaN."""
+    if not full_evaluation.due(session):
+        return full_evaluation.none(session)
+    # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again. The first rank
+    # writes the checkpoint, so it takes over what the others have.
+    all_ranks = distributed.total([session.loss_sum])[0]
+    session.loss_sum = all_ranks if session.ranks.first else 0.0
+    save(session, reporter, clock, checkpoint.LATEST)
+    return full_evaluation.evaluate(session, reporter)
+
+
 def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, facts: Facts) -> None:
     """Count the epoch, write the checkpoints that are due, tell of it."""
     session.epoch, session.iteration, session.loss_sum = session.epoch + 1, 0, 0.0
     last = session.done
     ema = session.history.last("ema_fg_dice")
-    better = session.best_ema is None or ema > session.best_ema
+    # None of the epochs so far may have said anything: then the first one that does is better.
+    better = session.best_ema is None or ema > session.best_ema or (math.isnan(session.best_ema) and not math.isnan(ema))
     if better:
         session.best_ema = ema
     reporter.epoch_done(facts)

@@ -96,6 +96,9 @@ class Session:
     def done(self) -> bool:
         """Whether there is nothing left to train."""
         early, lists = self.recipe.early_stopping, self.history.lists
+        full, dice = self.recipe.full_evaluation, self.history.last("mean_fg_dice")
+        if full is not None and full.target_dice is not None and dice is not None and dice >= full.target_dice:
+            return True
         return self.epoch >= self.recipe.epochs or (
             early is not None
             and self.epoch > 0

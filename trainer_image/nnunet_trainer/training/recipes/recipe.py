@@ -17,6 +17,9 @@ Count = Annotated[int, Range(1)]
 Amount = Annotated[int, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
 
+LATER_FIELDS = {"fullEvaluation": None}
+"""Fields that came after the first runs, and the values that change nothing."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
@@ -105,6 +108,16 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FullEvaluation:
+    """Dice of whole validation images in the course of the training, without mirroring, in the place of the pseudo-Dice."""
+
+    every_epochs: Count = 1
+    """Epochs between two of them; the others have no Dice."""
+    target_dice: Fraction | None = None
+    """The mean over the foreground at which the training ends; None: it goes on to its last epoch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Freezing:
     """Which parameters are kept as they are, and until when."""
 
@@ -120,7 +133,8 @@ class Recipe:
 
     epochs: Count = 1000
     iterations_per_epoch: Count = 250
-    validation_iterations: Count = 50
+    validation_iterations: Amount = 50
+    """Of patches, for the validation loss and the pseudo-Dice; 0: none, where there is a fullEvaluation."""
     loss: Annotated[Choice, Of("loss")] = field(default_factory=lambda: Choice(name="DiceCE"))
     optimizer: Annotated[Choice, Of("optimizer")] = field(default_factory=lambda: Choice(name="SGD"))
     schedule: Annotated[Choice, Of("schedule")] = field(default_factory=lambda: Choice(name="poly"))
@@ -144,6 +158,7 @@ class Recipe:
     initialization: Initialization = field(default_factory=Initialization)
     new_start: NewStart | None = None
     early_stopping: EarlyStopping | None = None
+    full_evaluation: FullEvaluation | None = None
     over_time: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     """Numbers of the loss or the optimizer that change during the training, as [fraction of the epochs, value]:
     `loss.weightCe: [[0.5, 2], [0.75, 0]]` is 2 in the first half, then falls, and is 0 in the last quarter."""
@@ -163,7 +178,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if isinstance(self.deep_supervision, str) and self.deep_supervision != "soft":
             object.__setattr__(self, "deep_supervision", self.deep_supervision == "on")
-        if self.over_time or self.in_2d:
+        if self.over_time or self.in_2d or self.validation_iterations == 0:
             recipe_rules.check(plain(self), shape(), Checker(find=registries.parameters))
 
     def for_patch(self, patch_size: Sequence[int]) -> Recipe:
@@ -182,7 +197,13 @@ def read(changes: dict[str, Any], base: Recipe | None = None) -> Recipe:
 
 def write(recipe: Recipe) -> dict[str, Any]:
     """A recipe as camelCase data: `read(write(recipe)) == recipe`."""
-    return plain(recipe)
+    data: dict[str, Any] = plain(recipe)
+    return data
+
+
+def digested(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as it goes into a run's digest: fields that the first runs did not know are left out where they change nothing."""
+    return {key: value for key, value in write(recipe).items() if key not in LATER_FIELDS or value != LATER_FIELDS[key]}
 
 
 def shape() -> Shape:

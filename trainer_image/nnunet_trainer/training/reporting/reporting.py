@@ -70,8 +70,12 @@ class Reporter:
         self.line(f"Epoch {session.epoch - 1}")
         self.line(f"Current learning rate: {history.last('lrs'):.5g}")
         self.line(f"train_loss {history.last('train_losses'):.4f}")
-        self.line(f"val_loss {history.last('val_losses'):.4f}")
-        self.line(f"Pseudo dice {[round(d, 4) for d in history.last('dice_per_class_or_region')]}")
+        if session.recipe.validation_iterations:
+            self.line(f"val_loss {history.last('val_losses'):.4f}")
+        if session.recipe.full_evaluation is None:
+            self.line(f"Pseudo dice {[round(d, 4) for d in history.last('dice_per_class_or_region')]}")
+        else:
+            self._tell_target(history.last("mean_fg_dice"), session.recipe.full_evaluation.target_dice)
         self.line(f"Epoch time: {self._seconds[-1]:.2f} s")
         self.line(f"Waited for data: {facts.waiting:.0%} of the training")
         self._look_for_trouble(facts)
@@ -82,6 +86,11 @@ class Reporter:
             progress_plot(history.lists, session.setup.fold_folder)
             self._plotted = time.monotonic()
         self.progress("training", force=True)
+
+    def _tell_target(self, mean: float, target: float | None) -> None:
+        """How near the Dice is at which the training ends."""
+        if target is not None and not math.isnan(mean):
+            self.line(f"Mean Dice {mean:.4f}, target {target:.4f}{': reached, the training ends' if mean >= target else ''}")
 
     def _look_for_trouble(self, facts: Facts) -> None:
         if self._troubles is None:

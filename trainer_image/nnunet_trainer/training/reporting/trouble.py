@@ -70,6 +70,8 @@ class Known:
 
 def validation_loss(known: Known) -> Sign | None:
     """The validation loss is no number."""
+    if known.recipe.validation_iterations == 0:
+        return None
     losses = known.logging["val_losses"]
     since = _trailing(losses, lambda loss: not math.isfinite(loss))
     if since is None:
