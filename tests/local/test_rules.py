@@ -149,6 +149,16 @@ def test_the_machine_is_shared_out(queue: Any, running: Any, starts: Any, waits:
     assert [pod["metadata"]["name"] for pod, _ in result.never] == never
 
 
+@pytest.mark.parametrize(("there", "instead"), [((), True), (("0",), False)])
+def test_ordered_gpus_are_never_left_out_in_silence(there: tuple[str, ...], instead: bool) -> None:
+    """A machine without GPUs trains on its CPU where a manifest says so, and says how to say so."""
+    machine = Machine(cores=4, memory=10 * 2**30, gpus=there)
+    ((_, message),) = place([pod("a", gpus=2)], [], machine).never
+    assert f"2 wanted, this machine has {len(there) or 'none'}." in message
+    assert ("To train on the CPU, set spec.workers.gpusPerNode: 0." in message) == instead
+    assert [p["metadata"]["name"] for p, _ in place([pod("b")], [], machine).start] == ["b"]
+
+
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), max_size=12))
 @settings(derandomize=True, deadline=None)
 def test_nothing_is_given_out_twice(wishes: list[tuple[int, int]]) -> None:
