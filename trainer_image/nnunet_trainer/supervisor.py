@@ -20,8 +20,8 @@ from .contract.faults import BadUsage, ExitCode, Fault
 from .contract.report import Report
 from .contract.work_order import WorkOrder
 from .supervision import failures, memory, ranks
+from .supervision.current_progress import CurrentProgress
 from .supervision.server import serve
-from .supervision.state import State
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def _carry_out(file: Path) -> Report:
     except OSError as error:
         raise BadUsage("InvalidWorkOrder", f"The work order {file} cannot be read: {error.strerror}.") from error
     order = work_order.decode(text)
-    state = State(order.step)
+    state = CurrentProgress(order.step)
     scratch = pod.scratch()
     scratch.mkdir(parents=True, exist_ok=True)
     kills = memory.oom_kills()
@@ -67,7 +67,7 @@ def _carry_out(file: Path) -> Report:
     return end if end.error is None else replace(end, summary={**_how_far(state), **end.summary})
 
 
-def _how_far(state: State) -> dict[str, object]:
+def _how_far(state: CurrentProgress) -> dict[str, object]:
     """What of a training that did not end well is not lost."""
     last = state.progress
     known = {"epoch": last.epoch, "checkpointEpoch": last.checkpoint_epoch, "checkpointUri": last.checkpoint_uri}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures import primus as wheel
 from nnunet_trainer import architecture
-from nnunet_trainer.architecture.primus import SIZES
 from nnunet_trainer.architecture.transformer import Block, rotary_angles, rotate
+from nnunet_trainer.contract.catalogue.networks import PRIMUS_SIZES
 from nnunet_trainer.contract.faults import BadConfiguration
 
 SHAPE = (16, 8, 8)
@@ -73,12 +73,12 @@ def test_initial_weights_have_the_wheels_statistics(kind):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", PRIMUS_SIZES)
 def test_the_published_sizes(size):
     name = f"Primus{size}"
     with torch.device("meta"):
         theirs = getattr(wheel, name)(2, 3, (8, 8, 8), (16, 16, 16))
-        width, depth, heads = SIZES[size]
+        width, depth, heads = PRIMUS_SIZES[size]
         ours = architecture.build(
             plans("Primus", embed_dim=width, eva_depth=depth, eva_numheads=heads, input_shape=[16] * 3),
             2,

@@ -17,11 +17,16 @@ from nnunet_trainer.training.data.augmentation import (
     set_names,
     validation_augmenter,
 )
+from nnunet_trainer.training.data.augmentation.interpolation.sampling_grid import (
+    affine_matrix,
+    places,
+    sample_image,
+    sample_segmentation,
+)
+from nnunet_trainer.training.data.augmentation.interpolation.separable import blur, lower_resolution
 from nnunet_trainer.training.data.augmentation.targets import at_scales, to_regions
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
-from nnunet_trainer.training.data.augmentation.transforms import placement
-from nnunet_trainer.training.data.augmentation.transforms.separable import blur, lower_resolution
-from nnunet_trainer.training.data.augmentation.transforms.spatial import affine_matrix, places, sample_image, sample_segmentation
+from nnunet_trainer.training.data.augmentation.transforms import spatial_transform
 from nnunet_trainer.training.data.randomness import SampleKey
 from scipy.stats import ks_2samp, kstest, uniform
 from torch.nn.functional import grid_sample, interpolate
@@ -141,7 +146,7 @@ def test_rotation_and_scale_are_drawn_alone_and_evenly():
     augmenter = Augmenter(config=augmentation_set("default"), patch_size=(64, 64, 64))
     spatial = augmenter.config.spatial
     angle, patch = augmenter.geometry.rotation, augmenter.patch_size
-    drawn = [placement.draw(spatial, angle, patch, False, key.generator("augmentation")) for key in keys(4000)]
+    drawn = [spatial_transform.draw(spatial, angle, patch, False, key.generator("augmentation")) for key in keys(4000)]
     changed = [place.matrix for place in drawn if place is not None]
     assert 0.33 < len(changed) / len(drawn) < 0.39  # 1 - 0.8²
     scales = np.array([np.cbrt(np.linalg.det(matrix)) for matrix in changed])

@@ -9,12 +9,12 @@ import pytest
 import torch
 from nnunet_trainer.training.data.augmentation import Augmenter, augmentation_set, validation_augmenter
 from nnunet_trainer.training.data.augmentation.transforms import previous_stage as module
-from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStage
+from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStageTransform
 from nnunet_trainer.training.data.randomness import SampleKey
 from scipy import ndimage
 
 KEYS = [SampleKey(1, "0", 0, 0, slot) for slot in range(64)]
-NEVER = PreviousStage(operator_probability=0, removal_probability=0)
+NEVER = PreviousStageTransform(operator_probability=0, removal_probability=0)
 
 
 def one_hot(seed: int, shape: tuple[int, ...] = (14, 17, 20), labels: int = 3) -> torch.Tensor:
@@ -85,7 +85,7 @@ def test_how_often_and_in_which_order() -> None:
         drawn["labels"] += 1
         drawn["sizes"].append(size)
 
-    settings, channels = PreviousStage(removal_probability=0), torch.zeros(4, 2, 2, 2, dtype=torch.bool)
+    settings, channels = PreviousStageTransform(removal_probability=0), torch.zeros(4, 2, 2, 2, dtype=torch.bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "apply_operator", record)
         for slot in range(1000):
@@ -106,14 +106,14 @@ def batch(count: int = 2, shape: tuple[int, ...] = (12, 14, 16)) -> tuple[torch.
     return torch.randn(count, 1, *shape, generator=torch.Generator().manual_seed(0)), seg
 
 
-def cascade(previous: PreviousStage | None) -> Augmenter:
+def cascade(previous: PreviousStageTransform | None) -> Augmenter:
     config = replace(augmentation_set("none"), previous_stage=previous)
     return Augmenter(config=config, patch_size=(12, 14, 16), previous_stage_labels=(1, 2))
 
 
 def test_samples_depend_on_their_keys_alone() -> None:
     data, seg = batch(4)
-    always = PreviousStage(operator_probability=1, operator_label_probability=1, removal_probability=1)
+    always = PreviousStageTransform(operator_probability=1, operator_label_probability=1, removal_probability=1)
     together, _ = cascade(always)(data, seg, KEYS[:4])
     alone = [cascade(always)(data[i : i + 1], seg[i : i + 1], KEYS[i : i + 1])[0] for i in range(4)]
     assert torch.equal(together, torch.cat(alone))
@@ -130,5 +130,5 @@ def test_what_is_not_augmented() -> None:
     assert torch.equal(plain[:, 1], (seg[:, 1] == 1).float())
     assert torch.equal(targets[0], seg[:, :1].clamp(min=0))
     assert augmentation_set("none").previous_stage is None
-    assert augmentation_set("noMirroring").previous_stage == PreviousStage()
+    assert augmentation_set("noMirroring").previous_stage == PreviousStageTransform()
     assert replace(augmentation_set("default"), previous_stage=None).previous_stage is None

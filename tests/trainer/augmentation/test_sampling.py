@@ -6,9 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
+from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 from nnunet_trainer.training.data import sampling
-from nnunet_trainer.training.data.sampling import PatchSampler, choose_origin, forces_foreground, prefetched, rank_slots, read_patch
+from nnunet_trainer.training.data.batch import rank_slots
+from nnunet_trainer.training.data.patch_location import choose_origin, forces_foreground, read_patch
+from nnunet_trainer.training.data.sampling import PatchSampler
 
 
 class Recorded:

@@ -10,7 +10,7 @@ import torch
 from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Registry
-from nnunet_trainer.training.components import registries
+from nnunet_trainer.training.components import lookup
 from nnunet_trainer.training.data.augmentation import Augmenter, Spatial, augmentation_set, config, set_names
 from nnunet_trainer.training.data.augmentation.transforms import filters, local
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
@@ -358,7 +358,7 @@ def test_every_transform_can_be_named_in_the_order():
 
 @pytest.mark.parametrize("name", set_names())
 def test_the_catalogue_says_what_each_set_takes(name):
-    assert catalogue.packaged().parameters("augmentation", name) == registries.parameters("augmentation", name)
+    assert catalogue.packaged().parameters("augmentation", name) == lookup.parameters("augmentation", name)
 
 
 def test_every_set_says_what_it_is_and_all_trainers_know_theirs():

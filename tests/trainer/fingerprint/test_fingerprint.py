@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.fingerprint import extract, intensities
+from nnunet_trainer.fingerprint import intensities
+from nnunet_trainer.fingerprint.extraction import extract
 from support.datasets import TARGET, make_dataset, write_nifti
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.fingerprint import extract
+from nnunet_trainer.fingerprint.extraction import extract
 from support import wheel
 from support.datasets import TARGET, make_2d, make_dataset, write_nifti
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from nnunet_trainer.planning import plan
+from nnunet_trainer.planning.planners.experiment import plan
 
 INTENSITIES = {
     "max": 900.0,

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.planning import Plans, plan
+from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.planners.topology import topology
+from nnunet_trainer.planning.plans import Plans
 from support.datasets import TARGET
 
 

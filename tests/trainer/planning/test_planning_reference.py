@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.planning import plan
-from nnunet_trainer.planning.planners import planner_presets
+from nnunet_trainer.planning import planner_presets
+from nnunet_trainer.planning.planners.experiment import plan
 from support import wheel
 from support.datasets import SOURCE
 

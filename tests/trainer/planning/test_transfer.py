@@ -11,7 +11,7 @@ import pytest
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.planning import plan
+from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.transfer import Comparison, transfer
 from support import wheel
 from support.datasets import SOURCE, TARGET

@@ -16,12 +16,14 @@ import pytest
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadData, StorageFault
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.fingerprint import extract
-from nnunet_trainer.planning import Plans, plan
+from nnunet_trainer.fingerprint.extraction import extract
 from nnunet_trainer.planning.patch import merge
+from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing import dataset as preprocessing
-from nnunet_trainer.preprocessing import preprocess_dataset, storage
+from nnunet_trainer.preprocessing import storage
 from nnunet_trainer.preprocessing.case import read_and_preprocess, segmentation_from_logits
+from nnunet_trainer.preprocessing.dataset import preprocess_dataset
 from nnunet_trainer.preprocessing.storage import SUFFIXES, PreprocessedFolder
 from support.datasets import make_dataset, write_nifti
 from support.disk import NoDisk, enlarge, small_disk

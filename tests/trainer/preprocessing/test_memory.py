@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from nnunet_trainer.dataset.memory import PROCESS, reading_estimate
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.planning import Plans, plan
+from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.memory import memory_estimate
 from support.datasets import describe, make_2d, write_nifti
 

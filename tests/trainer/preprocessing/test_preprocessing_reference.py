@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.fingerprint import extract, intensities
-from nnunet_trainer.planning import Plans, plan
+from nnunet_trainer.fingerprint import intensities
+from nnunet_trainer.fingerprint.extraction import extract
+from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.case import read_and_preprocess
 from support import wheel
 from support.datasets import SOURCE, TARGET, make_2d, make_dataset

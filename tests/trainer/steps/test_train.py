@@ -15,6 +15,7 @@ import torch
 from nnunet_trainer import training
 from nnunet_trainer.artifacts import artifact, open_store
 from nnunet_trainer.artifacts.location import child
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped, StorageFault
 from nnunet_trainer.contract.report import Report
@@ -28,7 +29,6 @@ from nnunet_trainer.contract.work_order import (
     TrainOrder,
 )
 from nnunet_trainer.steps import checkpoints, staging, train
-from nnunet_trainer.training.state import checkpoint
 
 from .conftest import RECIPE, TARGET, Chain, Prepared
 
@@ -94,7 +94,7 @@ def test_a_fold_that_was_not_validated_is_when_that_is_wanted(
     chain.heard.clear()
     monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
     with monkeypatch.context() as patch:
-        patch.setattr("nnunet_trainer.training.loop.loop.train_epoch", lambda *_: pytest.fail("it is trained already"))
+        patch.setattr("nnunet_trainer.training.loop.fold_training.train_epoch", lambda *_: pytest.fail("it is trained already"))
         report = chain.train(order(validation="Run", attempt=1))
     measured = json.loads((folder / "validation/summary.json").read_text())
     assert report.summary["validationDice"] == pytest.approx(measured["foreground_mean"]["Dice"], abs=1e-6)

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from nnunet_trainer.contract.pod import ENV_POD_IP
 from nnunet_trainer.supervision import server
-from nnunet_trainer.supervision.state import State
+from nnunet_trainer.supervision.current_progress import CurrentProgress
 
 
 def has_ipv6() -> bool:
@@ -30,7 +30,7 @@ def has_ipv6() -> bool:
 def test_progress_is_served_there(monkeypatch: pytest.MonkeyPatch, address: str, url: str) -> None:
     monkeypatch.setenv(ENV_POD_IP, address)
     monkeypatch.setenv(server.ENV_PORT, "0")
-    with server.serve(State("train")) as bound:
+    with server.serve(CurrentProgress("train")) as bound:
         assert bound is not None
         with urllib.request.urlopen(f"{url}:{bound[1]}/progress") as answer:
             assert answer.status == 200

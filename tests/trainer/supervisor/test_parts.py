@@ -16,7 +16,7 @@ from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.supervision import failures
-from nnunet_trainer.supervision.state import State
+from nnunet_trainer.supervision.current_progress import CurrentProgress
 from nnunet_trainer.supervision.worker import Listener
 
 
@@ -41,7 +41,7 @@ def test_nobody_hears_and_the_step_goes_on() -> None:
 
 def test_one_line_for_each_epoch_and_phase() -> None:
     log = io.StringIO()
-    state = State("train", log)
+    state = CurrentProgress("train", log)
     for phase, epoch, done in [
         ("staging", None, 1),
         ("staging", None, 2),
@@ -57,7 +57,7 @@ def test_one_line_for_each_epoch_and_phase() -> None:
 
 def test_warnings_are_told_when_they_begin_and_when_they_are_over() -> None:
     log = io.StringIO()
-    state = State("train", log)
+    state = CurrentProgress("train", log)
     told = [(0, None), (1, ["slow"]), (1, ["slow"]), (2, ["slow"]), (2, ["slow", "stuck"]), (3, ["stuck"]), (4, None)]
     for epoch, warnings in told:
         state.hear(Progress(step="train", phase="training", epoch=epoch, warnings=warnings))
@@ -74,7 +74,7 @@ def test_warnings_are_told_when_they_begin_and_when_they_are_over() -> None:
 
 
 def test_metrics_are_prometheus_text() -> None:
-    state = State("train", io.StringIO())
+    state = CurrentProgress("train", io.StringIO())
     state.hear(Progress(step="train", epoch=2, train_loss=0.25, warnings=["a", "b"]))
     text = state.as_metrics()
     assert '\nnnunet_warnings{step="train"} 2\n' in text

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nnunet_trainer.preprocessing.storage import write_case
-from nnunet_trainer.training.loop.setup import TrainingSetup
 from nnunet_trainer.training.recipes.recipe import read
+from nnunet_trainer.training.session.setup import TrainingSetup
 
 from trainer.architecture.plans import plain
 
@@ -119,5 +119,5 @@ def plots(monkeypatch, request):
     """Drawing progress.png takes longer than a small training does: only the test of a training's files draws it."""
     if request.node.name != "test_a_training_leaves_nnunets_files":
         monkeypatch.setattr(
-            "nnunet_trainer.training.reporting.reporting.progress_plot", lambda logging, folder: folder / "progress.png"
+            "nnunet_trainer.training.reporting.reporter.progress_plot", lambda logging, folder: folder / "progress.png"
         )

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 from nnunet_trainer.contract.faults import Stopped
-from nnunet_trainer.training.loop import session, steps, stopping
-from nnunet_trainer.training.loop.loop import train
-from nnunet_trainer.training.loop.setup import TrainingSetup
-from nnunet_trainer.training.ranks import distributed, gathering
+from nnunet_trainer.training.loop import batches, stopping
+from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.ranks import distributed, file_gathering
 from nnunet_trainer.training.recipes.recipe import read
+from nnunet_trainer.training.session import preparation
+from nnunet_trainer.training.session.setup import TrainingSetup
 
 from trainer.training.conftest import dataset_json, plans
 
@@ -52,10 +53,10 @@ def make_setup(preprocessed, results, batch_size, scenario="labels, batch Dice",
 
 def gradients(setup, ranks):
     """Loss and gradients of the first batch, float64; those of the whole batch on every rank."""
-    s = session.prepare(setup, ranks)
+    s = preparation.prepare(setup, ranks)
     s.freeze()
     s.network.double()
-    data, targets = next(iter(steps.batches(s, s.sampler, s.augmenter, 1)))
+    data, targets = next(iter(batches.batches(s, s.sampler, s.augmenter, 1)))
     loss = s.criterion(s.network(data.double()), targets)
     loss.backward()
     distributed.sum_gradients(s.network.parameters())
@@ -63,9 +64,9 @@ def gradients(setup, ranks):
     return found | {"loss": torch.tensor(distributed.total([loss.item()])[0])}
 
 
-def gather_files(roots, sizes, late):
+def gathered_files(roots, sizes, late):
     """Each rank writes files of some sizes below its own root; the first one has to wait `late` seconds for the last."""
-    distributed.TIMEOUT, gathering.CHUNK_BYTES = timedelta(seconds=1), 1000
+    distributed.TIMEOUT, file_gathering.CHUNK_BYTES = timedelta(seconds=1), 1000
     rank = int(os.environ["RANK"])
     root, asked = Path(roots[rank]), Path(roots[0]).with_name("asked")
     begun = time.monotonic()
@@ -82,7 +83,7 @@ def gather_files(roots, sizes, late):
             files[-1].write_bytes(random.Random(f"{rank} {number}").randbytes(size))
         while rank == ranks.world_size - 1 and not asked.exists():
             time.sleep(0.02)
-        came = gathering.gather(root, files, group, check)
+        came = file_gathering.gather(root, files, group, check)
         distributed.meet(group)
         if ranks.first:
             found = sorted(path.relative_to(root).as_posix() for path in came)
@@ -113,7 +114,7 @@ def main():
     torch.set_num_threads(1)
     mode, arguments = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
     if mode in ("gather", "validate"):
-        {"gather": gather_files, "validate": validate_apart}[mode](**arguments)
+        {"gather": gathered_files, "validate": validate_apart}[mode](**arguments)
         return 0
     if mode == "gradients":
         with distributed.ranks("cpu") as ranks:

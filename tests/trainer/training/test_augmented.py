@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from nnunet_trainer.training import train
-from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.checkpoints import checkpoint
+from nnunet_trainer.training.loop.fold_training import train
 
 from .conftest import dataset_json
 

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 from nnunet_trainer import cli
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_previous_stage
-from nnunet_trainer.training.data import cascade
 from nnunet_trainer.training.data.augmentation import augmentation_set
-from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStage
+from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStageTransform
 from nnunet_trainer.training.data.sampling import PatchSampler
-from nnunet_trainer.training.loop.loop import train
-from nnunet_trainer.training.loop.session import prepare
+from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks.distributed import Ranks
 from nnunet_trainer.training.recipes import presets
 from nnunet_trainer.training.recipes.recipe import Recipe, read
-from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.training.session import preparation
+from nnunet_trainer.training.session.preparation import prepare
 
 from .conftest import DATASET, plans
 
@@ -159,7 +159,7 @@ def test_the_command_says_what_is_missing(preprocessed, tmp_path, capsys):
 
 
 V1 = "nnUNetTrainerV2CascadeFullRes"
-EVERY = PreviousStage(operator_label_probability=1.0, removal_label_probability=1.0)
+EVERY = PreviousStageTransform(operator_label_probability=1.0, removal_label_probability=1.0)
 GUESS = {"operator_probability": 0.5, "operator_label_probability": 0.5, "radius": (1.0, 5.0)}
 
 
@@ -184,7 +184,7 @@ def test_version_1s_variants(name, expected):
     from dataclasses import replace
 
     recipe = presets.recipe(V1 + name)
-    found = cascade.changed(augmentation_set(recipe.augmentation), recipe).previous_stage
+    found = preparation.with_previous_stage_changes(augmentation_set(recipe.augmentation), recipe).previous_stage
     assert found == replace(EVERY, **expected)
     assert recipe.epochs == (500 if "shorter" in name else 1000)
     assert recipe.optimizer.parameters.get("learning_rate", 1e-2) == (1e-3 if "lowerLR" in name else 1e-2)
@@ -192,9 +192,9 @@ def test_version_1s_variants(name, expected):
 
 def test_a_recipe_changes_what_the_set_does_and_nothing_where_the_set_does_nothing():
     changed = read({"previousStage": {"radius": [2, 3], "removalLimit": 0.5}})
-    found = cascade.changed(augmentation_set("default"), changed).previous_stage
-    assert found == PreviousStage(radius=(2.0, 3.0), removal_limit=0.5)
-    assert cascade.changed(augmentation_set("none"), changed).previous_stage is None
-    assert cascade.changed(augmentation_set("default"), Recipe()) == augmentation_set("default")
+    found = preparation.with_previous_stage_changes(augmentation_set("default"), changed).previous_stage
+    assert found == PreviousStageTransform(radius=(2.0, 3.0), removal_limit=0.5)
+    assert preparation.with_previous_stage_changes(augmentation_set("none"), changed).previous_stage is None
+    assert preparation.with_previous_stage_changes(augmentation_set("default"), Recipe()) == augmentation_set("default")
     with pytest.raises(BadConfiguration, match="radius"):
         read({"previousStage": {"radius": [0, 3]}})

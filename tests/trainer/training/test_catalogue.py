@@ -11,7 +11,7 @@ import pytest
 from nnunet_trainer.contract import catalogue as contract
 from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
-from nnunet_trainer.planning.planners import planner_presets
+from nnunet_trainer.planning import planner_presets
 from nnunet_trainer.training.recipes import presets, recipe
 
 FILE = contract.FILE

@@ -6,8 +6,9 @@ import pickle
 import pytest
 import torch
 from nnunet_trainer import architecture
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.training.state import checkpoint, pretrained
+from nnunet_trainer.training import pretrained
 
 from trainer.architecture.plans import plain
 

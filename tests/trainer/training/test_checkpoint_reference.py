@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from nnunet_trainer import architecture
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.work_order import PretrainedPolicies
-from nnunet_trainer.training.loop.loop import train
-from nnunet_trainer.training.state import checkpoint, pretrained
+from nnunet_trainer.training import pretrained
+from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.session import preparation
 
 from trainer.architecture.plans import plain, residual
 
@@ -156,7 +158,7 @@ REGIONS = {"background": 0, "ball": [1, 2], "core": 2, "ignore": 3}
 )
 def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_of, labels, more):
     """From the same weights and on the same batches, 30 steps of SGD."""
-    from nnunet_trainer.training.loop import session, steps
+    from nnunet_trainer.training.loop import iteration
     from nnunet_trainer.training.ranks import distributed
 
     content, description = plans(), dataset_json(labels, **more)
@@ -165,7 +167,7 @@ def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_
     chosen["batch_dice"] = configuration == "2d"
     theirs = wheel(content, configuration, description)
     with distributed.ranks("cpu") as ranks:
-        ours = session.prepare(setup(plans=content, configuration=configuration, dataset_json=description), ranks)
+        ours = preparation.prepare(setup(plans=content, configuration=configuration, dataset_json=description), ranks)
     ours.network.load_state_dict(theirs.network.state_dict())
     ours.freeze()
     # In double precision: 30 steps at this momentum make a difference in the order of sums hundreds of times larger.
@@ -184,7 +186,7 @@ def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_
         target = torch.cat(whole, 1)
         halved = target[(..., *[slice(None, None, 2)] * len(chosen["patch_size"]))]
         expected.append(float(theirs.train_step({"data": data, "target": [target.clone(), halved.clone()]})["loss"]))
-        found.append(steps.train_step(ours, data, [target, halved]).item())
+        found.append(iteration.train_step(ours, data, [target, halved]).item())
     assert found == pytest.approx(expected, abs=1e-5)
     assert expected[-1] < expected[0]
 
@@ -195,13 +197,13 @@ def test_the_loss_curve_is_the_wheels(wheel, setup, configuration, architecture_
     ids=["labels", "ignore", "regions-ignore"],
 )
 def test_validation_counts_and_loss_are_the_wheels(wheel, setup, labels, more):
-    from nnunet_trainer.training.loop import session, steps
+    from nnunet_trainer.training.loop import iteration
     from nnunet_trainer.training.ranks import distributed
 
     description = dataset_json(labels, **more)
     theirs = wheel(None, "3d_fullres", description)
     with distributed.ranks("cpu") as ranks:
-        ours = session.prepare(setup(dataset_json=description), ranks)
+        ours = preparation.prepare(setup(dataset_json=description), ranks)
     ours.network.load_state_dict(theirs.network.state_dict())
     theirs.network.eval(), ours.network.eval()
     generator = torch.Generator().manual_seed(4)
@@ -212,7 +214,7 @@ def test_validation_counts_and_loss_are_the_wheels(wheel, setup, labels, more):
     halved = target[:, :, ::2, ::2, ::2]
     with torch.no_grad():
         expected = theirs.validation_step({"data": data, "target": [target.clone(), halved.clone()]})
-    loss, counts = steps.validation_step(ours, data, [target, halved])
+    loss, counts = iteration.validation_step(ours, data, [target, halved])
     assert loss.item() == pytest.approx(float(expected["loss"]), abs=1e-5)
     for found, key in zip(counts, ("tp_hard", "fp_hard", "fn_hard"), strict=True):
         assert found.tolist() == expected[key].tolist(), key

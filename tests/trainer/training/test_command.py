@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.cli import main
-from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.training.loop import fold_training
 
 from .conftest import DATASET, dataset_json, plans
 
@@ -106,7 +107,6 @@ def test_a_missing_folder_gets_one_message(folder, capsys):
 
 
 def test_epochs_without_a_recipe_name_the_trainer(folder, monkeypatch):
-    from nnunet_trainer.training.loop import loop
 
     class Seen(Exception):
         pass
@@ -114,7 +114,7 @@ def test_epochs_without_a_recipe_name_the_trainer(folder, monkeypatch):
     def stop(setup):
         raise Seen(setup.trainer, setup.recipe.epochs, setup.recipe.network.normalization)
 
-    monkeypatch.setattr(loop, "train", stop)
+    monkeypatch.setattr(fold_training, "train", stop)
     for options, expected in (
         ({"epochs": 7}, ("nnUNetTrainer_7epochs", 7, None)),
         ({"epochs": 1, "trainer": "nnUNetTrainerBN"}, ("nnUNetTrainerBN_1epoch", 1, "batch")),

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training.components import registries, schedules
-from nnunet_trainer.training.components.losses import v1, v2
-from nnunet_trainer.training.components.losses.v2 import LossContext
+from nnunet_trainer.training.components import lookup, schedules
+from nnunet_trainer.training.components.losses import compound as compound_losses
+from nnunet_trainer.training.components.losses import cross_entropy, matthews
+from nnunet_trainer.training.components.losses import dice as dice_losses
+from nnunet_trainer.training.components.losses.context import LossContext
 
 SHAPE = (2, 3, 5, 6, 4)
-LOSSES = sorted(registries.registry("loss"))
-OPTIMIZERS = sorted(registries.registry("optimizer"))
-SCHEDULES = sorted(registries.registry("schedule"))
+LOSSES = sorted(lookup.registry("loss"))
+OPTIMIZERS = sorted(lookup.registry("optimizer"))
+SCHEDULES = sorted(lookup.registry("schedule"))
 
 
 def problem(regions=False, ignore=False, seed=0):
@@ -31,7 +33,7 @@ def problem(regions=False, ignore=False, seed=0):
 @pytest.mark.parametrize("name", LOSSES)
 def test_each_loss_falls_and_ignores(name, regions, ignore):
     context = LossContext(regions=regions, ignore_label=3 if ignore else None, batch_dice=True)
-    loss = registries.find("loss", name).make(context)
+    loss = lookup.find("loss", name).make(context)
     logits, target = problem(regions, ignore)
     x = logits.clone().requires_grad_()
     first = loss(x, target)
@@ -47,8 +49,8 @@ def test_each_loss_falls_and_ignores(name, regions, ignore):
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"TopK", "DiceTopK"}))
 def test_shares_of_two_halves_make_the_whole(name):
     logits, target = problem()
-    whole = registries.find("loss", name).make(LossContext())(logits, target)
-    half = registries.find("loss", name).make(LossContext(share=0.5))
+    whole = lookup.find("loss", name).make(LossContext())(logits, target)
+    half = lookup.find("loss", name).make(LossContext(share=0.5))
     assert (half(logits[:1], target[:1]) + half(logits[1:], target[1:])).item() == pytest.approx(whole.item(), rel=1e-5)
 
 
@@ -70,28 +72,28 @@ def test_formulas():
         return loss(logits, target).item()
 
     squares = (p**2).sum((0, 2, 3, 4)) + y.sum((0, 2, 3, 4))
-    assert value(v1.squared_dice_loss(context)) == pytest.approx(-(2 * (tp + s) / (squares + s))[1:].mean(), rel=1e-5)
+    assert value(dice_losses.squared_dice_loss(context)) == pytest.approx(-(2 * (tp + s) / (squares + s))[1:].mean(), rel=1e-5)
     tp, fp, fn, tn = (x / n for x in (tp, fp, fn, tn))
     mcc = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn) + 1e-8)
-    assert value(v1.mcc(context)) == pytest.approx(-mcc.mean(), rel=1e-4)
-    assert value(v1.mcc(context, background=False)) == pytest.approx(-mcc[1:].mean(), rel=1e-4)
+    assert value(matthews.mcc(context)) == pytest.approx(-mcc.mean(), rel=1e-4)
+    assert value(matthews.mcc(context, background=False)) == pytest.approx(-mcc[1:].mean(), rel=1e-4)
     w = 1 / (y.sum((0, 2, 3, 4)) + 1e-6)
     tp, fp, fn = tp * n, fp * n, fn * n
     gdl = (2 * (tp * w)[1:].sum() + s) / (((2 * tp + fp + fn) * w)[1:].sum() + s)
-    assert value(v1.generalised_dice_loss(context)) == pytest.approx(-gdl, rel=1e-5)
+    assert value(dice_losses.generalised_dice_loss(context)) == pytest.approx(-gdl, rel=1e-5)
     pt = (p * y).sum(1)
-    assert value(v1.focal_loss(context)) == pytest.approx((-0.5 * (1 - pt) ** 2 * np.log(pt)).mean(), rel=1e-5)
+    assert value(cross_entropy.focal_loss(context)) == pytest.approx((-0.5 * (1 - pt) ** 2 * np.log(pt)).mean(), rel=1e-5)
 
 
 def test_a_loss_without_terms_is_refused():
     with pytest.raises(BadConfiguration, match="all weights are 0"):
-        v2.dice_ce(LossContext(), weight_dice=0.0, weight_ce=0.0)
+        compound_losses.dice_ce(LossContext(), weight_dice=0.0, weight_ce=0.0)
 
 
 def test_absent_classes_leave_finite_gradients():
     logits, target = torch.zeros(SHAPE, requires_grad=True), torch.zeros((SHAPE[0], 1, *SHAPE[2:]), dtype=torch.int16)
     for name in LOSSES:
-        registries.find("loss", name).make(LossContext())(logits, target).backward()
+        lookup.find("loss", name).make(LossContext())(logits, target).backward()
         assert logits.grad.isfinite().all(), name
 
 
@@ -99,7 +101,7 @@ def test_absent_classes_leave_finite_gradients():
 def test_each_optimizer_finds_a_minimum_and_is_resumed(name):
     def run(steps, state=None):
         x = torch.nn.Parameter(torch.tensor([3.0, -2.0]) if state is None else state[0])
-        make = registries.find("optimizer", name).make
+        make = lookup.find("optimizer", name).make
         fast = {"momentum": 0.5} if name == "SGD" else {}
         optimizer = make([{"params": [x]}], learning_rate=0.05, weight_decay=0.0, **fast)
         if state is not None:
@@ -117,7 +119,7 @@ def test_each_optimizer_finds_a_minimum_and_is_resumed(name):
 
 def test_adan_by_hand():
     x = torch.nn.Parameter(torch.tensor([2.0]))
-    optimizer = registries.find("optimizer", "Adan").make([x], learning_rate=0.1, weight_decay=0.01)
+    optimizer = lookup.find("optimizer", "Adan").make([x], learning_rate=0.1, weight_decay=0.01)
     m = v = n = 0.0
     value, previous, b = 2.0, None, (0.02, 0.08, 0.01)
     for step in range(1, 6):
@@ -137,7 +139,7 @@ def test_adan_by_hand():
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_each_schedule_stays_between_nothing_and_the_whole_rate(name):
-    component = registries.find("schedule", name)
+    component = lookup.find("schedule", name)
     needed = {n: [0.5] for n, p in component.parameters.items() if p.default is inspect.Parameter.empty}
     schedule = component.make(200, **needed)
     history = {"train_losses": [1.0] * 200}

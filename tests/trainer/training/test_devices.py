@@ -10,7 +10,7 @@ import pytest
 import torch
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training import train
+from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import devices, distributed
 
 DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Wed Dec  6 18:06:04 UTC 2023\nGCC version:  gcc version 12.2.0\n"

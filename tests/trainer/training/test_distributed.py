@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
-from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed
-from nnunet_trainer.training.state import checkpoint
 
 from trainer.inference import models
 
@@ -101,7 +101,7 @@ def test_sigterm_to_one_rank_stops_all_with_a_checkpoint(preprocessed, tmp_path)
 
 
 def test_more_ranks_than_samples_are_refused():
-    from nnunet_trainer.training.data.sampling import rank_slots
+    from nnunet_trainer.training.data.batch import rank_slots
 
     with pytest.raises(BadConfiguration, match="batch of 2 cannot be split over 3"):
         rank_slots(2, 0, 3)

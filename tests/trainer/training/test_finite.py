@@ -6,11 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.training.loop import loop
-from nnunet_trainer.training.loop.loop import train
-from nnunet_trainer.training.loop.session import prepare
-from nnunet_trainer.training.reporting import finite
-from nnunet_trainer.training.reporting.finite import PATIENCE, Losses
+from nnunet_trainer.training.loop import fold_training, loss_accumulator
+from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.loop.loss_accumulator import PATIENCE, LossAccumulator
+from nnunet_trainer.training.session.preparation import prepare
 
 NAN, INF = math.nan, math.inf
 
@@ -36,7 +35,7 @@ def session(iteration, *, scaler=False, bad=()):
 
 
 def look(session, values):
-    losses = Losses(session)
+    losses = LossAccumulator(session)
     for value in values:
         losses.add(torch.tensor(value))
     losses.look()
@@ -79,7 +78,7 @@ def test_bad_images_are_named_whatever_skips_the_step():
 
 def test_too_many_skips_in_a_row_end_it():
     s = session(0, scaler=True)
-    losses = Losses(s)
+    losses = LossAccumulator(s)
 
     def step(value):
         losses.add(torch.tensor(value))
@@ -114,7 +113,7 @@ def scaled(monkeypatch, spoilt, scale=16.0):
         sessions.append(s)
         return s
 
-    monkeypatch.setattr(loop, "prepare", prepared)
+    monkeypatch.setattr(fold_training, "prepare", prepared)
     return sessions
 
 
@@ -129,7 +128,7 @@ def test_one_overflow_does_not_end_a_training(setup, monkeypatch):
 
 
 def test_a_training_that_only_overflows_ends(setup, monkeypatch):
-    monkeypatch.setattr(finite, "PATIENCE", 4)
+    monkeypatch.setattr(loss_accumulator, "PATIENCE", 4)
     scaled(monkeypatch, set(range(10)))
     with pytest.raises(BadConfiguration, match="for the 4th time in a row"):
         train(setup({"iterationsPerEpoch": 10}))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_trainer.training.reporting import scores
-from nnunet_trainer.training.state.history import KEYS, History
+from nnunet_trainer.training.loop import pseudo_dice
+from nnunet_trainer.training.session.history import KEYS, History
 
 
 def add(history, dice):
@@ -45,5 +45,5 @@ def test_numpy_scalars_and_unfinished_epochs_of_a_checkpoint_are_cleared():
 
 
 def test_dice():
-    assert scores.dice(3, 1, 2) == pytest.approx(6 / 9)
-    assert math.isnan(scores.dice(0, 0, 0))
+    assert pseudo_dice.dice(3, 1, 2) == pytest.approx(6 / 9)
+    assert math.isnan(pseudo_dice.dice(0, 0, 0))

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_trainer.planning.plans import Plans
-from nnunet_trainer.training.loop import limits
-from nnunet_trainer.training.loop.limits import out_of_memory, what_fits
+from nnunet_trainer.training.loop import gpu_memory, resources
+from nnunet_trainer.training.loop.gpu_memory import out_of_memory, what_fits
 from nnunet_trainer.training.ranks import distributed
 from nnunet_trainer.training.ranks.distributed import Ranks
 
@@ -79,7 +79,7 @@ def test_nothing_is_advised_where_nothing_is_known():
 
 def test_the_message_names_sizes_of_tensors(setup, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=11 * 2**30))
-    monkeypatch.setattr(limits, "_held_by_others", lambda device: 3 * 2**30)
+    monkeypatch.setattr(gpu_memory, "_held_by_others", lambda device: 3 * 2**30)
     s = setup({"precision": "fp32", "batchSize": 5}, plans=large().content)
     fault = out_of_memory(s, Ranks(0, 2, 0, CPU), "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has …")
     assert "11.0 GiB of this GPU at patch 128×128×128, batch 5 (2.5 a GPU)" in fault.message
@@ -100,7 +100,7 @@ def test_the_ranks_of_a_node_share_its_cores(monkeypatch, local, cores):
 def test_torch_compile_keeps_to_the_cores():
     """In a process of its own: torch reads the variable when it is imported."""
     code = (
-        "from nnunet_trainer.training.loop import limits; limits._limit_compilation(3);"
+        "from nnunet_trainer.training.loop import resources; resources._limit_compilation(3);"
         "import torch._inductor.config as config; print(config.compile_threads)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_COMPILE_THREADS"}
@@ -115,6 +115,6 @@ def test_what_was_asked_of_torch_compile_stays(monkeypatch, asked, threads):
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", asked or "")
     if asked is None:
         monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS")
-    limits._limit_compilation(3)
+    resources._limit_compilation(3)
     assert read_already.compile_threads == threads
     assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == (asked or "3")

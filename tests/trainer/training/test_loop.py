@@ -6,11 +6,13 @@ import threading
 
 import pytest
 import torch
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, GpuOutOfMemory, Stopped
 from nnunet_trainer.contract.work_order import CheckpointPolicy
-from nnunet_trainer.training.loop.loop import train
-from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.training.loop import iteration
+from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.reporting import reporter
 
 from .conftest import dataset_json, plans
 
@@ -222,12 +224,10 @@ def test_an_unknown_fold_is_named(setup):
 def test_too_little_gpu_memory_is_said_in_sizes(setup, monkeypatch):
     from types import SimpleNamespace
 
-    from nnunet_trainer.training.loop import steps
-
     def full(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(steps, "train_step", full)
+    monkeypatch.setattr(iteration, "train_step", full)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=11 * 2**30))
     with pytest.raises(GpuOutOfMemory, match=r"more than the 11\.0 GiB of this GPU at patch 8×16×16, batch 2") as fault:
         train(setup())
@@ -236,9 +236,8 @@ def test_too_little_gpu_memory_is_said_in_sizes(setup, monkeypatch):
 
 
 def test_progress_is_told_within_an_epoch_too(setup, monkeypatch):
-    from nnunet_trainer.training.reporting import reporting
 
-    monkeypatch.setattr(reporting, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(reporter, "EVERY_SECONDS", 0.0)
     heard = []
     train(setup({"epochs": 1}, listener=heard.append))
     assert {p.phase for p in heard} == {"training", "validating patches"}

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from nnunet_trainer.training.components import registries, schedules
-from nnunet_trainer.training.components.losses import deep_supervision, v2
-from nnunet_trainer.training.components.losses.v2 import LossContext
+from nnunet_trainer.training.components import lookup, schedules
+from nnunet_trainer.training.components.losses import compound as compound_losses
+from nnunet_trainer.training.components.losses import cross_entropy, deep_supervision
+from nnunet_trainer.training.components.losses import dice as dice_losses
+from nnunet_trainer.training.components.losses.context import LossContext
 from nnunet_trainer.training.recipes import presets
 from nnunetv2.training.loss import compound_losses as compound
 from nnunetv2.training.loss import robust_ce_loss as robust_ce
@@ -52,7 +54,7 @@ def test_dice_and_cross_entropy(shape, batch_dice, ignore):
     theirs = compound.DC_and_CE_loss(
         {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}, {}, ignore_label=ignore, dice_class=DiceLoss
     )
-    ours = v2.dice_ce(LossContext(batch_dice=batch_dice, ignore_label=ignore))
+    ours = compound_losses.dice_ce(LossContext(batch_dice=batch_dice, ignore_label=ignore))
     compare(ours, theirs, logits(shape, 3), labels(shape, 3, ignore))
 
 
@@ -64,7 +66,7 @@ def test_dice_and_binary_cross_entropy_of_regions(shape, batch_dice, ignore):
     theirs = compound.DC_and_BCE_loss(
         {}, {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": True, "ddp": False}, use_ignore_label=ignore, dice_class=DiceLoss
     )
-    ours = v2.dice_ce(LossContext(regions=True, batch_dice=batch_dice, ignore_label=4 if ignore else None))
+    ours = compound_losses.dice_ce(LossContext(regions=True, batch_dice=batch_dice, ignore_label=4 if ignore else None))
     compare(ours, theirs, logits(shape, 3), regions(shape, 3, ignore))
 
 
@@ -72,7 +74,7 @@ def test_dice_and_binary_cross_entropy_of_regions(shape, batch_dice, ignore):
 def test_losses_of_brats(name):
     """Sigmoid Dice of each sample, without smoothing, and binary cross-entropy."""
     recipe = presets.recipe(name)
-    ours = registries.find("loss", recipe.loss.name).make(LossContext(regions=True, batch_dice=False), **recipe.loss.parameters)
+    ours = lookup.find("loss", recipe.loss.name).make(LossContext(regions=True, batch_dice=False), **recipe.loss.parameters)
     assert recipe.batch_dice is False
     theirs = compound.DC_and_BCE_loss(
         {},
@@ -90,35 +92,35 @@ def test_only_ignored_voxels():
     theirs = compound.DC_and_CE_loss(
         {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}, {}, ignore_label=3, dice_class=DiceLoss
     )
-    compare(v2.dice_ce(LossContext(batch_dice=True, ignore_label=3)), theirs, logits(shape, 3), target)
+    compare(compound_losses.dice_ce(LossContext(batch_dice=True, ignore_label=3)), theirs, logits(shape, 3), target)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_top_k(smoothing):
     shape = SHAPES["3d"]
     theirs = robust_ce.TopKLoss(k=10, label_smoothing=smoothing)
-    ours = v2.top_k_ce(LossContext(), percent=10.0, label_smoothing=smoothing)
+    ours = cross_entropy.top_k_ce(LossContext(), percent=10.0, label_smoothing=smoothing)
     compare(ours, theirs, logits(shape, 3), labels(shape, 3, None))
 
 
 def test_dice_and_top_k():
     shape = SHAPES["3d"]
     theirs = compound.DC_and_topk_loss({"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False}, {"k": 10})
-    compare(v2.dice_top_k(LossContext(), percent=10.0), theirs, logits(shape, 3), labels(shape, 3, None))
+    compare(compound_losses.dice_top_k(LossContext(), percent=10.0), theirs, logits(shape, 3), labels(shape, 3, None))
 
 
 def test_cross_entropy_alone_and_dice_alone():
     shape, target = SHAPES["3d"], labels(SHAPES["3d"], 3, None)
-    compare(v2.ce(LossContext()), robust_ce.RobustCrossEntropyLoss(), logits(shape, 3), target)
+    compare(cross_entropy.ce(LossContext()), robust_ce.RobustCrossEntropyLoss(), logits(shape, 3), target)
     theirs = DiceLoss(lambda x: torch.softmax(x, 1), batch_dice=True, do_bg=True, smooth=1e-5, ddp=False)
-    compare(v2.dice(LossContext(batch_dice=True), background=True), theirs, logits(shape, 3), target)
+    compare(dice_losses.dice(LossContext(batch_dice=True), background=True), theirs, logits(shape, 3), target)
 
 
 def test_regions_with_ignore_can_be_averaged_over_regions():
     target, x = regions(SHAPES["3d"], 3, True), logits(SHAPES["3d"], 3)
     context = LossContext(regions=True, ignore_label=4)
-    as_nnunet = v2.dice_ce(context, weight_dice=0.0)(x, target)
-    averaged = v2.dice_ce(context, weight_dice=0.0, per_region=True)(x, target)
+    as_nnunet = compound_losses.dice_ce(context, weight_dice=0.0)(x, target)
+    averaged = compound_losses.dice_ce(context, weight_dice=0.0, per_region=True)(x, target)
     assert as_nnunet.item() == pytest.approx(3 * averaged.item(), rel=1e-6)
 
 
@@ -141,7 +143,7 @@ def test_deep_supervision_scales_and_loss():
     outputs, targets = [logits(s, 3) for s in shapes], [labels(s, 3, None) for s in shapes]
     inner = compound.DC_and_CE_loss({"smooth": 1e-5, "do_bg": False, "ddp": False}, {}, dice_class=DiceLoss)
     expected = DeepSupervisionWrapper(inner, factors)(outputs, targets)
-    found = deep_supervision.supervised(v2.dice_ce(LossContext()), factors)(outputs, targets)
+    found = deep_supervision.supervised(compound_losses.dice_ce(LossContext()), factors)(outputs, targets)
     torch.testing.assert_close(found, expected)
 
 

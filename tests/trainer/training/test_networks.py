@@ -5,16 +5,18 @@ import json
 import pytest
 import torch
 from nnunet_trainer import architecture
+from nnunet_trainer.checkpoints import checkpoint
+from nnunet_trainer.checkpoints.network import nnunet_trainer
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.planning import network_changes
+from nnunet_trainer.planning.network_changes import NetworkChanges
 from nnunet_trainer.training.components.losses import deep_supervision
-from nnunet_trainer.training.loop import loop, steps
-from nnunet_trainer.training.loop.loop import train
-from nnunet_trainer.training.loop.session import prepare
+from nnunet_trainer.training.loop import batches, fold_training, iteration
+from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks.distributed import ranks
-from nnunet_trainer.training.recipes import network_changes, presets
+from nnunet_trainer.training.recipes import presets
 from nnunet_trainer.training.recipes import recipe as recipes
-from nnunet_trainer.training.recipes.recipe import NetworkChanges
-from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.training.session.preparation import prepare
 
 from trainer.architecture.plans import plain, residual
 
@@ -135,9 +137,9 @@ def test_the_trainer_that_nnunet_knows(version, size):
     name = f"nnUNet{version.format(size)}_Trainer"
     recipe = presets.recipe(name)
     changed = network_changes.changed(plain(3), recipe.network, PATCH)
-    assert network_changes.nnunet_trainer(changed) == name
+    assert nnunet_trainer(changed) == name
     changed["arch_kwargs"]["eva_depth"] += 1
-    assert network_changes.nnunet_trainer(changed) == network_changes.nnunet_trainer(plain(3)) == "nnUNetTrainer"
+    assert nnunet_trainer(changed) == nnunet_trainer(plain(3)) == "nnUNetTrainer"
     optimizer = recipe.optimizer.parameters
     assert optimizer == {"learning_rate": 3e-4, "weight_decay": 5e-2, "beta1": 0.9, "beta2": 0.98}
     assert (recipe.warm_up_epochs, recipe.gradient_clip, recipe.deep_supervision) == (50, 1, False)
@@ -190,13 +192,13 @@ def test_a_checkpoint_that_knows_fewer_fields_is_continued(setup, tmp_path):
 def test_one_batch_of_noise(setup, monkeypatch, names, more):
     s = session(setup({"sampling": {"fixedBatch": True}}, dataset_json=dataset_json(names, **more)))
     monkeypatch.setattr(s.sampler, "epoch", None)
-    made = list(steps.batches(s, s.sampler, s.augmenter, 3, 1))
+    made = list(batches.batches(s, s.sampler, s.augmenter, 3, 1))
     assert len(made) == 2
     (data, targets), again = made
     assert again[0] is data
     assert data.shape == (2, 1, *PATCH)
-    loop.start_epoch(s)
-    assert steps.train_step(s, data, targets).isfinite()
+    fold_training.start_epoch(s)
+    assert iteration.train_step(s, data, targets).isfinite()
     seen = targets[0].unique().tolist()
     assert seen == ([0, 1, 2] if names is None else [False, True])
 
@@ -252,15 +254,15 @@ def test_steps_of_primus_are_the_wheels(setup, preprocessed, tmp_path, monkeypat
         target = torch.randint(0, 3, (2, 1, *PATCH), generator=generator)
         theirs.lr_scheduler.step(epoch)
         ours.epoch = epoch
-        assert loop.start_epoch(ours) == pytest.approx(theirs.optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert fold_training.start_epoch(ours) == pytest.approx(theirs.optimizer.param_groups[0]["lr"], rel=1e-9)
         expected = float(theirs.train_step({"data": data, "target": target})["loss"])
-        assert steps.train_step(ours, data, [target]).item() == pytest.approx(expected, abs=1e-5)
+        assert iteration.train_step(ours, data, [target]).item() == pytest.approx(expected, abs=1e-5)
     for (name, e), f in zip(theirs.network.named_parameters(), ours.network.parameters(), strict=True):
         torch.testing.assert_close(f, e, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_a_transformer_has_no_memory_estimate():
-    from nnunet_trainer.planning.planners.memory import estimate_gb
+    from nnunet_trainer.planning.gpu_memory import estimate_gb
 
     transformer = network_changes.changed(plain(3), NetworkChanges(network="Primus"), PATCH)
     assert estimate_gb([128] * 3, 2, transformer, "ExperimentPlanner") is None

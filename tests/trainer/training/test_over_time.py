@@ -4,15 +4,15 @@ import math
 
 import pytest
 import torch
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training.components import over_time, registries, schedules
-from nnunet_trainer.training.loop import loop
-from nnunet_trainer.training.loop.session import prepare
+from nnunet_trainer.training.components import lookup, over_time, schedules
+from nnunet_trainer.training.loop import fold_training
 from nnunet_trainer.training.ranks.distributed import ranks
 from nnunet_trainer.training.recipes import presets
 from nnunet_trainer.training.recipes.recipe import EarlyStopping, Recipe, read, write
-from nnunet_trainer.training.state import checkpoint
-from nnunet_trainer.training.state.history import History
+from nnunet_trainer.training.session.history import History
+from nnunet_trainer.training.session.preparation import prepare
 
 
 def session(s):
@@ -71,13 +71,13 @@ def test_an_epoch_begins_with_its_values(setup):
         )
     )
     logits, target = torch.randn(1, 3, 4, 4, 4), torch.randint(0, 3, (1, 1, 4, 4, 4))
-    parts = {name: registries.find("loss", name).make for name in ("CE", "Dice")}
-    from nnunet_trainer.training.components.losses.v2 import LossContext
+    parts = {name: lookup.find("loss", name).make for name in ("CE", "Dice")}
+    from nnunet_trainer.training.components.losses.context import LossContext
 
     ce, dice = (parts[name](LossContext())(logits, target) for name in ("CE", "Dice"))
     for epoch, (weight, momentum) in enumerate([(1, 0.5), (0.5, 0.6), (0, 0.7), (0, 0.8)]):
         s.epoch = epoch
-        loop.start_epoch(s)
+        fold_training.start_epoch(s)
         assert s.optimizer.param_groups[0]["momentum"] == pytest.approx(momentum)
         torch.testing.assert_close(s.criterion([logits], [target]), weight * ce + dice)
 
@@ -132,10 +132,10 @@ def test_it_ends_when_v1_would(seed):
 def test_a_training_that_ends_early_is_finished(setup):
     changes = {"epochs": 50, "iterationsPerEpoch": 1, "validationIterations": 1}
     changes["earlyStopping"] = {"patience": 2, "threshold": 100, "lowestRate": 1}
-    result = loop.train(setup(changes))
+    result = fold_training.train(setup(changes))
     assert result.epochs == 4
     assert checkpoint.load(result.checkpoint)["current_epoch"] == 4
-    assert loop.train(setup(changes, resume=True)).found
+    assert fold_training.train(setup(changes, resume=True)).found
 
 
 def test_the_first_trainer_of_v1():
@@ -149,19 +149,19 @@ def test_the_first_trainer_of_v1():
 
 
 def test_schedules_by_their_formulas():
-    fixed = registries.find("schedule", "stepsThenPoly").make(1000, at=[0.5, 0.675])
+    fixed = lookup.find("schedule", "stepsThenPoly").make(1000, at=[0.5, 0.675])
     assert [fixed(e, {}) for e in (0, 499, 500, 674)] == pytest.approx([1, 1, 0.1, 0.1])
     assert fixed(675, {}) == pytest.approx(0.01)
     assert fixed(900, {}) == pytest.approx(0.01 * (1 - 225 / 325) ** 0.9)
-    cyclic = registries.find("schedule", "cyclic").make(1000, length=10, lowest=0.2)
+    cyclic = lookup.find("schedule", "cyclic").make(1000, length=10, lowest=0.2)
     assert [cyclic(e, {}) for e in (0, 5, 10, 12)] == pytest.approx([0.2, 1, 0.2, 0.52])
 
 
-@pytest.mark.parametrize("name", sorted(registries.registry("schedule")))
+@pytest.mark.parametrize("name", sorted(lookup.registry("schedule")))
 def test_each_schedule_with_a_warm_up(name):
     needed = {"at": [0.5]} if name.startswith("steps") else {}
     history = {"train_losses": [1.0] * 60}
-    make = registries.find("schedule", name).make
+    make = lookup.find("schedule", name).make
     rate = schedules.with_warm_up(lambda epochs: make(epochs, **needed), 60, 10)
     rest = make(50, **needed)
     assert [rate(e, history) for e in range(10)] == pytest.approx([(e + 1) / 10 for e in range(10)])
@@ -203,7 +203,7 @@ def test_it_begins_anew_where_it_finds_nothing(setup, monkeypatch, finds, anew):
     changes = {"epochs": 2, "newStart": {"epoch": 2, "momentum": 0.8}, "learningRateFactors": {"*": 0}}
     s = setup(changes, log=(lines := []).append)
     initial = session(s).network.state_dict()
-    content = checkpoint.load(loop.train(s).checkpoint)
+    content = checkpoint.load(fold_training.train(s).checkpoint)
     moved = [k for k, v in content["network_weights"].items() if k.endswith(".conv.weight") and not torch.equal(v, initial[k])]
     assert bool(moved) == anew
     if anew:

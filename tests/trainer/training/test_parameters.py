@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training.components.optimizers import parameter_groups
-from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.trainer_presets.fine_tuning import FINE_TUNING
+from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.recipes import presets
-from nnunet_trainer.training.recipes.presets.fine_tuning import FINE_TUNING
 from nnunet_trainer.training.recipes.recipe import read
-from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.training.recipes.warnings import warnings_of
+from nnunet_trainer.training.session import parameter_groups, preparation
 
 from trainer.architecture.plans import plain
 
@@ -115,14 +116,14 @@ def test_what_can_hardly_be_meant_is_told(setup):
     train(setup(changes, log=said.append))
     assert any("rises for 5 epochs, and there are 1" in line for line in said)
     assert any("frozen until epoch 9, and there are 1" in line for line in said)
-    assert parameter_groups.doubts(read({})) == []
+    assert warnings_of(read({})) == []
 
 
 @pytest.mark.parametrize("name", list(FINE_TUNING))
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_trainers_for_fine_tuning_fit_both_networks(name, kind):
     recipe = presets.recipe(name)
-    assert parameter_groups.doubts(recipe) == []
+    assert warnings_of(recipe) == []
     network = build(kind)
     parameter_groups.freeze(network, parameter_groups.matching(network, recipe.freezing.patterns, "freezing.patterns"))
     training = {name.split(".")[0] + "." + name.split(".")[1] for name, p in network.named_parameters() if p.requires_grad}
@@ -137,15 +138,15 @@ def test_trainers_for_fine_tuning_fit_both_networks(name, kind):
 
 def test_the_rise_of_fine_tuning(setup):
     """Linear over 50 epochs to 1e-3, then nnU-Net's schedule."""
-    from nnunet_trainer.training.loop import loop, session
+    from nnunet_trainer.training.loop import fold_training
     from nnunet_trainer.training.ranks import distributed
 
     recipe = presets.recipe("nnUNetTrainerFineTune_layerDecay08")
     with distributed.ranks("cpu") as ranks:
-        made = session.prepare(setup(recipe=recipe, plans=plans(architecture=plain(3))), ranks)
+        made = preparation.prepare(setup(recipe=recipe, plans=plans(architecture=plain(3))), ranks)
     rates = {}
     for made.epoch in (0, 24, 49, 50, 150, 249):
-        rates[made.epoch] = loop.start_epoch(made)
+        rates[made.epoch] = fold_training.start_epoch(made)
     assert rates[0] == pytest.approx(1e-3 / 50)
     assert rates[24] == pytest.approx(1e-3 / 2)
     assert rates[49] == rates[50] == pytest.approx(1e-3)

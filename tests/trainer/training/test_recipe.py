@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Range, Registry, load_plugins
-from nnunet_trainer.training.components import registries
+from nnunet_trainer.planning.network_changes import NetworkChanges, changed
+from nnunet_trainer.training.components import lookup
 from nnunet_trainer.training.recipes import presets
-from nnunet_trainer.training.recipes.network_changes import changed
-from nnunet_trainer.training.recipes.recipe import NetworkChanges, Recipe, digested, read, write
+from nnunet_trainer.training.recipes.recipe import Recipe, digested, read, write
 
 from trainer.architecture.plans import plain, residual
 
@@ -17,7 +17,7 @@ def test_the_default_is_nnunets():
     default = presets.recipe("nnUNetTrainer")
     assert default == Recipe()
     assert (default.epochs, default.iterations_per_epoch, default.validation_iterations) == (1000, 250, 50)
-    sgd = registries.find("optimizer", default.optimizer.name).parameters
+    sgd = lookup.find("optimizer", default.optimizer.name).parameters
     assert {n: p.default for n, p in sgd.items()} == {
         "learning_rate": 1e-2,
         "weight_decay": 3e-5,

@@ -4,18 +4,19 @@ import math
 
 import pytest
 import torch
-from nnunet_trainer.training.components import registries
-from nnunet_trainer.training.components.losses import v2
+from nnunet_trainer.training.components import lookup
+from nnunet_trainer.training.components.losses import cross_entropy
+from nnunet_trainer.training.components.losses import dice as dice_losses
+from nnunet_trainer.training.components.losses.context import LossContext
 from nnunet_trainer.training.components.losses.deep_supervision import soft_targets
-from nnunet_trainer.training.components.losses.v2 import LossContext
-from nnunet_trainer.training.loop.loop import train
+from nnunet_trainer.training.loop.fold_training import train
 
 from .conftest import dataset_json
 
 PATCH = (4, 6, 4)
 SCALES = [[1, 1, 1], [1, 0.5, 0.5], [0.5, 0.5, 0.25]]
 CELLS = [(1, 2, 2), (2, 2, 4)]
-LOSSES = sorted(registries.registry("loss"))
+LOSSES = sorted(lookup.registry("loss"))
 
 
 def labels(ignore):
@@ -74,7 +75,7 @@ def test_each_loss_of_certain_shares_is_the_hard_one(name, regions, ignore):
     target = masks(ignore) if regions else labels(ignore)
     soft = target.float() if regions else torch.cat([(target == label).float() for label in range(3 + ignore)], 1)
     context = LossContext(regions=regions, ignore_label=3 if ignore else None, batch_dice=True)
-    loss = registries.find("loss", name).make(context)
+    loss = lookup.find("loss", name).make(context)
     x = torch.randn(2, 2 if regions else 3, *PATCH, generator=torch.Generator().manual_seed(1))
     inputs = [x.clone().requires_grad_() for _ in range(2)]
     hard, found = loss(inputs[0], target), loss(inputs[1], soft)
@@ -87,10 +88,10 @@ def test_dice_and_cross_entropy_of_shares_by_their_formulas():
     soft = torch.softmax(torch.randn(2, 3, *PATCH, generator=torch.Generator().manual_seed(2)), 1)
     x = torch.randn(2, 3, *PATCH, generator=torch.Generator().manual_seed(3))
     p = torch.softmax(x, 1)
-    ce = v2.ce(LossContext())(x, soft)
+    ce = cross_entropy.ce(LossContext())(x, soft)
     torch.testing.assert_close(ce, -(soft * p.log()).sum(1).mean())
     overlap, volumes = (p * soft).sum((0, 2, 3, 4)), (p + soft).sum((0, 2, 3, 4))
-    dice = v2.dice(LossContext(batch_dice=True))(x, soft)
+    dice = dice_losses.dice(LossContext(batch_dice=True))(x, soft)
     torch.testing.assert_close(dice, -((2 * overlap + 1e-5) / (volumes + 1e-5))[1:].mean())
 
 

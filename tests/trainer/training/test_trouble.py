@@ -4,9 +4,10 @@ import math
 
 import pytest
 from nnunet_trainer.training.recipes.recipe import read
-from nnunet_trainer.training.reporting.trouble import Known, Troubles
-from nnunet_trainer.training.reporting.watch import Facts
-from nnunet_trainer.training.state.history import History
+from nnunet_trainer.training.reporting.diagnostic_checks import DiagnosticContext
+from nnunet_trainer.training.reporting.diagnostics import Diagnostics
+from nnunet_trainer.training.reporting.epoch_statistics import EpochStatistics
+from nnunet_trainer.training.session.history import History
 
 NAMES = ["liver", "tumour"]
 
@@ -16,14 +17,16 @@ class Run:
 
     def __init__(self, changes=None, holding=lambda index: (5, 40), **known):
         self.history = History()
-        self.known = Known(logging=self.history.lists, recipe=read(changes or {}), names=NAMES, holding=holding, **known)
-        self.troubles = Troubles(self.known)
+        self.known = DiagnosticContext(
+            logging=self.history.lists, recipe=read(changes or {}), names=NAMES, holding=holding, **known
+        )
+        self.troubles = Diagnostics(self.known)
         self.log = []
 
-    def epoch(self, loss=None, dice=(0.5, 0.5), val_loss=0.4, *, seen=(True, True), patches=500, waiting=0.0, **facts):
+    def epoch(self, loss=None, dice=(0.5, 0.5), val_loss=0.4, *, seen=(True, True), patches=500, waiting=0.0, **statistics):
         loss = 0.5 - 0.02 * len(self.history) if loss is None else loss
         self.history.add(train_loss=loss, val_loss=val_loss, dice=dice, learning_rate=0.01, started=1.0, ended=2.0)
-        began, over = self.troubles.look(Facts(patches=patches, seen=seen, waiting=waiting, **facts))
+        began, over = self.troubles.look(EpochStatistics(patches=patches, seen=seen, waiting=waiting, **statistics))
         self.log += [("began", text) for text in began] + [("over", text) for text in over]
         return began, over
 
@@ -42,7 +45,7 @@ def test_a_healthy_training_has_no_sign():
     run = Run(on_gpu=True, workers=7, cores=8)
     run.epoch(1.2, (0.0, math.nan), waiting=0.9, clipped=1.0)  # the first epoch opens cases and compiles
     for i in range(200):
-        # Losses fall and waver, the small class is learnt late.
+        # LossAccumulator fall and waver, the small class is learnt late.
         loss = 0.1 - 0.9 * (1 - math.exp(-i / 40)) + 0.05 * math.sin(i)
         run.epoch(loss, (min(0.9, i / 50), 0.0 if i < 25 else 0.4), waiting=0.1, clipped=0.1)
     assert run.log == []
@@ -192,11 +195,11 @@ def test_steps_that_were_skipped():
 def test_many_classes_are_cut():
     history = History()
     names = [f"vertebra {i}" for i in range(25)]
-    known = Known(logging=history.lists, recipe=read({}), names=names, holding=lambda index: (1, 9))
-    troubles = Troubles(known)
+    known = DiagnosticContext(logging=history.lists, recipe=read({}), names=names, holding=lambda index: (1, 9))
+    troubles = Diagnostics(known)
     for _ in range(3):
         history.add(train_loss=0.5, val_loss=0.4, dice=[0.5] * 25, learning_rate=0.01, started=1.0, ended=2.0)
-        troubles.look(Facts(patches=500, seen=(False,) * 25, waiting=0.0))
+        troubles.look(EpochStatistics(patches=500, seen=(False,) * 25, waiting=0.0))
     (text,) = troubles.texts
     assert "vertebra 7 and 17 more" in text
     assert len(text) < 600

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_trainer.dataset.labels import LabelManager
-from nnunet_trainer.training.loop.loop import train
-from nnunet_trainer.training.reporting import watch
-from nnunet_trainer.training.reporting.reporting import Reporter
-from nnunet_trainer.training.reporting.watch import Watch, shown
+from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.reporting import epoch_statistics
+from nnunet_trainer.training.reporting.epoch_statistics import StatisticsCollector, shown
+from nnunet_trainer.training.reporting.reporter import Reporter
 
 from .conftest import dataset_json
 
@@ -42,38 +42,38 @@ def test_regions_that_a_batch_shows():
 
 
 @pytest.fixture
-def facts(monkeypatch):
-    """The facts of each epoch that is trained."""
+def statistics(monkeypatch):
+    """The statistics of each epoch that is trained."""
     found = []
     inner = Reporter.epoch_done
 
-    def epoch_done(self, facts):
-        found.append(facts)
-        inner(self, facts)
+    def epoch_done(self, statistics):
+        found.append(statistics)
+        inner(self, statistics)
 
     monkeypatch.setattr(Reporter, "epoch_done", epoch_done)
     return found
 
 
-def test_an_epochs_facts(setup, facts):
+def test_an_epochs_facts(setup, statistics):
     train(setup({"epochs": 2, "gradientClip": 1e-6}))
-    assert [f.patches for f in facts] == [6, 6]
-    assert all(f.seen == (True, True) for f in facts)
-    assert [f.clipped for f in facts] == [1.0, 1.0]
-    assert all(f.gradient_norm > 1e-6 for f in facts)
+    assert [f.patches for f in statistics] == [6, 6]
+    assert all(f.seen == (True, True) for f in statistics)
+    assert [f.clipped for f in statistics] == [1.0, 1.0]
+    assert all(f.gradient_norm > 1e-6 for f in statistics)
     # Without threads the batches are made while the network waits.
-    assert all(0 < f.waiting < 1 for f in facts)
+    assert all(0 < f.waiting < 1 for f in statistics)
 
 
-def test_gradients_without_a_limit(setup, facts):
+def test_gradients_without_a_limit(setup, statistics):
     train(setup({"epochs": 1, "gradientClip": None}))
-    assert facts[0].clipped == 0.0
-    assert facts[0].gradient_norm is None
+    assert statistics[0].clipped == 0.0
+    assert statistics[0].gradient_norm is None
 
 
 def test_waiting_is_what_passes_until_an_item_is_there(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(watch.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(epoch_statistics.time, "perf_counter", lambda: now[0])
     labels = LabelManager(dataset_json())
     session = SimpleNamespace(
         labels=labels,
@@ -88,7 +88,7 @@ def test_waiting_is_what_passes_until_an_item_is_there(monkeypatch):
             now[0] += 2.0
             yield "batch"
 
-    measured = Watch(session)
+    measured = StatisticsCollector(session)
     for item in measured.waits(items()):
         assert item == "batch"
         now[0] += 3.0

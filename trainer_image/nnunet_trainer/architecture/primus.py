@@ -19,9 +19,6 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from .blocks import Ops, ResidualStack
 from .transformer import Transformer
 
-SIZES = {"S": (396, 12, 6), "B": (792, 12, 12), "M": (864, 16, 12), "L": (1056, 24, 16)}
-"""Width, depth and heads of the published sizes."""
-
 
 class ChannelNorm(nn.Module):
     """Layer normalization over the channels of each voxel."""

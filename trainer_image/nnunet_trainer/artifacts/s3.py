@@ -145,7 +145,7 @@ class S3Store:
             raise
         except Exception as error:
             if not (self._checksums == "when_supported" and refuses_checksums(error)):
-                raise translate(error, self, key) from error
+                raise translate(error, self.location, self.uri(key)) from error
         self._checksums = "when_required"
         self._client = self._connect()
         log.warning("%s refuses boto3's default checksums; going on without them", self.uri())
@@ -185,7 +185,7 @@ class S3Store:
                     **secret,
                 )
             except Exception as error:
-                raise translate(error, self, "") from error
+                raise translate(error, self.location, self.uri()) from error
 
 
 @cache

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from boto3.exceptions import S3UploadFailedError
 from botocore import exceptions as boto
 
 from ..contract.faults import BadConfiguration, Fault, StorageFault
+from ..contract.work_order import Location
+from . import location as locations
 from .store import ObjectNotFound
-
-if TYPE_CHECKING:
-    from .s3 import S3Store
 
 DENIED = {
     "InvalidAccessKeyId": "the store does not know this access key",
@@ -66,18 +64,23 @@ def refuses_checksums(error: BaseException) -> bool:
     )
 
 
-def translate(error: BaseException, store: S3Store, key: str) -> Fault:
-    """Any error of boto3 as a Fault that names the URI, the endpoint and the Secret."""
+def translate(error: BaseException, location: Location, uri: str) -> Fault:
+    """Any error of boto3 as a Fault that names the URI, the endpoint and the Secret.
+
+    Args:
+        error: what was raised.
+        location: of the store.
+        uri: what was asked for.
+    """
     cause = _cause(error)
     if isinstance(cause, Fault):
         return cause
-    location, uri = store.location, store.uri(key)
     endpoint = location.endpoint or "AWS"
     whose = f"the Secret {location.secret_name!r}" if location.secret_name else "the pod's own identity"
     code, status = _code(cause)
 
     if code == "NoSuchBucket":
-        message = f"There is no bucket {store.bucket!r} at {endpoint} ({uri})."
+        message = f"There is no bucket {locations.parse(location.uri).bucket!r} at {endpoint} ({uri})."
         return BadConfiguration("BucketNotFound", message, hint="Create the bucket, or correct the URI or the endpoint.")
     if code in DENIED or (status in (401, 403) and code != "RequestTimeTooSkewed"):
         why = DENIED.get(code, code)
@@ -92,7 +95,7 @@ def translate(error: BaseException, store: S3Store, key: str) -> Fault:
         )
     if code in WRONG_REGION or status == 301:
         where = location.region or "the default region"
-        message = f"The bucket {store.bucket!r} is not served in {where} ({code})."
+        message = f"The bucket {locations.parse(location.uri).bucket!r} is not served in {where} ({code})."
         return BadConfiguration("WrongRegion", message, hint="Set the storage's region.")
     if code == "RequestTimeTooSkewed":
         return StorageFault(
@@ -101,10 +104,10 @@ def translate(error: BaseException, store: S3Store, key: str) -> Fault:
     if code:
         text = f"{endpoint} failed on {uri}: {code}, {cause.response['Error'].get('Message', 'no message')}."  # type: ignore[attr-defined]
         return StorageFault("StorageFailing", text)
-    return _without_answer(cause, store, uri, endpoint, whose)
+    return _without_answer(cause, uri, endpoint, whose)
 
 
-def _without_answer(cause: BaseException, store: S3Store, uri: str, endpoint: str, whose: str) -> Fault:
+def _without_answer(cause: BaseException, uri: str, endpoint: str, whose: str) -> Fault:
     if isinstance(cause, (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)):
         hint = "Name a Secret (secretName), or a service account with an identity (template.serviceAccountName)."
         return BadConfiguration("StorageCredentialsMissing", f"There are no credentials for {uri}: {whose} has none.", hint=hint)

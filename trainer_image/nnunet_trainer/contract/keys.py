@@ -13,6 +13,9 @@ from typing import Any
 MANIFEST = "manifest.json"
 """Written last, and only if absent: an artifact without it is not whole."""
 
+PREDICTED_NEXT_STAGE = "predicted_next_stage"
+"""The folder in a model's folder that holds, by configuration, what its final validation predicted for the next stage."""
+
 PREPROCESSED_FORMAT = 1
 """Bumped when preprocessing writes something else for the same input."""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import codec
 
 MAX_BYTES = 16_384
+
+EPOCH_PHASES = ("training", "validating patches")
+"""Values of `phase` that follow each other within an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +38,10 @@ class Progress:
     gpu: str | None = None
     updated_at: float | None = None
     warnings: list[str] | None = None
+
+
+ProgressListener = Callable[[Progress], None]
+"""What a running step tells how far it is."""
 
 
 def decode(text: str | bytes) -> Progress | None:

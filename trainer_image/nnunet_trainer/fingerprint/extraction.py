@@ -82,7 +82,7 @@ def analyze_case(
     reader: str, name: str, images: list[Path], label: Path | None, num_samples: int
 ) -> tuple[list[int], list[float], list[Histogram], float]:
     """Shape after cropping to the nonzero region, spacing, sampled foreground and relative size of one case."""
-    from nnunet_trainer.preprocessing.cropping import bounding_box, nonzero, slices
+    from nnunet_trainer.dataset.cropping import bounding_box, nonzero, slices
 
     if label is None:
         raise BadData("InvalidCases", f"{name}: no label.")

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from nnunet_trainer.architecture import build
+from nnunet_trainer.checkpoints import checkpoint as checkpoints
+from nnunet_trainer.checkpoints.network import of_checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
-from nnunet_trainer.training.recipes.network_changes import of_checkpoint
-from nnunet_trainer.training.state import checkpoint as checkpoints
 
 from .sliding_window import SlidingWindow, predict_logits
 

@@ -15,8 +15,8 @@ import torch
 from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.case import preprocess_image
-from nnunet_trainer.training.data.sampling import prefetched
 
 from .cascade import with_previous_stage
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation

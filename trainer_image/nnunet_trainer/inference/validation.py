@@ -15,8 +15,8 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.evaluation.summary import summary, write_summary
 from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, StoredCase
-from nnunet_trainer.training.data.sampling import prefetched
 
 from .cascade import NextStages, with_previous_stage
 from .export import segmentation_from_logits, write_segmentation

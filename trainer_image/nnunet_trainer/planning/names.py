@@ -1,4 +1,4 @@
-"""The names that plans may hold. `preprocessing` has what they stand for."""
+"""The names and defaults that plans may hold. `preprocessing` has what they stand for."""
 
 NORMALIZATION = {
     "ct": "CTNormalization",
@@ -12,3 +12,5 @@ MASKED = "ZScoreNormalization"
 """The only scheme that can leave what is outside the nonzero mask at zero."""
 RESAMPLING = ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack")
 PREPROCESSORS = ("DefaultPreprocessor",)
+ANISOTROPY = 3
+"""The worst spacing, in multiples of the least, from which on its axis is resampled on its own."""

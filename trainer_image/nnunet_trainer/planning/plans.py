@@ -11,7 +11,7 @@ from typing import Any
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 
 from . import old_format
-from .planners.memory import estimate_gb
+from .gpu_memory import estimate_gb
 
 PREPROCESSING_FIELDS = (
     "preprocessor_name",

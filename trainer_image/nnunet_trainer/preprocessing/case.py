@@ -14,7 +14,7 @@ from nnunet_trainer.dataset.readers import by_name as reader_by_name
 from nnunet_trainer.planning.names import PREPROCESSORS
 from nnunet_trainer.planning.plans import Configuration, Plans
 
-from .cropping import crop_to_nonzero, slices
+from ..dataset.cropping import crop_to_nonzero, slices
 from .locations import class_locations, classes_to_locate
 from .normalization import normalize
 from .resampling import resampling

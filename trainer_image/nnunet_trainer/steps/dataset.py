@@ -16,7 +16,7 @@ from ..contract.report import Report
 from ..contract.work_order import DatasetOrder
 from ..dataset import description, msd_description, parallel, splits
 from ..dataset.raw import RawDataset
-from ..fingerprint import extract
+from ..fingerprint.extraction import extract
 from . import msd
 from .common import Listener, Teller, named, report_of, scratch
 from .raw import FILES, Source, SourceFiles, recorded_files

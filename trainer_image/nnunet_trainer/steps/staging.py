@@ -19,15 +19,15 @@ from ..artifacts.artifact import Artifact, bring_file
 from ..artifacts.opening import open_file
 from ..contract import pod
 from ..contract.faults import BadData
+from ..contract.keys import PREDICTED_NEXT_STAGE
 from ..contract.work_order import TrainOrder
 from ..planning.plans import Plans
-from ..training.data.cascade import PREDICTED
 from ..training.loop.full_evaluation import EVALUATED
 from . import checkpoints
 from .common import Teller, read_input, scratch
 
 FINAL = "checkpoint_final.pth"
-KEPT = rf"training_log.*|validation/.*|{EVALUATED}_\d+/summary\.json|{PREDICTED}/.*"
+KEPT = rf"training_log.*|validation/.*|{EVALUATED}_\d+/summary\.json|{PREDICTED_NEXT_STAGE}/.*"
 """Of a fold's folder, what attempts keep beside their checkpoints; predictions for the next stage lie beside the folds on disk."""
 
 
@@ -143,7 +143,7 @@ def _bring_data(data: Artifact, identifier: str, folder: Path, tell: Teller) -> 
 def _bring_predictions(order: TrainOrder, folder: Path) -> None:
     """What the folds of the previous stage's run predicted for this configuration; where two did, the later fold's."""
     assert order.previous_stage is not None
-    prefix = f"{PREDICTED}/{order.configuration}/"
+    prefix = f"{PREDICTED_NEXT_STAGE}/{order.configuration}/"
     chosen: dict[str, tuple[Artifact, str]] = {}
     for fold, given in sorted(order.previous_stage.folds.items()):
         made = read_input(given, "run")
@@ -187,6 +187,6 @@ def _bring_back(storage: ObjectStore, run: str, fold: str, folder: Path, *, pred
         match = kept.fullmatch(info.key)
         if match is None or not (predictions or match[1].startswith(("training_log", EVALUATED))):
             continue
-        target = (folder.parent if match[1].startswith(PREDICTED) else folder) / match[1]
+        target = (folder.parent if match[1].startswith(PREDICTED_NEXT_STAGE) else folder) / match[1]
         if not target.exists():
             storage.get_file(info.key, target)

@@ -14,20 +14,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .. import extensions, training
+from .. import extensions
 from ..artifacts import ObjectStore, artifact, digests, open_store
 from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
 from ..artifacts.parallel import for_each
 from ..contract import codec, keys, pod, report
 from ..contract.faults import Fault, Stopped
+from ..contract.keys import PREDICTED_NEXT_STAGE
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Configuration, Plans
-from ..training.data.cascade import PREDICTED
+from ..training.loop.fold_training import train
 from ..training.loop.full_evaluation import EVALUATED
-from ..training.loop.setup import TrainingResult, TrainingSetup
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
+from ..training.session.setup import TrainingResult, TrainingSetup
 from . import checkpoints, staging
 from .common import Listener, Teller, read_input, scratch
 
@@ -92,7 +93,7 @@ def carry_out(order: TrainOrder, listener: Listener) -> Report:
         )
         stop.begun = True
         if os.environ.get("RANK", "0") != "0":
-            training.train(setup)
+            train(setup)
             return Report(step="train")
         result = _train_and_upload(order, setup, storage, run, listener)
         tell("uploading")
@@ -122,7 +123,7 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
 
 def _is_validated(there: Artifact, configuration: Configuration) -> bool:
     """Whether a fold has its validation, and its predictions for each next stage of a cascade."""
-    needed = [f"{PREDICTED}/{name}/" for name in configuration.next_stages]
+    needed = [f"{PREDICTED_NEXT_STAGE}/{name}/" for name in configuration.next_stages]
     return VALIDATED in there.files and all(any(path.startswith(prefix) for path in there.files) for prefix in needed)
 
 
@@ -155,12 +156,12 @@ def _train_and_upload(
     uploads = checkpoints.Uploads(storage, prefix, order.checkpoint.keep, listener, scratch("uploads"))
     setup.listener, setup.on_checkpoint = uploads.hear, uploads.written
     try:
-        return training.train(setup)
+        return train(setup)
     except BaseException as error:
         problem = uploads.close()
         # Predictions are made with the final weights alone, so they are good however the validation ended.
         _keep(storage, prefix, setup.fold_folder, "training_log*", "validation/*", f"{EVALUATED}_*/summary.json")
-        _keep(storage, prefix, setup.model_folder, f"{PREDICTED}/*/*")
+        _keep(storage, prefix, setup.model_folder, f"{PREDICTED_NEXT_STAGE}/*/*")
         if isinstance(error, Stopped) and problem:
             error.message += f" {problem}"
         raise
@@ -217,7 +218,9 @@ def _upload(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, 
             storage.put_file(setup.model_folder / name, f"{model}/{name}")
     writer = ArtifactWriter(storage, fold, "run", digest)
     for_each(_files(setup.fold_folder), lambda path: writer.put_file(path.relative_to(setup.fold_folder).as_posix(), path))
-    for_each(_files(setup.model_folder / PREDICTED), lambda path: writer.put_file(_publish(storage, model, setup, path), path))
+    for_each(
+        _files(setup.model_folder / PREDICTED_NEXT_STAGE), lambda path: writer.put_file(_publish(storage, model, setup, path), path)
+    )
     writer.put_json("report.json", summary)
     writer.finish(summary, {"seed": setup.seed, "recipe": recipe.write(setup.recipe)})
 
@@ -262,7 +265,7 @@ def _add_validation(there: Artifact, setup: TrainingSetup, result: TrainingResul
 
     model = there.prefix.rpartition("/")[0]
     for_each(_files(setup.fold_folder / "validation"), put)
-    for_each(_files(setup.model_folder / PREDICTED), lambda path: put(path, _publish(store, model, setup, path)))
+    for_each(_files(setup.model_folder / PREDICTED_NEXT_STAGE), lambda path: put(path, _publish(store, model, setup, path)))
     for_each([p for p in setup.fold_folder.glob("training_log*") if p.name not in there.files], put)
     summary = {**there.manifest.summary, **_validated(result)}
     report_file = setup.fold_folder / "report.json"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from ..contract import pod
-from .state import State
+from .current_progress import CurrentProgress
 
 ENV_PORT = "NNUNET_PROGRESS_PORT"
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], state: State) -> None:
+    def __init__(self, address: tuple[str, int], state: CurrentProgress) -> None:
         self.state = state
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(state: State) -> Iterator[tuple[str, int] | None]:
+def serve(state: CurrentProgress) -> Iterator[tuple[str, int] | None]:
     """Answer on the pod's address while the block runs. A port that cannot be had is said, and does not stop the step."""
     host, port = pod.progress_address(), int(os.environ.get(ENV_PORT, pod.PROGRESS_PORT))
     try:

@@ -69,10 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset.description import read_json
     from nnunet_trainer.planning.plans import Plans
 
-    from .loop.loop import train
-    from .loop.setup import TrainingSetup
+    from .loop.fold_training import train
     from .loop.stopping import on_signals
     from .reporting.terminal import display
+    from .session.setup import TrainingSetup
 
     policies = _policies(arguments)
     name, recipe = _trainer(arguments)
@@ -127,7 +127,7 @@ def _policies(arguments: argparse.Namespace) -> PretrainedPolicies:
 
 def _weights(where: str | None) -> AbstractContextManager[Path | None]:
     """The pretrained checkpoint as a file of this machine, while it is needed."""
-    from .state.pretrained.source import checkpoint_at
+    from .pretrained.source import checkpoint_at
 
     return nullcontext() if where is None else checkpoint_at(where)
 

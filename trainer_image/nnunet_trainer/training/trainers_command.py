@@ -60,10 +60,10 @@ def _write_catalogue(output: str | None) -> None:
 def _print_components() -> None:
     from nnunet_trainer.contract.catalogue.shapes import describe
 
-    from .components import registries
+    from .components import lookup
     from .recipes import catalogue
 
-    for kind in registries.KINDS:
+    for kind in lookup.KINDS:
         known = catalogue.described(kind)
         print(f"{known['title'].capitalize()}:")
         for name, entry in known["names"].items():

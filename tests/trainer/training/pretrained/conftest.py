@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from nnunet_trainer import architecture
-from nnunet_trainer.training.state import checkpoint
+from nnunet_trainer.checkpoints import checkpoint
 from torch import nn
 
 from trainer.architecture.plans import plain, residual

@@ -11,7 +11,7 @@ import torch
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.contract.work_order import PretrainedPolicies
 from nnunet_trainer.dataset.labels import LabelManager
-from nnunet_trainer.training.state import pretrained
+from nnunet_trainer.training import pretrained
 
 from .conftest import build, state
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.contract.work_order import PretrainedPolicies
-from nnunet_trainer.training.state import pretrained
-from nnunet_trainer.training.state.pretrained import channels
+from nnunet_trainer.training import pretrained
+from nnunet_trainer.training.pretrained import channels
 
 from .conftest import build, state
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.contract.work_order import PretrainedPolicies
-from nnunet_trainer.training.state import checkpoint, pretrained
+from nnunet_trainer.training import pretrained
 
 from trainer.architecture.plans import plain
 

@@ -9,8 +9,8 @@ import pytest
 from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.contract.faults import BadConfiguration, Fault
 from nnunet_trainer.contract.work_order import Location
-from nnunet_trainer.training.state import pretrained
-from nnunet_trainer.training.state.pretrained.source import checkpoint_at
+from nnunet_trainer.training import pretrained
+from nnunet_trainer.training.pretrained.source import checkpoint_at
 from support.s3 import ACCESS_KEY, SECRET_KEY
 
 from .conftest import build

@@ -9,6 +9,8 @@ from ..faults import BadConfiguration
 
 TOKENS: dict[str, tuple[int, ...]] = dict.fromkeys(("Primus", "PrimusV2", "PrimusV3"), (8, 8, 8))
 """Transformers, and the voxels that become one token."""
+PRIMUS_SIZES = {"S": (396, 12, 6), "B": (792, 12, 12), "M": (864, 16, 12), "L": (1056, 24, 16)}
+"""Width, depth and heads of the published sizes."""
 
 
 def check_patch(network: Mapping[str, Any], patch: Sequence[int]) -> None:

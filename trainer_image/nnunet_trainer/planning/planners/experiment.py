@@ -12,9 +12,9 @@ from nnunet_trainer.dataset.description import channel_names
 
 from ..names import MASKED, NORMALIZATION
 from ..patch import merge
+from ..planner_presets import Planner, planner
 from ..validate import validate
 from .network import describe, plan_network
-from .planner_presets import Planner, planner
 
 MASK_BELOW = 3 / 4.0
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from ..gpu_memory import conv_feature_map_size
+from ..names import ANISOTROPY
 from ..old_format import NETWORKS, arguments
-from .memory import conv_feature_map_size
-from .planner_presets import Planner
+from ..planner_presets import Planner
 from .topology import Topology, topology
-
-ANISOTROPY = 3  # the worst spacing, in multiples of the least, from which on its axis is resampled on its own
 
 
 @dataclass(slots=True)
-class Network:
+class PlannedNetwork:
     """What was found. `notes` has a line for each decision."""
 
     patch_size: list[int]
@@ -34,7 +33,7 @@ def plan_network(
     median_shape: Sequence[float],
     dataset_voxels: float,
     num_outputs: int,
-) -> Network:
+) -> PlannedNetwork:
     """Start from a patch of the median image's aspect, shrink it until it fits, and give what memory is left to the batch.
 
     Args:
@@ -77,7 +76,7 @@ def plan_network(
         notes.append(f"patch {shape.patch_size} fits at once: its estimate {estimate:,} is below the reference {reference:,.0f}")
     poolings = [int(np.log2(d)) for d in shape.divisor]
     notes.append(f"{shape.stages} stages, {poolings} poolings, features {architecture['arch_kwargs']['features_per_stage']}")
-    return Network(
+    return PlannedNetwork(
         shape.patch_size,
         _batch_size(kind, reference / estimate * batch, dataset_voxels, shape.patch_size, notes),
         architecture,
@@ -114,7 +113,7 @@ def _architecture(kind: Planner, shape: Topology, two: bool) -> dict[str, Any]:
 
 def describe(
     kind: Planner,
-    network: Network,
+    network: PlannedNetwork,
     data_identifier: str,
     median_shape: Sequence[float],
     spacing: np.ndarray,

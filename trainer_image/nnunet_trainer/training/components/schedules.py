@@ -11,13 +11,12 @@ from typing import Annotated
 
 from nnunet_trainer.extensions import Range
 
-from ..recipes.recipe import EarlyStopping
 from .registries import SCHEDULES
 
-History = Mapping[str, Sequence[float]]
+EpochLog = Mapping[str, Sequence[float]]
 """The log's lists, one value a finished epoch."""
 
-Schedule = Callable[[int, History], float]
+Schedule = Callable[[int, EpochLog], float]
 
 
 @SCHEDULES.register("poly")
@@ -74,7 +73,7 @@ def plateau(
 ) -> Schedule:
     """Times `factor` whenever the moving average of the training loss has not fallen by `threshold` for `patience` epochs."""
 
-    def rate(epoch: int, history: History) -> float:
+    def rate(epoch: int, history: EpochLog) -> float:
         scale, best, waited, average = 1.0, math.inf, 0, math.nan
         for loss in history["train_losses"][:epoch]:
             average = loss if math.isnan(average) else smoothing * average + (1 - smoothing) * loss
@@ -98,7 +97,7 @@ def poly_with_cycle(
     """`poly` over all but the last `length` epochs, then one triangle from `lowest` to `highest` and back (v1's cycleAtEnd)."""
     first = max(1, epochs - length)
 
-    def rate(epoch: int, history: History) -> float:
+    def rate(epoch: int, history: EpochLog) -> float:
         if epoch < first:
             return (1 - epoch / first) ** exponent
         return triangle(epoch - first, length, lowest, highest)
@@ -121,29 +120,8 @@ def stepped_then_poly(epochs: int, *, at: Fractions, factor: Factor = 0.1, expon
     """Times `factor` at each of these fractions of the training; from the last one on `poly` (v1's SGD_fixedSchedule2)."""
     last = max(at, default=0.0) * epochs
 
-    def rate(epoch: int, history: History) -> float:
+    def rate(epoch: int, history: EpochLog) -> float:
         rest = (1 - (epoch - last) / (epochs - last)) ** exponent if epoch >= last else 1.0
         return factor ** sum(epoch >= fraction * epochs for fraction in at) * rest
 
     return rate
-
-
-def exhausted(stopping: EarlyStopping, history: History, rate: float) -> bool:
-    """Whether training ended early, by what was logged: nothing was gained for `patience` epochs, at a rate that is low enough.
-
-    Args:
-        stopping: the rule.
-        history: of all finished epochs.
-        rate: the learning rate of the next epoch.
-    """
-    losses, rates = history["train_losses"], [*history["lrs"][1:], rate]
-    best, best_epoch, average = math.inf, 0, math.nan
-    for epoch, (loss, next_rate) in enumerate(zip(losses, rates, strict=False)):
-        average = loss if math.isnan(average) else stopping.smoothing * average + (1 - stopping.smoothing) * loss
-        if average < best - stopping.threshold:
-            best, best_epoch = average, epoch
-        if epoch - best_epoch > stopping.patience:
-            if next_rate <= stopping.lowest_rate:
-                return True
-            best_epoch = epoch - stopping.patience // 2
-    return False

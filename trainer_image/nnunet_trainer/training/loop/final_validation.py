@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
+from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import Stopped
 from nnunet_trainer.dataset.description import read_json
+from nnunet_trainer.inference.validation import validate as predict_and_compare
 
-from ..data import cascade
 from ..ranks import distributed
-from ..ranks.gathering import gather
-from ..reporting.reporting import Reporter
-from .session import Session
+from ..ranks.file_gathering import gather
+from ..reporting.reporter import Reporter
+from ..session import previous_stage
+from ..session.session import Session
 
 SUMMARY = "summary.json"
 
@@ -30,7 +32,7 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
     """
     setup, ranks = session.setup, session.ranks
     out = setup.fold_folder / "validation"
-    predicted = cascade.predicted(setup, session.configuration, session.validation_cases)
+    predicted = previous_stage.predicted(setup, session.configuration, session.validation_cases)
     if distributed.from_first(keep_existing and (out / SUMMARY).is_file() and predicted):
         return read_json(out / SUMMARY) if ranks.first else None
 
@@ -41,7 +43,7 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
         what="validation",
         kept="what is done is kept",
         mirror_axes=session.mirror_axes or (),
-        next_stages=setup.model_folder / cascade.PREDICTED,
+        next_stages=setup.model_folder / keys.PREDICTED_NEXT_STAGE,
         keep_existing=keep_existing,
     )
     if result is not None:
@@ -79,8 +81,6 @@ def whole_images(
         BadData: no cases, or no ground truth of one.
         Stopped: `setup.stop` was set.
     """
-    from nnunet_trainer.inference.validation import validate as predict_and_compare
-
     setup, ranks = session.setup, session.ranks
 
     def tell(done: int, total: int) -> None:

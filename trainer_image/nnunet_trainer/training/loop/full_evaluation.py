@@ -10,9 +10,9 @@ import math
 import time
 
 from ..ranks import distributed
-from ..reporting.reporting import Reporter, class_names
+from ..reporting.reporter import Reporter, class_names
+from ..session.session import Session
 from . import final_validation
-from .session import Session
 
 EVALUATED = "validation_after_ep"
 """What their folders' names begin with; the number of the epoch follows, from 0 on."""

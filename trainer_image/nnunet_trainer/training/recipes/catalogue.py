@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.shapes import Shape
+from nnunet_trainer.extensions import schema
 from nnunet_trainer.fingerprint.extraction import EXTRACTORS
-from nnunet_trainer.planning.planners import planner_presets
+from nnunet_trainer.planning import planner_presets
 
-from ..components import registries
-from . import presets, reading, recipe
+from ..components import lookup
+from . import presets, recipe
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 """What a planner may plan."""
@@ -26,7 +27,7 @@ def catalogue() -> dict[str, Any]:
             name: {"base": base, "changes": changes, "about": about} for name, (base, changes, about) in presets.PRESETS.items()
         },
         "recipe": recipe.shape(),
-        "components": {kind: described(kind) for kind in registries.KINDS},
+        "components": {kind: described(kind) for kind in lookup.KINDS},
         "planners": {
             name: {"plansName": planner_presets.PLANNERS[name].plans_name, "parameters": parameters}
             for name, parameters in planner_presets.known().parameters.items()
@@ -52,8 +53,8 @@ def _text(value: Any, indent: str) -> str:
 
 def described(kind: str) -> dict[str, Any]:
     """All components of a kind: what each is for, and its parameters, or whose it has and with which other defaults."""
-    registry = registries.registry(kind)
-    all_parameters = {name: reading.parameters(registry[name]) for name in registry}
+    registry = lookup.registry(kind)
+    all_parameters = {name: schema.parameters(registry[name]) for name in registry}
     names: dict[str, dict[str, Any]] = {}
     # What others are compared with had better be the plainest.
     for name in sorted(all_parameters, key=lambda name: name != "default"):

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 from nnunet_trainer.contract.catalogue import recipe_rules
 from nnunet_trainer.contract.catalogue.shapes import Checker, Shape
 from nnunet_trainer.extensions import Range
+from nnunet_trainer.extensions.schema import Choice, Of, plain, shape_of
+from nnunet_trainer.planning.network_changes import NetworkChanges
 
-from ..components import registries
-from .reading import Choice, NameOf, Of, build, changed, plain, shape_of
+from ..components import lookup
+from .deserialization import build, changed
 
 Count = Annotated[int, Range(1)]
 Amount = Annotated[int, Range(0)]
@@ -49,28 +51,6 @@ class PreviousStageChanges:
     """Of each label of such a sample."""
     removal_limit: Fraction | None = None
     """The share of the patch below which a component may be taken away."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkChanges:
-    """What is changed in the plans' architecture. The results' plans.json holds the changed architecture."""
-
-    network: Annotated[str, NameOf("network")] | None = None
-    """The class: PlainConvUNet, ResidualEncoderUNet, Primus, PrimusV2, PrimusV3, or one that a plug-in registers."""
-    normalization: Literal["instance", "batch", "group", "filterResponse", "none"] | None = None
-    normalization_groups: Count = 8
-    nonlinearity: Literal["LeakyReLU", "ReLU", "Mish", "GELU"] | None = None
-    negative_slope: Fraction | None = None
-    """Of LeakyReLU."""
-    convolutions_per_stage: Count | None = None
-    blocks_per_stage: tuple[Count, ...] | None = None
-    """Residual blocks of each of the encoder's stages; the last number is that of all further stages."""
-    base_features: Count | None = None
-    """Channels of the first stage; they double from stage to stage, up to the plans' largest number."""
-    kernel_size: Literal[1, 3, 5, 7] | None = None
-    """Every entry of every kernel."""
-    arch_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Anything else, in the plans' own words; applied last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +159,7 @@ class Recipe:
         if isinstance(self.deep_supervision, str) and self.deep_supervision != "soft":
             object.__setattr__(self, "deep_supervision", self.deep_supervision == "on")
         if self.over_time or self.in_2d or self.validation_iterations == 0:
-            recipe_rules.check(plain(self), shape(), Checker(find=registries.parameters))
+            recipe_rules.check(plain(self), shape(), Checker(find=lookup.parameters))
 
     def for_patch(self, patch_size: Sequence[int]) -> Recipe:
         """The recipe of a configuration: with `in_2d` where its patch is 2D."""

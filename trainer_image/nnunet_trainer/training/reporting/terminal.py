@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-from nnunet_trainer.contract.progress import Progress
-from nnunet_trainer.supervision.state import EPOCH_PHASES, State
+from nnunet_trainer.contract.progress import EPOCH_PHASES, Progress
+from nnunet_trainer.report.progress_log import ProgressLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def display(out: TextIO | None = None, errors: TextIO | None = None) -> Iterator
         with _bar(out) as shown:
             yield shown
     else:
-        yield Display(State("train", out).hear, lambda line: print(line, file=errors, flush=True))
+        yield Display(ProgressLog(out), lambda line: print(line, file=errors, flush=True))
 
 
 @contextmanager

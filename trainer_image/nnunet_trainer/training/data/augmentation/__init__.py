@@ -3,8 +3,8 @@
 from . import sets, sets_v1
 from .augmenter import Augmenter, validation_augmenter
 from .config import AUGMENTATIONS, AugmentationConfig, augmentation_set, register, set_names
-from .geometry import Geometry, geometry
-from .transforms.placement import Spatial
+from .patch_geometry import Geometry, geometry
+from .transforms.spatial_transform import Spatial
 
 __all__ = [
     "AUGMENTATIONS",

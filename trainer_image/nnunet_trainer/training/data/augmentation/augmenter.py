@@ -11,14 +11,14 @@ import torch
 from nnunet_trainer.training.data.randomness import SampleKey
 
 from .config import AugmentationConfig
-from .geometry import Geometry, geometry
+from .interpolation.sampling_grid import centre_crop, places, sample_image, sample_segmentation
+from .patch_geometry import Geometry, geometry
 from .sets import none
 from .targets import Region, at_scales, remove_outside, to_regions
-from .transforms import orientation, placement
+from .transforms import orientation, spatial_transform
 from .transforms.elastic import displacements
 from .transforms.intensity import Context, IntensityTransform
 from .transforms.previous_stage import previous_stage_channels
-from .transforms.spatial import centre_crop, places, sample_image, sample_segmentation
 
 CACHED_VOXELS = 2**16
 GPU_VOXELS = 2**25
@@ -102,7 +102,7 @@ class Augmenter:
         cropped_seg = centre_crop(seg, self.patch_size).clone(memory_format=torch.contiguous_format)
         if not spatial.active:
             return cropped, cropped_seg
-        drawn = [placement.draw(spatial, self.geometry.rotation, self.patch_size, flat, rng) for rng in generators]
+        drawn = [spatial_transform.draw(spatial, self.geometry.rotation, self.patch_size, flat, rng) for rng in generators]
         chosen = [i for i, place in enumerate(drawn) if place is not None]
         for some in _groups(chosen, data[0, 0].numel(), data.device):
             rows = torch.tensor(some, device=data.device)
@@ -151,7 +151,7 @@ class Augmenter:
 
 
 def _moved(
-    placed: Sequence[tuple[SampleKey, placement.Placement]], patch: tuple[int, ...], device: torch.device
+    placed: Sequence[tuple[SampleKey, spatial_transform.Placement]], patch: tuple[int, ...], device: torch.device
 ) -> torch.Tensor | None:
     """How elastic deformation moves the voxels of some samples, (n, d, *patch); None where it moves none."""
     if all(place.deformation is None for _, place in placed):

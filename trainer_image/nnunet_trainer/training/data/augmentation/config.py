@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.extensions import Range, Registry
-from nnunet_trainer.training.recipes.reading import Choice
+from nnunet_trainer.extensions.schema import Choice
 
 from .transforms.filters import Median, Sharpening
 from .transforms.intensity import (
@@ -27,9 +27,9 @@ from .transforms.intensity import (
     OneOf,
 )
 from .transforms.local import BlankRectangles, BrightnessGradient, LocalGamma
-from .transforms.placement import Spatial
-from .transforms.previous_stage import PreviousStage
-from .transforms.units import Probability
+from .transforms.parameter_ranges import Probability
+from .transforms.previous_stage import PreviousStageTransform
+from .transforms.spatial_transform import Spatial
 
 Name = Literal[
     "noise",
@@ -96,7 +96,7 @@ class AugmentationConfig:
     brightness_gradient: BrightnessGradient | None = None
     local_gamma: LocalGamma | None = None
     sharpening: Sharpening | None = None
-    previous_stage: PreviousStage | None = field(default_factory=PreviousStage, metadata={"apart": True})
+    previous_stage: PreviousStageTransform | None = field(default_factory=PreviousStageTransform, metadata={"apart": True})
     """Counts in a cascade; None: its segmentation is left as it is. A recipe changes it by its own field."""
 
     @property

@@ -8,8 +8,8 @@ from .config import AugmentationConfig, register
 from .transforms.filters import Median, Sharpening
 from .transforms.intensity import AdditiveBrightness, Blur, Brightness, Contrast, Gamma, LowResolution, Noise
 from .transforms.local import BlankRectangles, BrightnessGradient, LocalGamma
-from .transforms.placement import Spatial
-from .transforms.previous_stage import PreviousStage
+from .transforms.previous_stage import PreviousStageTransform
+from .transforms.spatial_transform import Spatial
 
 
 @register("default")
@@ -48,7 +48,7 @@ def only_mirror_01() -> AugmentationConfig:
 @register("order0")
 def order_0() -> AugmentationConfig:
     """nnU-Net's with segmentations resampled by nearest neighbour (and in a cascade every label changed, not every other)."""
-    previous_stage = PreviousStage(operator_label_probability=1.0, removal_label_probability=1.0)
+    previous_stage = PreviousStageTransform(operator_label_probability=1.0, removal_label_probability=1.0)
     return replace(default(), spatial=Spatial(segmentation_order=0), previous_stage=previous_stage)
 
 

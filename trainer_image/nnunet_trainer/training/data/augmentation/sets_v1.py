@@ -11,7 +11,7 @@ from dataclasses import replace
 from .config import AugmentationConfig, register
 from .sets import da5
 from .transforms.intensity import AdditiveBrightness, Blur, Brightness, Contrast, Gamma, LowResolution, Noise
-from .transforms.placement import Spatial
+from .transforms.spatial_transform import Spatial
 
 _SPATIAL = Spatial(scale_around_one=True, scale_along="image", image_order=3)
 _SHARED_BRIGHTNESS = AdditiveBrightness(probability=0.3, sigma=0.2, channel_probability=1.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .transforms.separable import nearest_exact
+from .interpolation.separable import nearest_exact
 
 Region = int | Sequence[int]
 

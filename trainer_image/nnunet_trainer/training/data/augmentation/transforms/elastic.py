@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .separable import along_axis
+from ..interpolation.separable import along_axis
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import torch
 from nnunet_trainer.extensions import Range
 
 from .intensity import Context, chosen, column
-from .units import AboveZero, Probability
+from .parameter_ranges import AboveZero, Probability
 
 WINDOW_VALUES = 2**24
 """Values of windows that are held at once."""

@@ -15,8 +15,8 @@ import torch
 
 from nnunet_trainer.training.data.randomness import SampleKey
 
-from .separable import blur, lower_resolution
-from .units import AboveZero, FromZero, NotNegative, Probability, Share
+from ..interpolation.separable import blur, lower_resolution
+from .parameter_ranges import AboveZero, FromZero, NotNegative, Probability, Share
 
 EPSILON = 1e-7
 

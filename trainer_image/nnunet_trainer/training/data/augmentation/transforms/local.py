@@ -13,7 +13,7 @@ import torch
 from nnunet_trainer.extensions import Range
 
 from .intensity import Context, chosen, column, flat_range
-from .units import AboveZero, Anywhere, FromZero, Probability, Share
+from .parameter_ranges import AboveZero, Anywhere, FromZero, Probability, Share
 
 THINNEST = 1e-8
 

@@ -20,7 +20,7 @@ FAR = 2**14
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PreviousStage:
+class PreviousStageTransform:
     """How the channels of the previous stage are changed; nnU-Net's numbers.
 
     A sample is worked on with `operator_probability`, then each of its labels with `operator_label_probability`: one of the four
@@ -50,7 +50,7 @@ def previous_stage_channels(
     data: torch.Tensor,
     seg: torch.Tensor,
     labels: Sequence[int],
-    augmentation: PreviousStage | None = None,
+    augmentation: PreviousStageTransform | None = None,
     keys: Sequence[SampleKey] = (),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The previous stage's segmentation, channel 1 of `seg`, becomes one image channel a foreground label.

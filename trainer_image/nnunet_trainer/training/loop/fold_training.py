@@ -1,0 +1,263 @@
+"""The life of a training: prepare, resume, epochs, final checkpoint, validation."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+
+from nnunet_trainer.checkpoints import checkpoint
+from nnunet_trainer.contract import pod
+from nnunet_trainer.contract.faults import Stopped
+
+from .. import pretrained
+from ..ranks import devices, distributed
+from ..ranks.distributed import Ranks
+from ..recipes.warnings import warnings_of
+from ..reporting.epoch_statistics import EpochStatistics, StatisticsCollector
+from ..reporting.reporter import Reporter
+from ..session.preparation import prepare
+from ..session.session import Session
+from ..session.setup import TrainingResult, TrainingSetup
+from ..state import resuming, saving
+from ..state.model_files import write_model_files
+from . import full_evaluation, input_checks, iteration, pseudo_dice, stopping
+from .batches import batches
+from .final_validation import validate
+from .loss_accumulator import LossAccumulator
+from .resources import limited
+
+LOOK_EVERY = 25
+"""Iterations between two looks at the loss on a GPU: each look waits for it."""
+
+
+@dataclass(slots=True)
+class _Clock:
+    started: float
+    saved: float
+
+
+@dataclass(slots=True)
+class _Monitors:
+    """What looks at the iterations."""
+
+    losses: LossAccumulator
+    watch: StatisticsCollector
+
+
+def train(setup: TrainingSetup) -> TrainingResult:
+    """Train one fold, from its newest checkpoint on if there is one; every rank calls this.
+
+    Raises:
+        BadConfiguration, BadData: plans, recipe, data, checkpoint or pretrained weights do not fit.
+        GpuOutOfMemory: the network and its batch do not fit.
+        Stopped: `setup.stop` was set; a checkpoint is saved.
+    """
+    with distributed.ranks(setup.device) as ranks, limited(setup, ranks):
+        return _train(setup, ranks)
+
+
+def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
+    clock = _Clock(time.monotonic(), time.monotonic())
+    input_checks.check_plans(setup)
+    session = prepare(setup, ranks)
+    input_checks.check_data(session)
+    resuming.refuse_overwriting(session)
+    write_model_files(session)
+    distributed.barrier()
+    reporter = Reporter(session)
+    begin(session, reporter)
+    monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session))
+    found = session.done
+    while not session.done:
+        started = time.time()
+        learning_rate = start_epoch(session)
+        train_loss, statistics = train_epoch(session, reporter, clock, monitors)
+        val_loss, dice = validate_epoch(session, reporter)
+        if session.recipe.full_evaluation is not None:
+            dice = evaluate_whole_images(session, reporter, clock)
+        session.history.add(
+            train_loss=train_loss,
+            val_loss=val_loss,
+            dice=dice,
+            learning_rate=learning_rate,
+            started=started,
+            ended=time.time(),
+        )
+        finish_epoch(session, reporter, clock, statistics)
+    return finish(session, reporter, clock, found)
+
+
+def begin(session: Session, reporter: Reporter) -> None:
+    """Go on from the newest whole checkpoint, or load pretrained weights, or begin with initial ones."""
+    setup = session.setup
+    told = devices.said(session.ranks.device, setup.device, setup.device_reason)
+    (reporter.warn if pod.ENV_DEVICE in told else reporter.line)(told)
+    paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
+    # One rank chooses for all: on another node a file may be missing, or a newer one have come.
+    chosen = checkpoint.newest(paths, allow_pickle=setup.allow_pickle) if session.ranks.first else None
+    newest, problems = distributed.from_first(chosen)
+    for problem in problems:
+        reporter.warn(problem)
+    if newest is not None:
+        resuming.restore(session, newest)
+        reporter.line(f"Continuing from {newest.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
+    elif setup.pretrained is not None:
+        session.pretrained = pretrained.load(
+            session.network,
+            setup.pretrained,
+            policies=setup.pretrained_policies,
+            labels=session.labels,
+            architecture=session.configuration.architecture,
+            allow_pickle=setup.allow_pickle,
+            source=setup.pretrained_source,
+        )
+        for line in session.pretrained.lines():
+            reporter.line(line)
+    session.freeze()
+    for warning in warnings_of(session.recipe):
+        reporter.warn(warning)
+    reporter.progress("training", force=True)
+
+
+def start_epoch(session: Session) -> float:
+    """Set the learning rate and what trains; returns the rate of the first group."""
+    factor = session.schedule(session.epoch, session.history.lists)
+    for group, own in zip(session.optimizer.param_groups, session.rate_factors, strict=True):
+        group["lr"] = session.base_rate * own * factor
+    session.set_over_time()
+    session.network.train()
+    session.freeze()
+    return session.optimizer.param_groups[0]["lr"]
+
+
+def train_epoch(session: Session, reporter: Reporter, clock: _Clock, monitors: _Monitors) -> tuple[float, EpochStatistics]:
+    """The iterations that are left of this epoch; returns the mean loss of all of them, and what else they showed."""
+    iterations, losses, watch = session.recipe.iterations_per_epoch, monitors.losses, monitors.watch
+    look_every = LOOK_EVERY if session.ranks.device.type == "cuda" else 1
+    losses.skipped = 0
+    watch.begin()
+    for data, targets in batches(session, session.sampler, session.augmenter, iterations, session.iteration, watch.waits):
+        losses.add(iteration.train_step(session, data, targets))
+        watch.step(targets)
+        session.iteration += 1
+        if session.iteration % look_every == 0:
+            losses.look()
+            watch.look()
+            reporter.progress("training")
+        late = time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes
+        stops, due = stopping.requested(session.setup.stop, late and session.ranks.first and session.iteration < iterations)
+        if stops or due:
+            losses.look()
+            # The first rank writes the checkpoint, so it takes over what the others have.
+            all_ranks = distributed.total([session.loss_sum])[0]
+            session.loss_sum = all_ranks if session.ranks.first else 0.0
+        if stops:
+            stop(session, reporter)
+        if due:
+            save(session, reporter, clock, checkpoint.LATEST)
+    losses.look()
+    return distributed.total([session.loss_sum])[0] / iterations, watch.end(losses.skipped)
+
+
+def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
+    """Mean loss over validation patches, and the pseudo-Dice of each foreground class; NaN where the recipe wants none of them."""
+    iterations = session.recipe.validation_iterations
+    if iterations == 0:
+        return math.nan, full_evaluation.none(session)
+    session.network.eval()
+    losses, found = [], []
+    for data, targets in batches(session, session.validation_sampler, session.validation_augmenter, iterations):
+        loss, counts = iteration.validation_step(session, data, targets)
+        losses.append(loss)
+        found.append(counts)
+        reporter.progress("validating patches")
+    counted = torch.stack(found).sum(0)
+    numbers = distributed.total([torch.stack(losses).sum().item(), *counted.flatten().tolist()])
+    columns = torch.tensor(numbers[1:], dtype=torch.float64).view(3, -1).T.tolist()
+    return numbers[0] / iterations, [pseudo_dice.dice(*column) for column in columns]
+
+
+def evaluate_whole_images(session: Session, reporter: Reporter, clock: _Clock) -> list[float]:
+    """The Dice of each foreground class over whole images, where the recipe wants it after this epoch; else NaN."""
+    if not full_evaluation.due(session):
+        return full_evaluation.none(session)
+    # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again. The first rank
+    # writes the checkpoint, so it takes over what the others have.
+    all_ranks = distributed.total([session.loss_sum])[0]
+    session.loss_sum = all_ranks if session.ranks.first else 0.0
+    save(session, reporter, clock, checkpoint.LATEST)
+    return full_evaluation.evaluate(session, reporter)
+
+
+def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, statistics: EpochStatistics) -> None:
+    """Count the epoch, write the checkpoints that are due, tell of it."""
+    session.epoch, session.iteration, session.loss_sum = session.epoch + 1, 0, 0.0
+    last = session.done
+    ema = session.history.last("ema_fg_dice")
+    # None of the epochs so far may have said anything: then the first one that does is better.
+    better = session.best_ema is None or ema > session.best_ema or (math.isnan(session.best_ema) and not math.isnan(ema))
+    if better:
+        session.best_ema = ema
+    reporter.epoch_done(statistics)
+    if session.begin_anew():
+        reporter.warn(f"No foreground was found in {session.epoch} epochs: the weights begin anew (recipe.newStart).")
+    if better:
+        reporter.line(f"New best EMA pseudo Dice: {ema:.4f}")
+        saving.save(session, checkpoint.BEST)
+    if not last and session.epoch % session.setup.checkpoint.every_epochs == 0:
+        save(session, reporter, clock, checkpoint.LATEST)
+
+
+def save(session: Session, reporter: Reporter, clock: _Clock, name: str) -> None:
+    """Write a checkpoint to go on from."""
+    written = saving.save(session, name)
+    clock.saved = time.monotonic()
+    if written is not None:
+        reporter.saved(session.epoch, written[1])
+
+
+def stop(session: Session, reporter: Reporter) -> None:
+    """Save and leave.
+
+    Raises:
+        Stopped: always.
+    """
+    saving.save(session, checkpoint.LATEST)
+    where = f"epoch {session.epoch}, iteration {session.iteration}"
+    reporter.line(f"Stopped at {where}; a checkpoint is saved.")
+    raise Stopped(
+        "Stopped", f"The training was stopped at {where}; a checkpoint is saved.", hint="Start it again to go on from there."
+    )
+
+
+def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> TrainingResult:
+    """The final checkpoint, the validation, the result."""
+    folder, history = session.setup.fold_folder, session.history
+    final = folder / checkpoint.FINAL
+    kept = distributed.from_first(found and final.exists())
+    if session.ranks.first and not kept:
+        saving.save(session, checkpoint.FINAL)
+        for name in (checkpoint.LATEST, checkpoint.PREVIOUS):
+            checkpoint.remove(folder / name)
+    distributed.barrier()
+    reporter.line("Training done.")
+    validation = validate(session, reporter, keep_existing=kept) if session.setup.validates else None
+    best = folder / checkpoint.BEST
+    return TrainingResult(
+        folder=folder,
+        checkpoint=final,
+        checkpoint_sha256=distributed.from_first(checkpoint.sha256(final) if session.ranks.first else ""),
+        best=best if best.exists() else None,
+        epochs=session.epoch,
+        train_loss=history.last("train_losses"),
+        val_loss=history.last("val_losses"),
+        ema_pseudo_dice=history.last("ema_fg_dice"),
+        resumed_from_epoch=session.resumed_from,
+        pretrained=session.pretrained,
+        found=found,
+        validation=validation,
+        seconds=time.monotonic() - clock.started,
+    )

@@ -1,0 +1,45 @@
+"""Threads and kernels of a process while it trains."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ..ranks.distributed import Ranks
+from ..session.setup import TrainingSetup
+from .gpu_memory import out_of_memory
+
+
+@contextmanager
+def limited(setup: TrainingSetup, ranks: Ranks) -> Iterator[None]:
+    """Keep to the container's cores and to the kernels that were asked for, as long as the block runs.
+
+    Raises:
+        GpuOutOfMemory: in place of torch's error.
+    """
+    _limit_compilation(ranks.cores)
+    if ranks.device.type == "cpu":
+        torch.set_num_threads(min(torch.get_num_threads(), ranks.cores))
+    torch.backends.cudnn.benchmark = not setup.deterministic
+    if setup.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(setup, ranks, str(error)) from error
+    finally:
+        if setup.deterministic:
+            torch.use_deterministic_algorithms(False)
+
+
+def _limit_compilation(cores: int) -> None:
+    """torch.compile would start a process for each core of the machine, whatever the container's quota is."""
+    if "TORCHINDUCTOR_COMPILE_THREADS" in os.environ:
+        return
+    if "torch._inductor.config" in sys.modules:  # it reads the variable when it is imported
+        sys.modules["torch._inductor.config"].compile_threads = cores  # type: ignore[attr-defined]
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = str(cores)

@@ -1,0 +1,1 @@
+"""What a training holds: its setup, the session built from it, and what the session is made of."""

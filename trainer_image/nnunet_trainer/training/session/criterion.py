@@ -1,0 +1,41 @@
+"""The recipe's loss over all outputs of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.planning.plans import Configuration
+
+from ..components import lookup
+from ..components.losses import deep_supervision
+from ..components.losses.context import LossContext
+from ..data.batch import rank_slots
+from ..ranks.distributed import Ranks
+from ..recipes.recipe import Recipe
+
+Criterion = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+
+
+def output_scales(configuration: Configuration, recipe: Recipe) -> list[list[float]] | None:
+    """Per output of the network its size as a fraction of the patch; None without deep supervision."""
+    if not recipe.deep_supervision:
+        return None
+    return deep_supervision.scales(configuration.architecture["arch_kwargs"]["strides"], configuration.dimensions)
+
+
+def criterion(configuration: Configuration, recipe: Recipe, labels: LabelManager, ranks: Ranks) -> Criterion:
+    """The loss over all outputs."""
+    scales = output_scales(configuration, recipe)
+    slots = rank_slots(configuration.batch_size, ranks.rank, ranks.world_size)
+    context = LossContext(
+        regions=labels.has_regions,
+        ignore_label=labels.ignore_label,
+        batch_dice=configuration.batch_dice,
+        share=len(slots) / configuration.batch_size,
+    )
+    loss = lookup.find("loss", recipe.loss.name).make(context, **recipe.loss.parameters)
+    factors = deep_supervision.weights(1 if scales is None else len(scales), coarsest=recipe.coarsest_output)
+    return deep_supervision.supervised(loss, factors)

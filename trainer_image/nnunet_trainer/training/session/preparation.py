@@ -1,0 +1,176 @@
+"""A session, built from its setup."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnunet_trainer import architecture
+from nnunet_trainer.contract import keys
+from nnunet_trainer.dataset import splits
+from nnunet_trainer.dataset.description import channel_names, read_json
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.planning import network_changes
+from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder
+
+from ..components import lookup, schedules
+from ..data.augmentation import AugmentationConfig, Augmenter, augmentation_set, validation_augmenter
+from ..data.sampling import PatchSampler
+from ..ranks import distributed
+from ..ranks.distributed import Ranks
+from ..recipes.recipe import Recipe
+from . import parameter_groups, previous_stage
+from .criterion import criterion, output_scales
+from .precision import Precision
+from .session import Session
+from .setup import TrainingSetup
+
+log = logging.getLogger(__name__)
+
+
+def changed_plans(plans: dict[str, Any], configuration: str, recipe: Recipe) -> Plans:
+    """Plans with the recipe's changes of one configuration, so that whoever reads the results builds the same network."""
+    result = Plans(plans)
+    found = result.configuration(configuration)
+    recipe = recipe.for_patch(found.patch_size)
+    changes: dict[str, Any] = {"architecture": network_changes.changed(found.architecture, recipe.network, found.patch_size)}
+    if recipe.batch_size is not None:
+        changes["batch_size"] = recipe.batch_size
+    if recipe.batch_dice is not None:
+        changes["batch_dice"] = recipe.batch_dice
+    own = result.content["configurations"][configuration]
+    own.update({key: value for key, value in changes.items() if found.content.get(key) != value})
+    return result
+
+
+def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
+    """Build everything; weights are initial ones, no file is written.
+
+    Raises:
+        BadConfiguration: plans, recipe or fold do not fit.
+        BadData: the preprocessed data are missing or lack cases.
+    """
+    plans = changed_plans(setup.plans, setup.configuration, setup.recipe)
+    configuration = plans.configuration(setup.configuration)
+    setup = replace(setup, recipe=setup.recipe.for_patch(configuration.patch_size))
+    recipe = setup.recipe
+    labels = LabelManager(setup.dataset_json)
+    store = previous_stage.open_store(setup, configuration)
+    training, validation = fold_cases(setup, store)
+    previous_stage.check(setup, plans, configuration, store, [*training, *validation])
+    torch.manual_seed(int(keys.digest("initial weights", setup.seed, setup.fold)[:15], 16))
+    net = architecture.build(
+        configuration.architecture,
+        configuration.num_input_channels(setup.dataset_json),
+        labels.num_segmentation_heads,
+        bool(recipe.deep_supervision),
+        negative_slope=recipe.initialization.negative_slope,
+        zero_residuals=recipe.initialization.zero_residuals,
+    ).to(ranks.device, memory_format=channels_last(configuration))
+    if ranks.world_size > 1 and ranks.device.type == "cuda":
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    distributed.broadcast(net.state_dict(keep_vars=False).values())
+    groups, factors = parameter_groups.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
+    optimizer_component = lookup.find("optimizer", recipe.optimizer.name)
+    base_rate = recipe.optimizer.parameters.get("learning_rate", optimizer_component.parameters["learning_rate"].default)
+    # Plans of another dataset may say something of channels that this one lacks.
+    masks = configuration.use_mask_for_norm[: len(channel_names(setup.dataset_json))]
+    augmenter, plain = _augmenters(configuration, recipe, labels, masks)
+    shared: dict[str, Any] = {
+        "patch_size": configuration.patch_size,
+        "batch_size": configuration.batch_size,
+        "seed": setup.seed,
+        "fold": setup.fold,
+        "all_labels": labels.all_labels,
+        "has_ignore": labels.has_ignore_label,
+        "foreground_fraction": recipe.sampling.oversample_foreground,
+        "probabilistic": recipe.sampling.probabilistic,
+        "rank": ranks.rank,
+        "world_size": ranks.world_size,
+    }
+    return Session(
+        setup=setup,
+        ranks=ranks,
+        plans=plans,
+        configuration=configuration,
+        labels=labels,
+        store=store,
+        training_cases=training,
+        validation_cases=validation,
+        network=net,
+        runner=torch.compile(net) if _compiles(recipe, ranks.device) else net,
+        criterion=criterion(configuration, recipe, labels, ranks),
+        optimizer=optimizer_component.make(groups, **recipe.optimizer.parameters),
+        rate_factors=factors,
+        base_rate=base_rate,
+        schedule=schedules.with_warm_up(
+            lambda epochs: lookup.find("schedule", recipe.schedule.name).make(epochs, **recipe.schedule.parameters),
+            recipe.epochs,
+            recipe.warm_up_epochs,
+        ),
+        precision=Precision(recipe.precision, ranks.device),
+        augmenter=augmenter,
+        validation_augmenter=plain,
+        sampler=PatchSampler(store, training, initial_patch_size=augmenter.initial_patch_size, **shared),
+        validation_sampler=PatchSampler(store, validation, purpose="val", **shared),
+        workers=default_workers(ranks) if setup.workers is None else setup.workers,
+    )
+
+
+def fold_cases(setup: TrainingSetup, store: PreprocessedFolder) -> tuple[list[str], list[str]]:
+    """The training and validation cases of the fold, by splits_final.json where there is one."""
+    path = setup.preprocessed / "splits_final.json"
+    cases = store.cases
+    found = read_json(path) if path.is_file() else splits.make_splits(cases)
+    return splits.fold(found, setup.fold, cases)
+
+
+def _augmenters(
+    configuration: Configuration, recipe: Recipe, labels: LabelManager, masks: Sequence[bool]
+) -> tuple[Augmenter, Augmenter]:
+    shared: dict[str, Any] = {
+        "deep_supervision_scales": None if recipe.deep_supervision == "soft" else output_scales(configuration, recipe),
+        "regions": labels.foreground_regions if labels.has_regions else None,
+        "ignore_label": labels.ignore_label,
+        "previous_stage_labels": labels.foreground_labels if configuration.previous_stage else (),
+    }
+    patch = tuple(configuration.patch_size)
+    chosen = with_previous_stage_changes(augmentation_set(recipe.augmentation), recipe)
+    augmenter = Augmenter(config=chosen, patch_size=patch, mask_channels=masks, **shared)
+    return augmenter, validation_augmenter(patch, **shared)
+
+
+def channels_last(configuration: Configuration) -> torch.memory_format:
+    """How patches and weights lie in memory: a step on a CPU takes two thirds of the time so, and GPUs' tensor cores want it."""
+    return torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
+
+
+def _compiles(recipe: Recipe, device: torch.device) -> bool:
+    if device.type != "cuda" or recipe.compile is False:
+        return False
+    # triton builds its launcher with a C compiler when it is first used.
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None and recipe.compile is None:
+        log.warning("torch.compile is off: there is no C compiler (gcc or clang) on PATH.")
+    return recipe.compile is True or compiler is not None
+
+
+def default_workers(ranks: Ranks) -> int:
+    """Threads that prepare batches: on a GPU they only read, on a CPU they also augment, beside the network."""
+    return max(1, min(8, ranks.cores - 1)) if ranks.device.type == "cuda" else 1
+
+
+def with_previous_stage_changes(augmentation: AugmentationConfig, recipe: Recipe) -> AugmentationConfig:
+    """A set with what the recipe changes about the previous stage's segmentation; one that leaves it as it is stays so."""
+    changes = {name: value for name, value in asdict(recipe.previous_stage).items() if value is not None}
+    if augmentation.previous_stage is None or not changes:
+        return augmentation
+    return replace(augmentation, previous_stage=replace(augmentation.previous_stage, **changes))

@@ -1,0 +1,133 @@
+"""What a training holds while it is in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnunet_trainer import architecture
+from nnunet_trainer.contract import keys
+from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.extensions.schema import Choice
+from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder
+
+from ..components import over_time
+from ..components.schedules import Schedule
+from ..data.augmentation import Augmenter
+from ..data.sampling import PatchSampler
+from ..pretrained import LoadReport
+from ..ranks.distributed import Ranks
+from ..recipes.recipe import Recipe
+from . import parameter_groups
+from .criterion import Criterion, criterion
+from .early_stopping import exhausted
+from .history import History
+from .precision import Precision
+from .setup import TrainingSetup
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A training in progress on one rank.
+
+    `epoch` counts finished epochs, `iteration` the finished iterations of the next one, whose losses sum up to `loss_sum`.
+    """
+
+    setup: TrainingSetup
+    ranks: Ranks
+    plans: Plans
+    """With the recipe's changes: what is written into the results."""
+    configuration: Configuration
+    labels: LabelManager
+    store: PreprocessedFolder
+    training_cases: list[str]
+    validation_cases: list[str]
+    network: nn.Module
+    """Without the wrapper of torch.compile."""
+    runner: Callable[[Tensor], Any]
+    """The network as it is called."""
+    criterion: Criterion
+    optimizer: torch.optim.Optimizer
+    rate_factors: list[float]
+    base_rate: float
+    schedule: Schedule
+    precision: Precision
+    augmenter: Augmenter
+    validation_augmenter: Augmenter
+    sampler: PatchSampler
+    validation_sampler: PatchSampler
+    workers: int
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    iteration: int = 0
+    loss_sum: float = 0.0
+    best_ema: float | None = None
+    resumed_from: int | None = None
+    pretrained: LoadReport | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the trainer."""
+        return self.setup.recipe
+
+    @property
+    def mirror_axes(self) -> tuple[int, ...] | None:
+        """Axes that prediction may mirror; None for none."""
+        return tuple(self.augmenter.geometry.mirror_axes) or None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to train."""
+        early, lists = self.recipe.early_stopping, self.history.lists
+        full, dice = self.recipe.full_evaluation, self.history.last("mean_fg_dice")
+        if full is not None and full.target_dice is not None and dice is not None and dice >= full.target_dice:
+            return True
+        return self.epoch >= self.recipe.epochs or (
+            early is not None and self.epoch > 0 and exhausted(early, lists, self.base_rate * self.schedule(self.epoch, lists))
+        )
+
+    def begin_anew(self) -> bool:
+        """Give the network new initial weights if the recipe wants that after this epoch; whether it did."""
+        rescue, weights = self.recipe.new_start, self.recipe.initialization
+        if rescue is None or self.epoch != rescue.epoch or self.history.last("mean_fg_dice") != 0:
+            return False
+        # The same weights on every rank, other ones than the first.
+        torch.manual_seed(int(keys.digest("new start", self.setup.seed, self.setup.fold)[:15], 16))
+        with torch.no_grad():
+            architecture.begin(self.network, negative_slope=weights.negative_slope, zero_residuals=weights.zero_residuals)
+        for group in self.optimizer.param_groups:
+            if "momentum" in group:
+                group["momentum"] = rescue.momentum
+        return True
+
+    def set_over_time(self) -> None:
+        """Give the loss and the optimizer what the recipe says of their parameters in this epoch."""
+        recipe, fraction = self.recipe, self.epoch / self.recipe.epochs
+        for name, value in over_time.at(recipe.over_time, "optimizer", fraction).items():
+            for group in self.optimizer.param_groups:
+                group[name] = value
+        if changes := over_time.at(recipe.over_time, "loss", fraction):
+            loss = Choice(name=recipe.loss.name, parameters=recipe.loss.parameters | changes)
+            self.criterion = criterion(self.configuration, replace(recipe, loss=loss), self.labels, self.ranks)
+
+    def freeze(self) -> None:
+        """Let those parameters train that the recipe lets train in this epoch."""
+        freezing = self.recipe.freezing
+        frozen: list[str] = []
+        if freezing.until_epoch is None or self.epoch < freezing.until_epoch:
+            frozen = parameter_groups.matching(self.network, freezing.patterns, "freezing.patterns")
+        # An output of weight 0 gives its head no gradient, and no weight decay either.
+        heads = getattr(getattr(self.network, "decoder", None), "seg_layers", None)
+        if heads is None or len(heads) == 1:
+            unused = []
+        elif self.recipe.deep_supervision:
+            unused = [] if self.recipe.coarsest_output else list(heads[:1])
+        else:
+            unused = list(heads[:-1])
+        parameter_groups.freeze(self.network, frozen, unused)

@@ -1,0 +1,130 @@
+"""What a training is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from nnunet_trainer.contract.progress import Progress
+from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies
+
+from ..pretrained import LoadReport
+from ..recipes.recipe import Recipe
+
+Listener = Callable[[Progress], None]
+CheckpointHook = Callable[[Path, int, str], None]
+"""Called by the first rank with a checkpoint that is on disk, its finished epochs and its sha256."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainingSetup:
+    """One fold of one trainer on one configuration.
+
+    Args:
+        preprocessed: the dataset's folder, nnUNet_preprocessed/DatasetXXX_Name.
+        results: nnUNet_results; the fold's folder below it follows from all the names.
+        plans: plans.json's content.
+        dataset_json: dataset.json's content.
+        configuration: its name in the plans.
+        fold: "0", "1" … or "all".
+        trainer: the name that stands in the folder.
+        recipe: what the trainer is.
+        seed: of everything random.
+        device: auto, cpu, cuda or cuda:N.
+        device_reason: why that one, for the log; None: it was asked for by hand.
+        workers: threads that prepare batches; None: by the container's limits.
+        checkpoint: how often one is written.
+        resume: go on from what is in the fold's folder; False refuses a folder that has checkpoints.
+        resume_from: more checkpoints to choose the most advanced one from (those of other attempts).
+        pretrained: a checkpoint whose weights begin a new training.
+        pretrained_policies: what becomes of those that do not fit as they are; default: all but the heads are loaded.
+        pretrained_source: what reports say the weights are from.
+        previous_stage: in the second stage of a cascade, the folder of the previous stage's predictions, or its model's folder;
+            None: nnU-Net's place, `Trainer__Plans__Previous/predicted_next_stage/Configuration` beside this model's folder.
+        previous_stage_source: what messages say they are from.
+        allow_pickle: execute what a checkpoint contains.
+        deterministic: only deterministic kernels (slower).
+        validation: predict the validation cases at the end; None: unless the fold is "all".
+        listener: hears of progress, every epoch and every few seconds.
+        on_checkpoint: called after each checkpoint.
+        log: hears each line of the training log.
+        on_step: hears every few iterations how many of the epoch's are done, and of how many.
+        stop: when set, a checkpoint is written and `Stopped` raised.
+    """
+
+    preprocessed: Path
+    results: Path
+    plans: dict[str, Any]
+    dataset_json: dict[str, Any]
+    configuration: str
+    fold: str
+    trainer: str = "nnUNetTrainer"
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 12345
+    device: str = "auto"
+    device_reason: str | None = None
+    workers: int | None = None
+    checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    resume: bool = False
+    resume_from: Sequence[Path] = ()
+    pretrained: Path | None = None
+    pretrained_policies: PretrainedPolicies = field(default_factory=PretrainedPolicies)
+    pretrained_source: str | None = None
+    previous_stage: Path | None = None
+    previous_stage_source: str | None = None
+    allow_pickle: bool = False
+    deterministic: bool = False
+    validation: bool | None = None
+    listener: Listener | None = None
+    on_checkpoint: CheckpointHook | None = None
+    log: Callable[[str], None] | None = None
+    on_step: Callable[[int, int], None] | None = None
+    stop: Event = field(default_factory=Event)
+
+    @property
+    def model_folder(self) -> Path:
+        """`Dataset/Trainer__Plans__Configuration` below the results."""
+        return self.results / self.plans["dataset_name"] / f"{self.trainer}__{self.plans['plans_name']}__{self.configuration}"
+
+    @property
+    def fold_folder(self) -> Path:
+        """`fold_K` below the model's folder."""
+        return self.model_folder / f"fold_{self.fold}"
+
+    @property
+    def validates(self) -> bool:
+        """Whether the final validation runs."""
+        return self.fold != "all" if self.validation is None else self.validation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingResult:
+    """The end of a training. Losses and Dice are of the last epoch; `validation` is summary.json's content."""
+
+    folder: Path
+    checkpoint: Path
+    checkpoint_sha256: str
+    best: Path | None
+    epochs: int
+    train_loss: float | None
+    val_loss: float | None
+    ema_pseudo_dice: float | None
+    resumed_from_epoch: int | None
+    pretrained: LoadReport | None
+    found: bool
+    """The training was done already; nothing was trained."""
+    seconds: float
+    validation: dict[str, Any] | None = None
+
+    @property
+    def validation_dice(self) -> float | None:
+        """Mean foreground Dice of the final validation."""
+        return None if self.validation is None else self.validation["foreground_mean"]["Dice"]
+
+    @property
+    def dice_per_label(self) -> dict[str, float]:
+        """Dice by label or region, as summary.json names them."""
+        return {} if self.validation is None else {str(k): v["Dice"] for k, v in self.validation["mean"].items()}
