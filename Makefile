@@ -17,10 +17,11 @@ quickstart: $(VENV)/.product  ## Run the whole chain on real images, on this mac
 test: $(VENV)/.dev controlplane  ## Run all tests, the real API server and S3 server included
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: $(VENV)/.dev  ## Check format, lint and types
+lint: $(VENV)/.dev  ## Check format, lint, types and which way imports go
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/.dev  ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
