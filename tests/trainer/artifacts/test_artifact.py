@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nnunet_trainer.artifacts import ObjectStore, digests
+from nnunet_trainer.artifacts import ObjectStore
 from nnunet_trainer.artifacts.artifact import Artifact, ArtifactWriter, Manifest, find, require
 from nnunet_trainer.contract.faults import BadData
 
@@ -99,26 +99,6 @@ def test_a_manifest_of_a_later_format_is_refused(store: ObjectStore) -> None:
     store.put("p/manifest.json", b'{"kind": "plans", "digest": "d", "format": 99}')
     with pytest.raises(BadData, match="format 99"):
         find(store, "p")
-
-
-def test_a_folder_goes_up_whole(store: ObjectStore, tmp_path: Path) -> None:
-    (tmp_path / "in/sub").mkdir(parents=True)
-    (tmp_path / "in/a").write_bytes(b"1")
-    (tmp_path / "in/sub/b").write_bytes(b"22")
-    writer = ArtifactWriter(store, "x", "run", "d")
-    entries = writer.put_folder(tmp_path / "in", "fold_0")
-    assert [(e.path, e.size) for e in entries] == [("fold_0/a", 1), ("fold_0/sub/b", 2)]
-    writer.finish({})
-    assert set(require(store, "run", prefix="x").files) == {"fold_0/a", "fold_0/sub/b"}
-
-
-def test_digests_are_of_content_and_path(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"1")
-    (tmp_path / "b").write_bytes(b"1")
-    first = digests.of_entries(digests.tree(tmp_path))
-    assert first == digests.of_entries(list(reversed(digests.tree(tmp_path))))
-    (tmp_path / "b").rename(tmp_path / "c")
-    assert digests.of_entries(digests.tree(tmp_path)) != first
 
 
 def test_a_manifest_needs_no_more_than_its_kind_and_digest() -> None:

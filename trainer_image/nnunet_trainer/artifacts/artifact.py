@@ -212,13 +212,6 @@ class ArtifactWriter:
         self.store.put_file(source, self.key(path))
         return self.add(entry)
 
-    def put_folder(self, folder: Path, below: str = "") -> list[FileEntry]:
-        """All files of a folder, in parallel."""
-        sources = [f for f in sorted(folder.rglob("*")) if f.is_file()]
-        base = f"{below}/" if below else ""
-        for_each(sources, lambda f: self.put_file(base + f.relative_to(folder).as_posix(), f))
-        return [self._files[base + f.relative_to(folder).as_posix()] for f in sources]
-
     def add(self, entry: FileEntry) -> FileEntry:
         """Name a part in the manifest that somebody has written already."""
         with self._lock:

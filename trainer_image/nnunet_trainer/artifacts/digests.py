@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contract import keys
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileEntry:
@@ -30,13 +28,3 @@ def of_file(path: Path) -> str:
 def entry(path: Path, name: str) -> FileEntry:
     """A file's entry under a name."""
     return FileEntry(path=name, size=path.stat().st_size, sha256=of_file(path))
-
-
-def tree(folder: Path) -> list[FileEntry]:
-    """The entries of all files below a folder, sorted by path."""
-    return [entry(f, f.relative_to(folder).as_posix()) for f in sorted(folder.rglob("*")) if f.is_file()]
-
-
-def of_entries(files: list[FileEntry]) -> str:
-    """A dataset's digest (`contract.keys.dataset_digest`)."""
-    return keys.dataset_digest((f.path, f.size, f.sha256) for f in files)

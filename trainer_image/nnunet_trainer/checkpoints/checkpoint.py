@@ -20,9 +20,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadData, StorageFault
 
-FINAL, LATEST, BEST, PREVIOUS = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth", "checkpoint_previous.pth"
+FINAL = keys.FINAL_CHECKPOINT
+LATEST, BEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_best.pth", "checkpoint_previous.pth"
 EXTRA = "nnunet_operator"
 """The key of all that nnU-Net's checkpoints do not have; nnU-Net does not look at it."""
 

@@ -13,6 +13,11 @@ from typing import Any
 MANIFEST = "manifest.json"
 """Written last, and only if absent: an artifact without it is not whole."""
 
+FINAL_CHECKPOINT = "checkpoint_final.pth"
+VALIDATION_SUMMARY = "validation/summary.json"
+PROGRESS_PLOT = "progress.png"
+"""In a fold's folder, as nnU-Net names them."""
+
 PREDICTED_NEXT_STAGE = "predicted_next_stage"
 """The folder in a model's folder that holds, by configuration, what its final validation predicted for the next stage."""
 

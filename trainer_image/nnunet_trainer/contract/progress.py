@@ -40,8 +40,8 @@ class Progress:
     warnings: list[str] | None = None
 
 
-ProgressListener = Callable[[Progress], None]
-"""What a running step tells how far it is."""
+ProgressHook = Callable[[Progress], None]
+"""Called with how far a running step is."""
 
 
 def decode(text: str | bytes) -> Progress | None:

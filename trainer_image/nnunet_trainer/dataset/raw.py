@@ -14,7 +14,7 @@ from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.uri import is_utf8, printable
 
 from . import description
-from .readers import Reader, by_name, choose
+from .readers import choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,6 @@ class RawDataset:
         """The same where plans of another dataset come in: as nnU-Net there, a reader of another ending is tried too."""
         first = next(iter(self.cases.values()), None)
         return choose(self.dataset_json, first.images[0] if first and first.images else None, any_ending=True).name
-
-    @property
-    def image_reader(self) -> Reader:
-        """The reader itself."""
-        return by_name(self.reader)
 
     def case(self, name: str) -> Case:
         """One case.

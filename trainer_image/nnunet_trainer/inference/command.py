@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nnunet_trainer.contract.keys import FINAL_CHECKPOINT
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cascade: folder of the previous stage's segmentations of the same images (nnU-Net's -prev_stage_predictions)",
     )
     parser.add_argument("--folds", nargs="+", metavar="K", help="folds to average; default: every numbered fold there is, else all")
-    parser.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--checkpoint", default=FINAL_CHECKPOINT, metavar="FILE", help="default: %(default)s")
     parser.add_argument(
         "--no-mirroring", action="store_true", help="do not average mirrored copies: faster, a little less accurate"
     )

@@ -22,7 +22,8 @@ from .cascade import NextStages, with_previous_stage
 from .export import segmentation_from_logits, write_segmentation
 from .sliding_window import SlidingWindow, predict_logits
 
-Progress = Callable[[int, int], None]
+CaseHook = Callable[[int, int], None]
+"""Called with how many of a rank's cases are done, and of how many."""
 
 
 def validate(
@@ -42,7 +43,7 @@ def validate(
     rank: int = 0,
     world_size: int = 1,
     barrier: Callable[[], None] | None = None,
-    progress: Progress | None = None,
+    progress: CaseHook | None = None,
     check: Callable[[], None] | None = None,
     workers: int = 1,
     keep_existing: bool = False,

@@ -6,7 +6,7 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration
 
-NETWORKS = {
+NETWORK_CLASSES = {
     "PlainConvUNet": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
     "ResidualEncoderUNet": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
 }
@@ -31,8 +31,8 @@ def modernize(configuration: dict[str, Any]) -> None:
     if "architecture" in configuration or "UNet_class_name" not in configuration:
         return
     name = configuration["UNet_class_name"]
-    if name not in NETWORKS:
-        raise BadConfiguration("InvalidPlans", f"Old plans with the network {name!r}; known: {', '.join(NETWORKS)}.")
+    if name not in NETWORK_CLASSES:
+        raise BadConfiguration("InvalidPlans", f"Old plans with the network {name!r}; known: {', '.join(NETWORK_CLASSES)}.")
     missing = [field for field in (*REPLACED, "patch_size") if field not in configuration and field != "num_pool_per_axis"]
     if missing:
         raise BadConfiguration("InvalidPlans", f"Old plans: field {missing[0]} is missing.")
@@ -40,7 +40,7 @@ def modernize(configuration: dict[str, Any]) -> None:
     base, most = configuration["UNet_base_num_features"], configuration["unet_max_num_features"]
     blocks = "n_conv_per_stage" if name == "PlainConvUNet" else "n_blocks_per_stage"
     configuration["architecture"] = {
-        "network_class_name": NETWORKS[name],
+        "network_class_name": NETWORK_CLASSES[name],
         "arch_kwargs": arguments(
             dimensions=len(configuration["patch_size"]),
             features=[min(base * 2**i, most) for i in range(stages)],

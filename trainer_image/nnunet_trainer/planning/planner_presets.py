@@ -20,7 +20,7 @@ class Planner:
     residual: bool = False
     """Residual encoder (ResidualEncoderUNet) instead of plain convolutions."""
     reference_3d: float = 560_000_000
-    """Feature map size, by `memory.conv_feature_map_size`, that fills the reference GPU at the reference batch; 3-D."""
+    """Feature map size, by `gpu_memory.conv_feature_map_size`, that fills the reference GPU at the reference batch; 3-D."""
     reference_2d: float = 85_000_000
     reference_gb: float = 8
     reference_batch_3d: int = 2

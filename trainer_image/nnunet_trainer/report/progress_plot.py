@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_trainer.contract.keys import PROGRESS_PLOT
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -55,7 +57,7 @@ def progress_figure(logging: Logging) -> Figure:
 
 def progress_plot(logging: Logging, folder: Path) -> Path:
     """Write `progress.png` into a fold's folder, at once or not at all; returns its path."""
-    target = Path(folder) / "progress.png"
+    target = Path(folder) / PROGRESS_PLOT
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     progress_figure(logging).savefig(beside, format="png", dpi=60)
     os.replace(beside, target)

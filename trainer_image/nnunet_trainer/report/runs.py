@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_trainer.contract.faults import BadUsage
+from nnunet_trainer.contract.keys import FINAL_CHECKPOINT, VALIDATION_SUMMARY
 from nnunet_trainer.evaluation.metrics import LabelOrRegion
 from nnunet_trainer.evaluation.summary import read_summary
 
@@ -41,7 +42,7 @@ def fold_result(folder: Path) -> FoldResult:
         BadData: its summary.json cannot be read.
     """
     trainer, plans, configuration = folder.parent.name.rsplit("__", 2)
-    summary_file = folder / "validation" / "summary.json"
+    summary_file = folder / VALIDATION_SUMMARY
     summary = read_summary(summary_file) if summary_file.is_file() else None
     return FoldResult(
         folder=folder,
@@ -50,7 +51,7 @@ def fold_result(folder: Path) -> FoldResult:
         plans=plans,
         configuration=configuration,
         fold=folder.name.removeprefix("fold_"),
-        finished=(folder / "checkpoint_final.pth").is_file(),
+        finished=(folder / FINAL_CHECKPOINT).is_file(),
         cases=len(summary["metric_per_case"]) if summary else 0,
         mean_dice=summary["foreground_mean"]["Dice"] if summary else None,
         dice={label: values["Dice"] for label, values in summary["mean"].items()} if summary else {},

@@ -16,8 +16,7 @@ from ..artifacts.artifact import as_json, bring_file
 from ..artifacts.digests import FileEntry
 from ..contract import codec
 from ..contract.faults import Fault
-from ..contract.progress import Progress
-from .common import Listener
+from ..contract.progress import Progress, ProgressHook
 
 BEST = "checkpoint_best"
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class Uploads:
         work: a folder of scratch on the checkpoints' own file system.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str, keep: int, listener: Listener, work: Path) -> None:
+    def __init__(self, store: ObjectStore, prefix: str, keep: int, listener: ProgressHook, work: Path) -> None:
         self.store, self.prefix, self.keep, self.listener, self.work = store, prefix, max(1, keep), listener, work
         self.uploaded: list[Stored] = []
         self._problems: dict[bool, str] = {}

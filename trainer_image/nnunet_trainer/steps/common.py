@@ -11,17 +11,15 @@ from ..artifacts import artifact, open_store
 from ..artifacts.artifact import Artifact
 from ..contract import pod, report
 from ..contract.faults import Fault
-from ..contract.progress import Progress
+from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import Input
-
-Listener = Callable[[Progress], None]
 
 
 class Teller:
     """Tells a listener the phase that a step is in, and how far it is."""
 
-    def __init__(self, step: str, listener: Listener) -> None:
+    def __init__(self, step: str, listener: ProgressHook) -> None:
         self.step, self.listener = step, listener
 
     def __call__(self, phase: str, done: int = 0, total: int = 0) -> None:

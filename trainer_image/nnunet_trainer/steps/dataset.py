@@ -12,19 +12,20 @@ from ..artifacts import ObjectInfo, ObjectStore, artifact, open_store
 from ..artifacts.artifact import Artifact, ArtifactWriter
 from ..contract import codec, keys
 from ..contract.faults import BadData, Fault
+from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import DatasetOrder
 from ..dataset import description, msd_description, parallel, splits
 from ..dataset.raw import RawDataset
 from ..fingerprint.extraction import extract
 from . import msd
-from .common import Listener, Teller, named, report_of, scratch
+from .common import Teller, named, report_of, scratch
 from .raw import FILES, Source, SourceFiles, recorded_files
 
 log = logging.getLogger(__name__)
 
 
-def carry_out(order: DatasetOrder, listener: Listener) -> Report:
+def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
     """Make `datasets/<name>/<digest>`: dataset.json, dataset_fingerprint.json, splits_final.json, files.json, report.json.
 
     Raises:

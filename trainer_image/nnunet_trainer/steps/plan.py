@@ -8,17 +8,18 @@ from .. import planning
 from ..artifacts import ObjectStore, artifact, open_store
 from ..artifacts.artifact import ArtifactWriter
 from ..contract import codec, keys
+from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PlanOrder
 from ..planning.plans import Plans
-from .common import Listener, Teller, read_input, report_of
+from .common import Teller, read_input, report_of
 from .raw import Source
 
 FORMAT = 1
 """Bumped when planning answers something else to the same question."""
 
 
-def carry_out(order: PlanOrder, listener: Listener) -> Report:
+def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     """Make `plans/<dataset>/<digest>`: <plansName>.json, dataset.json, report.json.
 
     Raises:

@@ -15,6 +15,7 @@ from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import THREADS, for_each
 from ..contract import codec, keys, pod, report
 from ..contract.faults import BadData, BadUsage
+from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PreprocessOrder
 from ..dataset import parallel
@@ -23,7 +24,7 @@ from ..planning.plans import Configuration, Plans
 from ..preprocessing.dataset import preload, preprocess_and_store
 from ..preprocessing.memory import memory_estimate
 from ..preprocessing.storage import SUFFIXES
-from .common import Listener, Teller, named, read_input, report_of, scratch
+from .common import Teller, named, read_input, report_of, scratch
 from .raw import Source, case_files
 
 DONE = "done/"
@@ -39,7 +40,7 @@ class DoneCase:
     files: list[FileEntry] = field(default_factory=list)
 
 
-def carry_out(order: PreprocessOrder, listener: Listener) -> Report:
+def carry_out(order: PreprocessOrder, listener: ProgressHook) -> Report:
     """Make this shard's part of `preprocessed/<dataset>/<digest>`; whoever sees all cases done writes the manifest.
 
     Raises:

@@ -19,14 +19,13 @@ from ..artifacts.artifact import Artifact, bring_file
 from ..artifacts.opening import open_file
 from ..contract import pod
 from ..contract.faults import BadData
-from ..contract.keys import PREDICTED_NEXT_STAGE
+from ..contract.keys import FINAL_CHECKPOINT, PREDICTED_NEXT_STAGE
 from ..contract.work_order import TrainOrder
 from ..planning.plans import Plans
 from ..training.loop.full_evaluation import EVALUATED
 from . import checkpoints
 from .common import Teller, read_input, scratch
 
-FINAL = "checkpoint_final.pth"
 KEPT = rf"training_log.*|validation/.*|{EVALUATED}_\d+/summary\.json|{PREDICTED_NEXT_STAGE}/.*"
 """Of a fold's folder, what attempts keep beside their checkpoints; predictions for the next stage lie beside the folds on disk."""
 
@@ -168,9 +167,11 @@ def _bring_checkpoints(storage: ObjectStore, run: str, fold: str, folder: Path, 
     trained = there is not None or (newest is not None and newest[1].epoch >= epochs)
     if there:
         newest = None
-        bring_file(storage, there.key(FINAL), there.files[FINAL], folder / FINAL, there.uri, thorough=True)
+        bring_file(
+            storage, there.key(FINAL_CHECKPOINT), there.files[FINAL_CHECKPOINT], folder / FINAL_CHECKPOINT, there.uri, thorough=True
+        )
     if newest is not None and trained:
-        _place(newest[0], folder / FINAL)
+        _place(newest[0], folder / FINAL_CHECKPOINT)
     _bring_back(storage, run, fold, folder, predictions=trained)
     return None if newest is None else newest[0]
 

@@ -21,6 +21,7 @@ from ..artifacts.parallel import for_each
 from ..contract import codec, keys, pod, report
 from ..contract.faults import Fault, Stopped
 from ..contract.keys import PREDICTED_NEXT_STAGE
+from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Configuration, Plans
@@ -30,14 +31,13 @@ from ..training.ranks import devices
 from ..training.recipes import presets, recipe
 from ..training.session.setup import TrainingResult, TrainingSetup
 from . import checkpoints, staging
-from .common import Listener, Teller, read_input, scratch
+from .common import Teller, read_input, scratch
 
-VALIDATED = "validation/summary.json"
 MODEL_FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
 log = logging.getLogger(__name__)
 
 
-def carry_out(order: TrainOrder, listener: Listener) -> Report:
+def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
     """Train a fold into `runs/<namespace>/<run>/<digest>/nnUNet_results/…/fold_K`. Every rank calls this, rank 0 uploads.
 
     Raises:
@@ -124,7 +124,7 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
 def _is_validated(there: Artifact, configuration: Configuration) -> bool:
     """Whether a fold has its validation, and its predictions for each next stage of a cascade."""
     needed = [f"{PREDICTED_NEXT_STAGE}/{name}/" for name in configuration.next_stages]
-    return VALIDATED in there.files and all(any(path.startswith(prefix) for path in there.files) for prefix in needed)
+    return keys.VALIDATION_SUMMARY in there.files and all(any(path.startswith(prefix) for path in there.files) for prefix in needed)
 
 
 class _Stop(threading.Event):
@@ -149,7 +149,7 @@ def _stops() -> Iterator[_Stop]:
 
 
 def _train_and_upload(
-    order: TrainOrder, setup: TrainingSetup, storage: ObjectStore, run: str, listener: Listener
+    order: TrainOrder, setup: TrainingSetup, storage: ObjectStore, run: str, listener: ProgressHook
 ) -> TrainingResult:
     """Train, with checkpoints going up beside it, at the end and on SIGTERM the last one too."""
     prefix = checkpoints.attempt_prefix(run, order.attempt, order.fold)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from ..artifacts import artifact, open_store
 from ..contract import keys
+from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import TransferOrder
 from ..planning.transfer import transfer
 from . import plan
-from .common import Listener, Teller, read_input, report_of
+from .common import Teller, read_input, report_of
 from .raw import Source
 
 FORMAT = 1
 """Bumped when a transfer answers something else to the same question."""
 
 
-def carry_out(order: TransferOrder, listener: Listener) -> Report:
+def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     """Make `plans/<dataset>/<digest>` from the plans of another dataset, with the compatibility report.
 
     Raises:

@@ -27,8 +27,8 @@ ENV_SUPERVISOR = "NNUNET_SUPERVISOR_PID"
 log = logging.getLogger(__name__)
 
 
-class Listener:
-    """What a step tells how far it is. Only rank 0's is heard."""
+class ProgressSender:
+    """Sends the supervisor how far a step is. Only rank 0 does."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
@@ -41,8 +41,6 @@ class Listener:
             os.write(self._descriptor, line.encode())
         except OSError:  # nobody hears any more; the step goes on
             self._descriptor = None
-
-    update = __call__
 
 
 def _finite(progress: Progress) -> Progress:
@@ -62,7 +60,7 @@ def main(order_file: str, report_file: str) -> int:
     try:
         order = work_order.decode(Path(order_file).read_text())
         step = importlib.import_module(f"nnunet_trainer.steps.{order.step}")
-        report = step.carry_out(order, Listener(descriptor))
+        report = step.carry_out(order, ProgressSender(descriptor))
         code = 0
     except BaseException as error:
         fault = failures.as_fault(error, kills)

@@ -11,6 +11,8 @@ from typing import Any
 
 from nnunet_trainer.contract.uri import to_path
 
+from nnunet_trainer.contract import keys
+
 from .. import kstatus
 from ..kstatus import Standing
 from . import printer_columns
@@ -84,9 +86,8 @@ def folders(manifests: Sequence[Manifest]) -> list[str]:
             if not fold.get("folder"):
                 continue
             folder = Path(place(fold["folder"]))
-            there = [
-                name for name in ("progress.png", "validation/summary.json", "checkpoint_final.pth") if (folder / name).exists()
-            ]
+            shown = (keys.PROGRESS_PLOT, keys.VALIDATION_SUMMARY, keys.FINAL_CHECKPOINT)
+            there = [name for name in shown if (folder / name).exists()]
             said = f"  ({', '.join(there)})" if there else ""
             lines.append(f"  {manifest['metadata']['name']}, fold {fold['name']}: {place(fold['folder'])}{said}")
     return lines

@@ -1,4 +1,4 @@
-"""What a planner's name and its parameters may be: the rules of both sides, as `contract.trainers` has them for trainers."""
+"""What a planner's name and its parameters may be: the rules of both sides, as `trainers` has them for trainers."""
 
 from __future__ import annotations
 

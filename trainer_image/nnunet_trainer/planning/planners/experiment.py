@@ -45,7 +45,7 @@ def plan(
         gpu_memory_gb: to plan for; the planner's own reference GPU when None.
         target_spacing: millimetres along the file's z, y, x, instead of the median.
         plans_name: instead of the planner's own.
-        parameters: fields of `planners.Planner` to change.
+        parameters: fields of `planner_presets.Planner` to change.
         patch: merged into the plans: objects merge, lists replace, null means null.
         per_configuration: configuration to {name, gpu_memory_gb, target_spacing, parameters}: its own planner.
         notes: receives one line for each decision.

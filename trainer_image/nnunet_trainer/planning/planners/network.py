@@ -10,7 +10,7 @@ import numpy as np
 
 from ..gpu_memory import conv_feature_map_size
 from ..names import ANISOTROPY
-from ..old_format import NETWORKS, arguments
+from ..old_format import NETWORK_CLASSES, arguments
 from ..planner_presets import Planner
 from .topology import Topology, topology
 
@@ -98,7 +98,7 @@ def _architecture(kind: Planner, shape: Topology, two: bool) -> dict[str, Any]:
     most = kind.max_features_2d if two else kind.max_features_3d
     encoder = list(kind.blocks_encoder[: shape.stages])
     return {
-        "network_class_name": NETWORKS["ResidualEncoderUNet" if kind.residual else "PlainConvUNet"],
+        "network_class_name": NETWORK_CLASSES["ResidualEncoderUNet" if kind.residual else "PlainConvUNet"],
         "arch_kwargs": arguments(
             dimensions=2 if two else 3,
             features=[min(most, kind.base_features * 2**i) for i in range(shape.stages)],

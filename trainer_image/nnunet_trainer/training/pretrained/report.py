@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 
 NAMED = 8
 """More labels than this are not read in a sentence."""
@@ -24,7 +24,7 @@ class LoadReport:
     """Made to fit by a policy: the key, and what was done."""
     skipped: list[str] = field(default_factory=list)
     """They begin anew because a policy says so: the segmentation layers, a stem of other channels."""
-    mismatched: list[tuple[str, Shape, Shape]] = field(default_factory=list)
+    mismatched: list[tuple[str, TensorShape, TensorShape]] = field(default_factory=list)
     """They begin anew because their shape is another: the key, the shape in the file, in the network."""
     missing: list[str] = field(default_factory=list)
     """They begin anew because the file does not have them."""
@@ -99,11 +99,11 @@ def _some(names: list[str]) -> str:
     return (", ".join(names[:NAMED]) or "none") + more
 
 
-def mismatch(entry: tuple[str, Shape, Shape]) -> str:
+def mismatch(entry: tuple[str, TensorShape, TensorShape]) -> str:
     """One line with both shapes."""
     key, theirs, ours = entry
     return f"{key}: {_shape(theirs)} in the file, {_shape(ours)} in the network"
 
 
-def _shape(sizes: Shape) -> str:
+def _shape(sizes: TensorShape) -> str:
     return "×".join(map(str, sizes)) or "scalar"

@@ -32,7 +32,7 @@ def recipe(name: str) -> Recipe:
 
 
 def resolve(name: str, base: str | None = None, changes: dict[str, Any] | None = None) -> Recipe:
-    """The recipe of a trainer that may change another one (`contract.trainers.Trainers.resolve`).
+    """The recipe of a trainer that may change another one (`contract.catalogue.trainers.Trainers.resolve`).
 
     Raises:
         BadConfiguration: the name is taken, or stands for nothing; the changes do not fit.

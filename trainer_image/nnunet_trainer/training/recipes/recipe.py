@@ -187,10 +187,10 @@ def digested(recipe: Recipe) -> dict[str, Any]:
 
 
 def shape() -> Shape:
-    """What a recipe may hold (`contract.shapes`)."""
+    """What a recipe may hold (`contract.catalogue.shapes`)."""
     return shape_of(Recipe)
 
 
 def of(data: dict[str, Any]) -> Recipe:
-    """A recipe from checked data (`contract.trainers`)."""
+    """A recipe from checked data (`contract.catalogue.trainers`)."""
     return build(Recipe, data)

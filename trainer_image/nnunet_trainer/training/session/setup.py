@@ -8,13 +8,12 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from nnunet_trainer.contract.progress import Progress
+from nnunet_trainer.contract.progress import ProgressHook
 from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies
 
 from ..pretrained import LoadReport
 from ..recipes.recipe import Recipe
 
-Listener = Callable[[Progress], None]
 CheckpointHook = Callable[[Path, int, str], None]
 """Called by the first rank with a checkpoint that is on disk, its finished epochs and its sha256."""
 
@@ -78,7 +77,7 @@ class TrainingSetup:
     allow_pickle: bool = False
     deterministic: bool = False
     validation: bool | None = None
-    listener: Listener | None = None
+    listener: ProgressHook | None = None
     on_checkpoint: CheckpointHook | None = None
     log: Callable[[str], None] | None = None
     on_step: Callable[[int, int], None] | None = None

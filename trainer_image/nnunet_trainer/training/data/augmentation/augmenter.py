@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from nnunet_trainer.dataset.labels import Region
 from nnunet_trainer.training.data.randomness import SampleKey
 
 from .config import AugmentationConfig
 from .interpolation.sampling_grid import centre_crop, places, sample_image, sample_segmentation
 from .patch_geometry import Geometry, geometry
 from .sets import none
-from .targets import Region, at_scales, remove_outside, to_regions
+from .targets import at_scales, remove_outside, to_regions
 from .transforms import orientation, spatial_transform
 from .transforms.elastic import displacements
 from .transforms.intensity import Context, IntensityTransform

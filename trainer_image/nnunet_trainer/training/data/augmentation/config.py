@@ -31,7 +31,7 @@ from .transforms.parameter_ranges import Probability
 from .transforms.previous_stage import PreviousStageTransform
 from .transforms.spatial_transform import Spatial
 
-Name = Literal[
+IntensityName = Literal[
     "noise",
     "median",
     "blur",
@@ -50,7 +50,7 @@ Name = Literal[
 ]
 """The intensity transforms by the names of their fields."""
 
-NAMES: tuple[str, ...] = typing.get_args(Name)
+NAMES: tuple[str, ...] = typing.get_args(IntensityName)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ class AugmentationConfig:
     """Without: where `mirror_axes` is None, all but the last."""
     mirror_probability: Probability = 0.5
     """Of each of these axes."""
-    order: tuple[Name | tuple[Name, ...], ...] = (
+    order: tuple[IntensityName | tuple[IntensityName, ...], ...] = (
         "noise",
         "blur",
         "brightness",

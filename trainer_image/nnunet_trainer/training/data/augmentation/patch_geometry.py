@@ -10,7 +10,7 @@ import numpy as np
 
 from .transforms.spatial_transform import Spatial
 
-ANISOTROPY = 3
+ANISOTROPIC = 3
 """A patch whose longest edge is more than this many times its first is rotated within its slices only."""
 
 ELONGATED = 1.5
@@ -56,7 +56,7 @@ def geometry(patch_size: Sequence[int], spatial: Spatial, *, mirror_axes: Sequen
     """
     patch = tuple(int(n) for n in patch_size)
     axes = tuple(range(len(patch))) if mirror_axes is None else tuple(a for a in mirror_axes if a < len(patch))
-    dummy_2d = spatial.dummy_2d and len(patch) == 3 and max(patch) / patch[0] > ANISOTROPY
+    dummy_2d = spatial.dummy_2d and len(patch) == 3 and max(patch) / patch[0] > ANISOTROPIC
     if len(patch) == 2:
         elongated = max(patch) / min(patch) > ELONGATED
         rotation = math.radians(spatial.rotation_elongated if elongated else spatial.rotation_in_plane)

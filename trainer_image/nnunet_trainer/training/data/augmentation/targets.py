@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from .interpolation.separable import nearest_exact
+from nnunet_trainer.dataset.labels import Region
 
-Region = int | Sequence[int]
+from .interpolation.separable import nearest_exact
 
 
 def remove_outside(seg: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ def centre_crop(x: torch.Tensor, patch_size: Sequence[int]) -> torch.Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SamplingGrid:
     """Where each output voxel looks in a volume that was padded by `MARGIN` voxels on every side.
 
     Attributes:
@@ -74,7 +74,9 @@ class Places:
             yield offsets, sum(o * stride for o, stride in zip(offsets, self.strides, strict=True))
 
 
-def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[int], moved: torch.Tensor | None = None) -> Places:
+def places(
+    matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[int], moved: torch.Tensor | None = None
+) -> SamplingGrid:
     """Rotate and scale a patch's voxels about the centre of what was cut out for it.
 
     Args:
@@ -97,7 +99,7 @@ def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[
             total = total + torch.einsum("nc,nc...->n...", matrices[:, row], moved)
         coordinates.append(total.clamp_(0.5, size + 2 * MARGIN - 1.5))
     shape = tuple(size + 2 * MARGIN for size in initial)
-    found = Places(coordinates, shape, torch.empty(0))
+    found = SamplingGrid(coordinates, shape, torch.empty(0))
     index = coordinates[-1].int()
     for coordinate, stride in zip(coordinates[:-1], found.strides[:-1], strict=True):
         index.add_(coordinate.int(), alpha=stride)
@@ -105,7 +107,7 @@ def places(matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[
     return replace(found, corner=(index.long() + volumes).flatten())
 
 
-def sample_image(x: torch.Tensor, where: Places, order: int) -> torch.Tensor:
+def sample_image(x: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
     """Nearest (0), linear (1) or cubic (3) sampling of (n, c, *initial); 0 outside."""
     if order == 3:
         return sample_cubic(x, [c - MARGIN for c in where.coordinates])
@@ -117,7 +119,7 @@ def sample_image(x: torch.Tensor, where: Places, order: int) -> torch.Tensor:
     return grid_sample(x, grid, mode="bilinear" if order else "nearest", padding_mode="zeros", align_corners=False)
 
 
-def _gather_linear(x: torch.Tensor, where: Places) -> torch.Tensor:
+def _gather_linear(x: torch.Tensor, where: SamplingGrid) -> torch.Tensor:
     """The same in 3D on a CPU, where torch's `grid_sample` takes more than twice as long."""
     padded = pad(x, [MARGIN] * (2 * len(where.shape)))
     fractions = [c.frac().flatten() for c in where.coordinates]
@@ -141,7 +143,7 @@ def _where_labels_meet(padded: torch.Tensor) -> torch.Tensor:
     return pad(low != high, [0, 1] * (padded.ndim - 1))
 
 
-def sample_segmentation(seg: torch.Tensor, where: Places, order: int) -> torch.Tensor:
+def sample_segmentation(seg: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
     """Sample labels (n, c, *initial); -1 outside.
 
     With order 1 a voxel gets the label of the largest total weight among its 2×2(×2) neighbours; a tie goes to the nearest
@@ -163,7 +165,7 @@ def sample_segmentation(seg: torch.Tensor, where: Places, order: int) -> torch.T
     return torch.stack(outputs, dim=1)
 
 
-def _settle(labels: torch.Tensor, where: Places, order: int) -> torch.Tensor:
+def _settle(labels: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
     """The labels of places (m,) whose neighbours differ; `labels` is the flattened padded volume."""
     rounded = [(c.round() - c.floor()).long() * stride for c, stride in zip(where.coordinates, where.strides, strict=True)]
     nearest = labels.index_select(0, sum(rounded, start=where.corner))

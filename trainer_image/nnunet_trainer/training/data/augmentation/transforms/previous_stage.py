@@ -124,11 +124,11 @@ def open_(mask: torch.Tensor, size: int) -> torch.Tensor:
     return dilate(erode(mask, size), size)
 
 
-Operator = Callable[[torch.Tensor, int], torch.Tensor]
-OPERATORS: tuple[Operator, ...] = (dilate, erode, close, open_)
+MorphologicalOperator = Callable[[torch.Tensor, int], torch.Tensor]
+OPERATORS: tuple[MorphologicalOperator, ...] = (dilate, erode, close, open_)
 
 
-def apply_operator(channels: torch.Tensor, label: int, operator: Operator, size: int) -> None:
+def apply_operator(channels: torch.Tensor, label: int, operator: MorphologicalOperator, size: int) -> None:
     """Apply an operator to one of the channels (labels, *patch), in place; what it gains the others lose."""
     box = _box(channels[label], margin=size + 1)
     if box is None:

@@ -14,7 +14,7 @@ from nnunet_trainer.training.session import preparation
 
 from trainer.architecture.plans import plain, residual
 
-from .conftest import dataset_json, plans
+from ..conftest import dataset_json, plans
 
 pytestmark = pytest.mark.reference
 

@@ -20,7 +20,7 @@ from nnunet_trainer.training.session.preparation import prepare
 
 from trainer.architecture.plans import plain, residual
 
-from .conftest import dataset_json, plans
+from ..conftest import dataset_json, plans
 
 TINY = {"network": "Primus", "archKwargs": {"embed_dim": 12, "eva_depth": 2, "eva_numheads": 1}}
 TRANSFORMER = {"network": TINY, "deepSupervision": "off"}

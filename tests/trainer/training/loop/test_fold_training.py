@@ -14,7 +14,7 @@ from nnunet_trainer.training.loop import iteration
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.reporting import reporter
 
-from .conftest import dataset_json, plans
+from ..conftest import dataset_json, plans
 
 
 def weights(folder):

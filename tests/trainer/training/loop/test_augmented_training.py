@@ -6,7 +6,7 @@ import pytest
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.training.loop.fold_training import train
 
-from .conftest import dataset_json
+from ..conftest import dataset_json
 
 REGIONS = {"background": 0, "shell": [1], "both": [0, 1], "ignore": 2}
 

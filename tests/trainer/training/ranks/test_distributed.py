@@ -22,7 +22,7 @@ from trainer.inference import models
 
 from . import rank_worker
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 
 
 def launch(world, mode, arguments, folder=None):
@@ -145,7 +145,7 @@ def test_files_of_other_nodes_come_to_the_first_rank(tmp_path):
 
 
 def test_nodes_that_share_no_disk_validate_all_cases(tmp_path):
-    raw = Path(__file__).parents[3] / "examples/data/Dataset004_Hippocampus"
+    raw = Path(__file__).parents[4] / "examples/data/Dataset004_Hippocampus"
     folder = tmp_path / "nnUNet_preprocessed" / raw.name
     folder.mkdir(parents=True)
     few = tmp_path / "raw" / raw.name

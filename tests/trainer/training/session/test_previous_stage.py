@@ -17,7 +17,7 @@ from nnunet_trainer.training.recipes.recipe import Recipe, read
 from nnunet_trainer.training.session import preparation
 from nnunet_trainer.training.session.preparation import prepare
 
-from .conftest import DATASET, plans
+from ..conftest import DATASET, plans
 
 CONFIGURATION = "3d_cascade"
 PLACE = f"predicted_next_stage/{CONFIGURATION}"

@@ -15,7 +15,7 @@ from nnunet_trainer.training.loop.gpu_memory import out_of_memory, what_fits
 from nnunet_trainer.training.ranks import distributed
 from nnunet_trainer.training.ranks.distributed import Ranks
 
-from .conftest import plans
+from ..conftest import plans
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from nnunet_trainer.training.reporting import epoch_statistics
 from nnunet_trainer.training.reporting.epoch_statistics import StatisticsCollector, shown
 from nnunet_trainer.training.reporting.reporter import Reporter
 
-from .conftest import dataset_json
+from ..conftest import dataset_json
 
 REGIONS = {"regions_class_order": [1, 2]}
 

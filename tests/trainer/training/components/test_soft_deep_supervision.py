@@ -11,7 +11,7 @@ from nnunet_trainer.training.components.losses.context import LossContext
 from nnunet_trainer.training.components.losses.deep_supervision import soft_targets
 from nnunet_trainer.training.loop.fold_training import train
 
-from .conftest import dataset_json
+from ..conftest import dataset_json
 
 PATCH = (4, 6, 4)
 SCALES = [[1, 1, 1], [1, 0.5, 0.5], [0.5, 0.5, 0.25]]

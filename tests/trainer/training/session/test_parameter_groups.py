@@ -15,8 +15,8 @@ from nnunet_trainer.training.session import parameter_groups, preparation
 
 from trainer.architecture.plans import plain
 
-from .conftest import plans
-from .pretrained.conftest import KINDS, build
+from ..conftest import plans
+from ..pretrained.conftest import KINDS, build
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
