@@ -17,12 +17,12 @@ from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.supervision import failures
 from nnunet_trainer.supervision.current_progress import CurrentProgress
-from nnunet_trainer.supervision.worker import Listener
+from nnunet_trainer.supervision.worker import ProgressSender
 
 
 def test_a_diverged_loss_does_not_silence_the_rest() -> None:
     read, write = os.pipe()
-    Listener(write)(Progress(step="train", epoch=3, train_loss=float("nan"), val_loss=float("inf"), learning_rate=0.01))
+    ProgressSender(write)(Progress(step="train", epoch=3, train_loss=float("nan"), val_loss=float("inf"), learning_rate=0.01))
     os.close(write)
     with os.fdopen(read) as lines:
         heard = progress.decode(lines.read())
@@ -33,7 +33,7 @@ def test_a_diverged_loss_does_not_silence_the_rest() -> None:
 def test_nobody_hears_and_the_step_goes_on() -> None:
     read, write = os.pipe()
     os.close(read)
-    listener = Listener(write)
+    listener = ProgressSender(write)
     listener(Progress(step="train"))
     listener(Progress(step="train"))
     os.close(write)
