@@ -14,7 +14,9 @@ from ..names import MASKED, NORMALIZATION
 from ..patch import merge
 from ..planner_presets import Planner, planner
 from ..validate import validate
+from .low_resolution import plan_lowres
 from .network import describe, plan_network
+from .target_spacing import fullres_spacing, shown
 
 MASK_BELOW = 3 / 4.0
 
@@ -106,7 +108,7 @@ def _plan(
     spacings, shapes = _sizes(fingerprint)
     say(f"planner {kind.name}, plans {name}, for {gb:g} GB of GPU memory")
 
-    spacing = _fullres_spacing(kind, spacings, shapes, target_spacing, say)
+    spacing = fullres_spacing(kind, spacings, shapes, target_spacing, say)
     axis = int(np.argmax(spacing))
     forward = [0, 1, 2] if kind.suppress_transpose else [axis, *(a for a in range(3) if a != axis)]
     backward = [forward.index(a) for a in range(3)]
@@ -119,7 +121,7 @@ def _plan(
     full = spacing[forward]
     cases = dataset_json["numTraining"]
     voxels = float(np.prod(median, dtype=np.float64) * cases)
-    say(f"median shape {_shown(median)} at spacing {_shown(full)}, {cases} cases")
+    say(f"median shape {shown(median)} at spacing {shown(full)}, {cases} cases")
 
     schemes, masks = normalization(fingerprint, dataset_json)
     say(f"normalization {', '.join(schemes)}; nonzero mask {'used' if any(masks) else 'not used'}: {_mask_reason(fingerprint)}")
@@ -134,7 +136,7 @@ def _plan(
     fullres = lowres = None
     if median[0] != 1:
         fullres = configuration("3d_fullres", full, median, voxels)
-        lowres = _lowres(kind, fullres, full, median, cases, configuration, say)
+        lowres = plan_lowres(kind, fullres, full, median, cases, configuration, say)
         if lowres is not None:
             lowres["batch_dice"] = False
         fullres["batch_dice"] = lowres is not None
@@ -182,65 +184,6 @@ def _mask_reason(fingerprint: Mapping[str, Any]) -> str:
     return f"cropping to it leaves {100 * fingerprint['median_relative_size_after_cropping']:.1f} % of a median image (limit 75 %)"
 
 
-def _fullres_spacing(
-    kind: Planner, spacings: np.ndarray, shapes: np.ndarray, wanted: Sequence[float] | None, say: Any
-) -> np.ndarray:
-    """Millimetres along the file's z, y, x."""
-    if wanted is not None:
-        if len(wanted) != 3 or not all(isinstance(s, (int, float)) and s > 0 for s in wanted):
-            raise BadConfiguration(
-                "InvalidTargetSpacing", f"The target spacing is {list(wanted)}, expected three positive numbers."
-            )
-        say(f"target spacing {_shown(wanted)}: as asked for")
-        return np.array([float(s) for s in wanted])
-    target = np.percentile(spacings, kind.target_spacing_percentile, 0)
-    size = np.percentile(shapes, 50, 0)
-    worst = int(np.argmax(target))
-    others = [a for a in range(3) if a != worst]
-    coarsest, shortest = max(target[a] for a in others), min(size[a] for a in others)
-    ratio = kind.anisotropy_threshold
-    if target[worst] > ratio * coarsest and size[worst] * ratio < shortest:
-        lower = np.percentile(spacings[:, worst], kind.anisotropic_spacing_percentile)
-        if lower < coarsest:
-            lower = max(coarsest, lower) + 1e-5
-        say(
-            f"target spacing {_shown(target)} is anisotropic along axis {worst} (also in voxels: {size[worst]:g} of {shortest:g}): "
-            f"{lower:g} there, the {kind.anisotropic_spacing_percentile:g}th percentile"
-        )
-        target[worst] = lower
-    else:
-        say(f"target spacing {_shown(target)}: the {kind.target_spacing_percentile:g}th percentile of {len(spacings)} cases")
-    return target
-
-
-def _lowres(
-    kind: Planner, fullres: dict[str, Any], full: np.ndarray, median: np.ndarray, cases: int, configuration: Any, say: Any
-) -> dict[str, Any] | None:
-    """The same images at a spacing at which a patch covers enough of them; None where fullres does or where it gains too little."""
-    covered = np.prod(fullres["patch_size"], dtype=np.float64)
-    voxels = np.prod(median, dtype=np.float64)
-    spacing, lowres, steps = full.copy(), None, 0
-    while covered / voxels < kind.lowres_creation_threshold:
-        # The finer axes first, until none is more than twice as fine as the coarsest.
-        finer = max(spacing) / spacing > 2
-        spacing[finer if np.any(finer) else slice(None)] *= kind.lowres_spacing_step
-        voxels = np.prod(full / spacing * median, dtype=np.float64)
-        shape = tuple(round(float(n)) for n in full / spacing * median)
-        lowres = configuration("3d_lowres", spacing.copy(), shape, float(np.prod(voxels) * cases))
-        covered = np.prod(lowres["patch_size"], dtype=np.int64)
-        steps += 1
-    share = float(np.prod(fullres["patch_size"]) / np.prod(median))
-    if lowres is None:
-        say(f"no 3d_lowres: a 3d_fullres patch covers {100 * share:.0f} % of a median image (limit 25 %)")
-        return None
-    gain = float(np.prod(median, dtype=np.float64) / voxels)
-    if gain < 2:
-        say(f"no 3d_lowres: it would have 1/{gain:.2f} of the voxels only (limit 1/2)")
-        return None
-    say(f"3d_lowres at spacing {_shown(spacing)} after {steps} steps: 3d_fullres covers {100 * share:.1f} % of a median image")
-    return lowres
-
-
 def _sizes(fingerprint: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     fields = ("spacings", "shapes_after_crop", "foreground_intensity_properties_per_channel", "median_relative_size_after_cropping")
     for field in fields:
@@ -270,10 +213,6 @@ def _option(choice: Any, *names: str) -> Any:
         if value is not None:
             return value
     return None
-
-
-def _shown(numbers: Any) -> str:
-    return "[" + ", ".join(f"{n:.5g}" for n in numbers) + "]"
 
 
 def _list(array: np.ndarray) -> list[float]:

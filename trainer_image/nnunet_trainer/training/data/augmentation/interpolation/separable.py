@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from nnunet_trainer.preprocessing.resampling.resampling import resize_matrix
+from nnunet_trainer.preprocessing.resampling.interpolation_matrices import resize_matrix
 
 
 def gaussian_kernel(sigma: float) -> np.ndarray:
