@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         gpu_memory_gb=arguments.gpu_memory_gb,
         target_spacing=arguments.target_spacing,
         plans_name=arguments.plans_name,
-        parameters=_json_option(arguments.parameters, "--parameters"),
-        patch=_json_option(arguments.patch, "--patch"),
+        parameters=json_option(arguments.parameters, "--parameters"),
+        patch=json_option(arguments.patch, "--patch"),
         notes=notes,
     )
     if arguments.explain:
@@ -83,7 +83,7 @@ def keep_own_configurations(plans: dict[str, Any], output: Path) -> list[str]:
     return list(own)
 
 
-def _json_option(text: str | None, option: str) -> Any:
+def json_option(text: str | None, option: str) -> Any:
     from nnunet_trainer.contract.faults import BadUsage
     from nnunet_trainer.dataset import files
 

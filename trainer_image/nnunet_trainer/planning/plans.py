@@ -8,7 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.dataset.description import channel_names
+from nnunet_trainer.dataset.labels import LabelManager
 
 from . import old_format
 from .gpu_memory import estimate_gb
@@ -131,9 +134,6 @@ class Configuration:
 
     def num_input_channels(self, dataset_json: dict[str, Any]) -> int:
         """Image channels, and one for each foreground label of the previous stage."""
-        from nnunet_trainer.dataset.description import channel_names
-        from nnunet_trainer.dataset.labels import LabelManager
-
         count = len(channel_names(dataset_json))
         return count + (len(LabelManager(dataset_json).foreground_labels) if self.previous_stage else 0)
 
@@ -146,8 +146,6 @@ class Configuration:
     @property
     def network_digest(self) -> str:
         """Changes when, and only when, the network does."""
-        from nnunet_trainer.contract import keys
-
         return keys.short(keys.digest("network", self.architecture))
 
 

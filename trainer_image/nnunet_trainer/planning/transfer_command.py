@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset import files
     from nnunet_trainer.dataset.raw import RawDataset
 
-    from .command import _json_option
+    from .command import json_option
     from .transfer import transfer
 
     target = RawDataset.open(arguments.to)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         normalization=arguments.normalization,
         intensity_properties=arguments.intensity_properties,
         on_mismatch=arguments.on_mismatch,
-        patch=_json_option(arguments.patch, "--patch"),
+        patch=json_option(arguments.patch, "--patch"),
     )
     for line in report:
         print(line, file=sys.stderr if line.verdict != "same" else sys.stdout)
