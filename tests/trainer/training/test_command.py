@@ -125,8 +125,6 @@ def test_epochs_without_a_recipe_name_the_trainer(folder, monkeypatch):
 
 
 def test_numbers_of_a_recipe_are_those_that_kubectl_sends(folder, monkeypatch):
-    from nnunet_trainer.training.loop import loop
-
     class Seen(Exception):
         pass
 
@@ -136,7 +134,7 @@ def test_numbers_of_a_recipe_are_those_that_kubectl_sends(folder, monkeypatch):
             found.epochs, found.iterations_per_epoch, found.validation_iterations, found.layer_decay, found.optimizer.parameters
         )
 
-    monkeypatch.setattr(loop, "train", stop)
+    monkeypatch.setattr(fold_training, "train", stop)
     recipe = (
         "name: on-1\nbase: nnUNetTrainer\nrecipe: {epochs: 1e2, iterationsPerEpoch: 1_000, validationIterations: 0x10,"
         " layerDecay: 1.0, optimizer: {name: AdamW, learningRate: 1e-3, weightDecay: 3E-5, amsgrad: off}}"
