@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from nnunet_trainer import training
 from nnunet_trainer.artifacts import artifact, open_store
 from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.checkpoints import checkpoint
@@ -29,6 +28,7 @@ from nnunet_trainer.contract.work_order import (
     TrainOrder,
 )
 from nnunet_trainer.steps import checkpoints, staging, train
+from nnunet_trainer.training.session.setup import TrainingSetup
 
 from .conftest import RECIPE, TARGET, Chain, Prepared
 
@@ -203,7 +203,7 @@ def test_a_validation_that_was_stopped_goes_on_at_its_next_case(
 def test_sigterm_before_the_first_epoch_is_not_waited_for(
     prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "train", lambda setup: pytest.fail("it began"), raising=False)
+    monkeypatch.setattr("nnunet_trainer.steps.train.train", lambda setup: pytest.fail("it began"))
     monkeypatch.setattr(staging, "_bring_back", lambda *rest, **more: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped, match="before its first epoch"):
         prepared.chain.train(order())
@@ -324,9 +324,9 @@ def test_a_plug_in_is_imported(
 def test_ranks_but_the_first_upload_nothing(
     prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained: list[training.TrainingSetup] = []
+    trained: list[TrainingSetup] = []
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(training, "train", trained.append, raising=False)
+    monkeypatch.setattr("nnunet_trainer.steps.train.train", trained.append)
     report = prepared.chain.train(order())
     assert report == Report(step="train")
     assert (trained[0].on_checkpoint, trained[0].resume) == (None, True)

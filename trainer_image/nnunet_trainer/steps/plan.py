@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import planning
 from ..artifacts import ObjectStore, artifact, open_store
 from ..artifacts.artifact import ArtifactWriter
 from ..contract import codec, keys
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PlanOrder
+from ..planning.planners.experiment import plan
 from ..planning.plans import Plans
 from .common import Teller, read_input, report_of
 from .raw import Source
@@ -46,7 +46,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     tell("planning")
     dataset_json = dataset.read_json("dataset.json")
     notes: list[str] = []
-    plans = planning.plan(
+    plans = plan(
         dataset.read_json("dataset_fingerprint.json"),
         dataset_json,
         dataset_name=order.dataset_name,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
-from nnunet_trainer.training.data import sampling
+from nnunet_trainer.training.data import case_cache
 from nnunet_trainer.training.data.batch import rank_slots
 from nnunet_trainer.training.data.patch_location import choose_origin, forces_foreground, read_patch
 from nnunet_trainer.training.data.sampling import PatchSampler
@@ -220,21 +220,22 @@ def test_small_cases_are_kept_up_to_a_bound():
     for iteration in range(20):
         drawing.batch(0, iteration)
     assert len(store.opened) == 3
-    few = sampler(Store([(8, 8, 8)] * 9), cache_bytes=4 * one + one // 2)
+    store = Store([(8, 8, 8)] * 9)
+    few = sampler(store, cache_bytes=4 * one + one // 2)
     for iteration in range(20):
         few.batch(0, iteration)
-    assert few._cached_bytes <= 4 * one + one // 2
-    assert len(few._store.opened) > 9
+    assert few._cache.bytes <= 4 * one + one // 2
+    assert len(store.opened) > 9
 
 
 def test_few_large_cases_stay_open(monkeypatch):
-    monkeypatch.setattr(sampling, "OPEN_CASES", 3)
+    monkeypatch.setattr(case_cache, "OPEN_CASES", 3)
     store = Store([(8, 8, 8)] * 6)
     drawing = sampler(store, cache_bytes=1000)  # the locations fit, the images do not
     for iteration in range(20):
         drawing.batch(0, iteration)
     assert len(drawing._cache) == 3
-    assert drawing._cached_bytes == sum(case.bytes for case in drawing._cache.values()) <= 1000
+    assert 0 < drawing._cache.bytes <= 1000
 
 
 def test_cached_and_uncached_agree(tmp_path):

@@ -11,6 +11,7 @@ from nnunet_trainer.training.loop import fold_training
 from nnunet_trainer.training.ranks.distributed import ranks
 from nnunet_trainer.training.recipes import presets
 from nnunet_trainer.training.recipes.recipe import EarlyStopping, Recipe, read, write
+from nnunet_trainer.training.session.early_stopping import exhausted
 from nnunet_trainer.training.session.history import History
 from nnunet_trainer.training.session.preparation import prepare
 
@@ -125,7 +126,7 @@ def test_it_ends_when_v1_would(seed):
     losses = (torch.rand(120, generator=generator) + torch.linspace(1, 0, 120).clamp_min(0.3 + 0.1 * seed)).tolist()
     rates = [3e-4 * 0.2 ** (epoch // 15) for epoch in range(121)]
     stopping = EarlyStopping(patience=8, threshold=5e-3)
-    ended = [n for n in range(1, 121) if schedules.exhausted(stopping, {"train_losses": losses[:n], "lrs": rates[:n]}, rates[n])]
+    ended = [n for n in range(1, 121) if exhausted(stopping, {"train_losses": losses[:n], "lrs": rates[:n]}, rates[n])]
     assert min(ended, default=120) == v1_ends(losses, rates, 8, 5e-3)
 
 

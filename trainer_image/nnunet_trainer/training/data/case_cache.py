@@ -58,7 +58,12 @@ class CaseCache:
     def __init__(self, store: CaseStore, limit: int = CACHE_BYTES) -> None:
         self._store = store
         self._cases: OrderedDict[str, OpenedCase] = OrderedDict()
-        self._limit, self._bytes, self._lock = limit, 0, Lock()
+        self._limit, self._lock = limit, Lock()
+        self.bytes = 0
+        """What is kept."""
+
+    def __len__(self) -> int:
+        return len(self._cases)
 
     def open(self, name: str) -> OpenedCase:
         """A case, opened now or before. Thread-safe."""
@@ -81,8 +86,8 @@ class CaseCache:
         with self._lock:
             if name not in self._cases:
                 self._cases[name] = opened
-                self._bytes += opened.bytes
-            while self._bytes > self._limit:
+                self.bytes += opened.bytes
+            while self.bytes > self._limit:
                 self._drop(next(iter(self._cases)))
             compressed = [case for case, kept in self._cases.items() if not isinstance(kept.data, np.ndarray)]
             for case in compressed[: max(0, len(compressed) - OPEN_CASES)]:
@@ -90,7 +95,7 @@ class CaseCache:
         return opened
 
     def _drop(self, case: str) -> None:
-        self._bytes -= self._cases.pop(case).bytes
+        self.bytes -= self._cases.pop(case).bytes
 
 
 def _compact(voxels: Any) -> np.ndarray:
