@@ -19,7 +19,7 @@ from .contract import codec, pod, progress, report, work_order
 from .contract.faults import BadUsage, ExitCode, Fault
 from .contract.report import Report
 from .contract.work_order import WorkOrder
-from .supervision import failures, memory, ranks
+from .supervision import failures, oom_kills, ranks
 from .supervision.current_progress import CurrentProgress
 from .supervision.server import serve
 
@@ -54,7 +54,7 @@ def _carry_out(file: Path) -> Report:
     state = CurrentProgress(order.step)
     scratch = pod.scratch()
     scratch.mkdir(parents=True, exist_ok=True)
-    kills = memory.oom_kills()
+    kills = oom_kills.oom_kills()
 
     def hear(line: str) -> None:
         heard = progress.decode(line)
@@ -63,7 +63,7 @@ def _carry_out(file: Path) -> Report:
 
     with serve(state), tempfile.TemporaryDirectory(prefix="reports-", dir=scratch) as folder:
         ends = ranks.run(ranks.environments(order, os.environ), file.resolve(), Path(folder), hear)
-        end = _conclude(order, ends, Path(folder), oom=memory.oom_kills() > kills)
+        end = _conclude(order, ends, Path(folder), oom=oom_kills.oom_kills() > kills)
     return end if end.error is None else replace(end, summary={**_how_far(state), **end.summary})
 
 

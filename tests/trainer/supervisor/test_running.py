@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
-from nnunet_trainer.supervision import memory, ranks
+from nnunet_trainer.supervision import oom_kills, ranks
 
 from .conftest import Pod
 
@@ -142,6 +142,6 @@ def test_oom_kills_are_read_from_either_cgroup(tmp_path) -> None:
     (tmp_path / "v2").write_text("low 0\noom 3\noom_kill 2\n")
     (tmp_path / "v1").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n")
     (tmp_path / "none").write_text("?")
-    assert memory.oom_kills([tmp_path / "v2"]) == 2
-    assert memory.oom_kills([tmp_path / "missing", tmp_path / "none", tmp_path / "v1"]) == 5
-    assert memory.oom_kills([]) == 0
+    assert oom_kills.oom_kills([tmp_path / "v2"]) == 2
+    assert oom_kills.oom_kills([tmp_path / "missing", tmp_path / "none", tmp_path / "v1"]) == 5
+    assert oom_kills.oom_kills([]) == 0

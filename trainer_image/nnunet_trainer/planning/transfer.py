@@ -11,9 +11,9 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
 from .names import MASKED, NORMALIZATION
-from .patch import merge
 from .planners.experiment import normalization as planned_normalization
 from .plans import Plans
+from .plans_patch import merge
 from .validate import validate
 
 Policy = Literal["Transfer", "Recompute"]

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, StorageFault, Temporary
 from ..contract.limits import memory_limit
 from ..contract.report import Error
-from . import memory
+from . import oom_kills
 
 SHOWN_FINDINGS = 5
 KILLED = 128 + signal.SIGKILL
@@ -24,7 +24,7 @@ def as_fault(error: BaseException, kills_before: int = 0) -> Fault:
     if "OutOfMemoryError" in names:  # torch's, without importing torch
         hint = "Plan for less (spec.planner.gpuMemoryGB) or ask for a larger GPU (spec.template.nodeSelector)."
         return GpuOutOfMemory("OutOfGPUMemory", _last_line(error), hint=hint)
-    if isinstance(error, MemoryError) or (isinstance(error, BrokenProcessPool) and memory.oom_kills() > kills_before):
+    if isinstance(error, MemoryError) or (isinstance(error, BrokenProcessPool) and oom_kills.oom_kills() > kills_before):
         return Temporary("OutOfMemory", f"{out_of_memory()} {_last_line(error)}", hint="Raise spec.template.resources' memory.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" for {error.filename}" if error.filename else ""

@@ -20,7 +20,7 @@ from ..contract.faults import Fault
 from ..contract.progress import Progress
 from ..contract.report import Report
 from ..contract.work_order import WorkOrder
-from . import failures, memory
+from . import failures, oom_kills
 
 ENV_PROGRESS = "NNUNET_PROGRESS_FD"
 ENV_SUPERVISOR = "NNUNET_SUPERVISOR_PID"
@@ -56,7 +56,7 @@ def main(order_file: str, report_file: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     descriptor = int(os.environ[ENV_PROGRESS]) if ENV_PROGRESS in os.environ else None
     order: WorkOrder | None = None
-    kills = memory.oom_kills()
+    kills = oom_kills.oom_kills()
     try:
         order = work_order.decode(Path(order_file).read_text())
         step = importlib.import_module(f"nnunet_trainer.steps.{order.step}")

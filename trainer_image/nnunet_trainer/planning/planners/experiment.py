@@ -11,8 +11,8 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.dataset.description import channel_names
 
 from ..names import MASKED, NORMALIZATION
-from ..patch import merge
 from ..planner_presets import Planner, planner
+from ..plans_patch import merge
 from ..validate import validate
 from .low_resolution import plan_lowres
 from .network import describe, plan_network
