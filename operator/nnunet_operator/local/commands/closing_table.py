@@ -9,9 +9,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from nnunet_trainer.contract.uri import to_path
-
 from nnunet_trainer.contract import keys
+from nnunet_trainer.contract.uri import to_path
 
 from .. import kstatus
 from ..kstatus import Standing
