@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.fingerprint import extract
-from nnunet_trainer.planning import Plans, plan
+from nnunet_trainer.fingerprint.extraction import extract
+from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.planning.transfer import transfer
 from nnunet_trainer.preprocessing.case import read_and_preprocess
 from support import wheel
