@@ -13,10 +13,9 @@ import pytest
 import SimpleITK as sitk
 from nnunet_trainer import cli
 from nnunet_trainer.artifacts import open_store
-from nnunet_trainer.artifacts.location import child
+from nnunet_trainer.artifacts.location import ENV_PVC, child
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault
-from nnunet_trainer.contract.pod import ENV_PVC
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import DatasetOrder, Location
 from nnunet_trainer.dataset.raw import RawDataset
