@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.outcome import Outcome
-from nnunet_operator.reconcile.told.refusal import refused
+from nnunet_operator.reconcile.status.child_refused import refused
 from nnunet_operator.reconcile.view import Heard, Key
-from nnunet_operator.reconcile.world import build_view
+from nnunet_operator.reconcile.view_builder import build_view
 from nnunet_trainer.contract.progress import Progress
 from support.world import CHAIN, MemoryWorld, report_of, stamp
 

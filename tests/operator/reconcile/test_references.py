@@ -11,7 +11,7 @@ import nnunet_trainer
 import pytest
 from nnunet_operator.api.resources import parse
 from nnunet_operator.reconcile.kinds.dataset import DATA_FAULTS
-from nnunet_operator.reconcile.references.references import needed_by, owner_of, wakes
+from nnunet_operator.reconcile.references.dependencies import needed_by, owner_of, wakes
 from nnunet_operator.reconcile.view import Key, Settings
 from nnunet_trainer.contract.report import Error
 from support.world import MemoryWorld, report_of

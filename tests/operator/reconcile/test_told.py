@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nnunet_operator.reconcile.told.wording import first_sentence
+from nnunet_operator.reconcile.status.sentences import first_sentence
 from nnunet_trainer.contract.report import Error, Report
 from support.world import MemoryWorld, report_of
 

@@ -11,23 +11,23 @@ from ...api import reasons
 from ...api.common import State
 from ...api.resources import TrainingRun
 from ...api.training_run import FoldStatus, ResultsStatus, TrainingRunStatus
+from .. import locations
 from ..policies import rerun
-from ..told import conditions, events
-from ..turn import Turn
+from ..scope import Scope
+from ..status import conditions, events
 from ..view import View
-from ..work import locations
-from ..work.work import ACTIVE, Blocker, Ready, Work
+from ..work import ACTIVE, Blocker, Ready, Work
 
 Starts = Mapping[str, Ready | Blocker]
 
 
-def lay_out(turn: Turn[TrainingRunStatus]) -> dict[str, Work]:
+def lay_out(scope: Scope[TrainingRunStatus]) -> dict[str, Work]:
     """A row for each fold of the spec, in its order."""
-    spec, stored = turn.view.object.spec, turn.view.object.status
+    spec, stored = scope.view.object.spec, scope.view.object.status
     works: dict[str, Work] = {}
     rows: list[FoldStatus] = []
     for name in dict.fromkeys(spec.folds):
-        found = turn.status.fold(name) or FoldStatus(name=name)
+        found = scope.status.fold(name) or FoldStatus(name=name)
         rows.append(found)
         works[name] = Work(
             step="train",
@@ -40,7 +40,7 @@ def lay_out(turn: Turn[TrainingRunStatus]) -> dict[str, Work]:
             labels={"configuration": spec.configuration, "fold": name},
             active_deadline=spec.active_deadline_seconds,
         )
-    turn.status.folds = rows
+    scope.status.folds = rows
     return works
 
 
@@ -69,25 +69,25 @@ def never_mixed(works: Mapping[str, Work], start: Ready | Blocker) -> Ready | Bl
     return Blocker(reasons.REFERENCE_CHANGED, text)
 
 
-def train_anew_where_changed(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> list[Work]:
+def train_anew_where_changed(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> list[Work]:
     """On a rerun: folds that were trained on what is no longer there start from the beginning. Returns them."""
     found = [work for name, work in works.items() if rerun.changed(work, starts[name])]
     for work in found:
-        rerun.again(turn, work)
+        rerun.again(scope, work)
         _forget(row(work))
     return found
 
 
-def tell_of_changes(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
+def tell_of_changes(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
     """Say once that what was trained on is no longer what is there: the run keeps its results until it is told otherwise."""
-    status = turn.status
+    status = scope.status
     now = next((start.input for name, start in starts.items() if rerun.changed(works[name], start)), None)  # type: ignore[union-attr]
     if now is not None and now != status.changed_input:
         text = (
             "The plans, the preprocessed data or the pretrained weights are others than those that this run is trained with. "
             "It keeps them; set spec.rerun to a new value to train on the new ones."
         )
-        turn.out.events.append(events.say(reasons.REFERENCE_CHANGED, text))
+        scope.out.events.append(events.say(reasons.REFERENCE_CHANGED, text))
     status.changed_input = now
 
 
@@ -100,9 +100,9 @@ def describe(fold: FoldStatus) -> str:
     return f"fold {fold.name} is trained{epochs}{dice}{pseudo}{began}"
 
 
-def outcome(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:
+def outcome(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:
     """The good end in one line; what was changed behind its back since then is said."""
-    status = turn.status
+    status = scope.status
     done = "; ".join(describe(row(work)) for work in works.values()) if len(works) <= 5 else f"{len(works)} folds are trained"
     mean = f"; mean validation Dice {status.mean_dice:.4f}" if status.mean_dice is not None and len(works) > 1 else ""
     where = f". Results: {status.results.uri}" if status.results else ""
@@ -111,12 +111,12 @@ def outcome(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: St
     return f"{done}{mean}{where}{since}"
 
 
-def sum_up(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
+def sum_up(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
     """The columns of `kubectl get`, the times, the Trained condition."""
-    status, rows = turn.status, [row(work) for work in works.values()]
+    status, rows = scope.status, [row(work) for work in works.values()]
     done = [fold for fold in rows if fold.state is State.SUCCEEDED]
     status.folds_done = f"{len(done)}/{len(rows)}"
-    status.trainer = turn.view.object.spec.trainer.name
+    status.trainer = scope.view.object.spec.trainer.name
     going = [fold for fold in rows if fold.state in ACTIVE and fold.epoch is not None]
     slowest = min(going or [fold for fold in rows if fold.epoch is not None], key=lambda fold: fold.epoch or 0, default=None)
     status.epoch = "-" if slowest is None else f"{slowest.epoch}/{slowest.epochs or '?'}"
@@ -135,9 +135,9 @@ def sum_up(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Sta
     status.plans = next((order.plans.digest for order in orders if isinstance(order, TrainOrder)), status.plans)
     stands = conditions.standing(list(works.values()))
     if stands == "Ready":
-        conditions.own(turn, kinds.TRAINED, True, reasons.TRAINED, outcome(turn, works, starts))
+        conditions.own(scope, kinds.TRAINED, True, reasons.TRAINED, outcome(scope, works, starts))
     else:
-        conditions.own(turn, kinds.TRAINED, False, *conditions.explain(list(works.values()), stands))
+        conditions.own(scope, kinds.TRAINED, False, *conditions.explain(list(works.values()), stands))
 
 
 def _dice(rows: list[FoldStatus], mean: float | None) -> str:

@@ -10,11 +10,11 @@ from ...api.resources import API_VERSION, Plans, PlanTransfer
 from ...manifests import names
 from ..outcome import Outcome
 from ..policies import rerun
-from ..references import references
-from ..told import conditions
-from ..turn import Turn
+from ..references import dependencies
+from ..scope import Scope
+from ..status import conditions
 from ..view import Manifest, View
-from ..work.work import Blocker
+from ..work import Blocker
 
 PASSED_ON = ("storage", "template", "failurePolicy", "patch", "plansName", "preprocessing")
 MIRRORED = (kinds.PLANNED, kinds.PREPROCESSED, kinds.COMPATIBLE)
@@ -22,22 +22,22 @@ MIRRORED = (kinds.PLANNED, kinds.PREPROCESSED, kinds.COMPATIBLE)
 
 def reconcile(view: View[PlanTransfer]) -> Outcome:
     """The life of a PlanTransfer: it owns a Plans of its own name, and says what that says."""
-    turn = Turn.begin(view, view.object.status)
-    if rerun.asked(turn):
-        rerun.tell(turn, f"passed on to Plans {view.object.metadata.name}")
+    scope = Scope.begin(view, view.object.status)
+    if rerun.asked(scope):
+        rerun.tell(scope, f"passed on to Plans {view.object.metadata.name}")
     if problem := taken(view) or cycle(view):
-        conditions.blocked(turn, problem)
-        return turn.end()
+        conditions.blocked(scope, problem)
+        return scope.end()
     wanted, mine = plans(view.object), view.children[0] if view.children else None
     if not isinstance(mine, Plans) or differs(view.object, mine, wanted):
-        turn.out.apply.append(wanted)
-    turn.status.plans_ref = Reference(name=view.object.metadata.name)
+        scope.out.apply.append(wanted)
+    scope.status.plans_ref = Reference(name=view.object.metadata.name)
     if not isinstance(mine, Plans):
-        waits = references.standing(mine, "") if mine else Blocker(reasons.WAITING_FOR_PLANS, "its Plans is being made")
-        conditions.blocked(turn, waits)
-        return turn.end()
-    mirror(turn, mine)
-    return turn.end()
+        waits = dependencies.standing(mine, "") if mine else Blocker(reasons.WAITING_FOR_PLANS, "its Plans is being made")
+        conditions.blocked(scope, waits)
+        return scope.end()
+    mirror(scope, mine)
+    return scope.end()
 
 
 def plans(transfer: PlanTransfer) -> Manifest:
@@ -74,7 +74,7 @@ def differs(transfer: PlanTransfer, mine: Plans, wanted: Manifest) -> bool:
 
 def taken(view: View[PlanTransfer]) -> Blocker | None:
     """A Plans of the transfer's name that somebody else has made is left alone."""
-    if not view.squatters:
+    if not view.name_conflicts:
         return None
     name = view.object.metadata.name
     text = (
@@ -93,20 +93,20 @@ def cycle(view: View[PlanTransfer]) -> Blocker | None:
     return Blocker(reasons.REFERENCE_CYCLE, text)
 
 
-def mirror(turn: Turn[PlanTransferStatus], mine: Plans) -> None:
+def mirror(scope: Scope[PlanTransferStatus], mine: Plans) -> None:
     """Say what its Plans says."""
-    status = turn.status
-    status.plans_name, status.dataset_name = mine.status.plans_name or turn.view.object.spec.plans_name, mine.status.dataset_name
+    status = scope.status
+    status.plans_name, status.dataset_name = mine.status.plans_name or scope.view.object.spec.plans_name, mine.status.dataset_name
     status.artifact, status.cases, status.compatibility = mine.status.artifact, mine.status.cases, mine.status.compatibility
     for kind in MIRRORED:
         if found := kinds.find(mine.status.conditions, kind):
             value = found.status if found.status == "Unknown" else found.status == "True"
-            conditions.own(turn, kind, value, found.reason, found.message)
+            conditions.own(scope, kind, value, found.reason, found.message)
     ready = kinds.find(mine.status.conditions, kinds.READY)
     if ready is None or (mine.status.observed_generation or 0) < mine.metadata.generation:
-        conditions.blocked(turn, Blocker(reasons.WAITING_FOR_PLANS, f"waits for its Plans {mine.metadata.name} to be worked on"))
+        conditions.blocked(scope, Blocker(reasons.WAITING_FOR_PLANS, f"waits for its Plans {mine.metadata.name} to be worked on"))
         return
     stalled = kinds.is_true(mine.status.conditions, kinds.STALLED)
     conditions.write(
-        turn, "Ready" if ready.status == "True" else "Stalled" if stalled else "Reconciling", ready.reason, ready.message
+        scope, "Ready" if ready.status == "True" else "Stalled" if stalled else "Reconciling", ready.reason, ready.message
     )

@@ -13,9 +13,9 @@ from nnunet_trainer.contract.report import Report
 from ...api import reasons
 from ...manifests import names
 from ...manifests.pod import CONTAINER
-from .. import clock
+from .. import times
 from ..view import Manifest, View
-from ..work.work import ACTIVE, Work
+from ..work import ACTIVE, Work
 
 SETTLE = timedelta(seconds=10)
 """How long the last words of a pod are waited for once its Job has ended: Jobs and pods are watched apart."""
@@ -163,8 +163,8 @@ def observe(attempt: Attempt, now: datetime) -> State:
     if not running and hindered is None and any(terminated(pod) or _over(pod) for pod in attempt.pods):
         return Stopping()  # its Job is about to say how it ended
     if not running:
-        return hindered or Pending(podless=clock.parse(attempt.job["metadata"].get("creationTimestamp")))
-    since = [started for pod in running if (started := clock.parse(container(pod)["running"].get("startedAt")))]
+        return hindered or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")))
+    since = [started for pod in running if (started := times.parse(container(pod)["running"].get("startedAt")))]
     return Running(_name(leader(running)), min(since, default=None), hindered)
 
 
@@ -206,7 +206,7 @@ def read_report(pod: Manifest) -> Report | None:
 
 def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> State:
     assert attempt.job is not None
-    at = clock.parse(condition.get("lastTransitionTime")) or clock.parse((attempt.job.get("status") or {}).get("completionTime"))
+    at = times.parse(condition.get("lastTransitionTime")) or times.parse((attempt.job.get("status") or {}).get("completionTime"))
     at = at or now
     silent = not any(terminated(pod) for pod in attempt.pods)
     disrupted = "DisruptionTarget" in str(condition.get("message"))
@@ -236,9 +236,9 @@ def _pending(pod: Manifest) -> Pending:
     if unscheduled := pod_condition(pod, "PodScheduled", "False"):
         return Pending(reasons.UNSCHEDULABLE, str(unscheduled.get("message", "")), None, _name(pod))
     scheduled = pod_condition(pod, "PodScheduled")
-    since = clock.parse((scheduled or {}).get("lastTransitionTime"))
+    since = times.parse((scheduled or {}).get("lastTransitionTime"))
     if since is None and (pod.get("spec") or {}).get("nodeName"):
-        since = clock.parse((pod.get("status") or {}).get("startTime"))
+        since = times.parse((pod.get("status") or {}).get("startTime"))
     waiting = container(pod).get("waiting") or {}
     return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, _name(pod))
 
@@ -251,7 +251,7 @@ def _may_run(pod: Manifest, now: datetime) -> bool:
     if _over(pod):
         return False
     # deletionTimestamp is when its grace ends; what a lost node keeps after that must not hold back the work.
-    ends = clock.parse(pod["metadata"].get("deletionTimestamp"))
+    ends = times.parse(pod["metadata"].get("deletionTimestamp"))
     return ends is None or now < ends + timedelta(seconds=60)
 
 

@@ -11,7 +11,7 @@ from ...api.common import ArtifactStatus
 from ...api.dataset import DatasetStatus, FingerprintStatus
 from ...api.plans import CompatibilityLine, ConfigurationStatus, PlansStatus
 from ...api.training_run import CheckpointStatus, FoldStatus, PretrainedStatus
-from ..work import locations
+from .. import locations
 from . import report_summary as read
 
 PLANNED = ("patch_size", "batch_size", "spacing", "median_shape", "estimated_gpu_memory_gb", "network_digest", "preprocessable")

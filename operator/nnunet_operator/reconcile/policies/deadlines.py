@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from ...api import reasons
 from ...api.training_run import FoldStatus
-from .. import clock
+from .. import times
 from ..observed.attempts import Pending
 from ..observed.failures import Cause, Failure
-from ..work.work import Work
+from ..work import Work
 
 WAITING = {
     "ErrImagePull": (reasons.IMAGE_PULL_FAILED, "Check spec.template.image and imagePullSecrets."),
@@ -40,9 +40,9 @@ def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
         if since is None or now < since + PATIENCE:
             return reason, f"{work.attempt} is being started"
         if pending.scheduled is None:
-            job = f"its Job has had no pod since {clock.ago(since)}"
+            job = f"its Job has had no pod since {times.timestamp(since)}"
             return reason, f"{job}: is there a quota, or an admission rule that refuses it? (kubectl describe job)"
-        return reason, f"pod {pending.pod} has been starting (image, volumes) since {clock.ago(since)}"
+        return reason, f"pod {pending.pod} has been starting (image, volumes) since {times.timestamp(since)}"
     said = f": {pending.message.rstrip('.')}" if pending.message else ""
     return reason, f"pod {pending.pod} does not start, {pending.reason}{said}" + (f". {hint}" if hint else "")
 
@@ -63,7 +63,7 @@ def pre_running(work: Work, pending: Pending, now: datetime) -> Failure | timede
     return Failure(
         cause=Cause.ERROR,
         reason=reasons.PRE_RUNNING_DEADLINE_EXCEEDED,
-        message=f"did not run within {clock.span(limit.total_seconds())} of being scheduled{what}",
+        message=f"did not run within {times.duration(limit.total_seconds())} of being scheduled{what}",
         hint=hint,
         at=pending.scheduled + limit,
     )
@@ -91,7 +91,7 @@ def active(work: Work, now: datetime) -> Failure | timedelta | None:
     return Failure(
         cause=Cause.PERMANENT,
         reason=reasons.DEADLINE_EXCEEDED,
-        message=f"has run for its {clock.span(work.active_deadline)} (spec.activeDeadlineSeconds)",
+        message=f"has run for its {times.duration(work.active_deadline)} (spec.activeDeadlineSeconds)",
         hint="Set spec.rerun to a new value to go on from its last checkpoint for as long again.",
         at=now + left,
     )

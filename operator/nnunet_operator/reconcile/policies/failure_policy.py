@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from ...api import reasons
 from ...api.common import State
 from ...api.training_run import FoldStatus
-from .. import clock
+from .. import times
 from ..observed.failures import Cause, Failure
-from ..work.work import Work
+from ..work import Work
 
 MAX_DISRUPTIONS = 10
 FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
@@ -103,7 +103,7 @@ ACTIONS: dict[Cause, Callable[[Work, Failure], None]] = {
 
 def _try_again(work: Work, failure: Failure, wait: timedelta, counted: str) -> None:
     begins: datetime = failure.at + wait
-    when = f" at {clock.at(begins)}" if wait else ""
+    when = f" at {times.time_of_day(begins)}" if wait else ""
     epoch = work.epoch
     since = f" from epoch {epoch} or the checkpoint before it" if epoch else ""
     following = f"Attempt {(work.status.attempt or 0) + 2} starts{when}{since}."

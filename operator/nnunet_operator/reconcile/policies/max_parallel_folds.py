@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ...api import reasons
 from ...api.common import State
-from ..work.work import ACTIVE, Blocker, Ready, Work
+from ..work import ACTIVE, Blocker, Ready, Work
 
 
 def gate(works: Iterable[Work], work: Work, most: int, start: Ready | Blocker) -> Ready | Blocker:

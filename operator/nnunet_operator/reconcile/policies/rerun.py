@@ -9,44 +9,44 @@ from ...api import reasons
 from ...api.common import State
 from ...api.training_run import FoldStatus
 from ..observed import attempts
-from ..told import events
-from ..turn import Turn
-from ..work.work import Blocker, Ready, Work
+from ..scope import Scope
+from ..status import events
+from ..work import Blocker, Ready, Work
 
 
-def asked(turn: Turn[Any]) -> bool:
+def asked(scope: Scope[Any]) -> bool:
     """Whether spec.rerun has a value that was not acted upon yet; from now on it has."""
-    wanted = turn.view.object.spec.rerun
-    if wanted is None or wanted == turn.status.rerun_observed:
+    wanted = scope.view.object.spec.rerun
+    if wanted is None or wanted == scope.status.rerun_observed:
         return False
     # At the first sight of an object nothing has failed yet.
-    first = turn.status.observed_generation is None
-    turn.status.rerun_observed = wanted
+    first = scope.status.observed_generation is None
+    scope.status.rerun_observed = wanted
     return not first
 
 
-def tell(turn: Turn[Any], what: str) -> None:
+def tell(scope: Scope[Any], what: str) -> None:
     """Say what a new value of spec.rerun does."""
-    turn.out.events.append(events.say(reasons.RERUN, f"spec.rerun is {turn.view.object.spec.rerun!r}: {what}"))
+    scope.out.events.append(events.say(reasons.RERUN, f"spec.rerun is {scope.view.object.spec.rerun!r}: {what}"))
 
 
-def failed(turn: Turn[Any], works: Iterable[Work]) -> list[Work]:
+def failed(scope: Scope[Any], works: Iterable[Work]) -> list[Work]:
     """Try again what has failed, at once and with a full budget; what waits for its next attempt too. Returns it."""
     found = [work for work in works if work.status.state in (State.FAILED, State.BACKING_OFF)]
     for work in found:
-        again(turn, work)
+        again(scope, work)
     return found
 
 
-def tell_tried(turn: Turn[Any], tried: Iterable[Work]) -> None:
+def tell_tried(scope: Scope[Any], tried: Iterable[Work]) -> None:
     """Say what is tried again."""
     titles = ", ".join(dict.fromkeys(work.title for work in tried))
-    tell(turn, f"{titles}: tried again" if titles else "nothing had failed, and nothing has changed: all stays as it is")
+    tell(scope, f"{titles}: tried again" if titles else "nothing had failed, and nothing has changed: all stays as it is")
 
 
-def again(turn: Turn[Any], work: Work) -> None:
+def again(scope: Scope[Any], work: Work) -> None:
     """Do a piece of work again from the start of its budget, by a new attempt."""
-    leave(turn, work)
+    leave(scope, work)
     status = work.status
     status.restarts = status.disruptions_without_progress = status.reports_missed = status.out_of_memory = 0
     status.input = None
@@ -54,9 +54,9 @@ def again(turn: Turn[Any], work: Work) -> None:
         status.running_seconds = status.running_since = None
 
 
-def leave(turn: Turn[Any], work: Work, state: State = State.PENDING) -> None:
+def leave(scope: Scope[Any], work: Work, state: State = State.PENDING) -> None:
     """Abandon the newest attempt, be it one that the status does not know of yet."""
-    number = attempts.newest(work, attempts.of(turn.view, work))
+    number = attempts.newest(work, attempts.of(scope.view, work))
     work.status.attempt = number if number >= 0 else None
     work.abandon(state)
 

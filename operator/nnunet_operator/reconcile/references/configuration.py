@@ -12,10 +12,10 @@ from ...api import reasons
 from ...api.common import State
 from ...api.plans import ConfigurationStatus
 from ...api.resources import Plans, TrainingRun
+from .. import locations
 from ..view import View
-from ..work import locations
-from ..work.work import Blocker
-from . import catalogued, references
+from ..work import Blocker
+from . import component_names, dependencies
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,18 +34,18 @@ def preprocessed(view: View[TrainingRun]) -> Preprocessed | Blocker:
     if plans is None:
         return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} (spec.plansRef), which does not exist")
     if not isinstance(plans, Plans):
-        return references.standing(plans, f"to preprocess {wanted}")
+        return dependencies.standing(plans, f"to preprocess {wanted}")
     status = plans.status
     if missing := unasked(view, plans):
         return missing
     if status.artifact is None or status.storage is None or status.work is None or status.work.state is not State.SUCCEEDED:
-        return references.standing(plans, f"to preprocess {wanted}")
+        return dependencies.standing(plans, f"to preprocess {wanted}")
     if missing := unknown(plans, wanted):
         return missing
     mine = status.configuration(wanted)
     if mine is not None and mine.state is State.FAILED:
         what = f"Configuration {wanted} of Plans {name}"
-        return references.failed(what, mine.reason or reasons.FAILED, mine.message or "")
+        return dependencies.failed(what, mine.reason or reasons.FAILED, mine.message or "")
     if mine is None or mine.state is not State.SUCCEEDED or mine.preprocessed is None:
         now = f"; it is {mine.state.value}" if mine else ""
         return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} to preprocess {wanted}{now}")
@@ -66,7 +66,7 @@ def unasked(view: View[TrainingRun], plans: Plans) -> Blocker | None:
     if missing := unknown(plans, wanted):
         return missing
     planned = any(row.batch_size is not None for row in plans.status.configurations)
-    possible = () if planned or view.settings.names_pass else catalogued.configurations(plans.spec, view.settings)
+    possible = () if planned or view.settings.names_pass else component_names.configurations(plans.spec, view.settings)
     if possible and wanted not in possible:
         # Those that will be preprocessed are what was meant, most likely.
         return Blocker(reasons.UNKNOWN_CONFIGURATION, unknown_name(f"configuration of Plans {name}", wanted, {*possible, *asked}))
@@ -86,7 +86,7 @@ def too_small(view: View[TrainingRun]) -> Blocker | None:
     """A batch that has fewer samples than there are GPUs, as soon as it is planned."""
     spec = view.object.spec
     row = _planned(view)
-    own = (catalogued.recipe(view.object, view.settings) or {}).get("batchSize")
+    own = (component_names.recipe(view.object, view.settings) or {}).get("batchSize")
     batch = own or (row.batch_size if row else None)
     ranks = spec.workers.nodes * max(1, spec.workers.gpus_per_node)
     if batch is None or batch >= ranks:
@@ -102,14 +102,14 @@ def too_small(view: View[TrainingRun]) -> Blocker | None:
 def unfit(view: View[TrainingRun]) -> Blocker | None:
     """A patch that the recipe's network cannot be trained on, as soon as it is planned."""
     row = _planned(view)
-    changes = (catalogued.recipe(view.object, view.settings) or {}).get("network")
+    changes = (component_names.recipe(view.object, view.settings) or {}).get("network")
     if not isinstance(changes, dict):
         return None
     try:
         if row is not None and row.patch_size:
             networks.check_patch(changes, row.patch_size)
     except BadConfiguration as fault:
-        return Blocker(fault.reason, f"{fault.message} {fault.hint} {catalogued.ANOTHER.format('TrainingRun')}")
+        return Blocker(fault.reason, f"{fault.message} {fault.hint} {component_names.ANOTHER.format('TrainingRun')}")
     return None
 
 

@@ -7,10 +7,10 @@ from nnunet_trainer.contract.work_order import Location, PretrainedPolicies, Pre
 from ...api import reasons
 from ...api.common import State
 from ...api.resources import TrainingRun
+from .. import locations
 from ..view import View
-from ..work import locations
-from ..work.work import Blocker
-from . import references
+from ..work import Blocker
+from . import dependencies
 
 
 def weights(view: View[TrainingRun], store: Location) -> PretrainedWeights | Blocker | None:
@@ -29,7 +29,7 @@ def weights(view: View[TrainingRun], store: Location) -> PretrainedWeights | Blo
             reasons.WAITING_FOR_TRAINING_RUN, f"waits for TrainingRun {name} (spec.pretrained.runRef), which does not exist"
         )
     if not isinstance(run, TrainingRun):
-        return references.standing(run, f"to train fold {wanted}")
+        return dependencies.standing(run, f"to train fold {wanted}")
     if wanted not in run.spec.folds:
         has = ", ".join(run.spec.folds)
         return Blocker(
@@ -37,12 +37,12 @@ def weights(view: View[TrainingRun], store: Location) -> PretrainedWeights | Blo
         )
     fold = run.status.fold(wanted)
     if fold is not None and fold.state is State.FAILED:
-        return references.failed(f"Fold {wanted} of TrainingRun {name}", fold.reason or reasons.FAILED, fold.message or "")
+        return dependencies.failed(f"Fold {wanted} of TrainingRun {name}", fold.reason or reasons.FAILED, fold.message or "")
     checkpoint = (fold.best if spec.checkpoint == "best" else fold.checkpoint) if fold else None
     if fold is None or fold.state is not State.SUCCEEDED or checkpoint is None:
         # Another fold that has failed does not matter: only this one is waited for.
         if fold is None or fold.state is State.PENDING:
-            return references.standing(run, f"to train fold {wanted}")
+            return dependencies.standing(run, f"to train fold {wanted}")
         text = f"waits for TrainingRun {name} to train fold {wanted}; it is {fold.state.value}"
         return Blocker(reasons.WAITING_FOR_TRAINING_RUN, text)
     access = fold.artifact or store

@@ -8,10 +8,10 @@ from ...api import reasons
 from ...api.common import State
 from ...api.resources import Plans, TrainingRun
 from ...api.training_run import FoldStatus
+from .. import locations
 from ..view import View
-from ..work import locations
-from ..work.work import Blocker
-from . import references
+from ..work import Blocker
+from . import dependencies
 
 FIELD = "spec.previousStage.runRef"
 ANOTHER = "This part of the spec never changes: create another TrainingRun."
@@ -29,17 +29,17 @@ def predictions(view: View[TrainingRun], store: Location) -> PreviousStage | Blo
     if run is None:
         return Blocker(reasons.WAITING_FOR_TRAINING_RUN, f"waits for TrainingRun {name} ({FIELD}), which does not exist")
     if not isinstance(run, TrainingRun):
-        return references.standing(run, "to train all of its folds")
+        return dependencies.standing(run, "to train all of its folds")
     rows = {fold: run.status.fold(fold) for fold in run.spec.folds}
     for fold, row in rows.items():
         if row is not None and row.state is State.FAILED:
             what = f"Fold {fold} of TrainingRun {name}"
-            return references.failed(what, row.reason or reasons.FAILED, row.message or "")
+            return dependencies.failed(what, row.reason or reasons.FAILED, row.message or "")
     done = {fold: row for fold, row in rows.items() if row is not None and row.state is State.SUCCEEDED}
     left = [fold for fold in rows if fold not in done]
     if left:
         if all(row is None or row.state is State.PENDING for row in rows.values()):
-            return references.standing(run, "to train all of its folds")
+            return dependencies.standing(run, "to train all of its folds")
         folds = f"fold{'s' if len(left) > 1 else ''} {', '.join(left)}"
         text = f"waits for TrainingRun {name} to train {folds} ({len(done)} of {len(rows)} are trained)"
         return Blocker(reasons.WAITING_FOR_TRAINING_RUN, text)

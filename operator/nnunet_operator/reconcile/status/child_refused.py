@@ -7,7 +7,7 @@ from typing import Any
 from ...api import conditions as kinds
 from ...api import reasons
 from ..outcome import Outcome
-from ..turn import Turn
+from ..scope import Scope
 from ..view import Manifest, View
 from . import conditions
 
@@ -21,16 +21,16 @@ def refused(view: View[Any], child: Manifest, why: str, decided: Outcome) -> Out
     again; a Job that was asked for and is not there is asked for again, and the next Outcome takes this back.
     """
     stored = view.object.status
-    turn = Turn.begin(view, type(stored).model_validate(decided.status))
-    ready = kinds.find(turn.status.conditions, kinds.READY)
+    scope = Scope.begin(view, type(stored).model_validate(decided.status))
+    ready = kinds.find(scope.status.conditions, kinds.READY)
     # As they were: between two refusals nothing has changed, and nothing is written.
     kept = [condition for condition in stored.conditions if condition.type in STANDING]
-    turn.status.conditions = [*kinds.drop_condition(turn.status.conditions, *STANDING), *kept]
+    scope.status.conditions = [*kinds.drop_condition(scope.status.conditions, *STANDING), *kept]
     what = f"{child['kind']} {child['metadata']['name']}"
     text = f"{what} is refused: {why.strip().rstrip('.')}. It is tried again."
     # Where something else of it is at work, that goes on without a person.
-    conditions.write(turn, "Reconciling" if view.jobs else "Stalled", reasons.CHILD_REFUSED, text)
-    turn.out.delete, turn.out.delete_self = decided.delete, decided.delete_self
-    turn.out.events = [event for event in decided.events if ready is None or event.reason != ready.reason]
-    turn.out.look_again = decided.look_again
-    return turn.end()
+    conditions.write(scope, "Reconciling" if view.jobs else "Stalled", reasons.CHILD_REFUSED, text)
+    scope.out.delete, scope.out.delete_self = decided.delete, decided.delete_self
+    scope.out.events = [event for event in decided.events if ready is None or event.reason != ready.reason]
+    scope.out.look_again = decided.look_again
+    return scope.end()

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from ...api import conditions as api
 from ...api import reasons
 from ...api.common import State
-from ..turn import Turn
-from ..work.work import STALLING, Blocker, Work
-from .wording import first_sentence
+from ..scope import Scope
+from ..work import STALLING, Blocker, Work
+from .sentences import first_sentence
 
 Standing = Literal["Ready", "Reconciling", "Stalled", "Suspended"]
 
@@ -44,46 +44,46 @@ def standing(works: Sequence[Work]) -> Standing:
     return "Reconciling"
 
 
-def conclude(turn: Turn[Any], works: Sequence[Work], reason: str, message: str) -> None:
+def conclude(scope: Scope[Any], works: Sequence[Work], reason: str, message: str) -> None:
     """Write Ready, Reconciling and Stalled; `reason` and `message` are those of the good end."""
     stands = standing(works)
     if stands != "Ready":
         reason, message = explain(works, stands)
-        turn.told = stands == "Reconciling" and most_urgent(works, stands)[0].status.state is State.BACKING_OFF
-    write(turn, stands, reason, message)
+        scope.told = stands == "Reconciling" and most_urgent(works, stands)[0].status.state is State.BACKING_OFF
+    write(scope, stands, reason, message)
 
 
-def write(turn: Turn[Any], stands: Standing, reason: str, message: str) -> None:
+def write(scope: Scope[Any], stands: Standing, reason: str, message: str) -> None:
     """The three conditions that tools read."""
-    generation, now, old = turn.view.object.metadata.generation, turn.now, turn.status.conditions
+    generation, now, old = scope.view.object.metadata.generation, scope.now, scope.status.conditions
     short = first_sentence(message)  # Ready says all of it
     match stands:
         case "Ready":
-            turn.status.conditions = api.ready(old, reason, message, now=now, generation=generation)
+            scope.status.conditions = api.ready(old, reason, message, now=now, generation=generation)
         case "Reconciling":
-            turn.status.conditions = api.reconciling(old, reason, message, short=short, now=now, generation=generation)
+            scope.status.conditions = api.reconciling(old, reason, message, short=short, now=now, generation=generation)
         case "Stalled":
-            turn.status.conditions = api.stalled(old, reason, message, short=short, now=now, generation=generation)
+            scope.status.conditions = api.stalled(old, reason, message, short=short, now=now, generation=generation)
         case "Suspended":
             kept = api.drop_condition(old, api.RECONCILING, api.STALLED)
-            turn.status.conditions = api.set_condition(kept, api.READY, False, reason, message, now=now, generation=generation)
+            scope.status.conditions = api.set_condition(kept, api.READY, False, reason, message, now=now, generation=generation)
 
 
-def blocked(turn: Turn[Any], blocker: Blocker) -> None:
+def blocked(scope: Scope[Any], blocker: Blocker) -> None:
     """Nothing of it can start."""
-    write(turn, "Stalled" if blocker.stalls else "Reconciling", blocker.reason, blocker.message)
+    write(scope, "Stalled" if blocker.stalls else "Reconciling", blocker.reason, blocker.message)
 
 
-def own(turn: Turn[Any], kind: str, status: bool | Literal["Unknown"], reason: str, message: str) -> None:
+def own(scope: Scope[Any], kind: str, status: bool | Literal["Unknown"], reason: str, message: str) -> None:
     """One of the kind's own conditions."""
-    turn.status.conditions = api.set_condition(
-        turn.status.conditions,
+    scope.status.conditions = api.set_condition(
+        scope.status.conditions,
         kind,
         status if isinstance(status, bool) else "Unknown",
         reason,
         message,
-        now=turn.now,
-        generation=turn.view.object.metadata.generation,
+        now=scope.now,
+        generation=scope.view.object.metadata.generation,
     )
 
 

@@ -17,17 +17,17 @@ def parse(text: Any) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def at(moment: datetime) -> str:
+def time_of_day(moment: datetime) -> str:
     """`18:32:10 UTC`"""
     return moment.astimezone(UTC).strftime("%H:%M:%S UTC")
 
 
-def ago(moment: datetime) -> str:
+def timestamp(moment: datetime) -> str:
     """`2026-11-22 18:32:10 UTC`: an absolute time, since an age would change the status every second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`45s`, `12m`, `5h12m`, `2d4h`"""
     whole = max(0, round(seconds))
     if whole < 60:

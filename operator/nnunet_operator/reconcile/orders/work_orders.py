@@ -27,10 +27,10 @@ from ...api.plans import PlannerOverride, PlannerSpec, PlansStatus
 from ...api.resources import Dataset, Plans, TrainingRun
 from ...manifests import names
 from ...manifests.step import Step
-from ..references import configuration, networks, pretrained, previous_stage, references
+from .. import locations
+from ..references import configuration, dependencies, network_compatibility, pretrained, previous_stage
 from ..view import View
-from . import locations
-from .work import Blocker, Ready, Work
+from ..work import Blocker, Ready, Work
 
 SHARED_MEMORY = "2Gi"
 """Limit of /dev/shm where the template names none; only what is used counts as memory."""
@@ -121,7 +121,14 @@ def training(view: View[TrainingRun], work: Work, fold: str) -> Ready | Blocker:
         return store
     found, weights = configuration.preprocessed(view), pretrained.weights(view, store)
     previous = previous_stage.predictions(view, store)
-    checked = (found, weights, previous, configuration.too_small(view), configuration.unfit(view), networks.differ(view))
+    checked = (
+        found,
+        weights,
+        previous,
+        configuration.too_small(view),
+        configuration.unfit(view),
+        network_compatibility.differ(view),
+    )
     blockers = [blocker for blocker in checked if isinstance(blocker, Blocker)]
     if blockers:
         # What only a person can mend is said while something else is waited for.
@@ -182,23 +189,23 @@ def seed(run: TrainingRun) -> int:
 
 def fingerprinted(view: View[Plans]) -> Dataset | Blocker:
     """The dataset once it is fingerprinted."""
-    found = references.wait_for(view, "Dataset", view.object.spec.dataset_ref.name, "spec.datasetRef", conditions.FINGERPRINTED)
+    found = dependencies.wait_for(view, "Dataset", view.object.spec.dataset_ref.name, "spec.datasetRef", conditions.FINGERPRINTED)
     if isinstance(found, Blocker):
         return found
     assert isinstance(found, Dataset)
-    return found if found.status.artifact else references.standing(found, "to be Fingerprinted")
+    return found if found.status.artifact else dependencies.standing(found, "to be Fingerprinted")
 
 
 def _transfer(view: View[Plans], work: Work, dataset: Dataset, read: Input, store: Location) -> Ready | Blocker:
     spec = view.object.spec
     transfer = spec.transfer_from
     assert transfer is not None
-    source = references.wait_for(view, "Plans", transfer.plans_ref.name, "spec.transferFrom.plansRef", conditions.PLANNED)
+    source = dependencies.wait_for(view, "Plans", transfer.plans_ref.name, "spec.transferFrom.plansRef", conditions.PLANNED)
     if isinstance(source, Blocker):
         return source
     assert isinstance(source, Plans)
     if source.status.artifact is None or source.status.storage is None or source.status.dataset is None:
-        return references.standing(source, "to be Planned")
+        return dependencies.standing(source, "to be Planned")
     patched = (spec.patch or {}).get("configurations") or {}
     for name in spec.preprocessing.configurations:
         if name not in patched and (missing := configuration.unknown(source, name)):

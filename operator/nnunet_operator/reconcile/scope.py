@@ -11,14 +11,14 @@ from ..manifests.job import children
 from ..manifests.step import Step
 from .observed.attempts import Attempt
 from .outcome import Delete, Outcome
-from .told import events
+from .status import events
 from .view import Manifest, View
 
 S = TypeVar("S", bound=CommonStatus)
 
 
 @dataclass(slots=True)
-class Turn(Generic[S]):
+class Scope(Generic[S]):
     """The View, the status as it shall be (a copy, written to as the pass goes on), and the Outcome."""
 
     view: View[Any]
@@ -28,7 +28,7 @@ class Turn(Generic[S]):
     """Why it is not Ready was an event of its own: that Ready now says so too is no news."""
 
     @classmethod
-    def begin(cls, view: View[Any], status: S) -> Turn[S]:
+    def begin(cls, view: View[Any], status: S) -> Scope[S]:
         """A pass that starts from the stored status."""
         # A copy, five times as fast as a deep one.
         return cls(view, type(status).model_validate(status.model_dump()))

@@ -15,7 +15,7 @@ from ...api.plans import PlansSpec
 from ...api.resources import Dataset, Plans, Resource, TrainingRun
 from ...api.training_run import TrainingRunSpec
 from ..view import Settings, View
-from ..work.work import Blocker
+from ..work import Blocker
 
 Recipe = dict[str, Any]
 

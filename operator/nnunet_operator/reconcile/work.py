@@ -9,10 +9,10 @@ from datetime import datetime
 from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.work_order import WorkOrder
 
-from ...api import reasons
-from ...api.common import FailurePolicySpec, State, WorkStatus
-from ...api.training_run import FoldStatus
-from ...manifests.step import Step
+from ..api import reasons
+from ..api.common import FailurePolicySpec, State, WorkStatus
+from ..api.training_run import FoldStatus
+from ..manifests.step import Step
 
 ACTIVE = (State.STARTING, State.QUEUED, State.RUNNING, State.VALIDATING)
 """States in which the newest attempt has, or is about to have, a Job."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from nnunet_trainer.contract.work_order import Location
 
-from ...api import reasons
-from ...api.common import Access, LocationStatus, StorageSpec
-from ...api.dataset import Dataset
-from ...api.resources import Resource
-from ..view import View
+from ..api import reasons
+from ..api.common import Access, LocationStatus, StorageSpec
+from ..api.dataset import Dataset
+from ..api.resources import Resource
+from .view import View
 from .work import Blocker
 
 ACCESS = ("endpoint", "region", "path_style", "secret_name", "ca_config_map")

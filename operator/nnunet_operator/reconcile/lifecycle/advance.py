@@ -10,14 +10,14 @@ from nnunet_trainer.contract.report import Report
 from ...api import reasons
 from ...api.common import State, WorkStatus
 from ...api.training_run import FoldStatus
-from .. import clock
+from .. import times
 from ..observed import attempts, failures, progress
 from ..observed.attempts import Attempt, Failed, NotStarted, Pending, Queued, Running, Stopping, Succeeded, Unreported, Vanished
 from ..observed.failures import Cause, Failure
 from ..policies import deadlines, failure_policy
-from ..told import events
-from ..turn import Turn, order_of
-from .work import ACTIVE, Blocker, Ready, Work
+from ..scope import Scope, order_of
+from ..status import events
+from ..work import ACTIVE, Blocker, Ready, Work
 
 
 class Result(NamedTuple):
@@ -27,42 +27,42 @@ class Result(NamedTuple):
     at: datetime
 
 
-def advance(turn: Turn[Any], work: Work, start: Ready | Blocker) -> Result | None:
+def advance(scope: Scope[Any], work: Work, start: Ready | Blocker) -> Result | None:
     """Take a piece of work one step on; returns its result in the pass in which it is first seen."""
-    mine = attempts.of(turn.view, work)
+    mine = attempts.of(scope.view, work)
     if work.status.state.finished or work.status.state is State.SUSPENDED:
-        _tidy(turn, work, mine)
+        _tidy(scope, work, mine)
         return None
-    now, result = turn.now, None
+    now, result = scope.now, None
     _adopt(work, mine)
     state = attempts.state(work, mine, now)
     if not isinstance(state, (NotStarted, Stopping, Pending)):
         _note(work, mine)
     match state:
         case NotStarted():
-            _begin(turn, work, mine, start)
+            _begin(scope, work, mine, start)
         case Stopping():
-            turn.look_again_at(now + timedelta(seconds=5))
+            scope.look_again_at(now + timedelta(seconds=5))
         case Queued():
             deadlines.run_clock(work, None, now)
             work.say(State.QUEUED, reasons.QUEUED, f"{work.title}: {work.attempt} waits in its queue")
         case Pending() as pending:
             deadlines.run_clock(work, None, now)
-            _report_pending(turn, work, pending)
+            _report_pending(scope, work, pending)
         case Running() as running:
             deadlines.run_clock(work, running.since, now)
-            _watch(turn, work, running)
+            _watch(scope, work, running)
         case Succeeded(report, at) if report.artifact(work.artifact):
             deadlines.run_clock(work, None, at)
             result = Result(report, at)
-            turn.out.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
+            scope.out.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
         case Succeeded(_, at) | Unreported(at):
-            _decide(turn, work, _unreported(at))
+            _decide(scope, work, _unreported(at))
         case Failed(attempt, at):
-            _decide(turn, work, failures.classify(attempt, at))
+            _decide(scope, work, failures.classify(attempt, at))
         case Vanished():
-            _decide(turn, work, _vanished(now))
-    _tidy(turn, work, mine)
+            _decide(scope, work, _vanished(now))
+    _tidy(scope, work, mine)
     return result
 
 
@@ -87,13 +87,13 @@ def _note(work: Work, mine: dict[int, Attempt]) -> None:
     attempt = mine.get(work.status.attempt or 0)
     if attempt is not None and attempt.job is not None:
         work.status.job, work.status.order = attempt.name, order_of(attempt.job)
-        work.status.start_time = work.status.start_time or clock.parse(attempt.job["metadata"].get("creationTimestamp"))
+        work.status.start_time = work.status.start_time or times.parse(attempt.job["metadata"].get("creationTimestamp"))
 
 
-def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready | Blocker) -> None:
-    status, now = work.status, turn.now
+def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Ready | Blocker) -> None:
+    status, now = work.status, scope.now
     if status.not_before is not None and now < status.not_before:
-        turn.look_again_at(status.not_before)
+        scope.look_again_at(status.not_before)
         return
     # A Job that was asked for and has not been seen, nor any pod of it, is asked for again; any other is a new attempt.
     created = status.state is State.STARTING and status.attempt is not None and status.attempt not in mine
@@ -101,7 +101,7 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
     if older:
         ending = ", ".join(f"attempt {attempt.number + 1}" for attempt in older)
         work.wait(Blocker(work.status.reason or reasons.STARTING, f"{work.title} waits for {ending} to end"))
-        turn.look_again_at(now + timedelta(seconds=15))
+        scope.look_again_at(now + timedelta(seconds=15))
         return
     if isinstance(start, Blocker):
         work.wait(start)
@@ -112,43 +112,43 @@ def _begin(turn: Turn[Any], work: Work, mine: dict[int, Attempt], start: Ready |
             status.started_epoch = max(status.started_epoch or 0, status.epoch or 0)
     status.input, status.job, status.order, status.not_before = start.input, None, None, None
     work.say(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
-    turn.create(start.step(status.attempt or 0))
+    scope.create(start.step(status.attempt or 0))
 
 
-def _report_pending(turn: Turn[Any], work: Work, pending: Pending) -> None:
-    reason, message = deadlines.explain(work, pending, turn.now)
+def _report_pending(scope: Scope[Any], work: Work, pending: Pending) -> None:
+    reason, message = deadlines.explain(work, pending, scope.now)
     work.say(State.STARTING, reason, f"{work.title}: {message}")
     since = pending.scheduled or pending.podless
-    if since is not None and turn.now < since + deadlines.PATIENCE:
-        turn.look_again_at(since + deadlines.PATIENCE)
-    _obey(turn, work, deadlines.pre_running(work, pending, turn.now))
+    if since is not None and scope.now < since + deadlines.PATIENCE:
+        scope.look_again_at(since + deadlines.PATIENCE)
+    _obey(scope, work, deadlines.pre_running(work, pending, scope.now))
 
 
-def _watch(turn: Turn[Any], work: Work, running: Running) -> None:
-    progress.of(turn, work, running)
+def _watch(scope: Scope[Any], work: Work, running: Running) -> None:
+    progress.of(scope, work, running)
     if running.hindered is not None:
-        _obey(turn, work, deadlines.pre_running(work, running.hindered, turn.now))
+        _obey(scope, work, deadlines.pre_running(work, running.hindered, scope.now))
     if work.status.state in ACTIVE:
-        _obey(turn, work, deadlines.active(work, turn.now))
+        _obey(scope, work, deadlines.active(work, scope.now))
 
 
-def _obey(turn: Turn[Any], work: Work, deadline: Failure | timedelta | None) -> None:
+def _obey(scope: Scope[Any], work: Work, deadline: Failure | timedelta | None) -> None:
     if isinstance(deadline, Failure):
-        _decide(turn, work, deadline)
+        _decide(scope, work, deadline)
     elif deadline is not None:
-        turn.out.look_again_in(max(deadline, timedelta(seconds=1)))
+        scope.out.look_again_in(max(deadline, timedelta(seconds=1)))
 
 
-def _decide(turn: Turn[Any], work: Work, failure: Failure) -> None:
+def _decide(scope: Scope[Any], work: Work, failure: Failure) -> None:
     deadlines.run_clock(work, None, failure.at)
     failure_policy.decide(work, failure)
     work.forget_eta()
     status = work.status
     if status.not_before is not None:
-        turn.look_again_at(status.not_before)
+        scope.look_again_at(status.not_before)
     if status.state is State.BACKING_OFF:
         # The end is told by the Ready condition; this would otherwise be said only if Ready changed.
-        turn.out.events.append(events.say(failure.reason, status.message or "", warning=True))
+        scope.out.events.append(events.say(failure.reason, status.message or "", warning=True))
 
 
 def _unreported(at: datetime) -> Failure:
@@ -160,19 +160,19 @@ def _vanished(now: datetime) -> Failure:
     return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message="was lost: somebody deleted its Job", at=now)
 
 
-def _tidy(turn: Turn[Any], work: Work, mine: dict[int, Attempt]) -> None:
+def _tidy(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> None:
     """Delete each Job whose outcome stands in the *stored* status: what this pass decides may never be written."""
     status, newest = work.status, mine.get(work.status.attempt or 0)
     if status.order and status.state not in ACTIVE and (newest is None or newest.job is None):
-        turn.delete_order(status.order, status.job or status.order)
+        scope.delete_order(status.order, status.job or status.order)
         status.order = None
     for attempt in mine.values():
         if attempt.job is None or _kept(work.status, attempt):
             continue
         if _kept(work.stored, attempt):
-            turn.out.look_again_in(timedelta(seconds=1))
+            scope.out.look_again_in(timedelta(seconds=1))
         else:
-            turn.delete(attempt)
+            scope.delete(attempt)
 
 
 def _kept(status: WorkStatus, attempt: Attempt) -> bool:

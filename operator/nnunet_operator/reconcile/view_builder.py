@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..api.resources import KINDS, Resource
 from .kinds import invalid
-from .references import references
+from .references import dependencies
 from .view import Heard, Key, Manifest, Settings, View
 
 MOST_REFERENCES = 64
@@ -41,7 +41,7 @@ def build_view(
     uid = resource.metadata.uid
     jobs = tuple(sorted((job for job in world.owned(uid, "Job")), key=_name))
     pods = tuple(sorted((pod for pod in world.owned(uid, "Pod")), key=_name))
-    wanted = [(key, found) for key in references.wanted_by(resource) if (found := world.get(*key)) is not None]
+    wanted = [(key, found) for key in dependencies.wanted_by(resource) if (found := world.get(*key)) is not None]
     own = {found["metadata"].get("uid") for _, found in wanted if _controlled_by(found, uid)}
     return View(
         object=resource,
@@ -49,7 +49,7 @@ def build_view(
         settings=settings or Settings(),
         references=_follow(world, resource),
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
-        squatters=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
+        name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
         jobs=jobs,
         pods=pods,
         heard={name: heard[name] for pod in pods if (name := _name(pod)) in heard} if heard else {},
@@ -60,7 +60,7 @@ def build_view(
 def _follow(world: World, resource: Resource) -> dict[Key, Resource]:
     """What an object refers to, and what that refers to, and so on."""
     found: dict[Key, Resource] = {}
-    ahead = references.needed_by(resource)
+    ahead = dependencies.needed_by(resource)
     while ahead and len(found) < MOST_REFERENCES:
         key = ahead.pop(0)
         if key in found or key.kind not in KINDS:
@@ -69,7 +69,7 @@ def _follow(world: World, resource: Resource) -> dict[Key, Resource]:
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
             continue
         found[key] = invalid.parse(manifest)
-        ahead += references.needed_by(found[key])
+        ahead += dependencies.needed_by(found[key])
     return found
 
 

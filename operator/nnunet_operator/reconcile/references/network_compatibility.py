@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...api import reasons
 from ...api.resources import Plans, TrainingRun
 from ..view import View
-from ..work.work import Blocker
-from . import catalogued
+from ..work import Blocker
+from . import component_names
 
 
 def differ(view: View[TrainingRun]) -> Blocker | None:
@@ -20,7 +20,7 @@ def differ(view: View[TrainingRun]) -> Blocker | None:
     mine, its = _digest(view, run), _digest(view, other)
     if mine is None or its is None or mine == its:
         return None
-    recipes = [catalogued.recipe(each, view.settings) for each in (run, other)]
+    recipes = [component_names.recipe(each, view.settings) for each in (run, other)]
     if None in recipes or recipes[0]["network"] != recipes[1]["network"]:  # type: ignore[index]
         return None  # only the Job can know
     planned = [

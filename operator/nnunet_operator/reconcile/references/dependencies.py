@@ -10,9 +10,9 @@ from ...api import reasons
 from ...api.conditions import READY, STALLED, find, is_true
 from ...api.resources import Plans, PlanTransfer, Resource, TrainingRun
 from ...manifests import names
-from ..told.wording import first_sentence
+from ..status.sentences import first_sentence
 from ..view import Key, Manifest, View
-from ..work.work import Blocker
+from ..work import Blocker
 
 WAITING = {
     "Dataset": reasons.WAITING_FOR_DATASET,
