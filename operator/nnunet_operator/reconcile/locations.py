@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from nnunet_trainer.contract.work_order import Location
+from nnunet_trainer.contract.work_order import Input, Location
 
 from ..api import reasons
-from ..api.common import Access, LocationStatus, StorageSpec
+from ..api.common import Access, ArtifactStatus, LocationStatus, StorageSpec
 from ..api.dataset import Dataset
 from ..api.resources import Resource
-from .view import View
-from .work import Blocker
+from .blocker import Blocker
+from .view import Settings
 
 ACCESS = ("endpoint", "region", "path_style", "secret_name", "ca_config_map")
 """All of a `Location` but its URI."""
@@ -23,19 +22,19 @@ def at(uri: str, access: Access | LocationStatus | Location) -> Location:
     return Location(uri=uri, **{name: getattr(access, name) for name in ACCESS})
 
 
+def artifact(made: ArtifactStatus, access: LocationStatus | Location) -> Input:
+    """An artifact of another step that is reached in this way."""
+    return Input(location=at(made.uri, access), digest=made.digest)
+
+
 def status(place: Location) -> LocationStatus:
     """A location as it stands in a status, for those who read what lies there."""
     return LocationStatus(uri=place.uri, **{name: getattr(place, name) for name in ACCESS})
 
 
-def of_status(place: LocationStatus) -> Location:
-    """And back."""
-    return at(place.uri, place)
-
-
-def storage(view: View[Any], resource: Resource | None = None) -> Location | Blocker:
+def storage(resource: Resource, settings: Settings) -> Location | Blocker:
     """Where an object's artifacts go: its own spec.storage, else the operator's default."""
-    spec: StorageSpec | None = (resource or view.object).spec.storage or view.settings.storage
+    spec: StorageSpec | None = resource.spec.storage or settings.storage
     if spec is None:
         message = (
             "has no spec.storage, and the operator has no default storage. Set spec.storage.uri (s3://bucket/prefix) with its "

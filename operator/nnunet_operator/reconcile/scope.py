@@ -1,4 +1,4 @@
-"""One pass over one object: what is looked at, and what is being decided."""
+"""The scope of one reconciliation: what it looks at, and what it decides."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from ..api.common import CommonStatus
-from ..manifests.job import children
-from ..manifests.step import Step
-from .observed.attempts import Attempt
-from .outcome import Delete, Outcome
-from .status import events
-from .view import Manifest, View
+from .outcome import Outcome
+from .view import View
 
 S = TypeVar("S", bound=CommonStatus)
 
@@ -23,8 +19,8 @@ class Scope(Generic[S]):
 
     view: View[Any]
     status: S
-    out: Outcome = field(default_factory=Outcome)
-    told: bool = False
+    outcome: Outcome = field(default_factory=Outcome)
+    announced: bool = False
     """Why it is not Ready was an event of its own: that Ready now says so too is no news."""
 
     @classmethod
@@ -40,45 +36,4 @@ class Scope(Generic[S]):
 
     def look_again_at(self, moment: datetime) -> None:
         """Be called again then, at the latest."""
-        self.out.look_again_in(max(moment - self.now, timedelta(seconds=1)))
-
-    def create(self, step: Step) -> None:
-        """Have a Job, after its work order and its Service."""
-        first, job = children(step)
-        self.out.apply += first
-        self.out.create.append(job)
-
-    def delete(self, attempt: Attempt) -> None:
-        """Have no Job, no Service and no work order of an attempt any more; its pods get their grace period."""
-        job = attempt.job
-        if job is None or job["metadata"].get("deletionTimestamp"):
-            return
-        self.out.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
-        self.out.delete += _companions(job)
-
-    def delete_order(self, order: str, job: str) -> None:
-        """Have no work order, and no Service, of a Job that somebody else has deleted."""
-        self.out.delete += [Delete("ConfigMap", order, ""), Delete("Service", job, "")]
-
-    def end(self) -> Outcome:
-        """The Outcome of this pass."""
-        self.status.observed_generation = self.view.object.metadata.generation
-        self.out.status = self.status.to_json()
-        said = {event.reason for event in self.out.events}
-        if self.told:
-            return self.out
-        self.out.events += [e for e in events.between(self.view.object.status, self.status) if e.reason not in said]
-        return self.out
-
-
-def order_of(job: Manifest) -> str | None:
-    """The ConfigMap that a Job reads its order from."""
-    volumes = job.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", [])
-    return next((v["configMap"]["name"] for v in volumes if v.get("name") == "order" and "configMap" in v), None)
-
-
-def _companions(job: Manifest) -> list[Delete]:
-    # Their names hold the owner's uid and a digest or the attempt: no other object can bear them.
-    order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})
-    found = [Delete("ConfigMap", order, "")] if order else []
-    return found + ([Delete("Service", pod["subdomain"], "")] if pod.get("subdomain") else [])
+        self.outcome.look_again_in(max(moment - self.now, timedelta(seconds=1)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -39,8 +39,3 @@ def duration(seconds: float) -> str:
     if hours < 24:
         return f"{hours}h{minutes:02}m"
     return f"{hours // 24}d{hours % 24}h"
-
-
-def seconds(count: float) -> timedelta:
-    """So many seconds."""
-    return timedelta(seconds=count)

@@ -15,7 +15,7 @@ MOST_REFERENCES = 64
 """How many objects are followed from one: chains of runs are short, and a mistake must not cost much."""
 
 
-class World(Protocol):
+class Objects(Protocol):
     """The newest known version of every object."""
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
@@ -26,7 +26,7 @@ class World(Protocol):
 
 
 def build_view(
-    world: World,
+    objects: Objects,
     key: Key,
     now: datetime,
     settings: Settings | None = None,
@@ -34,20 +34,20 @@ def build_view(
     listening_since: datetime | None = None,
 ) -> View[Any] | None:
     """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
-    manifest = world.get(*key)
+    manifest = objects.get(*key)
     if manifest is None or manifest["metadata"].get("deletionTimestamp"):
         return None
     resource = invalid.parse(manifest)
     uid = resource.metadata.uid
-    jobs = tuple(sorted((job for job in world.owned(uid, "Job")), key=_name))
-    pods = tuple(sorted((pod for pod in world.owned(uid, "Pod")), key=_name))
-    wanted = [(key, found) for key in dependencies.wanted_by(resource) if (found := world.get(*key)) is not None]
+    jobs = tuple(sorted((job for job in objects.owned(uid, "Job")), key=_name))
+    pods = tuple(sorted((pod for pod in objects.owned(uid, "Pod")), key=_name))
+    wanted = [(key, found) for key in dependencies.wanted_by(resource) if (found := objects.get(*key)) is not None]
     own = {found["metadata"].get("uid") for _, found in wanted if _controlled_by(found, uid)}
     return View(
         object=resource,
         now=now,
         settings=settings or Settings(),
-        references=_follow(world, resource),
+        references=_follow(objects, resource),
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
         jobs=jobs,
@@ -57,7 +57,7 @@ def build_view(
     )
 
 
-def _follow(world: World, resource: Resource) -> dict[Key, Resource]:
+def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
     """What an object refers to, and what that refers to, and so on."""
     found: dict[Key, Resource] = {}
     ahead = dependencies.needed_by(resource)
@@ -65,7 +65,7 @@ def _follow(world: World, resource: Resource) -> dict[Key, Resource]:
         key = ahead.pop(0)
         if key in found or key.kind not in KINDS:
             continue
-        manifest = world.get(*key)
+        manifest = objects.get(*key)
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
             continue
         found[key] = invalid.parse(manifest)

@@ -6,63 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.work_order import WorkOrder
 
-from ..api import reasons
 from ..api.common import FailurePolicySpec, State, WorkStatus
 from ..api.training_run import FoldStatus
-from ..manifests.step import Step
+from ..manifests.job_parameters import JobParameters
+from .blocker import Blocker
 
 ACTIVE = (State.STARTING, State.QUEUED, State.RUNNING, State.VALIDATING)
 """States in which the newest attempt has, or is about to have, a Job."""
 
-
-LONGEST = 8192
+LONGEST_MESSAGE = 8192
 """Characters of a message that the schema takes; what a scheduler or a kubelet says may be longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """Why work cannot start yet: `reason` is a condition's, `message` says what is waited for and how it stands."""
-
-    reason: str
-    message: str
-
-    @property
-    def stalls(self) -> bool:
-        """Whether only a person can mend it (it heals by itself when that is done)."""
-        return self.reason in STALLING
-
-
-STALLING = frozenset(
-    {
-        reasons.DEPENDENCY_FAILED,
-        reasons.NO_STORAGE,
-        reasons.INVALID_SPEC,
-        reasons.UNKNOWN_CONFIGURATION,
-        reasons.CONFIGURATION_NOT_PREPROCESSED,
-        reasons.UNKNOWN_FOLD,
-        reasons.NO_PREVIOUS_STAGE,
-        reasons.PREVIOUS_STAGE_MISMATCH,
-        reasons.REFERENCE_CYCLE,
-        reasons.REFERENCE_CHANGED,
-        reasons.PLANS_NAME_TAKEN,
-        reasons.NETWORKS_DIFFER,
-        reasons.BATCH_SMALLER_THAN_WORLD,
-        reasons.NETWORK_DOES_NOT_FIT,
-        *catalogue.packaged().reasons,
-    }
-)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ready:
-    """All that work needs is there: `step` makes an attempt's Job of the `order`, `input` is the digest of what it works on."""
+class Startable:
+    """All that work needs is there: `job` makes an attempt's Job of the `order`, `input` is the digest of what it works on."""
 
     input: str
     order: WorkOrder
-    step: Callable[[int], Step]
+    job: Callable[[int], JobParameters]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +37,7 @@ class Work:
     """
 
     step: str
+    """The trainer's step that its Jobs run."""
     part: str
     title: str
     status: WorkStatus
@@ -84,24 +49,30 @@ class Work:
     labels: dict[str, str] = field(default_factory=dict)
     active_deadline: int | None = None
 
-    def say(self, state: State, reason: str, message: str) -> None:
-        """How it stands, for people."""
-        if len(message) > LONGEST:
-            message = message[: LONGEST - 1] + "…"
+    def set_state(self, state: State, reason: str, message: str) -> None:
+        """How it stands, and why, for people."""
+        if len(message) > LONGEST_MESSAGE:
+            message = message[: LONGEST_MESSAGE - 1] + "…"
         self.status.state, self.status.reason, self.status.message = state, reason, message or None
 
     def wait(self, blocker: Blocker) -> None:
         """It cannot go on yet; a state that tells more than "pending" stays."""
         waiting = (State.STARTING, State.BACKING_OFF, State.SUSPENDED)
         state = self.status.state if self.status.state in waiting else State.PENDING
-        self.say(state, blocker.reason, blocker.message)
+        self.set_state(state, blocker.reason, blocker.message)
 
     def fail(self, reason: str, message: str, at: datetime) -> None:
         """The end, until a new `rerun`."""
-        self.say(State.FAILED, reason, message)
+        self.set_state(State.FAILED, reason, message)
         self.status.completion_time = at
         self.status.not_before = None
         self.status.phase = None
+
+    def succeed(self, reason: str, message: str, at: datetime) -> None:
+        """The good end."""
+        self.set_state(State.SUCCEEDED, reason, message)
+        self.status.completion_time = at
+        self.status.phase = self.status.not_before = self.status.last_heard = self.status.order = None
 
     def abandon(self, state: State = State.PENDING) -> None:
         """Leave the newest attempt: its Job, if there is one, is deleted, and the next one is another attempt."""

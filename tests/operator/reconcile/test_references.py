@@ -11,7 +11,7 @@ import nnunet_trainer
 import pytest
 from nnunet_operator.api.resources import parse
 from nnunet_operator.reconcile.kinds.dataset import DATA_FAULTS
-from nnunet_operator.reconcile.references.dependencies import needed_by, owner_of, wakes
+from nnunet_operator.reconcile.references.dependencies import key_of, needed_by, owner_of, wanted_by
 from nnunet_operator.reconcile.view import Key, Settings
 from nnunet_trainer.contract.report import Error
 from support.world import MemoryWorld, report_of
@@ -328,6 +328,10 @@ def test_whom_a_change_concerns() -> None:
     resources = [
         parse(manifest | {"metadata": {"name": manifest["metadata"]["name"], "namespace": "ns"}}) for manifest in manifests
     ]
+
+    def wakes(changed: Key, _resources: Any) -> list[Key]:
+        return [key_of(resource) for resource in _resources if changed in (*needed_by(resource), *wanted_by(resource))]
+
     assert needed_by(resources[3]) == [Key("Plans", "ns", "plans"), Key("TrainingRun", "ns", "other")]
     assert wakes(Key("Dataset", "ns", "data"), resources) == [Key("Plans", "ns", "plans"), Key("PlanTransfer", "ns", "moved")]
     assert wakes(Key("Plans", "ns", "moved"), resources) == [Key("PlanTransfer", "ns", "moved")]

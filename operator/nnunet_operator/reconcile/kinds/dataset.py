@@ -9,14 +9,15 @@ from ...api import reasons
 from ...api.common import ArtifactStatus, State, WorkStatus
 from ...api.dataset import DatasetStatus
 from ...api.resources import Dataset
-from ..lifecycle import advance as life
+from ..lifecycle.advance import advance
 from ..observed import results
-from ..orders import work_orders
+from ..orders import dataset as orders
 from ..outcome import Outcome
 from ..policies import rerun
-from ..references import component_names
+from ..references import resolved
 from ..scope import Scope
-from ..status import conditions, events
+from ..status import conditions
+from ..status.conclude import conclude
 from ..view import View
 from ..work import Work
 
@@ -36,28 +37,26 @@ DATA_FAULTS = frozenset(
 
 def reconcile(view: View[Dataset]) -> Outcome:
     """The life of a Dataset: one Job reads it all, verifies it, and takes its digest and its fingerprint."""
-    scope = Scope.begin(view, view.object.status)
+    scope, references = Scope.begin(view, view.object.status), resolved.of_dataset(view)
     work = reading(scope)
-    if rerun.asked(scope):
+    if rerun.requested(scope):
         # Also when all went well: the source is read again, and what depends on it follows when it has changed.
-        rerun.again(scope, work)
-        rerun.tell(scope, "the source is read again")
-    start = component_names.bar(view) or work_orders.reading(view, work)
-    if result := life.advance(scope, work, start):
+        rerun.start_over(scope, work)
+        rerun.record(scope, "the source is read again")
+    if result := advance(scope, work, orders.read(references, work)):
         before = scope.status.artifact
         results.dataset(scope.status, result.report)
-        _tell_of_changes(scope, before)
-        life.succeed(work, result, reasons.FINGERPRINTED, "")
-    _verified_and_fingerprinted(scope, work)
-    conditions.conclude(scope, [work], reasons.FINGERPRINTED, describe(scope.status))
-    return scope.end()
+        _record_change(scope, before)
+        work.succeed(reasons.FINGERPRINTED, "", result.at)
+    _set_verified_and_fingerprinted(scope, work)
+    conditions.set_summary(scope, [work], reasons.FINGERPRINTED, describe(scope.status))
+    return conclude(scope)
 
 
 def reading(scope: Scope[DatasetStatus]) -> Work:
     """The one piece of work of a Dataset."""
-    stored = scope.view.object.status.work or WorkStatus()
+    spec, stored = scope.view.object.spec, scope.view.object.status.work or WorkStatus()
     scope.status.work = scope.status.work or WorkStatus()
-    spec = scope.view.object.spec
     return Work(
         step="dataset",
         part="data",
@@ -67,19 +66,6 @@ def reading(scope: Scope[DatasetStatus]) -> Work:
         policy=spec.failure_policy,
         artifact="dataset",
     )
-
-
-def _tell_of_changes(scope: Scope[DatasetStatus], before: ArtifactStatus | None) -> None:
-    """After the source was read again: whether it is what it was, and what follows."""
-    now = scope.status.artifact
-    if before is None or now is None:
-        return
-    if before.digest == now.digest:
-        text = "The source was read again: the data is what it was."
-    else:
-        digests = f"{keys.short(before.digest)} → {keys.short(now.digest)}"
-        text = f"The data is another than before ({digests}). Plans of this dataset are planned and preprocessed anew."
-    scope.out.events.append(events.say(reasons.DATASET_CHANGED if before.digest != now.digest else reasons.DATASET_UNCHANGED, text))
 
 
 def describe(status: DatasetStatus) -> str:
@@ -97,14 +83,27 @@ def describe(status: DatasetStatus) -> str:
     return "; ".join(part for part in parts if part) or "verified and fingerprinted"
 
 
-def _verified_and_fingerprinted(scope: Scope[DatasetStatus], work: Work) -> None:
+def _record_change(scope: Scope[DatasetStatus], before: ArtifactStatus | None) -> None:
+    """After the source was read again: an event that says whether it is what it was, and what follows."""
+    now = scope.status.artifact
+    if before is None or now is None:
+        return
+    if before.digest == now.digest:
+        scope.outcome.record(reasons.DATASET_UNCHANGED, "The source was read again: the data is what it was.")
+        return
+    digests = f"{keys.short(before.digest)} → {keys.short(now.digest)}"
+    text = f"The data is another than before ({digests}). Plans of this dataset are planned and preprocessed anew."
+    scope.outcome.record(reasons.DATASET_CHANGED, text)
+
+
+def _set_verified_and_fingerprinted(scope: Scope[DatasetStatus], work: Work) -> None:
     state, message = work.status.state, work.status.message or ""
     reason = work.status.reason or reasons.VERIFYING
     if state is State.SUCCEEDED:
-        conditions.own(scope, kinds.VERIFIED, True, reasons.VERIFIED, f"{scope.status.cases} cases")
-        conditions.own(scope, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, describe(scope.status))
+        conditions.set_own(scope, kinds.VERIFIED, True, reasons.VERIFIED, f"{scope.status.cases} cases")
+        conditions.set_own(scope, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, describe(scope.status))
         return
     faulty = state is State.FAILED and reason in DATA_FAULTS
     verified = reason == reasons.FINGERPRINTING
-    conditions.own(scope, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
-    conditions.own(scope, kinds.FINGERPRINTED, False, reason, message if verified else "waits for the data to be verified")
+    conditions.set_own(scope, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
+    conditions.set_own(scope, kinds.FINGERPRINTED, False, reason, message if verified else "waits for the data to be verified")

@@ -12,6 +12,7 @@ from ...api.resources import Metadata, Resource
 from ...api.resources import parse as parse_strictly
 from ..outcome import Outcome
 from ..scope import Scope
+from ..status.conclude import conclude
 from ..view import Manifest, View
 
 
@@ -47,6 +48,6 @@ def reconcile(view: View[Unreadable]) -> Outcome:
     scope.status.conditions = conditions.stalled(
         scope.status.conditions, reasons.INVALID_SPEC, message, now=view.now, generation=generation
     )
-    out = scope.end()
+    out = conclude(scope)
     out.status = {**view.object.stored, **out.status}
     return out

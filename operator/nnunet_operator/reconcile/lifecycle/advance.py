@@ -1,4 +1,4 @@
-"""The life of one piece of work, whichever it is: start, watch, retry, finish, tidy."""
+"""The lifecycle of one piece of work, whichever it is: start, watch, retry, finish, delete what is settled."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any, NamedTuple
 from nnunet_trainer.contract.report import Report
 
 from ...api import reasons
-from ...api.common import State, WorkStatus
+from ...api.common import State
 from ...api.training_run import FoldStatus
 from .. import times
-from ..observed import attempts, failures, progress
-from ..observed.attempts import Attempt, Failed, NotStarted, Pending, Queued, Running, Stopping, Succeeded, Unreported, Vanished
-from ..observed.failures import Cause, Failure
-from ..policies import deadlines, failure_policy
-from ..scope import Scope, order_of
-from ..status import events
-from ..work import ACTIVE, Blocker, Ready, Work
+from ..blocker import Blocker
+from ..observed import attempts, failures, pending_pods, progress
+from ..observed.attempt_states import Failed, JobDeleted, NotStarted, Pending, Queued, ReportMissing, Running, Stopping, Succeeded
+from ..observed.attempts import Attempt
+from ..observed.failures import Failure
+from ..policies import active_deadline_seconds, failure_policy, pre_running_deadline_seconds
+from ..policies.active_deadline_seconds import keep_running_time
+from ..scope import Scope
+from ..work import ACTIVE, Startable, Work
+from . import jobs
 
 
 class Result(NamedTuple):
@@ -27,11 +30,11 @@ class Result(NamedTuple):
     at: datetime
 
 
-def advance(scope: Scope[Any], work: Work, start: Ready | Blocker) -> Result | None:
-    """Take a piece of work one step on; returns its result in the pass in which it is first seen."""
+def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result | None:
+    """Take a piece of work one step on; returns its result in the pass in which that is first seen."""
     mine = attempts.of(scope.view, work)
     if work.status.state.finished or work.status.state is State.SUSPENDED:
-        _tidy(scope, work, mine)
+        jobs.delete_settled(scope, work, mine)
         return None
     now, result = scope.now, None
     _adopt(work, mine)
@@ -44,33 +47,26 @@ def advance(scope: Scope[Any], work: Work, start: Ready | Blocker) -> Result | N
         case Stopping():
             scope.look_again_at(now + timedelta(seconds=5))
         case Queued():
-            deadlines.run_clock(work, None, now)
-            work.say(State.QUEUED, reasons.QUEUED, f"{work.title}: {work.attempt} waits in its queue")
+            keep_running_time(work, None, now)
+            work.set_state(State.QUEUED, reasons.QUEUED, f"{work.title}: {work.attempt} waits in its queue")
         case Pending() as pending:
-            deadlines.run_clock(work, None, now)
+            keep_running_time(work, None, now)
             _report_pending(scope, work, pending)
         case Running() as running:
-            deadlines.run_clock(work, running.since, now)
+            keep_running_time(work, running.since, now)
             _watch(scope, work, running)
         case Succeeded(report, at) if report.artifact(work.artifact):
-            deadlines.run_clock(work, None, at)
+            keep_running_time(work, None, at)
             result = Result(report, at)
-            scope.out.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
-        case Succeeded(_, at) | Unreported(at):
-            _decide(scope, work, _unreported(at))
-        case Failed(attempt, at):
-            _decide(scope, work, failures.classify(attempt, at))
-        case Vanished():
-            _decide(scope, work, _vanished(now))
-    _tidy(scope, work, mine)
+            scope.outcome.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
+        case Succeeded(_, at) | ReportMissing(at):
+            _decide(scope, work, failures.report_missing(at))
+        case Failed(at):
+            _decide(scope, work, failures.classify(mine[work.status.attempt or 0], at))
+        case JobDeleted():
+            _decide(scope, work, failures.job_deleted(now))
+    jobs.delete_settled(scope, work, mine)
     return result
-
-
-def succeed(work: Work, result: Result, reason: str, message: str) -> None:
-    """The good end."""
-    work.say(State.SUCCEEDED, reason, message)
-    work.status.completion_time = result.at
-    work.status.phase = work.status.not_before = work.status.last_heard = work.status.order = None
 
 
 def _adopt(work: Work, mine: dict[int, Attempt]) -> None:
@@ -79,18 +75,19 @@ def _adopt(work: Work, mine: dict[int, Attempt]) -> None:
     status = work.status
     if number > (-1 if status.attempt is None else status.attempt):
         status.attempt, status.job, status.order, status.not_before = number, None, None, None
-        work.say(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
+        work.set_state(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
 
 
 def _note(work: Work, mine: dict[int, Attempt]) -> None:
     """Remember that the newest Job was seen: when it is missed later, somebody has deleted it."""
     attempt = mine.get(work.status.attempt or 0)
     if attempt is not None and attempt.job is not None:
-        work.status.job, work.status.order = attempt.name, order_of(attempt.job)
+        work.status.job, work.status.order = attempt.name, jobs.order_of(attempt.job)
         work.status.start_time = work.status.start_time or times.parse(attempt.job["metadata"].get("creationTimestamp"))
 
 
-def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Ready | Blocker) -> None:
+def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Startable | Blocker) -> None:
+    """Ask for the next attempt's Job, once its back-off is over, nothing of an older one runs, and all that it needs is there."""
     status, now = work.status, scope.now
     if status.not_before is not None and now < status.not_before:
         scope.look_again_at(status.not_before)
@@ -111,36 +108,37 @@ def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Ready
         if isinstance(status, FoldStatus):
             status.started_epoch = max(status.started_epoch or 0, status.epoch or 0)
     status.input, status.job, status.order, status.not_before = start.input, None, None, None
-    work.say(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
-    scope.create(start.step(status.attempt or 0))
+    work.set_state(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
+    jobs.create(scope, start.job(status.attempt or 0))
 
 
 def _report_pending(scope: Scope[Any], work: Work, pending: Pending) -> None:
-    reason, message = deadlines.explain(work, pending, scope.now)
-    work.say(State.STARTING, reason, f"{work.title}: {message}")
+    reason, message = pending_pods.explain(work, pending, scope.now)
+    work.set_state(State.STARTING, reason, f"{work.title}: {message}")
     since = pending.scheduled or pending.podless
-    if since is not None and scope.now < since + deadlines.PATIENCE:
-        scope.look_again_at(since + deadlines.PATIENCE)
-    _obey(scope, work, deadlines.pre_running(work, pending, scope.now))
+    if since is not None and scope.now < since + pending_pods.ORDINARY_START:
+        scope.look_again_at(since + pending_pods.ORDINARY_START)
+    _enforce(scope, work, pre_running_deadline_seconds.check(work, pending, scope.now))
 
 
 def _watch(scope: Scope[Any], work: Work, running: Running) -> None:
     progress.of(scope, work, running)
-    if running.hindered is not None:
-        _obey(scope, work, deadlines.pre_running(work, running.hindered, scope.now))
+    if running.pending is not None:
+        _enforce(scope, work, pre_running_deadline_seconds.check(work, running.pending, scope.now))
     if work.status.state in ACTIVE:
-        _obey(scope, work, deadlines.active(work, scope.now))
+        _enforce(scope, work, active_deadline_seconds.check(work, scope.now))
 
 
-def _obey(scope: Scope[Any], work: Work, deadline: Failure | timedelta | None) -> None:
+def _enforce(scope: Scope[Any], work: Work, deadline: Failure | timedelta | None) -> None:
     if isinstance(deadline, Failure):
         _decide(scope, work, deadline)
     elif deadline is not None:
-        scope.out.look_again_in(max(deadline, timedelta(seconds=1)))
+        scope.outcome.look_again_in(max(deadline, timedelta(seconds=1)))
 
 
 def _decide(scope: Scope[Any], work: Work, failure: Failure) -> None:
-    deadlines.run_clock(work, None, failure.at)
+    """What follows from a failed attempt, by the failure policy."""
+    keep_running_time(work, None, failure.at)
     failure_policy.decide(work, failure)
     work.forget_eta()
     status = work.status
@@ -148,37 +146,4 @@ def _decide(scope: Scope[Any], work: Work, failure: Failure) -> None:
         scope.look_again_at(status.not_before)
     if status.state is State.BACKING_OFF:
         # The end is told by the Ready condition; this would otherwise be said only if Ready changed.
-        scope.out.events.append(events.say(failure.reason, status.message or "", warning=True))
-
-
-def _unreported(at: datetime) -> Failure:
-    message = "succeeded, but its report could not be read (its pod is gone, or said something else)"
-    return Failure(cause=Cause.UNREPORTED, reason=reasons.REPORT_MISSING, message=f"has {message}", at=at)
-
-
-def _vanished(now: datetime) -> Failure:
-    return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message="was lost: somebody deleted its Job", at=now)
-
-
-def _tidy(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> None:
-    """Delete each Job whose outcome stands in the *stored* status: what this pass decides may never be written."""
-    status, newest = work.status, mine.get(work.status.attempt or 0)
-    if status.order and status.state not in ACTIVE and (newest is None or newest.job is None):
-        scope.delete_order(status.order, status.job or status.order)
-        status.order = None
-    for attempt in mine.values():
-        if attempt.job is None or _kept(work.status, attempt):
-            continue
-        if _kept(work.stored, attempt):
-            scope.out.look_again_in(timedelta(seconds=1))
-        else:
-            scope.delete(attempt)
-
-
-def _kept(status: WorkStatus, attempt: Attempt) -> bool:
-    """The newest attempt while it is at work, and a failed one for its logs; one that the status does not know of yet."""
-    if status.attempt is None or attempt.number > status.attempt:
-        return True
-    if attempt.number < status.attempt:
-        return False
-    return status.state in ACTIVE or (attempt.finished and status.state in (State.BACKING_OFF, State.FAILED))
+        scope.outcome.record(failure.reason, status.message or "", warning=True)

@@ -13,10 +13,11 @@ from ...api.plans import ConfigurationStatus
 from ...api.training_run import CheckpointStatus, FoldStatus
 from .. import times
 from ..scope import Scope
-from ..status import events
+from ..status.events import NOTHING_HEARD
 from ..view import Heard
 from ..work import Work
-from .attempts import Running, container
+from .attempt_states import Running
+from .pods import container
 
 FRESH = timedelta(minutes=1)
 """The same epoch's answers are not written more often."""
@@ -47,9 +48,9 @@ def of(scope: Scope[Any], work: Work, running: Running) -> None:
     validating = status.phase == "validating"
     fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
     reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
-    hindered = f"; pod {running.hindered.pod} does not run yet" if running.hindered else ""
-    message = f"{work.title}: {_sentence(work, validating, heard)}{hindered}{_silence(scope, work, running)}"
-    work.say(State.VALIDATING if validating else State.RUNNING, reason, message)
+    pending = f"; pod {running.pending.pod} does not run yet" if running.pending else ""
+    message = f"{work.title}: {_sentence(work, validating, heard)}{pending}{_silence(scope, work, running)}"
+    work.set_state(State.VALIDATING if validating else State.RUNNING, reason, message)
 
 
 def _is_news(work: Work, heard: Heard) -> bool:
@@ -83,10 +84,10 @@ def _warnings(scope: Scope[Any], work: Work, status: FoldStatus, said: Progress)
     before, now = status.warnings or [], [text[:LONGEST_WARNING] for text in said.warnings or []][:MOST_WARNINGS]
     for text in now:
         if text not in before:
-            scope.out.events.append(events.say(reasons.TRAINING_WARNING, f"{work.title}: {text}", warning=True))
+            scope.outcome.record(reasons.TRAINING_WARNING, f"{work.title}: {text}", warning=True)
     for text in before:
         if text not in now:
-            scope.out.events.append(events.say(reasons.WARNING_OVER, f"{work.title}: no longer: {text}"))
+            scope.outcome.record(reasons.WARNING_OVER, f"{work.title}: no longer: {text}")
     status.warnings = now or None
 
 
@@ -142,4 +143,4 @@ def _silence(scope: Scope[Any], work: Work, running: Running) -> str:
     if scope.now - asked < SILENCE:
         scope.look_again_at(asked + SILENCE)
         return ""
-    return f"{events.SILENT}{times.timestamp(since)}"
+    return f"{NOTHING_HEARD}{times.timestamp(since)}"

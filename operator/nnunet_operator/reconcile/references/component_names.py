@@ -14,22 +14,22 @@ from ...api import reasons
 from ...api.plans import PlansSpec
 from ...api.resources import Dataset, Plans, Resource, TrainingRun
 from ...api.training_run import TrainingRunSpec
-from ..view import Settings, View
-from ..work import Blocker
+from ..blocker import Blocker
+from ..view import Settings
 
 Recipe = dict[str, Any]
 
 
-ANOTHER = "This part of the spec never changes: create another {}."
+CREATE_ANOTHER = "This part of the spec never changes: create another {}."
 
 
-def bar(view: View[Any]) -> Blocker | None:
+def blocker(resource: Resource, settings: Settings) -> Blocker | None:
     """What keeps an object from ever starting, if anything."""
-    fault = faults(view.object, view.settings)
+    fault = faults(resource, settings)
     if fault is None:
         return None
     hint = f" {fault.hint}" if fault.hint else ""
-    return Blocker(fault.reason, f"{fault.message}{hint} {ANOTHER.format(view.object.kind)}")
+    return Blocker(fault.reason, f"{fault.message}{hint} {CREATE_ANOTHER.format(resource.kind)}")
 
 
 def faults(resource: Resource, settings: Settings) -> BadConfiguration | None:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from ...api import reasons
-from ...api.resources import Plans, TrainingRun
-from ..view import View
-from ..work import Blocker
-from . import component_names
+from ..blocker import Blocker
+from .resolved import RunReferences
 
 
-def differ(view: View[TrainingRun]) -> Blocker | None:
+def networks_differ(references: RunReferences) -> Blocker | None:
     """The plans of the two runs have other architectures, and their trainers change both in the same way."""
-    run, spec = view.object, view.object.spec.pretrained
-    if spec is None or spec.run_ref is None or spec.mismatched == "Skip":
+    run, spec = references.run, references.run.spec.pretrained
+    other = references.pretrained.object if references.pretrained else None
+    if spec is None or other is None or spec.mismatched == "Skip":
         return None
-    other = view.reference("TrainingRun", spec.run_ref.name)
-    if not isinstance(other, TrainingRun):
-        return None
-    mine, its = _digest(view, run), _digest(view, other)
+    mine, its = (row.network_digest if row else None for row in (references.configuration, references.pretrained_configuration))
     if mine is None or its is None or mine == its:
         return None
-    recipes = [component_names.recipe(each, view.settings) for each in (run, other)]
-    if None in recipes or recipes[0]["network"] != recipes[1]["network"]:  # type: ignore[index]
+    recipes = (references.recipe, references.pretrained_recipe)
+    if recipes[0] is None or recipes[1] is None or recipes[0]["network"] != recipes[1]["network"]:
         return None  # only the Job can know
     planned = [
         f"Plans {each.spec.plans_ref.name}, {each.spec.configuration} ({digest})" for each, digest in ((run, mine), (other, its))
@@ -33,9 +29,3 @@ def differ(view: View[TrainingRun]) -> Blocker | None:
         "another TrainingRun."
     )
     return Blocker(reasons.NETWORKS_DIFFER, text)
-
-
-def _digest(view: View[TrainingRun], run: TrainingRun) -> str | None:
-    plans = view.reference("Plans", run.spec.plans_ref.name)
-    row = plans.status.configuration(run.spec.configuration) if isinstance(plans, Plans) else None
-    return row.network_digest if row else None

@@ -10,8 +10,9 @@ from ..outcome import Outcome
 from ..scope import Scope
 from ..view import Manifest, View
 from . import conditions
+from .conclude import conclude
 
-STANDING = (kinds.READY, kinds.RECONCILING, kinds.STALLED)
+READY_CONDITIONS = (kinds.READY, kinds.RECONCILING, kinds.STALLED)
 
 
 def refused(view: View[Any], child: Manifest, why: str, decided: Outcome) -> Outcome:
@@ -24,13 +25,13 @@ def refused(view: View[Any], child: Manifest, why: str, decided: Outcome) -> Out
     scope = Scope.begin(view, type(stored).model_validate(decided.status))
     ready = kinds.find(scope.status.conditions, kinds.READY)
     # As they were: between two refusals nothing has changed, and nothing is written.
-    kept = [condition for condition in stored.conditions if condition.type in STANDING]
-    scope.status.conditions = [*kinds.drop_condition(scope.status.conditions, *STANDING), *kept]
+    kept = [condition for condition in stored.conditions if condition.type in READY_CONDITIONS]
+    scope.status.conditions = [*kinds.drop_condition(scope.status.conditions, *READY_CONDITIONS), *kept]
     what = f"{child['kind']} {child['metadata']['name']}"
     text = f"{what} is refused: {why.strip().rstrip('.')}. It is tried again."
     # Where something else of it is at work, that goes on without a person.
-    conditions.write(scope, "Reconciling" if view.jobs else "Stalled", reasons.CHILD_REFUSED, text)
-    scope.out.delete, scope.out.delete_self = decided.delete, decided.delete_self
-    scope.out.events = [event for event in decided.events if ready is None or event.reason != ready.reason]
-    scope.out.look_again = decided.look_again
-    return scope.end()
+    conditions.set_ready(scope, "Reconciling" if view.jobs else "Stalled", reasons.CHILD_REFUSED, text)
+    scope.outcome.delete, scope.outcome.delete_self = decided.delete, decided.delete_self
+    scope.outcome.events = [event for event in decided.events if ready is None or event.reason != ready.reason]
+    scope.outcome.look_again = decided.look_again
+    return conclude(scope)

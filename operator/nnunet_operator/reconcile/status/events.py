@@ -1,4 +1,4 @@
-"""What people are told as it happens: each change of an object's standing, once."""
+"""The event of a change of Ready, once for each change."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import re
 
 from ...api.common import CommonStatus
 from ...api.conditions import READY, STALLED, find, is_true
-from ..outcome import Event
+from ..outcome import Outcome
 
-LONGEST = 1000
-SILENT = "; nothing heard from its pod since "
+NOTHING_HEARD = "; nothing heard from its pod since "
 """So a message goes on when a pod does not answer: how it stands, not something that has happened."""
 
 
-def between(before: CommonStatus, after: CommonStatus) -> list[Event]:
-    """The events of one pass: Ready has got another reason, or another status."""
+def record_change_of_ready(outcome: Outcome, before: CommonStatus, after: CommonStatus) -> None:
+    """Record that Ready has got another reason, or another status, where no event of this pass has that reason already."""
     old, new = find(before.conditions, READY), find(after.conditions, READY)
     if new is None or (old is not None and (old.reason, old.status) == (new.reason, new.status)):
-        return []
-    message = re.sub(re.escape(SILENT) + r"[^;]*", "", new.message)
-    return [say(new.reason, message, warning=is_true(after.conditions, STALLED))]
-
-
-def say(reason: str, message: str, *, warning: bool = False) -> Event:
-    """One event, no longer than the API server takes."""
-    text = message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
-    return Event(type="Warning" if warning else "Normal", reason=reason, message=text)
+        return
+    if new.reason in {event.reason for event in outcome.events}:
+        return
+    message = re.sub(re.escape(NOTHING_HEARD) + r"[^;]*", "", new.message)
+    outcome.record(new.reason, message, warning=is_true(after.conditions, STALLED))

@@ -11,7 +11,7 @@ from ..api.resources import Resource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class JobParameters:
     """One attempt at one piece of work, as data.
 
     `pods` > 1 makes an Indexed Job; with `rendezvous` its pods find each other by a headless Service.

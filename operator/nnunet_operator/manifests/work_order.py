@@ -9,20 +9,20 @@ from nnunet_trainer.contract.pod import ORDER_FILE
 from nnunet_trainer.contract.work_order import encode
 
 from . import names
-from .step import Step
+from .job_parameters import JobParameters
 
 
-def config_map(step: Step) -> dict[str, Any]:
+def config_map(parameters: JobParameters) -> dict[str, Any]:
     """What the Job is to do; no later edit of the owner, and no upgrade of the operator, changes it."""
-    text = encode(step.order)
+    text = encode(parameters.order)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": names.config_map(step.name, text),
-            "namespace": step.owner.metadata.namespace,
-            "labels": {**step.labels, names.CONTRACT: str(CONTRACT_VERSION)},
-            "ownerReferences": [names.owner_reference(step.owner)],
+            "name": names.config_map(parameters.name, text),
+            "namespace": parameters.owner.metadata.namespace,
+            "labels": {**parameters.labels, names.CONTRACT: str(CONTRACT_VERSION)},
+            "ownerReferences": [names.owner_reference(parameters.owner)],
         },
         "immutable": True,
         "data": {ORDER_FILE: text},
