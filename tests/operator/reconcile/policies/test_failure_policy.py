@@ -1,4 +1,4 @@
-"""What ends an attempt, and what follows from it."""
+"""`spec.failurePolicy`: what follows from a failed attempt."""
 
 from __future__ import annotations
 
@@ -104,21 +104,6 @@ def test_disruptions_do_not_count(train: Train, reason: str, gone: bool) -> None
     assert (fold["state"], fold["restarts"], fold["disruptions"], fold["attempt"]) == ("Starting", 0, 1, 1)
 
 
-def test_a_stop_of_the_local_shell_is_called_that(train: Train) -> None:
-    world = train()
-    job = world.job(owner_name="run")
-    world.run(job)
-    world.say(job, phase="training", epoch=4, epochs=10)
-    world.settle()
-    world.disrupt(job, STOPPED_BY_SHELL)
-    outcome = world.outcome("TrainingRun", "run")
-    assert outcome is not None
-    assert [event.message for event in outcome.events] == [
-        "fold 0 (attempt 1) was stopped with the local shell at epoch 4. It goes on with the next `nnunet-operator local run`. "
-        "Attempt 2 starts from epoch 4 or the checkpoint before it. Not counted as a restart."
-    ]
-
-
 def test_stops_of_the_local_shell_are_never_too_many(train: Train) -> None:
     world = train(failurePolicy={"maxRestarts": 0})
     for attempt in range(15):
@@ -178,17 +163,6 @@ def test_want_of_memory_is_tried_once_more(train: Train, how: dict[str, Any]) ->
         world.settle()
 
 
-def test_a_full_disk_of_its_own_is_permanent(train: Train) -> None:
-    world = train()
-    job = world.job(owner_name="run")
-    pod = world.run(job)[0]
-    world.fail(job, 137)
-    pod["status"].update(reason="Evicted", message='Usage of EmptyDir volume "scratch" exceeds the limit "1Gi".')
-    world.settle()
-    assert (world.fold("run")["state"], world.fold("run")["reason"]) == ("Failed", "OutOfDisk")
-    assert "scratch.size" in world.fold("run")["message"]
-
-
 @pytest.mark.parametrize("text", ["", "x" * 64_000, '{"step": "train"}', '{"step":"train","version":99}', "\ufffd\ufffd"])
 def test_a_success_without_a_report_is_run_once_more(train: Train, text: str) -> None:
     world = train(failurePolicy={"maxRestarts": 0})
@@ -211,22 +185,6 @@ def test_a_report_that_never_comes_is_said_in_the_end(train: Train) -> None:
     assert world.condition("TrainingRun", "run")[1] == "ReportMissing"
 
 
-def test_a_job_that_ends_before_its_pod_is_seen_to_end_is_waited_for(train: Train) -> None:
-    world = train()
-    job = world.job(owner_name="run")
-    pod = world.run(job)[0]
-    running = pod["status"]["containerStatuses"]
-    world.finish(job)
-    ended, pod["status"]["containerStatuses"] = pod["status"]["containerStatuses"], running
-    outcome = world.outcome("TrainingRun", "run")
-    assert outcome is not None
-    assert outcome.look_again is not None
-    assert outcome.status["folds"][0]["state"] == "Starting"
-    pod["status"]["containerStatuses"] = ended
-    world.settle()
-    assert world.fold("run")["state"] == "Succeeded"
-
-
 def test_a_job_deleted_by_hand_is_another_disruption(train: Train) -> None:
     world = train()
     job = world.job(owner_name="run")
@@ -236,63 +194,3 @@ def test_a_job_deleted_by_hand_is_another_disruption(train: Train) -> None:
     world.settle()
     fold = world.fold("run")
     assert (fold["attempt"], fold["disruptions"], fold["restarts"]) == (1, 1, 0)
-
-
-@pytest.mark.parametrize("ended", ["running", "failed for good", "failed"])
-def test_nothing_is_left_of_a_job_deleted_by_hand(train: Train, ended: str) -> None:
-    world = train(workers={"nodes": 2})
-    job = world.job(owner_name="run")
-    world.run(job)
-    world.settle()
-    if ended != "running":
-        world.fail(job, 78 if ended == "failed for good" else 1)
-        world.turn()
-    left = {key for key in world.objects if key.kind in ("ConfigMap", "Service") and key.name.startswith(job["metadata"]["name"])}
-    assert len(left) == 2
-    world.remove("Job", job["metadata"]["name"])
-    world.settle()
-    assert not left & world.objects.keys()
-
-
-def test_no_next_attempt_while_the_last_one_may_still_run(train: Train) -> None:
-    world = train()
-    job = world.job(owner_name="run")
-    pods = world.run(job)
-    world.settle()
-    job["status"] = {"conditions": [{"type": "FailureTarget", "status": "True", "reason": "PodFailurePolicy", "message": ""}]}
-    world.wait(minutes=10)
-    world.settle()
-    assert len(world.jobs(owner_name="run")) == 1, "FailureTarget is not the end"
-    assert pods[0]["status"]["phase"] == "Running"
-
-
-def test_one_fold_fails_and_the_others_go_on(train: Train) -> None:
-    world = train(folds=["0", "1"])
-    world.fail(world.job(fold="0"), 78)
-    world.run(world.job(fold="1"))
-    world.settle()
-    status, reason, message = world.condition("TrainingRun", "run")
-    assert (status, reason) == ("False", "Training")
-    assert "fold 0" in message
-    world.finish(world.job(fold="1"))
-    world.settle()
-    assert world.condition("TrainingRun", "run")[1] == "BadConfiguration"
-    assert world.status("TrainingRun", "run")["foldsDone"] == "1/2"
-
-
-def test_of_several_pods_the_first_to_fail_is_told(train: Train) -> None:
-    world = train(workers={"nodes": 2})
-    job = world.job(owner_name="run")
-    world.run(job)
-    world.fail(job, 1, error=Error(code=1, reason="Killed", message="rank 1 was ended by SIGSEGV"))
-    world.settle()
-    assert "rank 1 was ended by SIGSEGV" in world.fold("run")["message"]
-
-
-def test_the_longest_words_of_a_cluster_fit_into_the_status(train: Train) -> None:
-    world = train()
-    job = world.job(owner_name="run")
-    world.hold(job, "ErrImagePull", "x" * 50_000)
-    world.settle()
-    assert len(world.fold("run")["message"]) == 8192
-    assert len(world.condition("TrainingRun", "run")[2]) <= 32_768
