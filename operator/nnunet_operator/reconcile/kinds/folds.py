@@ -57,7 +57,7 @@ def describe(fold: FoldStatus) -> str:
     return f"fold {fold.name} is trained{epochs}{dice}{pseudo}{began}"
 
 
-def outcome(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:
+def describe_all(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:
     """The good end in one line; what was changed behind its back since then is said."""
     status = scope.status
     done = "; ".join(describe(row(work)) for work in works.values()) if len(works) <= 5 else f"{len(works)} folds are trained"
@@ -96,7 +96,7 @@ def set_trained(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], star
     """The condition Trained."""
     overall = conditions.summary(list(works.values()))
     if overall == "Ready":
-        conditions.set_own(scope, kinds.TRAINED, True, reasons.TRAINED, outcome(scope, works, starts))
+        conditions.set_own(scope, kinds.TRAINED, True, reasons.TRAINED, describe_all(scope, works, starts))
     else:
         conditions.set_own(scope, kinds.TRAINED, False, *conditions.explain(list(works.values()), overall))
 

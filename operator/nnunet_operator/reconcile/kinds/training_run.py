@@ -35,6 +35,6 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
     fold_changes.record_change(scope, works, starts)
     folds.sum_up(scope, works, starts)
     folds.set_trained(scope, works, starts)
-    conditions.set_summary(scope, list(works.values()), reasons.COMPLETED, folds.outcome(scope, works, starts))
+    conditions.set_summary(scope, list(works.values()), reasons.COMPLETED, folds.describe_all(scope, works, starts))
     ttl_seconds_after_finished.expire(scope, run)
     return conclude(scope)
