@@ -12,7 +12,7 @@ from nnunet_operator.local.object_store.store import Store
 from nnunet_operator.local.session import Session
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.view import Key
-from nnunet_operator.reconcile.world import build_view
+from nnunet_operator.reconcile.view_builder import build_view
 
 DATASET = {
     "apiVersion": "nnunet.dev/v1alpha1",

@@ -15,7 +15,7 @@ from nnunet_operator.manifests import names
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.outcome import Event, Outcome
 from nnunet_operator.reconcile.view import Heard, Key, Manifest, Settings
-from nnunet_operator.reconcile.world import build_view
+from nnunet_operator.reconcile.view_builder import build_view
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.contract.report import Artifact, Error, Report, encode
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from nnunet_trainer.contract import uri
+from nnunet_trainer.contract.work_order import DatasetOrder, default
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 
@@ -118,7 +119,7 @@ class SourceSpec(Access):
     uri: Annotated[Uri, Field(description="s3://bucket/…/DatasetXXX_Name, pvc://claim/path; file:// in the local shell.")]
     layout: Annotated[
         Literal["nnUNetV2", "MSD"], Field(description="nnU-Net v2's raw layout, or the Medical Segmentation Decathlon's.")
-    ] = "nnUNetV2"
+    ] = default(DatasetOrder, "layout")
 
 
 class Reference(SpecModel):

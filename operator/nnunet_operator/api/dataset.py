@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from nnunet_trainer.contract.work_order import DatasetOrder, default
 from pydantic import Field
 
 from .base import Resource, Rule, SpecModel, StatusModel, fixed
@@ -23,7 +24,7 @@ _ANOTHER = "create another Dataset"
 class FingerprintSpec(SpecModel):
     """How the fingerprint is extracted."""
 
-    extractor: Component = "DatasetFingerprintExtractor"
+    extractor: Component = default(DatasetOrder, "extractor")
 
 
 class SplitsSpec(SpecModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from nnunet_trainer.contract.work_order import TransferOrder, default
 from pydantic import Field
 
 from .base import Resource, Rule, SpecModel, fixed
@@ -43,14 +44,14 @@ class PlanTransferSpec(CommonSpec):
     plans_name: Annotated[PlansName, Field(description="The new plans' name, such as nnUNetPlans_hippocampus.")]
     normalization: Annotated[
         Literal["Transfer", "Recompute"], Field(description="Transfer: as nnU-Net does; Recompute: from the target's own channels.")
-    ] = "Transfer"
+    ] = default(TransferOrder, "normalization")
     intensity_properties: Annotated[
         Literal["Transfer", "Recompute"],
         Field(description="Transfer: CT statistics too; Recompute: from the target's fingerprint."),
-    ] = "Transfer"
+    ] = default(TransferOrder, "intensity_properties")
     on_mismatch: Annotated[
         Literal["Warn", "Fail"], Field(description="When channels, modality, normalization, spacing or labels differ.")
-    ] = "Warn"
+    ] = default(TransferOrder, "on_mismatch")
     patch: Annotated[FreeForm | None, Field(description="Edits the new plans: objects merge, lists replace, null means null.")] = (
         None
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
+from nnunet_trainer.contract.work_order import PlannerChoice, PreprocessOrder, TransferOrder, default
 from pydantic import Field
 
 from .base import Resource, Rule, SpecModel, StatusModel, fixed
@@ -43,7 +44,7 @@ class PlannerOverride(SpecModel):
 class PlannerSpec(SpecModel):
     """Which planner, and what is changed about it."""
 
-    name: Component = "ExperimentPlanner"
+    name: Component = default(PlannerChoice, "name")
     gpu_memory_gb: Annotated[
         float | None,
         Field(alias="gpuMemoryGB", gt=0, le=1024, description="Plan for a GPU of this size; absent: the planner's own."),
@@ -64,9 +65,9 @@ class TransferFrom(SpecModel):
         fixed("intensityProperties", _ANOTHER_TRANSFER),
     )
     plans_ref: Reference
-    normalization: Literal["Transfer", "Recompute"] = "Transfer"
-    intensity_properties: Literal["Transfer", "Recompute"] = "Transfer"
-    on_mismatch: Literal["Warn", "Fail"] = "Warn"
+    normalization: Literal["Transfer", "Recompute"] = default(TransferOrder, "normalization")
+    intensity_properties: Literal["Transfer", "Recompute"] = default(TransferOrder, "intensity_properties")
+    on_mismatch: Literal["Warn", "Fail"] = default(TransferOrder, "on_mismatch")
 
 
 class PreprocessingSpec(SpecModel):
@@ -79,7 +80,9 @@ class PreprocessingSpec(SpecModel):
     configurations: Annotated[
         list[Configuration], Field(min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(default=["3d_fullres"])
-    shards: Annotated[int, Field(ge=1, le=1000, description="Pods that share a configuration's cases.")] = 1
+    shards: Annotated[int, Field(ge=1, le=1000, description="Pods that share a configuration's cases.")] = default(
+        PreprocessOrder, "shards"
+    )
     resources: Annotated[ResourcesSpec | None, Field(description="Of a preprocessing pod; absent: those of template.")] = None
 
 

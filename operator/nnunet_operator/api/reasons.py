@@ -18,7 +18,6 @@ FINGERPRINTED = "Fingerprinted"
 PLANNING = "Planning"
 PLANNED = "Planned"
 TRANSFERRING = "Transferring"
-TRANSFERRED = "Transferred"
 PREPROCESSING = "Preprocessing"
 PREPROCESSED = "Preprocessed"
 COMPATIBLE = "Compatible"
@@ -37,12 +36,10 @@ SUSPENDING = "Suspending"
 SUSPENDED = "Suspended"
 QUEUED = "Queued"
 WAITING_FOR_ROOM = "WaitingForRoom"  # maxParallelFolds
-BACKING_OFF = "BackingOff"
 
 # What keeps a pod from starting.
 UNSCHEDULABLE = "Unschedulable"
 IMAGE_PULL_FAILED = "ImagePullFailed"
-MOUNT_FAILED = "MountFailed"
 CONTAINER_CONFIG_ERROR = "ContainerConfigError"
 PRE_RUNNING_DEADLINE_EXCEEDED = "PreRunningDeadlineExceeded"
 
@@ -59,7 +56,6 @@ OUT_OF_MEMORY = "OutOfMemory"
 OUT_OF_DISK = "OutOfDisk"
 DISRUPTED = "Disrupted"
 TOO_MANY_DISRUPTIONS = "TooManyDisruptions"
-BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 STOPPED = "Stopped"
 FAILED = "Failed"
@@ -88,7 +84,6 @@ NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 # … and those of the trainer's catalogue (contract.catalogue.REASONS).
 
 # Events.
-STARTED = "Started"
 RESUMED = "Resumed"
 RERUN = "Rerun"
 DATASET_UNCHANGED = "DatasetUnchanged"

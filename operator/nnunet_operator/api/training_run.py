@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies, TrainerChoice, TrainOrder, default
 from pydantic import Field
 
 from .base import Resource, Rule, SpecModel, StatusModel, Time, fixed
@@ -37,7 +38,7 @@ class TrainerSpec(SpecModel):
         Rule("!has(self.base) || self.base != self.name", "must be a new name: a recipe does not replace its base", "name"),
         no_separator("name"),
     )
-    name: Component = "nnUNetTrainer"
+    name: Component = default(TrainerChoice, "name")
     base: Component | None = None
     recipe: FreeForm | None = None
 
@@ -76,14 +77,14 @@ class PretrainedSpec(Access):
         Field(
             description="When the source has another number of input channels: Match fails, the others adapt the first convolution."
         ),
-    ] = "Match"
+    ] = default(PretrainedPolicies, "input_channels")
     heads: Annotated[
         Literal["Reinitialize", "MatchByLabel"],
         Field(description="The segmentation layers begin anew, or go on for labels and regions of the same name."),
-    ] = "Reinitialize"
+    ] = default(PretrainedPolicies, "heads")
     mismatched: Annotated[
         Literal["Fail", "Skip"], Field(description="Any other tensor that does not fit: Fail, or Skip it and say so.")
-    ] = "Fail"
+    ] = default(PretrainedPolicies, "mismatched")
 
 
 class PreviousStageReference(SpecModel):
@@ -101,8 +102,8 @@ class PreviousStageSpec(SpecModel):
 class WorkersSpec(SpecModel):
     """How many nodes and GPUs train one fold."""
 
-    nodes: Annotated[int, Field(ge=1, le=256)] = 1
-    gpus_per_node: Annotated[int, Field(ge=0, le=64, description="0: on the CPU.")] = 1
+    nodes: Annotated[int, Field(ge=1, le=256)] = default(TrainOrder, "nodes")
+    gpus_per_node: Annotated[int, Field(ge=0, le=64, description="0: on the CPU.")] = default(TrainOrder, "gpus_per_node")
     gpu_resource_name: Annotated[
         str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
     ] = "nvidia.com/gpu"
@@ -111,9 +112,9 @@ class WorkersSpec(SpecModel):
 class CheckpointSpec(SpecModel):
     """How often a checkpoint is written, and how many are kept."""
 
-    every_epochs: Annotated[int, Field(ge=1, le=100_000)] = 1
-    every_minutes: Annotated[float, Field(gt=0, le=100_000)] = 10
-    keep: Annotated[int, Field(ge=1, le=1000)] = 2
+    every_epochs: Annotated[int, Field(ge=1, le=100_000)] = default(CheckpointPolicy, "every_epochs")
+    every_minutes: Annotated[float, Field(gt=0, le=100_000)] = default(CheckpointPolicy, "every_minutes")
+    keep: Annotated[int, Field(ge=1, le=1000)] = default(CheckpointPolicy, "keep")
 
 
 class PluginSpec(SpecModel):
@@ -172,7 +173,7 @@ class TrainingRunSpec(CommonSpec):
     ] = None
     max_parallel_folds: Annotated[int, Field(ge=1, le=100)] = 5
     seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from the uid and the fold.")] = None
-    deterministic: bool = False
+    deterministic: bool = default(TrainOrder, "deterministic")
     suspend: bool = False
     retention: Annotated[
         Literal["Retain", "Delete"], Field(description="Of this run's own results when the object is deleted.")

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from nnunet_trainer.contract.faults import Fault
 
 from ..reconcile import reconcile
-from ..reconcile.told.refusal import refused
+from ..reconcile.status.child_refused import refused
 from ..reconcile.view import Heard, Key, Manifest, Settings
-from ..reconcile.world import build_view
+from ..reconcile.view_builder import build_view
 from . import metrics
 from .api.client import CONNECTION_ERRORS, ApiError, NotLeading
 from .api.kinds import OURS

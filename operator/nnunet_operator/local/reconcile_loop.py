@@ -12,9 +12,9 @@ from nnunet_trainer.contract.faults import Fault
 from ..api.resources import API_VERSION, KINDS
 from ..reconcile import reconcile
 from ..reconcile.outcome import Event, Outcome
-from ..reconcile.told.refusal import refused
+from ..reconcile.status.child_refused import refused
 from ..reconcile.view import Key, Settings
-from ..reconcile.world import build_view
+from ..reconcile.view_builder import build_view
 from .machine.node import Node
 from .machine.progress_listener import Listener
 from .object_store.store import Conflict, Store, now

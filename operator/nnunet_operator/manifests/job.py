@@ -7,8 +7,8 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import PERMANENT
 
-from . import names, order, pod, service
-from .step import Step
+from . import names, pod, service, work_order
+from .job_parameters import JobParameters
 
 FAILURE_RULES: list[dict[str, Any]] = [
     {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -20,35 +20,35 @@ FAILURE_RULES: list[dict[str, Any]] = [
 """In this order: a pod that is evicted may end with any exit code."""
 
 
-def job(step: Step, order_config_map: str) -> dict[str, Any]:
+def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     """The Job itself, which reads its order from that ConfigMap."""
-    labels = dict(step.labels)
+    labels = dict(parameters.labels)
     spec: dict[str, Any] = {
         "backoffLimit": 0,
         "podFailurePolicy": {"rules": copy.deepcopy(FAILURE_RULES)},
-        "template": pod.template(step, order_config_map),
+        "template": pod.template(parameters, order_config_map),
     }
-    if step.pods > 1:
-        spec |= {"completionMode": "Indexed", "completions": step.pods, "parallelism": step.pods}
-    if step.queue_name:
+    if parameters.pods > 1:
+        spec |= {"completionMode": "Indexed", "completions": parameters.pods, "parallelism": parameters.pods}
+    if parameters.queue_name:
         # Written once, at creation: from then on `suspend` is Kueue's.
-        labels[names.QUEUE] = step.queue_name
+        labels[names.QUEUE] = parameters.queue_name
         spec["suspend"] = True
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": step.name,
-            "namespace": step.owner.metadata.namespace,
+            "name": parameters.name,
+            "namespace": parameters.owner.metadata.namespace,
             "labels": labels,
-            "ownerReferences": [names.owner_reference(step.owner)],
+            "ownerReferences": [names.owner_reference(parameters.owner)],
         },
         "spec": spec,
     }
 
 
-def children(step: Step) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def children(parameters: JobParameters) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """All that one attempt needs: what is applied first (its order, its Service), and the Job that is created then."""
-    frozen = order.config_map(step)
-    first = [frozen, service.headless(step)] if step.rendezvous else [frozen]
-    return first, job(step, frozen["metadata"]["name"])
+    frozen = work_order.config_map(parameters)
+    first = [frozen, service.headless(parameters)] if parameters.rendezvous else [frozen]
+    return first, job(parameters, frozen["metadata"]["name"])

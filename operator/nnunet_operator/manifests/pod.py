@@ -9,7 +9,7 @@ from nnunet_trainer.contract import pod as contract
 
 from ..api.common import ResourcesSpec, TemplateSpec
 from . import service, volumes
-from .step import Step
+from .job_parameters import JobParameters
 
 CONTAINER = "trainer"
 GRACE_SECONDS = 300
@@ -24,26 +24,26 @@ PASSED_ON = {
 """Fields of a pod that are the template's own, as they are."""
 
 
-def template(step: Step, order_config_map: str) -> dict[str, Any]:
+def template(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     """A Job's pod template."""
-    asked = step.template
-    metadata: dict[str, Any] = {"labels": {**(asked.labels or {}), **step.labels}}
+    asked = parameters.template
+    metadata: dict[str, Any] = {"labels": {**(asked.labels or {}), **parameters.labels}}
     if asked.annotations:
         metadata["annotations"] = dict(asked.annotations)
-    return {"metadata": metadata, "spec": _spec(step, order_config_map)}
+    return {"metadata": metadata, "spec": _spec(parameters, order_config_map)}
 
 
-def _spec(step: Step, order_config_map: str) -> dict[str, Any]:
-    asked = step.template
+def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
+    asked = parameters.template
     plain = asked.to_json()
-    disks = volumes.of(step, order_config_map)
+    disks = volumes.of(parameters, order_config_map)
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": asked.termination_grace_period_seconds or GRACE_SECONDS,
         "securityContext": _pod_security(asked, disks.volumes),
-        "containers": [_container(step, disks)],
+        "containers": [_container(parameters, disks)],
         "volumes": disks.volumes,
     }
     spec |= {field: plain[field] for field in PASSED_ON if field in plain and plain[field] is not None}
@@ -51,21 +51,21 @@ def _spec(step: Step, order_config_map: str) -> dict[str, Any]:
         spec["imagePullSecrets"] = [{"name": secret.name} for secret in asked.image_pull_secrets]
     if asked.tolerations:
         spec["tolerations"] = plain["tolerations"]
-    if priority := asked.priority_class_name or step.priority_class:
+    if priority := asked.priority_class_name or parameters.priority_class:
         spec["priorityClassName"] = priority
-    if step.rendezvous:
-        spec["subdomain"] = step.name
+    if parameters.rendezvous:
+        spec["subdomain"] = parameters.name
     return spec
 
 
-def _container(step: Step, disks: volumes.Volumes) -> dict[str, Any]:
+def _container(parameters: JobParameters, disks: volumes.Volumes) -> dict[str, Any]:
     container = {
         "name": CONTAINER,
-        "image": step.template.image or step.image,
-        "imagePullPolicy": step.template.image_pull_policy or step.image_pull_policy,
+        "image": parameters.template.image or parameters.image,
+        "imagePullPolicy": parameters.template.image_pull_policy or parameters.image_pull_policy,
         "command": ["nnunet-trainer"],
         "args": ["run", f"{contract.ORDER_MOUNT}/{contract.ORDER_FILE}"],
-        "env": _environment(step),
+        "env": _environment(parameters),
         "ports": [{"name": "http", "containerPort": contract.PROGRESS_PORT, "protocol": "TCP"}],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -76,12 +76,12 @@ def _container(step: Step, disks: volumes.Volumes) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": disks.mounts,
     }
-    if resources := _resources(step):
+    if resources := _resources(parameters):
         container["resources"] = resources
     return container
 
 
-def _environment(step: Step) -> list[dict[str, Any]]:
+def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
     fixed = {
         contract.ENV_SECRETS: contract.SECRETS_MOUNT,
         contract.ENV_CA: contract.CA_MOUNT,
@@ -94,22 +94,22 @@ def _environment(step: Step) -> list[dict[str, Any]]:
         "TORCHINDUCTOR_CACHE_DIR": f"{contract.SCRATCH_MOUNT}/inductor",
         "TRITON_CACHE_DIR": f"{contract.SCRATCH_MOUNT}/triton",
     }
-    if step.rendezvous:
-        fixed |= {"MASTER_ADDR": service.leader_address(step), "MASTER_PORT": str(service.RENDEZVOUS_PORT)}
+    if parameters.rendezvous:
+        fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(service.RENDEZVOUS_PORT)}
     by_field = {contract.ENV_POD_IP: "status.podIP", "POD_NAME": "metadata.name"}
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in fixed.items()]
     own += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in by_field.items()]
     # The operator's come last: where a name is given twice, the kubelet takes the last.
-    asked = [variable.to_json() for variable in step.template.env or []]
+    asked = [variable.to_json() for variable in parameters.template.env or []]
     return [variable for variable in asked if variable["name"] not in fixed | by_field] + own
 
 
-def _resources(step: Step) -> dict[str, Any]:
-    asked: ResourcesSpec | None = step.resources or step.template.resources
+def _resources(parameters: JobParameters) -> dict[str, Any]:
+    asked: ResourcesSpec | None = parameters.resources or parameters.template.resources
     resources: dict[str, Any] = asked.to_json() if asked else {}
-    if step.gpus:
-        limits = {**(resources.get("limits") or {}), step.gpu_resource: str(step.gpus)}
-        requests = {k: v for k, v in (resources.get("requests") or {}).items() if k != step.gpu_resource}
+    if parameters.gpus:
+        limits = {**(resources.get("limits") or {}), parameters.gpu_resource: str(parameters.gpus)}
+        requests = {k: v for k, v in (resources.get("requests") or {}).items() if k != parameters.gpu_resource}
         resources = {"limits": limits, **({"requests": requests} if requests else {})}
     return {kind: amounts for kind, amounts in resources.items() if amounts}
 

@@ -5,32 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from . import names
-from .step import Step
+from .job_parameters import JobParameters
 
 RENDEZVOUS_PORT = 29500
 """torchrun's default for MASTER_PORT."""
 
 
-def headless(step: Step) -> dict[str, Any]:
+def headless(parameters: JobParameters) -> dict[str, Any]:
     """`<job>-<index>.<job>` resolves as soon as the pod has an address: rank 0 is looked for before it is ready."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": step.name,
-            "namespace": step.owner.metadata.namespace,
-            "labels": dict(step.labels),
-            "ownerReferences": [names.owner_reference(step.owner)],
+            "name": parameters.name,
+            "namespace": parameters.owner.metadata.namespace,
+            "labels": dict(parameters.labels),
+            "ownerReferences": [names.owner_reference(parameters.owner)],
         },
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {"batch.kubernetes.io/job-name": step.name},
+            "selector": {"batch.kubernetes.io/job-name": parameters.name},
             "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT, "protocol": "TCP"}],
         },
     }
 
 
-def leader_address(step: Step) -> str:
+def leader_address(parameters: JobParameters) -> str:
     """Where rank 0 listens."""
-    return f"{step.name}-0.{step.name}"
+    return f"{parameters.name}-0.{parameters.name}"

@@ -11,7 +11,7 @@ from nnunet_trainer.contract import pod, uri
 from nnunet_trainer.contract.work_order import Location
 
 from ..api.common import ScratchSpec
-from .step import Step
+from .job_parameters import JobParameters
 
 PVC_MOUNT = "/mnt/pvc"
 TMP_MOUNT = "/tmp"
@@ -31,22 +31,22 @@ class Volumes:
         self.mounts.append({"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})})
 
 
-def of(step: Step, order_config_map: str) -> Volumes:
+def of(parameters: JobParameters, order_config_map: str) -> Volumes:
     """All volumes of a step's pod, each Secret, ConfigMap and claim once, in a fixed order."""
-    places = list(locations(step.order))
+    places = list(locations(parameters.order))
     found = Volumes()
     found.add("order", {"configMap": {"name": order_config_map}}, pod.ORDER_MOUNT, read_only=True)
     for i, secret in enumerate(sorted({p.secret_name for p in places if p.secret_name})):
         found.add(f"secret-{i}", {"secret": {"secretName": secret}}, f"{pod.SECRETS_MOUNT}/{secret}", read_only=True)
     for i, ca in enumerate(sorted({p.ca_config_map for p in places if p.ca_config_map})):
         found.add(f"ca-{i}", {"configMap": {"name": ca}}, f"{pod.CA_MOUNT}/{ca}", read_only=True)
-    for i, plugin in enumerate(sorted(set(step.plugins))):
+    for i, plugin in enumerate(sorted(set(parameters.plugins))):
         found.add(f"plugin-{i}", {"configMap": {"name": plugin}}, f"{pod.PLUGINS_MOUNT}/{plugin}", read_only=True)
     for i, claim in enumerate(sorted({name for p in places if (name := uri.claim(p.uri))})):
         found.add(f"claim-{i}", {"persistentVolumeClaim": {"claimName": claim}}, f"{PVC_MOUNT}/{claim}")
-    found.add("scratch", _scratch(step.template.scratch), pod.SCRATCH_MOUNT)
+    found.add("scratch", _scratch(parameters.template.scratch), pod.SCRATCH_MOUNT)
     found.add("tmp", {"emptyDir": {}}, TMP_MOUNT)
-    size = step.template.shared_memory.size if step.template.shared_memory else step.shared_memory
+    size = parameters.template.shared_memory.size if parameters.template.shared_memory else parameters.shared_memory
     if size:
         found.add("shm", {"emptyDir": {"medium": "Memory", "sizeLimit": size}}, SHM_MOUNT)
     return found

@@ -1,4 +1,16 @@
-"""What should be, as pure functions from View to Outcome."""
+"""What should be, as pure functions from View to Outcome.
+
+The rooms, each of which imports only from those below it:
+
+- `kinds`: the life of each of the four kinds, to be read from top to bottom;
+- `lifecycle`: how one piece of work goes on, and when its Jobs are made and deleted; `orders`: what each Job is to do;
+- `policies`: one file each, named after the field of the spec that it serves;
+- `observed`: what Jobs, pods, their progress and their reports tell; `references`: what a spec refers to, resolved once a pass;
+- `status`: conditions and events;
+- beside them what all share: `view` and `outcome`, the `scope` of a pass, `work`, `blocker`, `locations`, `spec_to_order`, `times`.
+
+`view_builder` makes the View for both shells.
+"""
 
 from __future__ import annotations
 

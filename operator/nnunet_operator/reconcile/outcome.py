@@ -8,6 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from .view import Manifest
 
+LONGEST_EVENT = 1000
+"""Characters of an event's message; the API server takes 1,024."""
+
 
 class Delete(NamedTuple):
     """A child to delete; its pods get their grace period. The uid guards against a namesake; empty: no other can bear the name."""
@@ -47,3 +50,8 @@ class Outcome:
         """Ask to be reconciled again after `delay`, or sooner when that was asked for already."""
         if self.look_again is None or delay < self.look_again:
             self.look_again = delay
+
+    def record(self, reason: str, message: str, *, warning: bool = False) -> None:
+        """Add an event, no longer than the API server takes."""
+        text = message if len(message) <= LONGEST_EVENT else message[: LONGEST_EVENT - 1] + "…"
+        self.events.append(Event(type="Warning" if warning else "Normal", reason=reason, message=text))

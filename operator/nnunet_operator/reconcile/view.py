@@ -59,9 +59,9 @@ class Settings:
 class View(Generic[R]):
     """One object and what it depends on, at one moment.
 
-    `references` holds every object that `references.needed_by(object)` names and that exists. `children` holds what the object
+    `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` holds what the object
     owns (by label `nnunet.dev/owner-uid`): Jobs, and objects of our four kinds; `pods` those of its Jobs.
-    `squatters` holds objects that bear the name of a wanted child but are not the object's own.
+    `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own.
     """
 
     object: R
@@ -69,7 +69,7 @@ class View(Generic[R]):
     settings: Settings = field(default_factory=Settings)
     references: Mapping[Key, Resource] = field(default_factory=dict)
     children: tuple[Resource, ...] = ()
-    squatters: tuple[Key, ...] = ()
+    name_conflicts: tuple[Key, ...] = ()
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by pod name

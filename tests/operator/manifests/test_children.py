@@ -14,7 +14,7 @@ from nnunet_operator.api.common import ResourcesSpec, TemplateSpec
 from nnunet_operator.api.resources import Resource, parse
 from nnunet_operator.manifests import names
 from nnunet_operator.manifests.job import children
-from nnunet_operator.manifests.step import Step
+from nnunet_operator.manifests.job_parameters import JobParameters
 from nnunet_trainer.contract import work_order
 from nnunet_trainer.contract.work_order import DatasetOrder, Input, Location, TrainOrder
 
@@ -41,7 +41,7 @@ def train_order(**more: Any) -> TrainOrder:
     )
 
 
-def step(**more: Any) -> Step:
+def step(**more: Any) -> JobParameters:
     run = owner()
     given_ = {
         "owner": run,
@@ -51,7 +51,7 @@ def step(**more: Any) -> Step:
         "image": "trainer:1",
         **more,
     }
-    return Step(**given_)
+    return JobParameters(**given_)
 
 
 def container(job: dict[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,29 @@
 """What one Job is to do, frozen in a ConfigMap when the Job is made.
 
+Defaults stand here alone: the API takes those of its fields from here (`default`), and an order that lacks a field means
+its default.
+
 Every URI comes with the way to reach it (`Location`), so that a dataset, plans and a checkpoint may lie in three
 buckets with three Secrets. A work order holds no credential: it names a Secret, and the pod mounts it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from . import CONTRACT_VERSION, codec
 from .faults import BadUsage
+
+
+def default(kind: type, field_name: str) -> Any:
+    """What the absence of a field means, for the API to have the same default.
+
+    Raises:
+        KeyError: there is no such field, or it has no default.
+    """
+    defaults = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
+    return defaults[field_name]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +85,7 @@ class PlanOrder:
     per_configuration: dict[str, PlannerChoice] = field(default_factory=dict)
     plans_name: str | None = None
     patch: dict[str, Any] = field(default_factory=dict)
-    layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
+    layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
     step: Literal["plan"] = "plan"
     version: int = CONTRACT_VERSION
 
@@ -92,7 +105,7 @@ class TransferOrder:
     intensity_properties: Literal["Transfer", "Recompute"] = "Transfer"
     on_mismatch: Literal["Warn", "Fail"] = "Warn"
     patch: dict[str, Any] = field(default_factory=dict)
-    layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
+    layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
     step: Literal["transfer"] = "transfer"
     version: int = CONTRACT_VERSION
 
@@ -108,7 +121,7 @@ class PreprocessOrder:
     configuration: str
     storage: Location
     shards: int = 1
-    layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
+    layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
     step: Literal["preprocess"] = "preprocess"
     version: int = CONTRACT_VERSION
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ...manifests import names
 from ...reconcile.kinds.invalid import parse
-from ...reconcile.references.references import needed_by, owner_of, wanted_by
+from ...reconcile.references.dependencies import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
 

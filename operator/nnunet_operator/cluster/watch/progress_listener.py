@@ -18,7 +18,7 @@ from nnunet_trainer.contract import progress as progress_contract
 from nnunet_trainer.contract.progress import Progress
 
 from ...manifests import names
-from ...reconcile.references.references import owner_of
+from ...reconcile.references.dependencies import owner_of
 from ...reconcile.view import Heard, Key, Manifest
 from .. import metrics
 from .cache import Store, labels_of

@@ -9,7 +9,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, ExitCode,
 
 from ...api import metadata
 from ...api.resources import KINDS, parse
-from ...reconcile.references import catalogued
+from ...reconcile.references import component_names
 from ...reconcile.view import Settings
 from .. import installed_trainer, kstatus
 from ..kstatus import Standing
@@ -73,7 +73,7 @@ def _admit_all(manifests: list[Manifest], store: Store) -> None:
 
 def _names(manifest: Manifest) -> str | None:
     """What a manifest names and the trainer does not know: in a cluster a condition, here said before anything is begun."""
-    fault = catalogued.faults(parse(manifest), Settings(names_pass=installed_trainer.knows_more()))
+    fault = component_names.faults(parse(manifest), Settings(names_pass=installed_trainer.knows_more()))
     return " ".join(filter(None, (fault.message, fault.hint))) if fault else None
 
 

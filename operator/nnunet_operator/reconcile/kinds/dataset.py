@@ -9,15 +9,17 @@ from ...api import reasons
 from ...api.common import ArtifactStatus, State, WorkStatus
 from ...api.dataset import DatasetStatus
 from ...api.resources import Dataset
+from ..lifecycle.advance import advance
 from ..observed import results
+from ..orders import dataset as orders
 from ..outcome import Outcome
 from ..policies import rerun
-from ..references import catalogued
-from ..told import conditions, events
-from ..turn import Turn
+from ..references import resolved
+from ..scope import Scope
+from ..status import conditions
+from ..status.conclude import conclude
 from ..view import View
-from ..work import life, work_orders
-from ..work.work import Work
+from ..work import Work
 
 DATA_FAULTS = frozenset(
     {
@@ -35,50 +37,35 @@ DATA_FAULTS = frozenset(
 
 def reconcile(view: View[Dataset]) -> Outcome:
     """The life of a Dataset: one Job reads it all, verifies it, and takes its digest and its fingerprint."""
-    turn = Turn.begin(view, view.object.status)
-    work = reading(turn)
-    if rerun.asked(turn):
+    scope, references = Scope.begin(view, view.object.status), resolved.of_dataset(view)
+    work = reading(scope)
+    if rerun.requested(scope):
         # Also when all went well: the source is read again, and what depends on it follows when it has changed.
-        rerun.again(turn, work)
-        rerun.tell(turn, "the source is read again")
-    start = catalogued.bar(view) or work_orders.reading(view, work)
-    if result := life.advance(turn, work, start):
-        before = turn.status.artifact
-        results.dataset(turn.status, result.report)
-        _tell_of_changes(turn, before)
-        life.succeed(work, result, reasons.FINGERPRINTED, "")
-    _verified_and_fingerprinted(turn, work)
-    conditions.conclude(turn, [work], reasons.FINGERPRINTED, describe(turn.status))
-    return turn.end()
+        rerun.start_over(scope, work)
+        rerun.record(scope, "the source is read again")
+    if result := advance(scope, work, orders.read(references, work)):
+        before = scope.status.artifact
+        results.dataset(scope.status, result.report)
+        _record_change(scope, before)
+        work.succeed(reasons.FINGERPRINTED, "", result.at)
+    _set_verified_and_fingerprinted(scope, work)
+    conditions.set_summary(scope, [work], reasons.FINGERPRINTED, describe(scope.status))
+    return conclude(scope)
 
 
-def reading(turn: Turn[DatasetStatus]) -> Work:
+def reading(scope: Scope[DatasetStatus]) -> Work:
     """The one piece of work of a Dataset."""
-    stored = turn.view.object.status.work or WorkStatus()
-    turn.status.work = turn.status.work or WorkStatus()
-    spec = turn.view.object.spec
+    spec, stored = scope.view.object.spec, scope.view.object.status.work or WorkStatus()
+    scope.status.work = scope.status.work or WorkStatus()
     return Work(
         step="dataset",
         part="data",
         title=f"reading {spec.name}",
-        status=turn.status.work,
+        status=scope.status.work,
         stored=stored,
         policy=spec.failure_policy,
         artifact="dataset",
     )
-
-
-def _tell_of_changes(turn: Turn[DatasetStatus], before: ArtifactStatus | None) -> None:
-    """After the source was read again: whether it is what it was, and what follows."""
-    now = turn.status.artifact
-    if before is None or now is None:
-        return
-    if before.digest == now.digest:
-        text = "The source was read again: the data is what it was."
-    else:
-        digests = f"{keys.short(before.digest)} → {keys.short(now.digest)}"
-        text = f"The data is another than before ({digests}). Plans of this dataset are planned and preprocessed anew."
-    turn.out.events.append(events.say(reasons.DATASET_CHANGED if before.digest != now.digest else reasons.DATASET_UNCHANGED, text))
 
 
 def describe(status: DatasetStatus) -> str:
@@ -96,14 +83,27 @@ def describe(status: DatasetStatus) -> str:
     return "; ".join(part for part in parts if part) or "verified and fingerprinted"
 
 
-def _verified_and_fingerprinted(turn: Turn[DatasetStatus], work: Work) -> None:
+def _record_change(scope: Scope[DatasetStatus], before: ArtifactStatus | None) -> None:
+    """After the source was read again: an event that says whether it is what it was, and what follows."""
+    now = scope.status.artifact
+    if before is None or now is None:
+        return
+    if before.digest == now.digest:
+        scope.outcome.record(reasons.DATASET_UNCHANGED, "The source was read again: the data is what it was.")
+        return
+    digests = f"{keys.short(before.digest)} → {keys.short(now.digest)}"
+    text = f"The data is another than before ({digests}). Plans of this dataset are planned and preprocessed anew."
+    scope.outcome.record(reasons.DATASET_CHANGED, text)
+
+
+def _set_verified_and_fingerprinted(scope: Scope[DatasetStatus], work: Work) -> None:
     state, message = work.status.state, work.status.message or ""
     reason = work.status.reason or reasons.VERIFYING
     if state is State.SUCCEEDED:
-        conditions.own(turn, kinds.VERIFIED, True, reasons.VERIFIED, f"{turn.status.cases} cases")
-        conditions.own(turn, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, describe(turn.status))
+        conditions.set_own(scope, kinds.VERIFIED, True, reasons.VERIFIED, f"{scope.status.cases} cases")
+        conditions.set_own(scope, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, describe(scope.status))
         return
     faulty = state is State.FAILED and reason in DATA_FAULTS
     verified = reason == reasons.FINGERPRINTING
-    conditions.own(turn, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
-    conditions.own(turn, kinds.FINGERPRINTED, False, reason, message if verified else "waits for the data to be verified")
+    conditions.set_own(scope, kinds.VERIFIED, verified or (False if faulty else "Unknown"), reason, message)
+    conditions.set_own(scope, kinds.FINGERPRINTED, False, reason, message if verified else "waits for the data to be verified")

@@ -4,91 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nnunet_trainer.contract.work_order import Location, TrainOrder
+from nnunet_trainer.contract.work_order import TrainOrder
 
 from ...api import conditions as kinds
 from ...api import reasons
 from ...api.common import State
-from ...api.resources import TrainingRun
 from ...api.training_run import FoldStatus, ResultsStatus, TrainingRunStatus
+from ..blocker import Blocker
 from ..policies import rerun
-from ..told import conditions, events
-from ..turn import Turn
-from ..view import View
-from ..work import locations
-from ..work.work import ACTIVE, Blocker, Ready, Work
+from ..scope import Scope
+from ..status import conditions
+from ..work import ACTIVE, Startable, Work
 
-Starts = Mapping[str, Ready | Blocker]
+Starts = Mapping[str, Startable | Blocker]
 
 
-def lay_out(turn: Turn[TrainingRunStatus]) -> dict[str, Work]:
+def works(scope: Scope[TrainingRunStatus]) -> dict[str, Work]:
     """A row for each fold of the spec, in its order."""
-    spec, stored = turn.view.object.spec, turn.view.object.status
-    works: dict[str, Work] = {}
+    spec, stored = scope.view.object.spec, scope.view.object.status
+    found: dict[str, Work] = {}
     rows: list[FoldStatus] = []
     for name in dict.fromkeys(spec.folds):
-        found = turn.status.fold(name) or FoldStatus(name=name)
-        rows.append(found)
-        works[name] = Work(
+        fold = scope.status.fold(name) or FoldStatus(name=name)
+        rows.append(fold)
+        found[name] = Work(
             step="train",
             part=f"f{name}",
             title=f"fold {name}",
-            status=found,
+            status=fold,
             stored=stored.fold(name) or FoldStatus(name=name),
             policy=spec.failure_policy,
             artifact="run",
             labels={"configuration": spec.configuration, "fold": name},
             active_deadline=spec.active_deadline_seconds,
         )
-    turn.status.folds = rows
-    return works
+    scope.status.folds = rows
+    return found
 
 
 def row(work: Work) -> FoldStatus:
     """A fold's status, with all that a fold has."""
     assert isinstance(work.status, FoldStatus)
     return work.status
-
-
-def store(view: View[TrainingRun]) -> Location:
-    """How this run's results are reached. (A fold can only have succeeded if there is a storage.)"""
-    found = locations.storage(view)
-    return Location(uri="") if isinstance(found, Blocker) else found
-
-
-def never_mixed(works: Mapping[str, Work], start: Ready | Blocker) -> Ready | Blocker:
-    """Folds of one run are all trained on the same plans, data and weights; what has changed since is said."""
-    pinned = next((work.status.input for work in works.values() if work.status.input is not None), None)
-    if isinstance(start, Blocker) or pinned is None or start.input == pinned:
-        return start
-    text = (
-        "the plans, the preprocessed data, the pretrained weights or the previous stage are others than those that this run began "
-        "with. "
-        "Set spec.rerun to a new value to train all of its folds on the new ones."
-    )
-    return Blocker(reasons.REFERENCE_CHANGED, text)
-
-
-def train_anew_where_changed(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> list[Work]:
-    """On a rerun: folds that were trained on what is no longer there start from the beginning. Returns them."""
-    found = [work for name, work in works.items() if rerun.changed(work, starts[name])]
-    for work in found:
-        rerun.again(turn, work)
-        _forget(row(work))
-    return found
-
-
-def tell_of_changes(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
-    """Say once that what was trained on is no longer what is there: the run keeps its results until it is told otherwise."""
-    status = turn.status
-    now = next((start.input for name, start in starts.items() if rerun.changed(works[name], start)), None)  # type: ignore[union-attr]
-    if now is not None and now != status.changed_input:
-        text = (
-            "The plans, the preprocessed data or the pretrained weights are others than those that this run is trained with. "
-            "It keeps them; set spec.rerun to a new value to train on the new ones."
-        )
-        turn.out.events.append(events.say(reasons.REFERENCE_CHANGED, text))
-    status.changed_input = now
 
 
 def describe(fold: FoldStatus) -> str:
@@ -100,23 +57,23 @@ def describe(fold: FoldStatus) -> str:
     return f"fold {fold.name} is trained{epochs}{dice}{pseudo}{began}"
 
 
-def outcome(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:
+def describe_all(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:
     """The good end in one line; what was changed behind its back since then is said."""
-    status = turn.status
+    status = scope.status
     done = "; ".join(describe(row(work)) for work in works.values()) if len(works) <= 5 else f"{len(works)} folds are trained"
     mean = f"; mean validation Dice {status.mean_dice:.4f}" if status.mean_dice is not None and len(works) > 1 else ""
     where = f". Results: {status.results.uri}" if status.results else ""
-    changed = any(rerun.changed(work, starts[name]) for name, work in works.items())
+    changed = any(rerun.input_changed(starts[name], work) for name, work in works.items())
     since = ". The plans or the weights have changed since: set spec.rerun to a new value to train anew" if changed else ""
     return f"{done}{mean}{where}{since}"
 
 
-def sum_up(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
-    """The columns of `kubectl get`, the times, the Trained condition."""
-    status, rows = turn.status, [row(work) for work in works.values()]
+def sum_up(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
+    """The columns of `kubectl get`, the times, where the results are."""
+    status, rows = scope.status, [row(work) for work in works.values()]
     done = [fold for fold in rows if fold.state is State.SUCCEEDED]
     status.folds_done = f"{len(done)}/{len(rows)}"
-    status.trainer = turn.view.object.spec.trainer.name
+    status.trainer = scope.view.object.spec.trainer.name
     going = [fold for fold in rows if fold.state in ACTIVE and fold.epoch is not None]
     slowest = min(going or [fold for fold in rows if fold.epoch is not None], key=lambda fold: fold.epoch or 0, default=None)
     status.epoch = "-" if slowest is None else f"{slowest.epoch}/{slowest.epochs or '?'}"
@@ -131,13 +88,17 @@ def sum_up(turn: Turn[TrainingRunStatus], works: Mapping[str, Work], starts: Sta
     ended = [fold.completion_time for fold in rows if fold.completion_time is not None and fold.state.finished]
     status.completion_time = max(ended) if len(ended) == len(rows) else None
     # Of what was begun on: other plans that are there by now are none of the run's.
-    orders = [start.order for name, start in starts.items() if isinstance(start, Ready) and works[name].status.input == start.input]
-    status.plans = next((order.plans.digest for order in orders if isinstance(order, TrainOrder)), status.plans)
-    stands = conditions.standing(list(works.values()))
-    if stands == "Ready":
-        conditions.own(turn, kinds.TRAINED, True, reasons.TRAINED, outcome(turn, works, starts))
+    begun_on = (start for name, start in starts.items() if rerun.is_input(start, works[name]))
+    status.plans = next((order.plans.digest for start in begun_on if isinstance(order := start.order, TrainOrder)), status.plans)
+
+
+def set_trained(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> None:
+    """The condition Trained."""
+    overall = conditions.summary(list(works.values()))
+    if overall == "Ready":
+        conditions.set_own(scope, kinds.TRAINED, True, reasons.TRAINED, describe_all(scope, works, starts))
     else:
-        conditions.own(turn, kinds.TRAINED, False, *conditions.explain(list(works.values()), stands))
+        conditions.set_own(scope, kinds.TRAINED, False, *conditions.explain(list(works.values()), overall))
 
 
 def _dice(rows: list[FoldStatus], mean: float | None) -> str:
@@ -153,9 +114,3 @@ def _results(fold: FoldStatus) -> ResultsStatus | None:
     if found:
         return ResultsStatus(uri=f"{head}/nnUNet_results")
     return ResultsStatus(uri=fold.artifact.uri) if fold.artifact else None
-
-
-def _forget(fold: FoldStatus) -> None:
-    """Nothing of what was trained on other plans is progress of the new training."""
-    for name in FoldStatus.model_fields.keys() - {"name", "attempt", "restarts", "disruptions", "state"}:
-        setattr(fold, name, FoldStatus.model_fields[name].get_default(call_default_factory=True))

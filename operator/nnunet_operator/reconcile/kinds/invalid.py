@@ -11,7 +11,8 @@ from ...api.common import CommonStatus
 from ...api.resources import Metadata, Resource
 from ...api.resources import parse as parse_strictly
 from ..outcome import Outcome
-from ..turn import Turn
+from ..scope import Scope
+from ..status.conclude import conclude
 from ..view import Manifest, View
 
 
@@ -41,12 +42,12 @@ def parse(manifest: Manifest) -> Resource:
 
 def reconcile(view: View[Unreadable]) -> Outcome:
     """Say what does not fit, and leave everything as it is: what runs goes on."""
-    turn = Turn.begin(view, view.object.status)
+    scope = Scope.begin(view, view.object.status)
     message = f"{view.object.problem} Correct the spec and apply it again."
     generation = view.object.metadata.generation
-    turn.status.conditions = conditions.stalled(
-        turn.status.conditions, reasons.INVALID_SPEC, message, now=view.now, generation=generation
+    scope.status.conditions = conditions.stalled(
+        scope.status.conditions, reasons.INVALID_SPEC, message, now=view.now, generation=generation
     )
-    out = turn.end()
+    out = conclude(scope)
     out.status = {**view.object.stored, **out.status}
     return out

@@ -5,53 +5,54 @@ from __future__ import annotations
 from ...api import conditions as kinds
 from ...api import reasons
 from ...api.common import Reference
-from ...api.plan_transfer import PlanTransferStatus
+from ...api.plan_transfer import PlanTransferSpec, PlanTransferStatus
+from ...api.plans import PlansSpec, TransferFrom
 from ...api.resources import API_VERSION, Plans, PlanTransfer
 from ...manifests import names
+from ..blocker import Blocker
 from ..outcome import Outcome
 from ..policies import rerun
-from ..references import references
-from ..told import conditions
-from ..turn import Turn
+from ..references.referenced import waiting_for
+from ..scope import Scope
+from ..status import conditions
+from ..status.conclude import conclude
 from ..view import Manifest, View
-from ..work.work import Blocker
 
-PASSED_ON = ("storage", "template", "failurePolicy", "patch", "plansName", "preprocessing")
+PASSED_ON = sorted(str(field.alias) for name, field in PlanTransferSpec.model_fields.items() if name in PlansSpec.model_fields)
+"""What a transfer's spec and a Plans' have both."""
+
+POLICIES = {name: str(field.alias) for name, field in TransferFrom.model_fields.items() if name in PlanTransferSpec.model_fields}
+"""How plans are transferred: what a transfer's spec and the `transferFrom` of its Plans have both."""
+
 MIRRORED = (kinds.PLANNED, kinds.PREPROCESSED, kinds.COMPATIBLE)
 
 
 def reconcile(view: View[PlanTransfer]) -> Outcome:
     """The life of a PlanTransfer: it owns a Plans of its own name, and says what that says."""
-    turn = Turn.begin(view, view.object.status)
-    if rerun.asked(turn):
-        rerun.tell(turn, f"passed on to Plans {view.object.metadata.name}")
+    scope = Scope.begin(view, view.object.status)
+    if rerun.requested(scope):
+        rerun.record(scope, f"passed on to Plans {view.object.metadata.name}")
     if problem := taken(view) or cycle(view):
-        conditions.blocked(turn, problem)
-        return turn.end()
+        conditions.set_blocked(scope, problem)
+        return conclude(scope)
     wanted, mine = plans(view.object), view.children[0] if view.children else None
     if not isinstance(mine, Plans) or differs(view.object, mine, wanted):
-        turn.out.apply.append(wanted)
-    turn.status.plans_ref = Reference(name=view.object.metadata.name)
+        scope.outcome.apply.append(wanted)
+    scope.status.plans_ref = Reference(name=view.object.metadata.name)
     if not isinstance(mine, Plans):
-        waits = references.standing(mine, "") if mine else Blocker(reasons.WAITING_FOR_PLANS, "its Plans is being made")
-        conditions.blocked(turn, waits)
-        return turn.end()
-    mirror(turn, mine)
-    return turn.end()
+        waits = waiting_for(mine, "") if mine else Blocker(reasons.WAITING_FOR_PLANS, "its Plans is being made")
+        conditions.set_blocked(scope, waits)
+        return conclude(scope)
+    mirror(scope, mine)
+    return conclude(scope)
 
 
 def plans(transfer: PlanTransfer) -> Manifest:
     """The Plans that a transfer makes and keeps: it waits, transfers and preprocesses as any other."""
     spec = transfer.spec.to_json()
-    source = {
-        "plansRef": spec["from"]["plansRef"],
-        "normalization": transfer.spec.normalization,
-        "intensityProperties": transfer.spec.intensity_properties,
-        "onMismatch": transfer.spec.on_mismatch,
-    }
+    # The policies are written also where they are the defaults: an edit of the Plans is set right.
+    source = {"plansRef": spec["from"]["plansRef"]} | {alias: getattr(transfer.spec, name) for name, alias in POLICIES.items()}
     passed = {field: spec[field] for field in PASSED_ON if spec.get(field) is not None}
-    if transfer.spec.rerun is not None:
-        passed["rerun"] = transfer.spec.rerun
     return {
         "apiVersion": API_VERSION,
         "kind": "Plans",
@@ -74,7 +75,7 @@ def differs(transfer: PlanTransfer, mine: Plans, wanted: Manifest) -> bool:
 
 def taken(view: View[PlanTransfer]) -> Blocker | None:
     """A Plans of the transfer's name that somebody else has made is left alone."""
-    if not view.squatters:
+    if not view.name_conflicts:
         return None
     name = view.object.metadata.name
     text = (
@@ -93,20 +94,21 @@ def cycle(view: View[PlanTransfer]) -> Blocker | None:
     return Blocker(reasons.REFERENCE_CYCLE, text)
 
 
-def mirror(turn: Turn[PlanTransferStatus], mine: Plans) -> None:
+def mirror(scope: Scope[PlanTransferStatus], mine: Plans) -> None:
     """Say what its Plans says."""
-    status = turn.status
-    status.plans_name, status.dataset_name = mine.status.plans_name or turn.view.object.spec.plans_name, mine.status.dataset_name
+    status = scope.status
+    status.plans_name, status.dataset_name = mine.status.plans_name or scope.view.object.spec.plans_name, mine.status.dataset_name
     status.artifact, status.cases, status.compatibility = mine.status.artifact, mine.status.cases, mine.status.compatibility
     for kind in MIRRORED:
         if found := kinds.find(mine.status.conditions, kind):
             value = found.status if found.status == "Unknown" else found.status == "True"
-            conditions.own(turn, kind, value, found.reason, found.message)
+            conditions.set_own(scope, kind, value, found.reason, found.message)
     ready = kinds.find(mine.status.conditions, kinds.READY)
     if ready is None or (mine.status.observed_generation or 0) < mine.metadata.generation:
-        conditions.blocked(turn, Blocker(reasons.WAITING_FOR_PLANS, f"waits for its Plans {mine.metadata.name} to be worked on"))
+        text = f"waits for its Plans {mine.metadata.name} to be worked on"
+        conditions.set_blocked(scope, Blocker(reasons.WAITING_FOR_PLANS, text))
         return
     stalled = kinds.is_true(mine.status.conditions, kinds.STALLED)
-    conditions.write(
-        turn, "Ready" if ready.status == "True" else "Stalled" if stalled else "Reconciling", ready.reason, ready.message
+    conditions.set_ready(
+        scope, "Ready" if ready.status == "True" else "Stalled" if stalled else "Reconciling", ready.reason, ready.message
     )

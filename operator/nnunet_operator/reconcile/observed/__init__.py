@@ -1,0 +1,1 @@
+"""What Jobs, pods, their progress and their reports tell."""

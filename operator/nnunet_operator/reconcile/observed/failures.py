@@ -12,7 +12,7 @@ from nnunet_trainer.contract.faults import PERMANENT, ExitCode
 
 from ...api import reasons
 from ..view import Manifest
-from . import attempts
+from . import pods as reading
 from .attempts import Attempt
 
 LAST_WORDS = 600
@@ -23,7 +23,7 @@ class Cause(Enum):
     """What the failure policy goes by."""
 
     DISRUPTION = "disruption"  # nobody's fault: preempted, drained, stopped
-    ASKED = "asked"  # a person stopped it, to go on later
+    REQUESTED = "requested"  # a person stopped it, to go on later
     PERMANENT = "permanent"  # the same order would fail in the same way
     OUT_OF_MEMORY = "out of memory"
     UNREPORTED = "unreported"
@@ -92,13 +92,24 @@ def classify(attempt: Attempt, at: datetime) -> Failure:
         return Failure(cause=Cause.ERROR, reason=reasons.FAILED, message=f"failed ({job_says or 'its pod is gone'})", at=at)
     if storage := _evicted_for_storage(culprit):
         return Failure(cause=Cause.PERMANENT, reason=reasons.OUT_OF_DISK, message=storage, at=at, hint=MORE_DISK)
-    ended = attempts.terminated(culprit) or {}
+    ended = reading.terminated(culprit) or {}
     return _exited(int(ended.get("exitCode", 1)), culprit, at)
 
 
+def report_missing(at: datetime) -> Failure:
+    """An attempt that succeeded, and of which nobody knows what it made."""
+    message = "succeeded, but its report could not be read (its pod is gone, or said something else)"
+    return Failure(cause=Cause.UNREPORTED, reason=reasons.REPORT_MISSING, message=f"has {message}", at=at)
+
+
+def job_deleted(now: datetime) -> Failure:
+    """An attempt whose Job somebody has deleted."""
+    return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message="was lost: somebody deleted its Job", at=now)
+
+
 def _exited(code: int, pod: Manifest | None, at: datetime) -> Failure:
-    ended = attempts.terminated(pod) or {} if pod else {}
-    report = attempts.read_report(pod) if pod else None
+    ended = reading.terminated(pod) or {} if pod else {}
+    report = reading.report(pod) if pod else None
     error = report.error if report else None
     known = ExitCode(code) if code in list(ExitCode) else None
     epoch = report.summary.get("epoch") if report else None
@@ -130,19 +141,19 @@ def _is_reason(text: str) -> bool:
 
 def _disrupted(pods: Iterable[Manifest]) -> Manifest | None:
     # Only of pods that failed: one that was asked to go and finished all the same has done its work.
-    marked = [pod for pod in pods if attempts.pod_condition(pod, "DisruptionTarget")]
+    marked = [pod for pod in pods if reading.condition(pod, "DisruptionTarget")]
     return next((pod for pod in marked if (pod.get("status") or {}).get("phase") != "Succeeded"), None)
 
 
 def _disruption(pod: Manifest, at: datetime) -> Failure:
-    condition = attempts.pod_condition(pod, "DisruptionTarget") or {}
+    condition = reading.condition(pod, "DisruptionTarget") or {}
     reason = str(condition.get("reason"))
-    cause = Cause.ASKED if reason == STOPPED_BY_SHELL else Cause.DISRUPTION
-    if cause is Cause.ASKED:
+    cause = Cause.REQUESTED if reason == STOPPED_BY_SHELL else Cause.DISRUPTION
+    if cause is Cause.REQUESTED:
         how, node, hint = "was stopped with the local shell", None, "It goes on with the next `nnunet-operator local run`."
     else:
         how, node, hint = DISRUPTIONS.get(reason, "was disrupted"), (pod.get("spec") or {}).get("nodeName"), ""
-    report = attempts.read_report(pod)
+    report = reading.report(pod)
     epoch = report.summary.get("epoch") if report else None
     message = f"{how} (node {node})" if node else how
     epoch = epoch if isinstance(epoch, int) else None
@@ -154,14 +165,14 @@ def _culprit(pods: Iterable[Manifest]) -> Manifest | None:
     failed = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Failed" or _code(pod)]
 
     def order(pod: Manifest) -> tuple[bool, str, str]:
-        ended = attempts.terminated(pod) or {}
+        ended = reading.terminated(pod) or {}
         return _code(pod) == ExitCode.STOPPED, str(ended.get("finishedAt", "")), str(pod["metadata"]["name"])
 
     return min(failed, key=order, default=None)
 
 
 def _code(pod: Manifest) -> int:
-    return int((attempts.terminated(pod) or {}).get("exitCode") or 0)
+    return int((reading.terminated(pod) or {}).get("exitCode") or 0)
 
 
 def _evicted_for_storage(pod: Manifest) -> str | None:

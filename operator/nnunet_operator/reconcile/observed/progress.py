@@ -11,12 +11,13 @@ from ...api import reasons
 from ...api.common import State
 from ...api.plans import ConfigurationStatus
 from ...api.training_run import CheckpointStatus, FoldStatus
-from .. import clock
-from ..told import events
-from ..turn import Turn
+from .. import times
+from ..scope import Scope
+from ..status.events import NOTHING_HEARD
 from ..view import Heard
-from ..work.work import Work
-from .attempts import Running, container
+from ..work import Work
+from .attempt_states import Running
+from .pods import container
 
 FRESH = timedelta(minutes=1)
 """The same epoch's answers are not written more often."""
@@ -36,20 +37,20 @@ DOING = {
 """What a step is doing, as a condition's reason."""
 
 
-def of(turn: Turn[Any], work: Work, running: Running) -> None:
+def of(scope: Scope[Any], work: Work, running: Running) -> None:
     """Take over what the attempt's pods answered last; training goes on also when nobody answers."""
-    heard = turn.view.heard.get(running.pod)
+    heard = scope.view.heard.get(running.pod)
     status = work.status
     if heard is not None and _is_news(work, heard):
         status.phase = heard.progress.phase[:64] or None
         status.last_heard = heard.at
-        _details(turn, work, heard.progress)
+        _details(scope, work, heard.progress)
     validating = status.phase == "validating"
     fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
     reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
-    hindered = f"; pod {running.hindered.pod} does not run yet" if running.hindered else ""
-    message = f"{work.title}: {_sentence(work, validating, heard)}{hindered}{_silence(turn, work, running)}"
-    work.say(State.VALIDATING if validating else State.RUNNING, reason, message)
+    pending = f"; pod {running.pending.pod} does not run yet" if running.pending else ""
+    message = f"{work.title}: {_sentence(work, validating, heard)}{pending}{_silence(scope, work, running)}"
+    work.set_state(State.VALIDATING if validating else State.RUNNING, reason, message)
 
 
 def _is_news(work: Work, heard: Heard) -> bool:
@@ -63,30 +64,30 @@ def _is_news(work: Work, heard: Heard) -> bool:
     return not same
 
 
-def _details(turn: Turn[Any], work: Work, said: Progress) -> None:
+def _details(scope: Scope[Any], work: Work, said: Progress) -> None:
     status = work.status
     if isinstance(status, ConfigurationStatus):
-        pods = [p for p in turn.view.pods if "running" in container(p) or "terminated" in container(p)]
+        pods = [p for p in scope.view.pods if "running" in container(p) or "terminated" in container(p)]
         names = {p["metadata"]["name"] for p in pods if _belongs(p, work)}
-        shards = [h.progress for name, h in turn.view.heard.items() if name in names]
+        shards = [h.progress for name, h in scope.view.heard.items() if name in names]
         done = sum(shard.done for shard in shards) if len(shards) > 1 else said.done
         if said.total:
             status.cases_done = max(done, status.cases_done or 0)
             status.cases_total = status.cases_total or said.total
     if isinstance(status, FoldStatus):
         _fold(status, said)
-        _warnings(turn, work, status, said)
+        _warnings(scope, work, status, said)
 
 
-def _warnings(turn: Turn[Any], work: Work, status: FoldStatus, said: Progress) -> None:
+def _warnings(scope: Scope[Any], work: Work, status: FoldStatus, said: Progress) -> None:
     """Take over what the training warns of; each is an event when it begins and when it is over."""
     before, now = status.warnings or [], [text[:LONGEST_WARNING] for text in said.warnings or []][:MOST_WARNINGS]
     for text in now:
         if text not in before:
-            turn.out.events.append(events.say(reasons.TRAINING_WARNING, f"{work.title}: {text}", warning=True))
+            scope.outcome.record(reasons.TRAINING_WARNING, f"{work.title}: {text}", warning=True)
     for text in before:
         if text not in now:
-            turn.out.events.append(events.say(reasons.WARNING_OVER, f"{work.title}: no longer: {text}"))
+            scope.outcome.record(reasons.WARNING_OVER, f"{work.title}: no longer: {text}")
     status.warnings = now or None
 
 
@@ -96,7 +97,7 @@ def _fold(status: FoldStatus, said: Progress) -> None:
     for name, value in (("train_loss", said.train_loss), ("val_loss", said.val_loss), ("pseudo_dice", _dice(said))):
         if value is not None:
             setattr(status, name, round(value, 5))
-    status.eta = clock.span(said.eta_seconds) if said.eta_seconds is not None and said.eta_seconds < 10**8 else None
+    status.eta = times.duration(said.eta_seconds) if said.eta_seconds is not None and said.eta_seconds < 10**8 else None
     if said.resumed_from_epoch is not None and said.resumed_from_epoch >= 0:
         status.resumed_from_epoch = said.resumed_from_epoch
     if said.checkpoint_uri and len(said.checkpoint_uri) <= 2048:
@@ -134,12 +135,12 @@ def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:
     return status.phase or "running"
 
 
-def _silence(turn: Turn[Any], work: Work, running: Running) -> str:
+def _silence(scope: Scope[Any], work: Work, running: Running) -> str:
     since = max((t for t in (work.status.last_heard, running.since) if t is not None), default=None)
     if since is None:
         return ""
-    asked = max(since, turn.view.listening_since or since)
-    if turn.now - asked < SILENCE:
-        turn.look_again_at(asked + SILENCE)
+    asked = max(since, scope.view.listening_since or since)
+    if scope.now - asked < SILENCE:
+        scope.look_again_at(asked + SILENCE)
         return ""
-    return f"{events.SILENT}{clock.ago(since)}"
+    return f"{NOTHING_HEARD}{times.timestamp(since)}"

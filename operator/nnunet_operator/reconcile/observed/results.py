@@ -11,7 +11,8 @@ from ...api.common import ArtifactStatus
 from ...api.dataset import DatasetStatus, FingerprintStatus
 from ...api.plans import CompatibilityLine, ConfigurationStatus, PlansStatus
 from ...api.training_run import CheckpointStatus, FoldStatus, PretrainedStatus
-from ..work import locations
+from .. import locations
+from ..blocker import Blocker
 from . import report_summary as read
 
 PLANNED = ("patch_size", "batch_size", "spacing", "median_shape", "estimated_gpu_memory_gb", "network_digest", "preprocessable")
@@ -67,7 +68,7 @@ def preprocessed(row: ConfigurationStatus, report: Report) -> None:
     row.found = read.flag(said, "found")
 
 
-def fold(row: FoldStatus, report: Report, store: Location) -> None:
+def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
     """Losses, Dice, and where checkpoints and results lie."""
     said, artifact = report.summary, report.artifact("run")
     assert artifact is not None
@@ -82,7 +83,9 @@ def fold(row: FoldStatus, report: Report, store: Location) -> None:
     row.resumed_from_epoch = row.resumed_from_epoch if resumed is None else resumed
     row.seconds = _not_negative(read.number(said, "seconds"))
     row.folder = read.text(said, "folderUri", 2048)
-    row.artifact = locations.status(locations.at(artifact.uri[:2048], store))
+    # A fold can only have succeeded if there was a storage; it may be gone from the settings since.
+    access = Location(uri="") if isinstance(store, Blocker) else store
+    row.artifact = locations.status(locations.at(artifact.uri[:2048], access))
     row.digest = artifact.digest[:128]
     row.checkpoint = _checkpoint(said, "checkpointUri", row.epochs, read.text(said, "checkpointSha256", 64)) or row.checkpoint
     row.best = _checkpoint(said, "bestUri", None, read.text(said, "bestSha256", 64))

@@ -1,0 +1,1 @@
+"""One file each, named after the field of the spec that it serves."""

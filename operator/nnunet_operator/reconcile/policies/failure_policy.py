@@ -1,4 +1,4 @@
-"""What follows from a failed attempt: the next one, and when, or the end.
+"""`spec.failurePolicy`: what follows from a failed attempt: the next one, and when, or the end.
 
 Restarts count up to `maxRestarts`; disruptions do not, but ten of them without a new epoch are too many. An advanced epoch
 refills both. What a person stopped counts as neither.
@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from ...api import reasons
 from ...api.common import State
 from ...api.training_run import FoldStatus
-from .. import clock
+from .. import times
 from ..observed.failures import Cause, Failure
-from ..work.work import Work
+from ..work import Work
 
 MAX_DISRUPTIONS = 10
 FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
@@ -67,7 +67,7 @@ def _disruption(work: Work, failure: Failure) -> None:
     _try_again(work, failure, wait, "Not counted as a restart.")
 
 
-def _asked(work: Work, failure: Failure) -> None:
+def _requested(work: Work, failure: Failure) -> None:
     _try_again(work, failure, timedelta(), "Not counted as a restart.")
 
 
@@ -93,7 +93,7 @@ def _unreported(work: Work, failure: Failure) -> None:
 
 ACTIONS: dict[Cause, Callable[[Work, Failure], None]] = {
     Cause.DISRUPTION: _disruption,
-    Cause.ASKED: _asked,
+    Cause.REQUESTED: _requested,
     Cause.PERMANENT: _permanent,
     Cause.OUT_OF_MEMORY: _out_of_memory,
     Cause.UNREPORTED: _unreported,
@@ -103,12 +103,12 @@ ACTIONS: dict[Cause, Callable[[Work, Failure], None]] = {
 
 def _try_again(work: Work, failure: Failure, wait: timedelta, counted: str) -> None:
     begins: datetime = failure.at + wait
-    when = f" at {clock.at(begins)}" if wait else ""
+    when = f" at {times.time_of_day(begins)}" if wait else ""
     epoch = work.epoch
     since = f" from epoch {epoch} or the checkpoint before it" if epoch else ""
     following = f"Attempt {(work.status.attempt or 0) + 2} starts{when}{since}."
     hint = f"{failure.hint} " if failure.hint else ""
-    work.say(State.BACKING_OFF, failure.reason, f"{_sentence(work, failure)} {hint}{following} {counted}")
+    work.set_state(State.BACKING_OFF, failure.reason, f"{_sentence(work, failure)} {hint}{following} {counted}")
     work.status.not_before = begins
     work.status.phase = None
 

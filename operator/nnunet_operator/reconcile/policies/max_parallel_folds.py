@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from ...api import reasons
 from ...api.common import State
-from ..work.work import ACTIVE, Blocker, Ready, Work
+from ..blocker import Blocker
+from ..work import ACTIVE, Startable, Work
 
 
-def gate(works: Iterable[Work], work: Work, most: int, start: Ready | Blocker) -> Ready | Blocker:
+def limit(works: Iterable[Work], work: Work, most: int, start: Startable | Blocker) -> Startable | Blocker:
     """Let a fold start while there is room. A fold that is about to try again keeps its place."""
     holding = (*ACTIVE, State.BACKING_OFF)
     if isinstance(start, Blocker) or work.status.state in holding:

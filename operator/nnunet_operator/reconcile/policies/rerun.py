@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...api import reasons
 from ...api.common import State
 from ...api.training_run import FoldStatus
+from ..blocker import Blocker
 from ..observed import attempts
-from ..told import events
-from ..turn import Turn
-from ..work.work import Blocker, Ready, Work
+from ..scope import Scope
+from ..work import Startable, Work
 
 
-def asked(turn: Turn[Any]) -> bool:
+def requested(scope: Scope[Any]) -> bool:
     """Whether spec.rerun has a value that was not acted upon yet; from now on it has."""
-    wanted = turn.view.object.spec.rerun
-    if wanted is None or wanted == turn.status.rerun_observed:
+    wanted = scope.view.object.spec.rerun
+    if wanted is None or wanted == scope.status.rerun_observed:
         return False
     # At the first sight of an object nothing has failed yet.
-    first = turn.status.observed_generation is None
-    turn.status.rerun_observed = wanted
+    first = scope.status.observed_generation is None
+    scope.status.rerun_observed = wanted
     return not first
 
 
-def tell(turn: Turn[Any], what: str) -> None:
-    """Say what a new value of spec.rerun does."""
-    turn.out.events.append(events.say(reasons.RERUN, f"spec.rerun is {turn.view.object.spec.rerun!r}: {what}"))
+def record(scope: Scope[Any], what: str) -> None:
+    """An event that says what a new value of spec.rerun does."""
+    scope.outcome.record(reasons.RERUN, f"spec.rerun is {scope.view.object.spec.rerun!r}: {what}")
 
 
-def failed(turn: Turn[Any], works: Iterable[Work]) -> list[Work]:
+def retry_failed(scope: Scope[Any], works: Iterable[Work]) -> list[Work]:
     """Try again what has failed, at once and with a full budget; what waits for its next attempt too. Returns it."""
     found = [work for work in works if work.status.state in (State.FAILED, State.BACKING_OFF)]
     for work in found:
-        again(turn, work)
+        start_over(scope, work)
     return found
 
 
-def tell_tried(turn: Turn[Any], tried: Iterable[Work]) -> None:
-    """Say what is tried again."""
-    titles = ", ".join(dict.fromkeys(work.title for work in tried))
-    tell(turn, f"{titles}: tried again" if titles else "nothing had failed, and nothing has changed: all stays as it is")
+def record_retried(scope: Scope[Any], retried: Iterable[Work]) -> None:
+    """An event that says what is tried again."""
+    titles = ", ".join(dict.fromkeys(work.title for work in retried))
+    record(scope, f"{titles}: tried again" if titles else "nothing had failed, and nothing has changed: all stays as it is")
 
 
-def again(turn: Turn[Any], work: Work) -> None:
+def start_over(scope: Scope[Any], work: Work) -> None:
     """Do a piece of work again from the start of its budget, by a new attempt."""
-    leave(turn, work)
+    abandon_attempt(scope, work)
     status = work.status
     status.restarts = status.disruptions_without_progress = status.reports_missed = status.out_of_memory = 0
     status.input = None
@@ -54,13 +54,18 @@ def again(turn: Turn[Any], work: Work) -> None:
         status.running_seconds = status.running_since = None
 
 
-def leave(turn: Turn[Any], work: Work, state: State = State.PENDING) -> None:
+def abandon_attempt(scope: Scope[Any], work: Work, state: State = State.PENDING) -> None:
     """Abandon the newest attempt, be it one that the status does not know of yet."""
-    number = attempts.newest(work, attempts.of(turn.view, work))
+    number = attempts.newest(work, attempts.of(scope.view, work))
     work.status.attempt = number if number >= 0 else None
     work.abandon(state)
 
 
-def changed(work: Work, start: Ready | Blocker) -> bool:
+def input_changed(start: Startable | Blocker, work: Work) -> TypeGuard[Startable]:
     """Whether work was done, or is being done, on something else than what is there now."""
-    return isinstance(start, Ready) and work.status.input is not None and work.status.input != start.input
+    return isinstance(start, Startable) and work.status.input is not None and work.status.input != start.input
+
+
+def is_input(start: Startable | Blocker, work: Work) -> TypeGuard[Startable]:
+    """Whether what is there now is what work was done, or is being done, on."""
+    return isinstance(start, Startable) and work.status.input == start.input

@@ -9,45 +9,53 @@ from typing import Any
 from ...api import reasons
 from ...api.common import State
 from ..observed import attempts
-from ..turn import Turn
-from ..work.work import ACTIVE, Work
-from . import deadlines, rerun
+from ..observed.attempt_states import Failed, ReportMissing, Succeeded
+from ..scope import Scope
+from ..work import ACTIVE, Work
+from . import active_deadline_seconds, rerun
 
 
-def suspend(turn: Turn[Any], works: Iterable[Work]) -> None:
-    """Stop what is not finished. A Job that has ended already is read first."""
+def apply(scope: Scope[Any], works: Iterable[Work]) -> None:
+    """Suspend what is not finished, or let what was suspended go on, as the spec says now."""
+    if scope.view.object.spec.suspend:
+        _suspend(scope, works)
+    else:
+        _resume(works)
+
+
+def _suspend(scope: Scope[Any], works: Iterable[Work]) -> None:
+    """A Job that has ended already is read first."""
     for work in works:
-        if work.status.state.finished or _has_ended(turn, work):
+        if work.status.state.finished or _has_ended(scope, work):
             continue
-        if work.status.state in ACTIVE or _has_unseen(turn, work):
-            deadlines.run_clock(work, None, turn.now)
-        if work.status.state is not State.SUSPENDED or _has_unseen(turn, work):
-            rerun.leave(turn, work, State.SUSPENDED)
-        ending = [a for a in attempts.of(turn.view, work).values() if a.alive(turn.now)]
+        if work.status.state in ACTIVE or _has_unseen(scope, work):
+            active_deadline_seconds.keep_running_time(work, None, scope.now)
+        if work.status.state is not State.SUSPENDED or _has_unseen(scope, work):
+            rerun.abandon_attempt(scope, work, State.SUSPENDED)
+        ending = [a for a in attempts.of(scope.view, work).values() if a.alive(scope.now)]
         if ending:
             message = f"{work.title}: {work.attempt} is being stopped; it saves a checkpoint first"
-            work.say(State.SUSPENDED, reasons.SUSPENDING, message)
-            turn.look_again_at(turn.now + timedelta(seconds=15))
+            work.set_state(State.SUSPENDED, reasons.SUSPENDING, message)
+            scope.look_again_at(scope.now + timedelta(seconds=15))
         else:
-            work.say(State.SUSPENDED, reasons.SUSPENDED, f"{work.title} is suspended{_place(work)}")
+            work.set_state(State.SUSPENDED, reasons.SUSPENDED, f"{work.title} is suspended{_epoch(work)}")
 
 
-def resume(works: Iterable[Work]) -> None:
-    """What was suspended may start again."""
+def _resume(works: Iterable[Work]) -> None:
     for work in works:
         if work.status.state is State.SUSPENDED:
-            work.say(State.PENDING, reasons.RESUMED, f"{work.title} goes on{_place(work)}")
+            work.set_state(State.PENDING, reasons.RESUMED, f"{work.title} goes on{_epoch(work)}")
 
 
-def _has_ended(turn: Turn[Any], work: Work) -> bool:
-    state = attempts.state(work, attempts.of(turn.view, work), turn.now)
-    return isinstance(state, (attempts.Succeeded, attempts.Failed, attempts.Unreported))
+def _has_ended(scope: Scope[Any], work: Work) -> bool:
+    state = attempts.state(work, attempts.of(scope.view, work), scope.now)
+    return isinstance(state, (Succeeded, Failed, ReportMissing))
 
 
-def _has_unseen(turn: Turn[Any], work: Work) -> bool:
+def _has_unseen(scope: Scope[Any], work: Work) -> bool:
     known = -1 if work.status.attempt is None else work.status.attempt
-    return attempts.newest(work, attempts.of(turn.view, work)) > known
+    return attempts.newest(work, attempts.of(scope.view, work)) > known
 
 
-def _place(work: Work) -> str:
+def _epoch(work: Work) -> str:
     return f" at epoch {work.epoch}" if work.epoch is not None else ""

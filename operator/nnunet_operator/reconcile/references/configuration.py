@@ -1,4 +1,4 @@
-"""The configuration of a Plans that a TrainingRun trains: planned, preprocessed, and by what."""
+"""The configuration of a Plans that a TrainingRun trains: planned, preprocessed, and fit for its workers and its recipe."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nnunet_trainer.contract.work_order import Input
 
 from ...api import reasons
 from ...api.common import State
-from ...api.plans import ConfigurationStatus
-from ...api.resources import Plans, TrainingRun
-from ..view import View
-from ..work import locations
-from ..work.work import Blocker
-from . import catalogued, references
+from ...api.resources import Plans
+from .. import locations
+from ..blocker import Blocker
+from . import component_names
+from .referenced import dependency_failed
+from .resolved import RunReferences
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,46 +27,43 @@ class Preprocessed:
     data: Input
 
 
-def preprocessed(view: View[TrainingRun]) -> Preprocessed | Blocker:
+def preprocessed(references: RunReferences) -> Preprocessed | Blocker:
     """The run's own configuration once its data is there. Other configurations of the same Plans do not matter."""
-    name, wanted = view.object.spec.plans_ref.name, view.object.spec.configuration
-    plans = view.reference("Plans", name)
+    plans, wanted = references.plans.object, references.run.spec.configuration
     if plans is None:
-        return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} (spec.plansRef), which does not exist")
-    if not isinstance(plans, Plans):
-        return references.standing(plans, f"to preprocess {wanted}")
-    status = plans.status
-    if missing := unasked(view, plans):
+        return references.plans.wait(f"to preprocess {wanted}")
+    status, name = plans.status, references.plans.name
+    if missing := unasked(references, plans):
         return missing
     if status.artifact is None or status.storage is None or status.work is None or status.work.state is not State.SUCCEEDED:
-        return references.standing(plans, f"to preprocess {wanted}")
+        return references.plans.wait(f"to preprocess {wanted}")
     if missing := unknown(plans, wanted):
         return missing
-    mine = status.configuration(wanted)
+    mine = references.configuration
     if mine is not None and mine.state is State.FAILED:
         what = f"Configuration {wanted} of Plans {name}"
-        return references.failed(what, mine.reason or reasons.FAILED, mine.message or "")
+        return dependency_failed(what, mine.reason or reasons.FAILED, mine.message or "")
     if mine is None or mine.state is not State.SUCCEEDED or mine.preprocessed is None:
         now = f"; it is {mine.state.value}" if mine else ""
         return Blocker(reasons.WAITING_FOR_PLANS, f"waits for Plans {name} to preprocess {wanted}{now}")
-    store = locations.of_status(status.storage)
     return Preprocessed(
         dataset_name=status.dataset_name or "",
-        plans=Input(location=locations.at(status.artifact.uri, store), digest=status.artifact.digest),
-        data=Input(location=locations.at(mine.preprocessed.uri, store), digest=mine.preprocessed.digest),
+        plans=locations.artifact(status.artifact, status.storage),
+        data=locations.artifact(mine.preprocessed, status.storage),
     )
 
 
-def unasked(view: View[TrainingRun], plans: Plans) -> Blocker | None:
+def unasked(references: RunReferences, plans: Plans) -> Blocker | None:
     """A configuration that the plans are not asked to preprocess: known before anything is planned."""
-    name, wanted = plans.metadata.name, view.object.spec.configuration
+    name, wanted = plans.metadata.name, references.run.spec.configuration
     asked = plans.spec.preprocessing.configurations
     if wanted in asked:
         return None
     if missing := unknown(plans, wanted):
         return missing
     planned = any(row.batch_size is not None for row in plans.status.configurations)
-    possible = () if planned or view.settings.names_pass else catalogued.configurations(plans.spec, view.settings)
+    settings = references.settings
+    possible = () if planned or settings.names_pass else component_names.configurations(plans.spec, settings)
     if possible and wanted not in possible:
         # Those that will be preprocessed are what was meant, most likely.
         return Blocker(reasons.UNKNOWN_CONFIGURATION, unknown_name(f"configuration of Plans {name}", wanted, {*possible, *asked}))
@@ -76,17 +73,10 @@ def unasked(view: View[TrainingRun], plans: Plans) -> Blocker | None:
     return Blocker(reasons.CONFIGURATION_NOT_PREPROCESSED, text)
 
 
-def _planned(view: View[TrainingRun]) -> ConfigurationStatus | None:
-    """What the plans' status says of the run's configuration."""
-    plans = view.reference("Plans", view.object.spec.plans_ref.name)
-    return plans.status.configuration(view.object.spec.configuration) if isinstance(plans, Plans) else None
-
-
-def too_small(view: View[TrainingRun]) -> Blocker | None:
+def batch_too_small(references: RunReferences) -> Blocker | None:
     """A batch that has fewer samples than there are GPUs, as soon as it is planned."""
-    spec = view.object.spec
-    row = _planned(view)
-    own = (catalogued.recipe(view.object, view.settings) or {}).get("batchSize")
+    spec, row = references.run.spec, references.configuration
+    own = (references.recipe or {}).get("batchSize")
     batch = own or (row.batch_size if row else None)
     ranks = spec.workers.nodes * max(1, spec.workers.gpus_per_node)
     if batch is None or batch >= ranks:
@@ -99,17 +89,16 @@ def too_small(view: View[TrainingRun]) -> Blocker | None:
     return Blocker(reasons.BATCH_SMALLER_THAN_WORLD, text)
 
 
-def unfit(view: View[TrainingRun]) -> Blocker | None:
+def network_does_not_fit(references: RunReferences) -> Blocker | None:
     """A patch that the recipe's network cannot be trained on, as soon as it is planned."""
-    row = _planned(view)
-    changes = (catalogued.recipe(view.object, view.settings) or {}).get("network")
+    row, changes = references.configuration, (references.recipe or {}).get("network")
     if not isinstance(changes, dict):
         return None
     try:
         if row is not None and row.patch_size:
             networks.check_patch(changes, row.patch_size)
     except BadConfiguration as fault:
-        return Blocker(fault.reason, f"{fault.message} {fault.hint} {catalogued.ANOTHER.format('TrainingRun')}")
+        return Blocker(fault.reason, f"{fault.message} {fault.hint} {component_names.CREATE_ANOTHER.format('TrainingRun')}")
     return None
 
 

@@ -6,80 +6,70 @@ from nnunet_trainer.contract.work_order import Input, Location, PreviousStage
 
 from ...api import reasons
 from ...api.common import State
-from ...api.resources import Plans, TrainingRun
+from ...api.resources import TrainingRun
 from ...api.training_run import FoldStatus
-from ..view import View
-from ..work import locations
-from ..work.work import Blocker
-from . import references
+from .. import locations
+from ..blocker import Blocker
+from .component_names import CREATE_ANOTHER
+from .referenced import dependency_failed
+from .resolved import RunReferences
 
 FIELD = "spec.previousStage.runRef"
-ANOTHER = "This part of the spec never changes: create another TrainingRun."
+ANOTHER = CREATE_ANOTHER.format("TrainingRun")
 
 
-def predictions(view: View[TrainingRun], store: Location) -> PreviousStage | Blocker | None:
+def predictions(references: RunReferences, store: Location) -> PreviousStage | Blocker | None:
     """Each fold's artifact once all of them are there; None when nothing was asked for, and nothing is needed."""
-    if wrong := _misfit(view):
+    if wrong := _misfit(references):
         return wrong
-    spec = view.object.spec.previous_stage
-    if spec is None:
+    stage = references.previous_stage
+    if stage is None:
         return None
-    name = spec.run_ref.name
-    run = view.reference("TrainingRun", name)
+    name, run = stage.name, stage.object
     if run is None:
-        return Blocker(reasons.WAITING_FOR_TRAINING_RUN, f"waits for TrainingRun {name} ({FIELD}), which does not exist")
-    if not isinstance(run, TrainingRun):
-        return references.standing(run, "to train all of its folds")
+        return stage.wait("to train all of its folds")
     rows = {fold: run.status.fold(fold) for fold in run.spec.folds}
     for fold, row in rows.items():
         if row is not None and row.state is State.FAILED:
             what = f"Fold {fold} of TrainingRun {name}"
-            return references.failed(what, row.reason or reasons.FAILED, row.message or "")
+            return dependency_failed(what, row.reason or reasons.FAILED, row.message or "")
     done = {fold: row for fold, row in rows.items() if row is not None and row.state is State.SUCCEEDED}
     left = [fold for fold in rows if fold not in done]
     if left:
         if all(row is None or row.state is State.PENDING for row in rows.values()):
-            return references.standing(run, "to train all of its folds")
+            return stage.wait("to train all of its folds")
         folds = f"fold{'s' if len(left) > 1 else ''} {', '.join(left)}"
         text = f"waits for TrainingRun {name} to train {folds} ({len(done)} of {len(rows)} are trained)"
         return Blocker(reasons.WAITING_FOR_TRAINING_RUN, text)
-    plans = view.reference("Plans", run.spec.plans_ref.name)
-    current = plans.status.artifact if isinstance(plans, Plans) else None
+    current = references.previous_stage_plans.status.artifact if references.previous_stage_plans else None
     if run.status.plans is not None and current is not None and run.status.plans != current.digest:
         text = f"TrainingRun {name} ({FIELD}) was trained on earlier plans of Plans {run.spec.plans_ref.name}."
         return Blocker(reasons.PREVIOUS_STAGE_MISMATCH, f"{text} Set its spec.rerun to a new value.")
     return PreviousStage(run=name, folds={fold: _artifact(row, store) for fold, row in done.items()})
 
 
-def _misfit(view: View[TrainingRun]) -> Blocker | None:
+def _misfit(references: RunReferences) -> Blocker | None:
     """What can never become right, as soon as the Plans are planned, or the other run exists."""
-    spec = view.object.spec
-    known, needed = _needed(view)
+    spec, row = references.run.spec, references.configuration
+    known, needed = row is not None and row.batch_size is not None, row.previous_stage if row else None
     what = f"configuration {spec.configuration} of Plans {spec.plans_ref.name}"
-    if spec.previous_stage is None:
+    if references.previous_stage is None:
         if not needed:
             return None
         text = f"{what} has the predictions of {needed} as an input. Name the TrainingRun of {needed} on the same Plans in {FIELD}."
         return Blocker(reasons.NO_PREVIOUS_STAGE, f"{text} {ANOTHER}")
     if known and not needed:
         return Blocker(reasons.PREVIOUS_STAGE_MISMATCH, f"{what} has no previous stage: leave spec.previousStage out. {ANOTHER}")
-    run = view.reference("TrainingRun", spec.previous_stage.run_ref.name)
-    unsuited = _unsuited(view, run, needed) if isinstance(run, TrainingRun) else None
+    run = references.previous_stage.object
+    unsuited = _unsuited(references.run, run, needed) if run else None
     if unsuited is None:
         return None
-    text = f"TrainingRun {spec.previous_stage.run_ref.name} ({FIELD}) {unsuited}"
+    text = f"TrainingRun {references.previous_stage.name} ({FIELD}) {unsuited}"
     return Blocker(reasons.PREVIOUS_STAGE_MISMATCH, f"{text} {ANOTHER}")
 
 
-def _needed(view: View[TrainingRun]) -> tuple[bool, str | None]:
-    """Whether the Plans' status tells, and the configuration's previous stage."""
-    plans = view.reference("Plans", view.object.spec.plans_ref.name)
-    row = plans.status.configuration(view.object.spec.configuration) if isinstance(plans, Plans) else None
-    return row is not None and row.batch_size is not None, row.previous_stage if row else None
-
-
-def _unsuited(view: View[TrainingRun], run: TrainingRun, needed: str | None) -> str | None:
-    own, other = view.object.spec, run.spec
+def _unsuited(run: TrainingRun, stage: TrainingRun, needed: str | None) -> str | None:
+    own, other = run.spec, stage.spec
     if other.plans_ref.name != own.plans_ref.name:
         return f"is of Plans {other.plans_ref.name}, this run is of Plans {own.plans_ref.name}: both stages need the same."
     if needed is not None and other.configuration != needed:

@@ -1,0 +1,35 @@
+"""What a Job needs to be made: the input of this package's functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nnunet_trainer.contract.work_order import WorkOrder
+
+from ..api.common import ResourcesSpec, TemplateSpec
+from ..api.resources import Resource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobParameters:
+    """One attempt at one piece of work, as data.
+
+    `pods` > 1 makes an Indexed Job; with `rendezvous` its pods find each other by a headless Service.
+    """
+
+    owner: Resource
+    name: str
+    order: WorkOrder
+    labels: dict[str, str]
+    image: str
+    image_pull_policy: str = "IfNotPresent"
+    priority_class: str | None = None
+    template: TemplateSpec = field(default_factory=TemplateSpec)
+    resources: ResourcesSpec | None = None
+    gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    pods: int = 1
+    rendezvous: bool = False
+    queue_name: str | None = None
+    plugins: tuple[str, ...] = ()
+    shared_memory: str | None = None

@@ -1,0 +1,66 @@
+"""The Jobs of a piece of work: made, and deleted once what came of them is safe in the status."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from ...api.common import State, WorkStatus
+from ...manifests.job import children
+from ...manifests.job_parameters import JobParameters
+from ..observed.attempts import Attempt
+from ..outcome import Delete
+from ..scope import Scope
+from ..view import Manifest
+from ..work import ACTIVE, Work
+
+
+def create(scope: Scope[Any], parameters: JobParameters) -> None:
+    """Have a Job, after its work order and its Service."""
+    first, job = children(parameters)
+    scope.outcome.apply += first
+    scope.outcome.create.append(job)
+
+
+def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> None:
+    """Delete each Job whose outcome stands in the *stored* status: what this pass decides may never be written."""
+    status, newest = work.status, mine.get(work.status.attempt or 0)
+    if status.order and status.state not in ACTIVE and (newest is None or newest.job is None):
+        # Somebody else has deleted the Job; its order and its Service are left.
+        scope.outcome.delete += [Delete("ConfigMap", status.order, ""), Delete("Service", status.job or status.order, "")]
+        status.order = None
+    for attempt in mine.values():
+        if attempt.job is None or _is_kept(work.status, attempt):
+            continue
+        if _is_kept(work.stored, attempt):
+            scope.outcome.look_again_in(timedelta(seconds=1))
+        else:
+            _delete(scope, attempt, attempt.job)
+
+
+def order_of(job: Manifest) -> str | None:
+    """The ConfigMap that a Job reads its order from."""
+    volumes = job.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", [])
+    return next((v["configMap"]["name"] for v in volumes if v.get("name") == "order" and "configMap" in v), None)
+
+
+def _delete(scope: Scope[Any], attempt: Attempt, job: Manifest) -> None:
+    """Have no Job, no Service and no work order of an attempt any more; its pods get their grace period."""
+    if job["metadata"].get("deletionTimestamp"):
+        return
+    scope.outcome.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
+    # Their names hold the owner's uid and a digest or the attempt: no other object can bear them.
+    order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})
+    if order:
+        scope.outcome.delete.append(Delete("ConfigMap", order, ""))
+    if pod.get("subdomain"):
+        scope.outcome.delete.append(Delete("Service", pod["subdomain"], ""))
+
+
+def _is_kept(status: WorkStatus, attempt: Attempt) -> bool:
+    """The newest attempt while it is at work, and a failed one for its logs; one that the status does not know of yet."""
+    if status.attempt is None or attempt.number > status.attempt:
+        return True
+    if attempt.number < status.attempt:
+        return False
+    return status.state in ACTIVE or (attempt.finished and status.state in (State.BACKING_OFF, State.FAILED))

@@ -1,0 +1,99 @@
+"""Reading a pod: its index, the state of the trainer's container, what it waits for, what it said at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nnunet_trainer.contract import report as reports
+from nnunet_trainer.contract.report import Report
+
+from ...api import reasons
+from ...manifests.pod import CONTAINER
+from .. import times
+from ..view import Manifest
+from .attempt_states import Pending
+
+INDEX = "batch.kubernetes.io/job-completion-index"
+
+LOST_AFTER = timedelta(seconds=60)
+"""So long after its grace has ended, a pod that is being deleted is taken to be lost with its node."""
+
+
+def name(pod: Manifest) -> str:
+    """A pod's name."""
+    return str(pod["metadata"]["name"])
+
+
+def index(pod: Manifest) -> int:
+    """A pod's completion index."""
+    metadata = pod["metadata"]
+    text = (metadata.get("labels") or {}).get(INDEX) or (metadata.get("annotations") or {}).get(INDEX) or "0"
+    return int(text) if text.isdigit() else 0
+
+
+def leader(pods: Iterable[Manifest]) -> Manifest:
+    """The pod of rank 0 (of shard 0); of several, the newest."""
+    return min(pods, key=lambda pod: (index(pod), _reversed(pod["metadata"].get("creationTimestamp", "")), name(pod)))
+
+
+def container(pod: Manifest) -> dict[str, Any]:
+    """The state of the trainer's container: {"waiting" | "running" | "terminated": …}."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    state: dict[str, Any] = next((s.get("state") or {} for s in statuses if s.get("name") == CONTAINER), {})
+    return state
+
+
+def terminated(pod: Manifest) -> dict[str, Any] | None:
+    """How the trainer's container ended, or None."""
+    ended: dict[str, Any] | None = container(pod).get("terminated")
+    return ended
+
+
+def report(pod: Manifest) -> Report | None:
+    """What a pod said at its end."""
+    message = (terminated(pod) or {}).get("message")
+    return reports.decode(message) if isinstance(message, str) else None
+
+
+def condition(manifest: Manifest, *kinds: str, status: str = "True") -> dict[str, Any] | None:
+    """A pod's, or a Job's, condition of one of these types with this status."""
+    conditions = (manifest.get("status") or {}).get("conditions") or []
+    return next((c for kind in kinds for c in conditions if c.get("type") == kind and c.get("status") == status), None)
+
+
+def is_over(pod: Manifest) -> bool:
+    """Whether no container of it will run any more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def may_run(pod: Manifest, now: datetime) -> bool:
+    """Whether something of it may still run."""
+    if is_over(pod):
+        return False
+    # deletionTimestamp is when its grace ends; what a lost node keeps after that must not hold back the work.
+    ends = times.parse(pod["metadata"].get("deletionTimestamp"))
+    return ends is None or now < ends + LOST_AFTER
+
+
+def longest_pending(pods: Iterable[Manifest]) -> Pending | None:
+    """The pod that has waited longest to run, and for what."""
+    waiting = [_pending(pod) for pod in pods if not {"running", "terminated"} & container(pod).keys() and not is_over(pod)]
+    far = datetime.max.replace(tzinfo=UTC)
+    return min(waiting, key=lambda pending: (pending.scheduled or far, pending.pod), default=None)
+
+
+def _pending(pod: Manifest) -> Pending:
+    if unscheduled := condition(pod, "PodScheduled", status="False"):
+        return Pending(reasons.UNSCHEDULABLE, str(unscheduled.get("message", "")), None, name(pod))
+    scheduled = condition(pod, "PodScheduled")
+    since = times.parse((scheduled or {}).get("lastTransitionTime"))
+    if since is None and (pod.get("spec") or {}).get("nodeName"):
+        since = times.parse((pod.get("status") or {}).get("startTime"))
+    waiting = container(pod).get("waiting") or {}
+    return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, name(pod))
+
+
+def _reversed(text: str) -> tuple[int, ...]:
+    return tuple(-ord(character) for character in text)

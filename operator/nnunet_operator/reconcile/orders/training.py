@@ -1,0 +1,113 @@
+"""The order of a training: one fold of a TrainingRun."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nnunet_trainer.contract import keys
+from nnunet_trainer.contract.work_order import Location, PretrainedWeights, PreviousStage, TrainOrder
+
+from ...api.resources import TrainingRun
+from ..blocker import Blocker
+from ..references import configuration, network_compatibility, pretrained, previous_stage
+from ..references.configuration import Preprocessed
+from ..references.resolved import RunReferences
+from ..spec_to_order import build
+from ..work import Startable, Work
+from .startable import SHARED_MEMORY, startable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingInput:
+    """All that the folds of a run are trained on."""
+
+    storage: Location
+    preprocessed: Preprocessed
+    pretrained: PretrainedWeights | None
+    previous_stage: PreviousStage | None
+
+    @property
+    def digest(self) -> str:
+        """Another one, another training."""
+        weights, previous = self.pretrained, self.previous_stage
+        start = (weights.sha256 or weights.location.uri) if weights else None
+        before = [{fold: given.digest for fold, given in previous.folds.items()}] if previous else []
+        return keys.digest("train", self.preprocessed.plans.digest, self.preprocessed.data.digest, start, *before)
+
+
+def train(references: RunReferences, folds: Iterable[tuple[str, Work]]) -> dict[str, Startable | Blocker]:
+    """Train each fold; or what is missing for that, which is the same for all folds of a run."""
+    given = training_input(references)
+    return {name: given if isinstance(given, Blocker) else _train(references, given, work, name) for name, work in folds}
+
+
+def training_input(references: RunReferences) -> TrainingInput | Blocker:
+    """What the folds are trained on, once all of it is there and fits."""
+    if references.blocker:
+        return references.blocker
+    store = references.storage
+    if isinstance(store, Blocker):
+        return store
+    found, weights = configuration.preprocessed(references), pretrained.weights(references, store)
+    previous = previous_stage.predictions(references, store)
+    misfits = (
+        configuration.batch_too_small(references),
+        configuration.network_does_not_fit(references),
+        network_compatibility.networks_differ(references),
+    )
+    blockers = [blocker for blocker in (found, weights, previous, *misfits) if isinstance(blocker, Blocker)]
+    if blockers:
+        # What only a person can mend is said while something else is waited for.
+        return next((blocker for blocker in blockers if blocker.stalls), blockers[0])
+    assert isinstance(found, Preprocessed)
+    assert not isinstance(weights, Blocker)
+    assert not isinstance(previous, Blocker)
+    return TrainingInput(storage=store, preprocessed=found, pretrained=weights, previous_stage=previous)
+
+
+def seed(run: TrainingRun) -> int:
+    """The seed asked for, else one that is this run's own.
+
+    Not the fold's: the fold is part of every random key anyway, and a run's folds lie in one results folder, whose address the seed
+    is part of.
+    """
+    if run.spec.seed is not None:
+        return run.spec.seed
+    return int.from_bytes(hashlib.sha256(str(run.metadata.uid).encode()).digest()[:4], "big")
+
+
+def _train(references: RunReferences, given: TrainingInput, work: Work, fold: str) -> Startable:
+    run, spec, workers = references.run, references.run.spec, references.run.spec.workers
+    order = build(
+        TrainOrder,
+        spec,
+        workers,
+        namespace=run.metadata.namespace,
+        run=run.metadata.name,
+        dataset_name=given.preprocessed.dataset_name,
+        preprocessed=given.preprocessed.data,
+        plans=given.preprocessed.plans,
+        fold=fold,
+        seed=seed(run),
+        storage=given.storage,
+        pretrained=given.pretrained,
+        previous_stage=given.previous_stage,
+        validation="Run" if spec.validates else "Skip",
+        plugins=[plugin.config_map_name for plugin in spec.plugins or []],
+    )
+    return startable(
+        run,
+        references.settings,
+        work,
+        order,
+        given.digest,
+        pods=workers.nodes,
+        rendezvous=workers.nodes > 1,
+        gpus=workers.gpus_per_node,
+        gpu_resource=workers.gpu_resource_name,
+        queue_name=spec.queue_name,
+        plugins=tuple(order.plugins),
+        shared_memory=SHARED_MEMORY,
+    )

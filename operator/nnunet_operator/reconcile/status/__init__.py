@@ -1,0 +1,1 @@
+"""How an object stands, for people and tools: conditions, events, messages."""

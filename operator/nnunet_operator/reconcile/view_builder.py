@@ -1,0 +1,82 @@
+"""How both shells make a View from what they have in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from ..api.resources import KINDS, Resource
+from .kinds import invalid
+from .references import dependencies
+from .view import Heard, Key, Manifest, Settings, View
+
+MOST_REFERENCES = 64
+"""How many objects are followed from one: chains of runs are short, and a mistake must not cost much."""
+
+
+class Objects(Protocol):
+    """The newest known version of every object."""
+
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """An object, or None when there is none."""
+
+    def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
+        """The objects of a kind (Job, Pod, Plans) whose label `nnunet.dev/owner-uid` is this uid."""
+
+
+def build_view(
+    objects: Objects,
+    key: Key,
+    now: datetime,
+    settings: Settings | None = None,
+    heard: Mapping[str, Heard] | None = None,
+    listening_since: datetime | None = None,
+) -> View[Any] | None:
+    """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
+    manifest = objects.get(*key)
+    if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+        return None
+    resource = invalid.parse(manifest)
+    uid = resource.metadata.uid
+    jobs = tuple(sorted((job for job in objects.owned(uid, "Job")), key=_name))
+    pods = tuple(sorted((pod for pod in objects.owned(uid, "Pod")), key=_name))
+    wanted = [(key, found) for key in dependencies.wanted_by(resource) if (found := objects.get(*key)) is not None]
+    own = {found["metadata"].get("uid") for _, found in wanted if _controlled_by(found, uid)}
+    return View(
+        object=resource,
+        now=now,
+        settings=settings or Settings(),
+        references=_follow(objects, resource),
+        children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
+        name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
+        jobs=jobs,
+        pods=pods,
+        heard={name: heard[name] for pod in pods if (name := _name(pod)) in heard} if heard else {},
+        listening_since=listening_since,
+    )
+
+
+def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
+    """What an object refers to, and what that refers to, and so on."""
+    found: dict[Key, Resource] = {}
+    ahead = dependencies.needed_by(resource)
+    while ahead and len(found) < MOST_REFERENCES:
+        key = ahead.pop(0)
+        if key in found or key.kind not in KINDS:
+            continue
+        manifest = objects.get(*key)
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            continue
+        found[key] = invalid.parse(manifest)
+        ahead += dependencies.needed_by(found[key])
+    return found
+
+
+def _controlled_by(manifest: Manifest, uid: str) -> bool:
+    owners = manifest["metadata"].get("ownerReferences") or []
+    return any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
+
+
+def _name(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["name"])

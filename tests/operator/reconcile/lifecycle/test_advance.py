@@ -1,0 +1,61 @@
+"""One attempt after another, whatever was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nnunet_operator.reconcile.view import Key
+from support.world import MemoryWorld
+
+Train = Callable[..., MemoryWorld]
+
+
+def test_a_queued_job_is_left_to_its_queue(train: Train) -> None:
+    world = train(queueName="gpus")
+    job = world.job(owner_name="run")
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Queued"
+    world.wait(days=30)
+    world.settle()
+    assert world.fold("run")["attempt"] == 0
+    job["spec"]["suspend"] = False
+    world.run(job)
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Training"
+    assert job["spec"]["suspend"] is False
+
+
+def test_a_status_write_that_was_lost_makes_nothing_twice(train: Train) -> None:
+    world = train(suspend=True)
+    world.edit("TrainingRun", "run", suspend=False)
+    key = Key("TrainingRun", "default", "run")
+    outcome = world.outcome(*key[::2])
+    assert outcome is not None
+    world.carry_out(key, outcome, steps=2)
+    assert world.fold("run").get("attempt") is None, "the operator was killed between the Job and the status"
+    world.finish(world.job(owner_name="run"))
+    world.settle()
+    assert world.fold("run")["state"] == "Succeeded"
+    assert [name for name in world.created if name.startswith("run-")] == [world.fold("run")["job"]]
+
+
+def test_a_job_deleted_before_it_was_worth_a_note_is_made_again(train: Train) -> None:
+    world = train()
+    world.remove("Job", world.job(owner_name="run")["metadata"]["name"])
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run")["disruptions"]) == (0, 0)
+    assert len(world.jobs(owner_name="run")) == 1
+
+
+def test_no_next_attempt_while_the_last_one_may_still_run(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    pods = world.run(job)
+    world.settle()
+    job["status"] = {"conditions": [{"type": "FailureTarget", "status": "True", "reason": "PodFailurePolicy", "message": ""}]}
+    world.wait(minutes=10)
+    world.settle()
+    assert len(world.jobs(owner_name="run")) == 1, "FailureTarget is not the end"
+    assert pods[0]["status"]["phase"] == "Running"

@@ -1,0 +1,58 @@
+"""When a Job is deleted, and what goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from nnunet_operator.reconcile.view import Key
+from support.world import MemoryWorld
+
+Train = Callable[..., MemoryWorld]
+
+
+def test_a_job_is_deleted_only_when_its_result_is_stored(train: Train) -> None:
+    world = train()
+    world.finish(world.job(owner_name="run"))
+    outcome = world.outcome("TrainingRun", "run")
+    assert outcome is not None
+    assert outcome.status["folds"][0]["state"] == "Succeeded"
+    assert not outcome.delete
+    assert outcome.look_again is not None
+    world.carry_out(Key("TrainingRun", "default", "run"), outcome)
+    after = world.outcome("TrainingRun", "run")
+    assert after is not None
+    assert [delete.kind for delete in after.delete] == ["Job", "ConfigMap"]
+    assert after.status == outcome.status
+
+
+def test_an_attempt_that_is_given_up_is_deleted_after_that_is_stored(train: Train) -> None:
+    world = train(activeDeadlineSeconds=60)
+    world.run(world.job(owner_name="run"))
+    world.settle()
+    world.wait(seconds=61)
+    key = Key("TrainingRun", "default", "run")
+    outcome = world.outcome(*key[::2])
+    assert outcome is not None
+    assert outcome.status["folds"][0]["state"] == "Failed"
+    assert not outcome.delete
+    world.carry_out(key, outcome)
+    after = world.outcome(*key[::2])
+    assert after is not None
+    assert [delete.kind for delete in after.delete] == ["Job", "ConfigMap"]
+
+
+@pytest.mark.parametrize("ended", ["running", "failed for good", "failed"])
+def test_nothing_is_left_of_a_job_deleted_by_hand(train: Train, ended: str) -> None:
+    world = train(workers={"nodes": 2})
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.settle()
+    if ended != "running":
+        world.fail(job, 78 if ended == "failed for good" else 1)
+        world.turn()
+    left = {key for key in world.objects if key.kind in ("ConfigMap", "Service") and key.name.startswith(job["metadata"]["name"])}
+    assert len(left) == 2
+    world.remove("Job", job["metadata"]["name"])
+    world.settle()
+    assert not left & world.objects.keys()

@@ -1,0 +1,121 @@
+"""What a running pod says about itself, and that it says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from nnunet_operator.reconcile import reconcile
+from nnunet_operator.reconcile.view import Key
+from nnunet_operator.reconcile.view_builder import build_view
+from support.world import MemoryWorld
+
+Train = Callable[..., MemoryWorld]
+
+
+def test_progress_is_shown_and_silence_is_said(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=37, epochs=250, ema_pseudo_dice=0.8712, eta_seconds=18720.0)
+    world.settle()
+    status = world.status("TrainingRun", "run")
+    assert (status["epoch"], status["dice"], status["eta"], status["foldsDone"]) == ("37/250", "0.871", "5h12m", "0/1")
+    assert "epoch 37 of 250" in world.condition("TrainingRun", "run")[2]
+    world.wait(seconds=119)
+    world.settle()
+    assert "nothing heard" not in world.condition("TrainingRun", "run")[2]
+    world.wait(seconds=2)
+    world.settle()
+    assert "nothing heard from its pod since 2026-11-01 12:00:00 UTC" in world.condition("TrainingRun", "run")[2]
+    world.say(job, phase="validating", done=3, total=10)
+    world.settle()
+    assert world.condition("TrainingRun", "run")[1] == "Validating"
+    assert world.fold("run")["epoch"] == 37
+
+
+def test_a_pod_is_silent_only_once_it_has_been_asked_and_that_is_no_event(train: Train) -> None:
+    world = train(folds=["0", "1"])
+    first, second = world.jobs(owner_name="run")
+    world.run(first)
+    world.settle()
+    world.wait(minutes=30)
+    key = Key("TrainingRun", "default", "run")
+
+    def message(listening: datetime) -> str:
+        view = build_view(world, key, world.now, world.settings, world.heard, listening)
+        assert view is not None
+        return str(reconcile(view).status["folds"][0]["message"])
+
+    assert "nothing heard" not in message(world.now)
+    assert "nothing heard" not in message(world.now - timedelta(seconds=119))
+    assert "nothing heard" in message(world.now - timedelta(minutes=2))
+    world.settle()
+    assert "nothing heard" in world.condition("TrainingRun", "run")[2]
+    world.run(second)
+    world.say(second, phase="validating", done=1, total=2)
+    world.settle()
+    world.finish(second)
+    world.settle()
+    assert "nothing heard" in world.condition("TrainingRun", "run")[2]
+    told = [event.message for about, event in world.events if about == key]
+    assert told
+    assert not [text for text in told if "nothing heard" in text]
+
+
+def test_the_same_epoch_is_not_written_at_every_question(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=3, epochs=10, eta_seconds=700.0)
+    world.settle()
+    for second, news in ((15, False), (30, False), (45, False), (60, True)):
+        world.wait(seconds=15)
+        world.say(job, phase="training", epoch=3, epochs=10, eta_seconds=700.0 - second)
+        assert world.turn() is news
+    world.wait(seconds=1)
+    world.say(job, phase="training", epoch=4, epochs=10)
+    assert world.turn(), "an epoch is news"
+
+
+def test_what_a_training_warns_of_is_shown_and_told_once(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    clipped, starving = "The gradients are clipped. Lower it.", "The GPU waits for data."
+    for epoch, warnings in enumerate(([], [clipped], [clipped], [clipped, starving], [starving], None)):
+        world.wait(seconds=15)
+        world.say(job, phase="training", epoch=epoch, epochs=10, warnings=warnings)
+        world.settle()
+        assert world.fold("run").get("warnings") == (warnings or None)
+        message = world.condition("TrainingRun", "run")[2]
+        assert ("warning: The gradients are clipped. Lower it" in message) == (clipped in (warnings or []))
+        assert ("and 1 more in status.folds" in message) == (len(warnings or []) == 2)
+    told = [(e.type, e.reason, e.message.partition(": ")[2]) for _, e in world.events if "Warning" in e.reason]
+    assert told == [
+        ("Warning", "TrainingWarning", clipped),
+        ("Warning", "TrainingWarning", starving),
+        ("Normal", "WarningOver", f"no longer: {clipped}"),
+        ("Normal", "WarningOver", f"no longer: {starving}"),
+    ]
+
+
+@pytest.mark.parametrize("how", ["fails", "is disrupted", "is suspended"])
+def test_no_time_is_left_where_nothing_runs(train: Train, how: str) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.say(job, phase="training", epoch=3, epochs=10, eta_seconds=600)
+    world.settle()
+    assert world.fold("run")["eta"] == "10m"
+    match how:
+        case "fails":
+            world.fail(job, 78)
+        case "is disrupted":
+            world.disrupt(job)
+        case _:
+            world.edit("TrainingRun", "run", suspend=True)
+    world.turn()
+    assert "eta" not in world.fold("run")
+    assert world.status("TrainingRun", "run")["eta"] == "-"
