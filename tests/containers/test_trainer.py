@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from nnunet_operator.api.resources import parse
 from nnunet_operator.manifests.job import children
-from nnunet_operator.manifests.step import Step
+from nnunet_operator.manifests.job_parameters import JobParameters
 from nnunet_trainer.contract import report, work_order
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import (
@@ -86,7 +86,7 @@ class Pods:
                 "spec": {"plansRef": {"name": "plans"}, "folds": ["0"]},
             }
         )
-        step = Step(owner=run, name=f"step-{self._count}", order=order, labels={}, image="trainer:1", **changes)
+        step = JobParameters(owner=run, name=f"step-{self._count}", order=order, labels={}, image="trainer:1", **changes)
         (frozen, *_), job = children(step)
         folder = self.folder / step.name
         (folder / "order").mkdir(parents=True)
