@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ...controller.object_client import key_of
 from ...manifests import names
 from ...reconcile.kinds.invalid import parse
 from ...reconcile.references.references import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
-
-
-def key_of(manifest: Manifest) -> Key:
-    """The identity of an object of the cluster."""
-    meta = manifest["metadata"]
-    return Key(manifest["kind"], meta["namespace"], meta["name"])
 
 
 def version_of(manifest: Manifest) -> int:
@@ -36,7 +31,7 @@ def labels_of(manifest: Manifest) -> dict[str, str]:
     return labels
 
 
-class Store:
+class ObjectCache:
     """Objects by key, by owner, and who refers to whom."""
 
     def __init__(self) -> None:
