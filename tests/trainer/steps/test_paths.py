@@ -13,9 +13,10 @@ import pytest
 import SimpleITK as sitk
 from nnunet_trainer import cli
 from nnunet_trainer.artifacts import open_store
-from nnunet_trainer.artifacts.location import ENV_PVC, child
+from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault
+from nnunet_trainer.contract.pod import ENV_CLAIMS
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import DatasetOrder, Location
 from nnunet_trainer.dataset.raw import RawDataset
@@ -93,7 +94,7 @@ def test_a_folder_of_this_machine(tmp_path: Path, pod_scratch: Path, name: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_of_a_claim(tmp_path: Path, pod_scratch: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(ENV_PVC, str(tmp_path))
+    monkeypatch.setenv(ENV_CLAIMS, str(tmp_path))
     _decoys(tmp_path / "claim", name)
     _write(tmp_path / "claim" / name, 1000)
     _, found = _read(Location(uri=f"pvc://claim/{name}"), Location(uri=f"pvc://claim/store/{name}"))
