@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from nnunet_operator.cluster.api.client import Api, connect
 from nnunet_operator.cluster.watch import relist
-from nnunet_operator.cluster.watch.cache import Store
+from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
 from nnunet_operator.reconcile.view import Key
 from support.controlplane import ControlPlane
@@ -28,8 +28,8 @@ class Comparison:
     """A store, its comparison, and who was woken."""
 
     def __init__(self, api: Api, namespace: str) -> None:
-        self.store, self.woken = Store(), set[Key]()
-        self.relist = Relist(api, self.store, (namespace,), 60, self.woken.update)
+        self.cache, self.woken = ObjectCache(), set[Key]()
+        self.relist = Relist(api, self.cache, (namespace,), 60, self.woken.update)
 
 
 async def test_the_gate_lists_everything_page_by_page(
@@ -41,8 +41,8 @@ async def test_the_gate_lists_everything_page_by_page(
     control_plane.admin.apply(plans(namespace))
     one = Comparison(api, namespace)
     await one.relist.fill()
-    assert sorted(key.name for key in one.store.keys("Dataset")) == [f"d{i}" for i in range(5)]
-    found = one.store.get("Plans", namespace, "brain")
+    assert sorted(key.name for key in one.cache.keys("Dataset")) == [f"d{i}" for i in range(5)]
+    found = one.cache.get("Plans", namespace, "brain")
     assert found is not None
     assert found["spec"]["datasetRef"] == {"name": "brain"}
     assert "managedFields" not in found["metadata"]
@@ -60,8 +60,8 @@ async def test_what_is_gone_is_forgotten_and_whom_it_concerns_is_woken(
     await one.relist.fill()
     control_plane.admin.delete(dataset(namespace))
     await one.relist.compare()
-    assert one.store.get("Dataset", namespace, "brain") is None
-    assert one.store.get("Dataset", namespace, "other") is not None
+    assert one.cache.get("Dataset", namespace, "brain") is None
+    assert one.cache.get("Dataset", namespace, "other") is not None
     assert Key("Plans", namespace, "brain") in one.woken
 
 
@@ -77,7 +77,7 @@ async def test_a_watch_that_tells_nothing_is_noticed_and_made_up_for(
     await one.relist.compare()
     assert one.relist.behind == {"Dataset", "Plans"}
     assert not one.relist.fresh
-    found = one.store.get("Dataset", namespace, "brain")
+    found = one.cache.get("Dataset", namespace, "brain")
     assert found is not None
     assert found["spec"]["rerun"] == "2"
     assert one.woken == {Key("Dataset", namespace, "brain"), Key("Plans", namespace, "brain")}
@@ -98,4 +98,4 @@ async def test_what_came_and_went_between_two_looks_makes_no_watch_suspect(
     monkeypatch.setattr(relist.asyncio, "sleep", meanwhile)
     await one.relist.compare()
     assert one.relist.fresh
-    assert one.store.get("Dataset", namespace, "brain") is None
+    assert one.cache.get("Dataset", namespace, "brain") is None

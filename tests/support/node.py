@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from nnunet_operator.local.machine import pod_status
-from nnunet_operator.local.machine.launch import Host
-from nnunet_operator.local.machine.process_runner import Runner, address
+from nnunet_operator.local.machine.kubelet import pod_status
+from nnunet_operator.local.machine.kubelet.host import Host
+from nnunet_operator.local.machine.kubelet.process_runner import Runner, address
 
 from .apiclient import ApiClient, ApiError
 from .controlplane import NODE, ControlPlane
@@ -53,7 +53,7 @@ class ProcessNode:
         self.api: ApiClient = plane.admin
         self.folder, self.namespaces, self.at_once, self.interval = folder, namespaces, at_once, interval
         inherited = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        host = Host(contents=self._contents, environment={**inherited, "OMP_NUM_THREADS": "1", **(environment or {})}, node=NODE)
+        host = Host(contents=self._contents, environment={**inherited, "OMP_NUM_THREADS": "1", **(environment or {})})
         self.runner = Runner(folder / "pods", host, log=self.log)
         self.errors: list[str] = []
         self._known: dict[str, Manifest] = {}

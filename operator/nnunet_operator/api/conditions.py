@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,12 @@ class Condition(StatusModel):
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
     """The condition of a type, or None."""
     return next((c for c in conditions if c.type == kind), None)
+
+
+def condition_of(manifest: Mapping[str, Any], kind: str, status: str | None = None) -> dict[str, Any]:
+    """The condition of a type of any Kubernetes object, as plain data; empty when there is none with this status (None: any)."""
+    conditions: Iterable[dict[str, Any]] = (manifest.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c.get("type") == kind and status in (None, c.get("status"))), {})
 
 
 def is_true(conditions: Iterable[Condition], kind: str) -> bool:

@@ -6,30 +6,35 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import kopf
 
+from ..controller.events import EventRecorder
+from ..controller.object_client import Rejected
+from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Key
 from . import metrics, preflight
-from .api.client import Api, connect
+from .api.client import CONNECTION_ERRORS, Api, ApiError, connect
 from .api.kinds import OURS
-from .controller import Controller
 from .health import Health
 from .lease import Lease
+from .object_client import CachedApi
 from .settings import ClusterSettings
 from .watch import watches
-from .watch.cache import Store
-from .watch.progress_listener import Listener
+from .watch.cache import ObjectCache
+from .watch.progress_poller import ProgressPoller
 from .watch.relist import Relist
 from .work_queue import WorkQueue
-from .write.events import Recorder
-from .write.writer import Writer
+from .workers import Workers
 
 log = logging.getLogger(__name__)
 
 LOST = 75
 """Exit status when the lease or the watches are lost: whoever started us starts us again."""
+UNANSWERED = (ApiError, Rejected, *CONNECTION_ERRORS)
+"""How an event can fail to be posted."""
 
 
 class Operator:
@@ -42,16 +47,18 @@ class Operator:
             self._lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
             api.may_write = lambda: self._lease is not None and self._lease.held
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._store = Store()
-        self._listener = Listener(self._store, settings.progress_seconds, self._wake)
-        writer = Writer(api, self._store, Recorder(api, settings.identity))
-        self._controller = Controller(self._store, self._queue, writer, settings.reconcile, self._listener.heard)
-        self._relist = Relist(api, self._store, settings.namespaces, settings.relist_seconds, self._wake)
+        self._cache = ObjectCache()
+        self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake)
+        client = CachedApi(api, self._cache)
+        recorder = EventRecorder(client, settings.identity, UNANSWERED)
+        self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, datetime.now(UTC))
+        self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard)
+        self._relist = Relist(api, self._cache, settings.namespaces, settings.relist_seconds, self._wake)
         self._phase = "starting"
         self._stop = asyncio.Event()
 
     def _wake(self, keys: Iterable[Key]) -> None:
-        self._controller.wake(keys)
+        self._workers.wake(keys)
 
     def unready(self) -> str:
         """What keeps the operator from being ready; empty when it is."""
@@ -117,12 +124,13 @@ class Operator:
         """List everything, then reconcile and watch."""
         self._phase = "listing the cluster"
         await self._relist.fill()
-        self._wake(self._store.keys(*OURS))
-        log.info("working; %d objects known", len(self._store))
-        tasks = [asyncio.create_task(self._controller.work(), name=f"worker {i}") for i in range(self._settings.workers)]
+        self._wake(self._cache.keys(*OURS))
+        log.info("working; %d objects known", len(self._cache))
+        self._reconciliation.listening_since = datetime.now(UTC)
+        tasks = [asyncio.create_task(self._workers.work(), name=f"worker {i}") for i in range(self._settings.workers)]
         tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
-        tasks.append(asyncio.create_task(self._listener.run(), name="progress"))
-        tasks.append(asyncio.create_task(self._controller.count_objects(), name="metrics"))
+        tasks.append(asyncio.create_task(self._poller.run(), name="progress"))
+        tasks.append(asyncio.create_task(self._workers.count_objects(), name="metrics"))
         try:
             return await self._watch(tasks)
         finally:
@@ -132,9 +140,7 @@ class Operator:
 
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> int:
         """Run kopf's watches until told to stop, or until something ended that never should."""
-        handlers = watches.registry(
-            self._api, listed=self._listed, changed=self._controller.changed, deleted=self._controller.deleted
-        )
+        handlers = watches.registry(self._api, listed=self._listed, changed=self._workers.changed, deleted=self._workers.deleted)
         stop_kopf = asyncio.Event()
         before = asyncio.all_tasks()
         namespaces = self._settings.namespaces
@@ -169,7 +175,7 @@ class Operator:
     def _listed(self, manifest: dict[str, object]) -> None:
         """A watch begins (anew): what was deleted before it began, it does not tell."""
         self._relist.soon()
-        self._controller.changed(manifest)
+        self._workers.changed(manifest)
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -19,6 +19,9 @@ FOLD = "nnunet.dev/fold"
 ATTEMPT = "nnunet.dev/attempt"
 CONTRACT = "nnunet.dev/contract-version"
 QUEUE = "kueue.x-k8s.io/queue-name"
+JOB_NAME = "batch.kubernetes.io/job-name"
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+"""The Job controller's own, on pods."""
 
 # A pod of an Indexed Job has the host name `<job>-<index>`, at most 63 characters; an index has at most 3 digits here.
 LONGEST = 63 - len("-999")

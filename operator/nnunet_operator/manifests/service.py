@@ -25,7 +25,7 @@ def headless(parameters: JobParameters) -> dict[str, Any]:
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {"batch.kubernetes.io/job-name": parameters.name},
+            "selector": {names.JOB_NAME: parameters.name},
             "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT, "protocol": "TCP"}],
         },
     }

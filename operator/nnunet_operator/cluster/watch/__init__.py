@@ -1,0 +1,1 @@
+"""What the operator learns of the cluster: watches, comparisons, the pods' progress, and the cache that they fill."""

@@ -1,6 +1,6 @@
 """What the operator knows of the cluster: the newest version of each object it watches, in memory.
 
-It is the `World` that Views are built from. Watches, the start gate, re-lists and our own writes put into it; whichever
+It is the `Objects` that Views are built from. Watches, the start gate, re-lists and our own writes put into it; whichever
 comes late loses against the newer resourceVersion.
 """
 
@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ...controller.object_client import key_of
 from ...manifests import names
 from ...reconcile.kinds.invalid import parse
 from ...reconcile.references.dependencies import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
-
-
-def key_of(manifest: Manifest) -> Key:
-    """The identity of an object of the cluster."""
-    meta = manifest["metadata"]
-    return Key(manifest["kind"], meta["namespace"], meta["name"])
 
 
 def version_of(manifest: Manifest) -> int:
@@ -36,7 +31,7 @@ def labels_of(manifest: Manifest) -> dict[str, str]:
     return labels
 
 
-class Store:
+class ObjectCache:
     """Objects by key, by owner, and who refers to whom."""
 
     def __init__(self) -> None:
@@ -49,7 +44,7 @@ class Store:
     def __len__(self) -> int:
         return len(self._objects)
 
-    # -- reading: the World of `reconcile.world` --
+    # -- reading: the Objects of `reconcile.view_builder` --
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """The newest known version, or None."""

@@ -1,7 +1,7 @@
 """The start gate, and what watches do not tell.
 
-Before anything is reconciled, every kind is listed into the store: a TrainingRun whose Jobs are not known yet would start
-them again. Later, names and versions alone are listed every few minutes and after each reconnection: what the store has and
+Before anything is reconciled, every kind is listed into the cache: a TrainingRun whose Jobs are not known yet would start
+them again. Later, names and versions alone are listed every few minutes and after each reconnection: what the cache has and
 the cluster has not was deleted while no watch was open; what stays behind the cluster shows a watch that is dead.
 """
 
@@ -14,11 +14,12 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
+from ...controller.object_client import key_of
 from ...reconcile.view import Key, Manifest
 from .. import metrics
 from ..api.client import CONNECTION_ERRORS, Api, ApiError
 from ..api.kinds import WATCHED, ApiKind
-from .cache import Store, key_of, version_of
+from .cache import ObjectCache, version_of
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ PATIENCE = 30.0
 
 
 class Relist:
-    """Compares the store with the cluster.
+    """Compares the cache with the cluster.
 
     Args:
         namespaces: those that are watched; empty: all.
@@ -41,9 +42,9 @@ class Relist:
     """
 
     def __init__(
-        self, api: Api, store: Store, namespaces: tuple[str, ...], every: float, wake: Callable[[Iterable[Key]], None]
+        self, api: Api, cache: ObjectCache, namespaces: tuple[str, ...], every: float, wake: Callable[[Iterable[Key]], None]
     ) -> None:
-        self._api, self._store, self._every, self._wake = api, store, every, wake
+        self._api, self._cache, self._every, self._wake = api, cache, every, wake
         self._places: tuple[str | None, ...] = namespaces or (None,)
         self._asked = asyncio.Event()
         self._compared_at = float("-inf")
@@ -52,7 +53,7 @@ class Relist:
 
     @property
     def fresh(self) -> bool:
-        """Whether the store was lately found to be as the cluster is."""
+        """Whether the cache was lately found to be as the cluster is."""
         now = time.monotonic()
         away = self._failing_since is not None and now - self._failing_since > PATIENCE
         return not self.behind and not away and now - self._compared_at < 2 * self._every + 60
@@ -62,7 +63,7 @@ class Relist:
         self._asked.set()
 
     async def fill(self) -> None:
-        """LIST everything into the store; tries until it succeeds.
+        """LIST everything into the cache; tries until it succeeds.
 
         Raises:
             ApiError: the cluster refuses to be listed.
@@ -82,7 +83,7 @@ class Relist:
             for place in self._places:
                 async for page in self._api.pages(kind, place):
                     for item in page["items"]:
-                        self._store.put(_with_kind(kind, item))
+                        self._cache.put(_with_kind(kind, item))
         self._compared_at = time.monotonic()
 
     async def run(self) -> None:
@@ -120,8 +121,8 @@ class Relist:
         self._compared_at = time.monotonic()
 
     async def _compare(self, kind: ApiKind, place: str | None) -> dict[Key, int]:
-        """Drop ghosts; return what the cluster has newer than the store."""
-        known = [m for m in self._store.all(kind.kind) if place in (None, m["metadata"]["namespace"])]
+        """Drop ghosts; return what the cluster has newer than the cache."""
+        known = [m for m in self._cache.all(kind.kind) if place in (None, m["metadata"]["namespace"])]
         found: dict[Key, Manifest] = {}
         listed_at = 0
         async for page in self._api.pages(kind, place, metadata_only=True):
@@ -132,8 +133,8 @@ class Relist:
             same = item is not None and item["metadata"]["uid"] == manifest["metadata"]["uid"]
             # What is newer than the list may have been made after it.
             if not same and version_of(manifest) <= listed_at:
-                concerned = self._store.affected_by(manifest)
-                if self._store.remember_deleted(manifest):
+                concerned = self._cache.affected_by(manifest)
+                if self._cache.remember_deleted(manifest):
                     log.info("%s was deleted while no watch was open", key_of(manifest))
                     metrics.ghosts.labels(kind.kind).inc()
                     self._wake(concerned)
@@ -144,9 +145,9 @@ class Relist:
         owed = set()
         for key in late:
             manifest = await self._api.get(WATCHED[key.kind], key.namespace, key.name)
-            if manifest is not None and self._store.put(manifest):
+            if manifest is not None and self._cache.put(manifest):
                 owed.add(key.kind)
-                self._wake(self._store.affected_by(manifest))
+                self._wake(self._cache.affected_by(manifest))
         self._set_behind(frozenset(owed))
 
     def _set_behind(self, kinds: frozenset[str]) -> None:
@@ -159,7 +160,7 @@ class Relist:
         self.behind = kinds
 
     def _version(self, key: Key) -> int:
-        known = self._store.get(key.kind, key.namespace, key.name)
+        known = self._cache.get(key.kind, key.namespace, key.name)
         return version_of(known) if known is not None else -1
 
 

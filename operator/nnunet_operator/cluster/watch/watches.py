@@ -1,4 +1,4 @@
-"""Watching with kopf: each event goes into the store and wakes whom it concerns.
+"""Watching with kopf: each event goes into the cache and wakes whom it concerns.
 
 kopf's own machinery (handlers' progress, finalizers, peering, events) is switched off: it would write to every object.
 What its watches do not tell (deletions during an outage) is found by `relist`.

@@ -1,0 +1,1 @@
+"""`nnunet-operator local …`: one file a command, and what they print."""

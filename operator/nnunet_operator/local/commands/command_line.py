@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from . import apply, get, object_names, suspend
+from . import apply, delete, describe, get, logs, object_names, suspend
+from .run import run as run_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-f", "--filename", action="append", required=True, metavar="FILE|DIR", help="manifests; - is standard input"
     )
     applying.add_argument("--no-wait", action="store_true", help="only put the manifests into the store")
-    running = add("run", apply.run, "Go on with what is in the store.")
+    running = add("run", run_command, "Go on with what is in the store.")
     for command in (applying, running):
         command.add_argument(
             "--watch", action="store_true", help="stay when all is done, and take up what is applied from elsewhere"
@@ -54,11 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     getting.add_argument("-o", "--output", choices=("wide", "yaml", "json", "name"), help="another form")
     getting.add_argument("-w", "--watch", action="store_true", help="look on until all is done")
     for name, run_function, summary in (
-        ("describe", get.describe, "Show one object in full, with its events."),
-        ("logs", get.logs, "Print what an object's work has written."),
+        ("describe", describe.describe, "Show one object in full, with its events."),
+        ("logs", logs.logs, "Print what an object's work has written."),
         ("suspend", suspend.suspend, "Stop a TrainingRun with a checkpoint."),
         ("resume", suspend.resume, "Let a TrainingRun go on from its checkpoint."),
-        ("delete", suspend.delete, "Delete objects and stop their work; artifacts stay."),
+        ("delete", delete.delete, "Delete objects and stop their work; artifacts stay."),
     ):
         command = add(name, run_function, summary)
         many = "*" if name == "delete" else "+"

@@ -1,29 +1,35 @@
-"""One object in full, in the order in which a person asks: what it is, how it stands, what it does now, what has happened."""
+"""`local describe`: one object in full, in the order in which a person asks: what it is, how it stands, what it does, what was."""
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import textwrap
 from datetime import UTC, datetime
 from typing import Any
 
+from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.contract.yaml_text import writer
 
-from ..object_store.store import Store, log_folder
-from . import printer_columns
+from ..object_store.store import Store
+from . import object_names
+from .output import printer_columns
+
+from ..object_store.store import Store
+from . import object_names
+from .output import printer_columns
 
 Manifest = dict[str, Any]
 
-HIDDEN = ("managedFields",)
+
+def describe(arguments: argparse.Namespace) -> int:
+    """Objects in full."""
+    store = object_names.open_store(arguments)
+    print(f"\n\n{'─' * 40}\n".join(described(manifest, store) for manifest in object_names.named(arguments, store)))
+    return ExitCode.DONE
 
 
-def public(manifest: Manifest) -> Manifest:
-    """An object as it is shown: without the store's own notes."""
-    metadata = {key: value for key, value in manifest["metadata"].items() if key not in HIDDEN}
-    return {**manifest, "metadata": metadata}
-
-
-def describe(manifest: Manifest, store: Store) -> str:
+def described(manifest: Manifest, store: Store) -> str:
     """What `kubectl describe` says, and where the logs are."""
     meta, status = manifest["metadata"], dict(manifest.get("status") or {})
     now = datetime.now(UTC)
@@ -56,7 +62,7 @@ def describe(manifest: Manifest, store: Store) -> str:
                 [event["type"], event["reason"], printer_columns.age(event["lastTimestamp"], now) + often, event["message"]]
             )
         parts.append(f"Events:\n{_wrapped(rows)}")
-    logs = log_folder(store, manifest)
+    logs = store.logs(manifest)
     if logs.is_dir():
         parts.append(f"Logs:       {logs}")
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""What the words of a call name: a store, kinds and objects."""
+"""What the words of a call name (a store, kinds, objects), and how objects are named to people."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..object_store.store import Store
 Manifest = dict[str, Any]
 
 DEFAULT_STORE = "nnunet-store"
+HIDDEN = ("managedFields",)
 
 
 def open_store(arguments: argparse.Namespace, *, make: bool = False) -> Store:
@@ -83,3 +84,9 @@ def label(manifest: Manifest) -> str:
     return (
         f"{kind}.{GROUP}/{manifest['metadata']['name']}" if manifest["kind"] in KINDS else f"{kind}/{manifest['metadata']['name']}"
     )
+
+
+def public(manifest: Manifest) -> Manifest:
+    """An object as it is shown: without the store's own notes."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in HIDDEN}
+    return {**manifest, "metadata": metadata}

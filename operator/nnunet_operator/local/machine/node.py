@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ...reconcile.observed.failures import STOPPED_BY_SHELL
+from ..object_store import garbage_collection
 from ..object_store.store import Store
-from . import job_controller, pod_status
-from .process_runner import Runner, address
+from . import job_controller
+from .kubelet import pod_status
+from .kubelet.process_runner import Runner, address
 from .scheduler import Machine, place
 
 Manifest = dict[str, Any]
@@ -17,9 +19,6 @@ Manifest = dict[str, Any]
 NODE = "local"
 GPUS = "local.nnunet.dev/gpus"
 THREADS = "local.nnunet.dev/threads"
-QUEUE = "kueue.x-k8s.io/queue-name"
-IDLE = timedelta(seconds=10)
-"""Deadlines and back-offs of Jobs are looked at this often, at the least."""
 ENDED = ("Succeeded", "Failed")
 
 
@@ -37,17 +36,16 @@ class Node:
         self.starts = True  # whether anything new may start
         self.draining = False  # all that runs was asked to end
         self._never: set[str] = set()  # uids of pods that ask for more than there is
-        self._seen, self._again_at = -1, datetime.min.replace(tzinfo=UTC)
+        self._seen = -1  # the store's revision that nothing was left to do about
 
     def tick(self, now: datetime) -> None:
         """One turn: what ended, what is to be deleted, what may start."""
         for pod in self.store.all("Pod"):
             self._watch(pod)
         revision = self.store.revision()
-        if revision == self._seen and now < self._again_at:
+        if revision == self._seen:
             return
-        self._again_at = now + IDLE
-        self._collect_garbage()
+        garbage_collection.collect(self.store)
         for job in self.store.all("Job"):
             self._control(job, now)
         if self.starts:
@@ -107,21 +105,21 @@ class Node:
     def _control(self, job: Manifest, now: datetime) -> None:
         if job_controller.finished(job) and not job["metadata"].get("deletionTimestamp"):
             return
-        if job["spec"].get("suspend") and QUEUE in job["metadata"].get("labels", {}):
-            # Here is no Kueue: the machine's own queue does its work.
+        if job["spec"].get("suspend"):
+            # It waits for Kueue, which is not here: the machine's own queue does its work.
             meta = job["metadata"]
             job = self.store.edit("Job", meta["namespace"], meta["name"], lambda new: new["spec"].update(suspend=False)) or job
         own = [pod for pod in self.store.all("Pod", job["metadata"]["namespace"]) if _controller(pod) == job["metadata"]["uid"]]
-        step = job_controller.sync(job, own, now)
-        if step.gone:
+        result = job_controller.sync(job, own, now)
+        if result.gone:
             self.store.remove(job)
             return
-        for pod in step.delete:
+        for pod in result.delete:
             self.store.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], pod["metadata"]["uid"])
         if self.starts:
-            for pod in step.create:
+            for pod in result.create:
                 self.store.create(pod)
-        self.store.set_status(job, step.status)
+        self.store.set_status(job, result.status)
 
     def _schedule(self) -> None:
         pods = self.store.all("Pod")
@@ -159,16 +157,6 @@ class Node:
     def _grace(self, pod: Manifest) -> float:
         own = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
         return float(pod["metadata"].get("deletionGracePeriodSeconds", own))
-
-    def _collect_garbage(self) -> None:
-        """What belongs to nobody any more goes, as by Kubernetes' garbage collector."""
-        everything = list(self.store.everything())
-        uids = {item["metadata"]["uid"] for item in everything}
-        for item in everything:
-            meta = item["metadata"]
-            references = {reference["uid"] for reference in meta.get("ownerReferences", [])}
-            if references and not references & uids and not meta.get("deletionTimestamp"):
-                self.store.delete(item["kind"], meta["namespace"], meta["name"], meta["uid"])
 
 
 def _bound(pod: Manifest) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nnunet_trainer.contract.limits import cpu_limit, memory_limit
 
-from .launch import wanted
+from .resources import requested
 
 Manifest = dict[str, Any]
 
@@ -51,8 +51,8 @@ def demand(pod: Manifest, machine: Machine) -> tuple[float, float, int]:
     container = pod["spec"]["containers"][0]
     resources = container.get("resources") or {}
     names = {*(resources.get("limits") or {}), *(resources.get("requests") or {})}
-    gpus = sum(int(wanted(container, name)) for name in names if "/" in name)
-    return min(wanted(container, "cpu") or 1.0, machine.cores), min(wanted(container, "memory"), machine.memory), gpus
+    gpus = sum(int(requested(container, name)) for name in names if "/" in name)
+    return min(requested(container, "cpu") or 1.0, machine.cores), min(requested(container, "memory"), machine.memory), gpus
 
 
 def place(queue: list[Manifest], running: list[tuple[Manifest, list[str]]], machine: Machine) -> Placement:

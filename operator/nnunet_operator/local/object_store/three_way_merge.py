@@ -22,3 +22,16 @@ def merged(live: Any, last: Any, wanted: Any) -> Any:
     for key, value in wanted.items():
         result[key] = merged(live.get(key), before.get(key), value)
     return result
+
+
+def patched(live: Any, patch: Any) -> Any:
+    """What a merge patch (RFC 7386) makes of `live`: objects merge, a null takes away, all else replaces."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = dict(live) if isinstance(live, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = patched(result.get(key), value)
+    return result

@@ -1,0 +1,148 @@
+"""The API server as carrying out an Outcome needs it. What is written goes into the cache at once: the next View shows it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import OrderedDict
+from typing import Any
+
+from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
+from ..reconcile.view import Key, Manifest
+from . import metrics
+from .api.client import Api, ApiError
+from .api.kinds import KINDS, WATCHED
+from .watch.cache import ObjectCache
+
+log = logging.getLogger(__name__)
+
+REAPPLY = 600.0
+"""Seconds after which a child that is not watched is applied again, in case that someone changed or deleted it."""
+REMEMBERED = 20_000
+REJECTIONS = (400, 403, 422)
+"""What quotas, admission, schemas and missing rights answer."""
+
+
+class CachedApi:
+    """Reads from the cache, writes to the API server and the cache (`controller.object_client.ObjectClient`).
+
+    Beside the errors of `ObjectClient`, methods raise `ApiError` and `CONNECTION_ERRORS`: to be tried again.
+    """
+
+    def __init__(self, api: Api, cache: ObjectCache) -> None:
+        self._api, self._cache = api, cache
+        self._applied: OrderedDict[Key, tuple[str, float]] = OrderedDict()
+        self._written: OrderedDict[str, tuple[Any, Any]] = OrderedDict()  # uid → (wanted, what the server made of it)
+
+    def known(self, key: Key) -> Manifest | None:
+        """As the cache has it."""
+        return self._cache.get(*key)
+
+    def learn(self, manifest: Manifest) -> None:
+        """Into the cache, where the kind is watched."""
+        if manifest["kind"] in WATCHED:
+            self._cache.put(manifest)
+
+    async def get(self, key: Key) -> Manifest | None:
+        """GET."""
+        return await self._api.get(KINDS[key.kind], key.namespace, key.name)
+
+    async def apply(self, manifest: Manifest, *, force: bool) -> bool:
+        """Server-side apply, unless the same was applied before and is there still."""
+        key = key_of(manifest)
+        text, now = json.dumps(manifest, sort_keys=True), time.monotonic()
+        before, at = self._applied.get(key, ("", float("-inf")))
+        if before == text and now - at < REAPPLY and (key.kind not in WATCHED or self.known(key) is not None):
+            return False
+        try:
+            self.learn(await self._api.apply(manifest, force=force))
+        except ApiError as error:
+            raise _named(error) from error
+        _remember(self._applied, key, (text, now))
+        return True
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """POST."""
+        try:
+            answer = await self._api.create(manifest)
+        except ApiError as error:
+            if error.code == 409:
+                raise AlreadyExists(error.message) from error
+            raise _named(error) from error
+        self.learn(answer)
+        return answer
+
+    async def merge(self, key: Key, change: Manifest) -> bool:
+        """Merge patch."""
+        try:
+            await self._api.merge(KINDS[key.kind], key.namespace, key.name, change)
+        except ApiError as error:
+            if error.code == 404:
+                return False
+            raise
+        return True
+
+    async def delete(self, key: Key, uid: str) -> bool:
+        """DELETE, its dependants in the background."""
+        self._applied.pop(key, None)
+        try:
+            answer = await self._api.delete(KINDS[key.kind], key.namespace, key.name, uid)
+        except ApiError as error:
+            if error.code not in (404, 409):  # gone, or another object of that name
+                raise
+            answer = {"kind": "Status"}
+        known = self.known(key)
+        if known is None or known["metadata"].get("uid") != uid:
+            return False
+        if answer.get("kind") == "Status":
+            self._cache.remember_deleted(known)
+            log.info("deleted %s %s", key.kind, key.name)
+        else:  # it waits for a finalizer
+            self._cache.put(answer)
+        return True
+
+    async def write_status(self, about: Manifest, status: Manifest) -> None:
+        """One merge patch of the status subresource."""
+        meta, stored = about["metadata"], about.get("status") or {}
+        # What the server drops or fills in must not make us write it again and again.
+        if status == stored or self._written.get(meta["uid"]) == (status, stored):
+            return
+        # Merged rather than applied: a field that an older CRD does not know is dropped, where an apply would fail as a whole.
+        # The resourceVersion keeps a decision about an older version, or about a namesake that is gone, from being written.
+        patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": merge_patch(stored, status)}
+        try:
+            answer = await self._api.merge(KINDS[about["kind"]], meta["namespace"], meta["name"], patch, sub="status")
+        except ApiError as error:
+            if error.code == 404:
+                return  # deleted; the watch tells
+            if error.code == 409:
+                raise Outdated(str(error)) from error
+            raise
+        metrics.status_writes.labels(about["kind"]).inc()
+        _remember(self._written, meta["uid"], (status, answer.get("status") or {}))
+        self._cache.put(answer)
+
+
+def merge_patch(stored: Manifest, wanted: Manifest) -> Manifest:
+    """The merge patch (RFC 7386) that makes `stored` into `wanted`, neither of which holds a null."""
+    patch: Manifest = {key: None for key in stored if key not in wanted}
+    for key, value in wanted.items():
+        old = stored.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            if below := merge_patch(old, value):
+                patch[key] = below
+        elif key not in stored or value != old:
+            patch[key] = value
+    return patch
+
+
+def _named(error: ApiError) -> Exception:
+    return Rejected(error.reason, error.message) if error.code in REJECTIONS else error
+
+
+def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > REMEMBERED:
+        cache.popitem(last=False)

@@ -1,0 +1,131 @@
+"""Asks running pods how far they are.
+
+A pod is not trusted: its answer is limited in size and time, nothing is redirected, and what cannot be read is no answer.
+A pod that does not answer trains on; when something was last heard stands in the status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import aiohttp
+from nnunet_trainer.contract import pod as pod_contract
+from nnunet_trainer.contract import progress as progress_contract
+from nnunet_trainer.contract.progress import Progress
+
+from ...manifests import names
+from ...reconcile.references.dependencies import owner_of
+from ...reconcile.view import Heard, Key, Manifest
+from .. import metrics
+from .cache import ObjectCache, labels_of
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
+AT_ONCE = 16
+PER_SECOND = 20
+"""So many pods can be asked each second; with more of them each is asked less often."""
+FIRST_SILENCE = 2.0
+"""A pod that runs but has not answered yet is asked again after so many seconds, then less and less often."""
+
+
+class ProgressPoller:
+    """Keeps what was last heard of each running pod, by the pod's name.
+
+    Args:
+        interval: the shortest and the longest time between two questions to a pod, in seconds.
+        wake: called with the pod's owner when there is news.
+        port: of the pods' `/progress`.
+    """
+
+    def __init__(
+        self,
+        cache: ObjectCache,
+        interval: tuple[float, float],
+        wake: Callable[[Iterable[Key]], None],
+        *,
+        port: int = pod_contract.PROGRESS_PORT,
+    ) -> None:
+        self.heard: dict[str, Heard] = {}
+        self._cache, self._interval, self._wake, self._port = cache, interval, wake, port
+        self._next: dict[str, float] = {}  # by uid, on the monotonic clock
+        self._silences: dict[str, int] = {}
+        self._limit = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, auto_decompress=False) as session:
+            asking: set[asyncio.Task[None]] = set()
+            try:
+                while True:
+                    for pod in self._due():
+                        task = asyncio.create_task(self._ask(session, pod))
+                        asking.add(task)
+                        task.add_done_callback(asking.discard)
+                    await asyncio.sleep(0.5)
+            finally:
+                for task in asking:
+                    task.cancel()
+
+    def _due(self) -> list[Manifest]:
+        running = {pod["metadata"]["uid"]: pod for pod in self._cache.all("Pod") if _worth_asking(pod)}
+        there = {pod["metadata"]["name"] for pod in self._cache.all("Pod")}
+        for gone in self.heard.keys() - there:
+            del self.heard[gone]
+        for gone in self._next.keys() - running.keys():
+            del self._next[gone]
+            self._silences.pop(gone, None)
+        now = time.monotonic()
+        due = [uid for uid in running if self._next.get(uid, 0.0) <= now]
+        shortest, longest = self._interval
+        interval = min(longest, max(shortest, len(running) / PER_SECOND))
+        for uid in due:
+            silences = self._silences.get(uid, 0)
+            early = FIRST_SILENCE * 2 ** min(silences, 10)
+            self._next[uid] = now + (interval if running[uid]["metadata"]["name"] in self.heard else min(interval, early))
+        return [running[uid] for uid in due]
+
+    async def _ask(self, session: aiohttp.ClientSession, pod: Manifest) -> None:
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        async with self._limit:
+            progress = await self._fetch(session, pod["status"]["podIP"])
+        if progress is None:
+            self._silences[uid] = self._silences.get(uid, 0) + 1
+            return
+        before = self.heard.get(name)
+        self.heard[name] = Heard(progress=progress, at=datetime.now(UTC))
+        if (before is None or before.progress != progress) and (owner := owner_of(pod)):
+            self._wake([owner])
+
+    async def _fetch(self, session: aiohttp.ClientSession, address: str) -> Progress | None:
+        host = f"[{address}]" if ":" in address else address
+        outcome = "unreachable"
+        try:
+            async with session.get(f"http://{host}:{self._port}/progress", allow_redirects=False) as answer:
+                outcome = "unreadable"
+                if answer.status != 200:
+                    return None
+                body = b""
+                async for chunk in answer.content.iter_chunked(4096):
+                    body += chunk
+                    if len(body) > progress_contract.MAX_BYTES:
+                        return None
+                progress = progress_contract.decode(body)
+                outcome = "heard" if progress is not None else "unreadable"
+                return progress
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+        finally:
+            metrics.progress_requests.labels(outcome).inc()
+
+
+def _worth_asking(pod: Manifest) -> bool:
+    """A running pod of ours; of a training's pods the one with rank 0."""
+    status, labels = pod.get("status") or {}, labels_of(pod)
+    if status.get("phase") != "Running" or not status.get("podIP") or pod["metadata"].get("deletionTimestamp"):
+        return False
+    return labels.get(names.STEP) != "train" or labels.get(names.COMPLETION_INDEX, "0") == "0"

@@ -1,0 +1,119 @@
+"""The workers: take a key from the queue, make a pass over its object, wake whom that concerns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from nnunet_trainer.contract.faults import Fault
+
+from ..api.conditions import READY, condition_of
+from ..controller.carry_out import ChildRefused
+from ..controller.object_client import Outdated, Rejected
+from ..controller.one_pass import Reconciliation
+from ..reconcile.view import Heard, Key, Manifest
+from . import metrics
+from .api.client import CONNECTION_ERRORS, ApiError, NotLeading
+from .api.kinds import OURS
+from .watch.cache import ObjectCache
+from .work_queue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+CONFLICT_DELAY = 0.5
+"""Seconds, if the newer version does not come sooner by its watch."""
+
+
+class Workers:
+    """Turn what the cache holds into what the cluster should hold."""
+
+    def __init__(
+        self, cache: ObjectCache, queue: WorkQueue[Key], reconciliation: Reconciliation, heard: Mapping[str, Heard]
+    ) -> None:
+        self._cache, self._queue, self._reconciliation, self._heard = cache, queue, reconciliation, heard
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Reconcile these soon."""
+        for key in keys:
+            self._queue.add(key)
+
+    # -- what watches tell --
+
+    def changed(self, manifest: Manifest) -> None:
+        """An object was added or modified."""
+        # Whom the old version concerned is concerned as well: a reference or a label may be gone.
+        meta = manifest["metadata"]
+        old = self._cache.get(manifest["kind"], meta["namespace"], meta["name"])
+        concerned = self._cache.affected_by(old) if old is not None else set()
+        if self._cache.put(manifest):
+            self.wake(concerned | self._cache.affected_by(manifest))
+
+    def deleted(self, manifest: Manifest) -> None:
+        """An object was deleted."""
+        concerned = self._cache.affected_by(manifest)
+        if self._cache.remember_deleted(manifest):
+            self.wake(concerned)
+
+    # -- work --
+
+    async def work(self) -> None:
+        """One worker, for ever."""
+        while True:
+            key = await self._queue.get()
+            metrics.queue_depth.set(len(self._queue))
+            try:
+                with metrics.reconcile_seconds.labels(key.kind).time():
+                    await self._reconcile(key)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        """One pass over one object. Nothing that goes wrong with it may end the worker."""
+        try:
+            look_again = await self._pass_over(key)
+        except NotLeading:
+            return
+        except Outdated:
+            self._queue.add_after(key, CONFLICT_DELAY)
+        except (ApiError, Fault, ChildRefused, Rejected) as error:
+            self._failed(key, error, getattr(error, "reason", "") or f"Http{getattr(error, 'code', '')}")
+        except CONNECTION_ERRORS as error:
+            self._failed(key, error, "NoConnection")
+        except Exception as error:
+            log.exception("a bug: reconciling failed", extra={"object": str(key)})
+            self._failed(key, error, "Bug")
+        else:
+            self._queue.forget(key)
+            if look_again is not None:
+                self._queue.add_after(key, look_again)
+
+    def _failed(self, key: Key, error: Exception, cause: str) -> None:
+        metrics.errors.labels(key.kind, cause).inc()
+        delay = self._queue.retry(key)
+        log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": str(key)})
+
+    async def _pass_over(self, key: Key) -> float | None:
+        """Seconds until the object wants to be looked at again, if it does."""
+        before = self._cache.get(*key)
+        passed = await self._reconciliation.pass_over(key, datetime.now(UTC), self._heard)
+        written = self._cache.get(*key)
+        concerned = self._cache.affected_by(written) if written is not None and written is not before else set()
+        if passed.refusal is not None:
+            self.wake(concerned - {key})  # itself is looked at again with back-off
+            raise passed.refusal
+        self.wake(concerned)
+        if passed.children_changed and not concerned:
+            self._queue.add(key)  # its children are others than those that this View showed
+        return passed.look_again.total_seconds() if passed.look_again is not None else None
+
+    async def count_objects(self, every: float = 5) -> None:
+        """Keep the metric of objects by state."""
+        while True:
+            metrics.objects.clear()
+            for kind in OURS:
+                for manifest in self._cache.all(kind):
+                    ready = condition_of(manifest, READY)
+                    metrics.objects.labels(kind, ready.get("status", "Unknown"), ready.get("reason", "")).inc()
+            await asyncio.sleep(every)

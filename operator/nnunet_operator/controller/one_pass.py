@@ -1,0 +1,75 @@
+"""One pass over one object: its View, what the reconciler says, and that carried out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..reconcile import reconcile
+from ..reconcile.status.child_refused import refused
+from ..reconcile.view import Heard, Key, Settings
+from ..reconcile.view_builder import Objects, build_view
+from .carry_out import ChildRefused, carry_out
+from .events import EventRecorder
+from .object_client import ObjectClient
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """What a pass has come to."""
+
+    children_changed: bool = False
+    look_again: timedelta | None = None
+    refusal: ChildRefused | None = None  # stands in the object's conditions; to be tried again
+
+
+class Reconciliation:
+    """Makes passes.
+
+    Args:
+        client: where what is decided is written.
+        world: what Views are made of.
+        recorder: who posts events.
+        settings: what an installation decides.
+        listening_since: before, nobody asked the pods.
+    """
+
+    def __init__(
+        self,
+        client: ObjectClient,
+        world: Objects,
+        recorder: EventRecorder,
+        settings: Settings,
+        listening_since: datetime,
+    ) -> None:
+        self.settings, self.listening_since = settings, listening_since
+        self._client, self._world, self._recorder = client, world, recorder
+
+    async def pass_over(self, key: Key, now: datetime, heard: Mapping[str, Heard]) -> Passed:
+        """Look at an object and make it so; nothing where it is gone, or going.
+
+        Args:
+            key: the object.
+            now: this moment.
+            heard: the pods' last answers, by pod name.
+
+        Raises:
+            Outdated: there is a newer version, which is to be looked at.
+        """
+        about = self._client.known(key)
+        view = build_view(self._world, key, now, self.settings, heard, self.listening_since)
+        if about is None or view is None:
+            return Passed()
+        outcome = reconcile(view)
+        log.debug("%s", outcome, extra={"object": str(key)})
+        try:
+            changed = await carry_out(self._client, self._recorder, about, outcome)
+        except ChildRefused as refusal:
+            said = refused(view, refusal.child, refusal.why, outcome)
+            changed = await carry_out(self._client, self._recorder, about, said)
+            return Passed(children_changed=changed, look_again=said.look_again, refusal=refusal)
+        return Passed(children_changed=changed, look_again=outcome.look_again)

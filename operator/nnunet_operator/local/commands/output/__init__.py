@@ -1,0 +1,1 @@
+"""What commands print: tables of objects, progress while it goes on, the last word."""

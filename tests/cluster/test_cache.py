@@ -1,0 +1,110 @@
+"""The newest version of each object, and whom a change concerns."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+from nnunet_operator.cluster.watch.cache import ObjectCache
+from nnunet_operator.manifests import names
+from nnunet_operator.reconcile.view import Key
+from support.apiclient import Manifest
+
+from .conftest import dataset, plans, training_run
+
+
+def stored(manifest: Manifest, version: int, uid: str = "", **metadata: object) -> Manifest:
+    """As the API server has it."""
+    meta = manifest["metadata"]
+    return {**manifest, "metadata": {**meta, "uid": uid or f"uid-{meta['name']}", "resourceVersion": str(version), **metadata}}
+
+
+def child(owner: Manifest, name: str, version: int) -> Manifest:
+    meta = owner["metadata"]
+    labels = {
+        names.MANAGED_BY: names.MANAGER,
+        names.OWNER_KIND: owner["kind"],
+        names.OWNER_NAME: meta["name"],
+        names.OWNER_UID: meta["uid"],
+    }
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": meta["namespace"], "labels": labels}}
+    return stored(job, version)
+
+
+def test_the_newest_version_wins_in_whatever_order_they_come() -> None:
+    versions = [stored(dataset("ns"), version) for version in (9, 10, 100)]
+    for order in itertools.permutations(versions):
+        cache = ObjectCache()
+        for manifest in order:
+            cache.put(manifest)
+        assert cache.get("Dataset", "ns", "brain") == versions[-1]
+
+
+def test_the_same_version_is_no_news() -> None:
+    cache = ObjectCache()
+    assert cache.put(stored(dataset("ns"), 5))
+    assert not cache.put(stored(dataset("ns"), 5))
+
+
+def test_what_was_deleted_does_not_come_back_by_a_late_event_but_its_successor_does() -> None:
+    cache, old = ObjectCache(), stored(dataset("ns"), 5)
+    cache.put(old)
+    assert cache.remember_deleted(old)
+    assert not cache.put(stored(dataset("ns"), 6))
+    assert cache.get("Dataset", "ns", "brain") is None
+    assert cache.put(stored(dataset("ns"), 7, uid="another"))
+    assert not cache.remember_deleted(old)
+    assert cache.get("Dataset", "ns", "brain") is not None
+
+
+def test_a_change_concerns_the_object_its_owner_and_who_refers_to_it() -> None:
+    cache = ObjectCache()
+    data, plan, run = stored(dataset("ns"), 1), stored(plans("ns"), 2), stored(training_run("ns"), 3)
+    for manifest in (run, plan, data):  # who refers comes before what is referred to
+        cache.put(manifest)
+    job = child(data, "job", 4)
+    cache.put(job)
+    keys = {name: Key(name, "ns", "brain") for name in ("Dataset", "Plans")}
+    assert cache.affected_by(data) == {keys["Dataset"], keys["Plans"]}
+    assert cache.affected_by(plan) == {keys["Plans"], Key("TrainingRun", "ns", "run")}
+    assert cache.affected_by(job) == {keys["Dataset"]}
+    assert cache.owned("uid-brain", "Job") == [job]
+    cache.put(stored(plans("ns", of="other"), 5))
+    assert cache.affected_by(data) == {keys["Dataset"]}
+
+
+def test_a_transfer_is_told_of_plans_that_bear_its_name() -> None:
+    spec = {"from": {"plansRef": {"name": "a"}}, "to": {"datasetRef": {"name": "b"}}, "plansName": "nnUNetPlans_a"}
+    transfer = {
+        "apiVersion": "nnunet.dev/v1alpha1",
+        "kind": "PlanTransfer",
+        "metadata": {"name": "moved", "namespace": "ns"},
+        "spec": spec,
+    }
+    cache = ObjectCache()
+    cache.put(stored(transfer, 1))
+    squatter = stored(plans("ns", "moved"), 2)
+    cache.put(squatter)
+    assert Key("PlanTransfer", "ns", "moved") in cache.affected_by(squatter)
+
+
+def test_an_object_that_cannot_be_read_is_kept_and_refers_to_nothing() -> None:
+    cache = ObjectCache()
+    broken = stored({**plans("ns"), "spec": {"datasetRef": 7}}, 1)
+    assert cache.put(broken)
+    assert cache.affected_by(broken) == {Key("Plans", "ns", "brain")}
+
+
+def test_indices_hold_nothing_once_all_is_gone() -> None:
+    cache, rng = ObjectCache(), random.Random(3)
+    manifests = [stored(dataset("ns", f"d{i}"), i) for i in range(20)]
+    manifests += [stored(plans("ns", f"p{i}", of=f"d{i % 7}"), 100 + i) for i in range(20)]
+    manifests += [child(manifests[i], f"j{i}", 200 + i) for i in range(20)]
+    rng.shuffle(manifests)
+    for manifest in manifests:
+        cache.put(manifest)
+    rng.shuffle(manifests)
+    for manifest in manifests:
+        assert cache.remember_deleted(manifest)
+    assert len(cache) == 0
+    assert [len(index) for index in (cache._owned, cache._needs, cache._needed_by)] == [0, 0, 0]

@@ -1,0 +1,58 @@
+"""Who may start on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nnunet_operator.local.machine.scheduler import Machine, place
+
+Manifest = dict[str, Any]
+
+
+def pod(name: str, cpu: str | None = None, memory: str | None = None, gpus: int = 0) -> Manifest:
+    requests = {key: value for key, value in (("cpu", cpu), ("memory", memory)) if value}
+    limits = {"nvidia.com/gpu": str(gpus)} if gpus else {}
+    return {"metadata": {"name": name}, "spec": {"containers": [{"resources": {"requests": requests, "limits": limits}}]}}
+
+
+@pytest.mark.parametrize(
+    ("queue", "running", "starts", "waits", "never"),
+    [
+        ([pod("a", "3"), pod("b", "2"), pod("c", "1")], [], ["a", "c"], ["b"], []),
+        ([pod("a", "64")], [], ["a"], [], []),  # more than there is: the whole machine
+        ([pod("a", "64")], [(pod("x", "500m"), [])], [], ["a"], []),
+        ([pod("a"), pod("b")], [(pod("x", "3"), [])], ["a"], ["b"], []),  # who says nothing counts as one core
+        ([pod("a", memory="9Gi"), pod("b", memory="2Gi")], [], ["a"], ["b"], []),
+        ([pod("a", gpus=1), pod("b", gpus=2)], [(pod("x", gpus=1), ["0"])], ["a"], ["b"], []),
+        ([pod("a", gpus=3)], [], [], [], ["a"]),
+    ],
+)
+def test_the_machine_is_shared_out(queue: Any, running: Any, starts: Any, waits: Any, never: Any) -> None:
+    result = place(queue, running, Machine(cores=4, memory=10 * 2**30, gpus=("0", "1")))
+    assert [pod["metadata"]["name"] for pod, _ in result.start] == starts
+    assert [pod["metadata"]["name"] for pod, _ in result.wait] == waits
+    assert [pod["metadata"]["name"] for pod, _ in result.never] == never
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), max_size=12))
+@settings(derandomize=True, deadline=None)
+def test_nothing_is_given_out_twice(wishes: list[tuple[int, int]]) -> None:
+    machine = Machine(cores=4, memory=2**30, gpus=("a", "b", "c"))
+    queue = [pod(str(i), str(cpu), gpus=gpus) for i, (cpu, gpus) in enumerate(wishes)]
+    given_out = place(queue, [], machine).start
+    gpus = [gpu for _, taken in given_out for gpu in taken]
+    assert len(gpus) == len(set(gpus))
+    assert sum(min(4, wishes[int(p["metadata"]["name"])][0]) for p, _ in given_out) <= 4
+
+
+@pytest.mark.parametrize(("there", "instead"), [((), True), (("0",), False)])
+def test_ordered_gpus_are_never_left_out_in_silence(there: tuple[str, ...], instead: bool) -> None:
+    """A machine without GPUs trains on its CPU where a manifest says so, and says how to say so."""
+    machine = Machine(cores=4, memory=10 * 2**30, gpus=there)
+    ((_, message),) = place([pod("a", gpus=2)], [], machine).never
+    assert f"2 wanted, this machine has {len(there) or 'none'}." in message
+    assert ("To train on the CPU, set spec.workers.gpusPerNode: 0." in message) == instead
+    assert [p["metadata"]["name"] for p, _ in place([pod("b")], [], machine).start] == ["b"]
