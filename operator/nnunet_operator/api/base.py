@@ -129,7 +129,3 @@ class Resource(Model):
 
     plural: ClassVar[str] = ""
     short_name: ClassVar[str] = ""
-
-    def controlled_by(self, uid: str) -> bool:
-        """Whether the object with this uid is its controller."""
-        return any(owner.uid == uid and owner.controller for owner in self.metadata.owner_references)

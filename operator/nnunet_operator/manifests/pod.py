@@ -87,7 +87,7 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
         contract.ENV_CA: contract.CA_MOUNT,
         contract.ENV_PLUGINS: contract.PLUGINS_MOUNT,
         contract.ENV_SCRATCH: contract.SCRATCH_MOUNT,
-        "NNUNET_PVC": volumes.PVC_MOUNT,
+        contract.ENV_CLAIMS: contract.CLAIMS_MOUNT,
         # Libraries that keep caches in a home folder: there is none.
         "MPLCONFIGDIR": f"{volumes.TMP_MOUNT}/matplotlib",
         "XDG_CACHE_HOME": f"{volumes.TMP_MOUNT}/cache",
@@ -95,7 +95,7 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
         "TRITON_CACHE_DIR": f"{contract.SCRATCH_MOUNT}/triton",
     }
     if parameters.rendezvous:
-        fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(service.RENDEZVOUS_PORT)}
+        fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(contract.RENDEZVOUS_PORT)}
     by_field = {contract.ENV_POD_IP: "status.podIP", "POD_NAME": "metadata.name"}
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in fixed.items()]
     own += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in by_field.items()]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnunet_trainer.contract.pod import RENDEZVOUS_PORT
+
 from . import names
 from .job_parameters import JobParameters
-
-RENDEZVOUS_PORT = 29500
-"""torchrun's default for MASTER_PORT."""
 
 
 def headless(parameters: JobParameters) -> dict[str, Any]:

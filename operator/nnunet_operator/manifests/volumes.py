@@ -13,7 +13,6 @@ from nnunet_trainer.contract.work_order import Location
 from ..api.common import ScratchSpec
 from .job_parameters import JobParameters
 
-PVC_MOUNT = "/mnt/pvc"
 TMP_MOUNT = "/tmp"
 SHM_MOUNT = "/dev/shm"
 
@@ -43,7 +42,7 @@ def of(parameters: JobParameters, order_config_map: str) -> Volumes:
     for i, plugin in enumerate(sorted(set(parameters.plugins))):
         found.add(f"plugin-{i}", {"configMap": {"name": plugin}}, f"{pod.PLUGINS_MOUNT}/{plugin}", read_only=True)
     for i, claim in enumerate(sorted({name for p in places if (name := uri.claim(p.uri))})):
-        found.add(f"claim-{i}", {"persistentVolumeClaim": {"claimName": claim}}, f"{PVC_MOUNT}/{claim}")
+        found.add(f"claim-{i}", {"persistentVolumeClaim": {"claimName": claim}}, f"{pod.CLAIMS_MOUNT}/{claim}")
     found.add("scratch", _scratch(parameters.template.scratch), pod.SCRATCH_MOUNT)
     found.add("tmp", {"emptyDir": {}}, TMP_MOUNT)
     size = parameters.template.shared_memory.size if parameters.template.shared_memory else parameters.shared_memory

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..contract.faults import BadConfiguration, Fault, StorageFault
-from .location import Address, claims, join
+from ..contract.pod import claims
+from .location import Address, join
 from .store import ObjectInfo, ObjectNotFound
 
 PARTIAL = ".partial-"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,8 +10,6 @@ from ..contract import pod, uri
 from ..contract.faults import BadConfiguration
 from ..contract.work_order import Location
 
-ENV_PVC = "NNUNET_PVC"
-PVC_MOUNT = "/pvc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +22,6 @@ class Address:
     folder: Path = Path("/")
 
 
-def claims() -> Path:
-    """The folder with one sub-folder a PersistentVolumeClaim."""
-    return Path(os.environ.get(ENV_PVC, PVC_MOUNT))
-
-
 def parse(text: str) -> Address:
     """Read a URI.
 
@@ -40,7 +32,7 @@ def parse(text: str) -> Address:
     if found.scheme == "file":
         return Address("file", folder=Path(found.path))
     if found.scheme == "pvc":
-        return Address("pvc", folder=claims() / found.authority / found.path)
+        return Address("pvc", folder=pod.claims() / found.authority / found.path)
     return Address("s3", bucket=found.authority, prefix=found.path)
 
 

@@ -15,13 +15,17 @@ SECRETS_MOUNT = "/var/run/secrets/nnunet.dev"
 CA_MOUNT = "/etc/nnunet/ca"
 PLUGINS_MOUNT = "/etc/nnunet/plugins"
 SCRATCH_MOUNT = "/scratch"
+CLAIMS_MOUNT = "/mnt/pvc"
 TERMINATION_LOG = "/dev/termination-log"
 PROGRESS_PORT = 8080
+RENDEZVOUS_PORT = 29500
+"""Of rank 0 of a training on several nodes: torchrun's default for MASTER_PORT."""
 
 ENV_SECRETS = "NNUNET_SECRETS"
 ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
 ENV_SCRATCH = "NNUNET_SCRATCH"
+ENV_CLAIMS = "NNUNET_PVC"
 ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
 ENV_SHARED = "NNUNET_SHARED"
 ENV_DEVICE = "NNUNET_DEVICE"
@@ -47,6 +51,11 @@ def plugins() -> Path:
 def scratch() -> Path:
     """The pod's own disk, gone with the pod."""
     return Path(os.environ.get(ENV_SCRATCH, SCRATCH_MOUNT))
+
+
+def claims() -> Path:
+    """The folder with one sub-folder a PersistentVolumeClaim."""
+    return Path(os.environ.get(ENV_CLAIMS, CLAIMS_MOUNT))
 
 
 def shared() -> Path | None:

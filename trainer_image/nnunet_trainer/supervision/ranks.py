@@ -69,7 +69,7 @@ def environments(order: WorkOrder, environment: Mapping[str, str]) -> list[dict[
             "LOCAL_WORLD_SIZE": str(local),
             "GROUP_RANK": str(node),
             "MASTER_ADDR": address,
-            "MASTER_PORT": port or "29500",
+            "MASTER_PORT": port or str(pod.RENDEZVOUS_PORT),
         }
         for i in range(local)
     ]
