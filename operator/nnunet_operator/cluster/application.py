@@ -15,11 +15,12 @@ from ..controller.events import EventRecorder
 from ..controller.object_client import Rejected
 from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Key
-from . import metrics, preflight
+from . import preflight
 from .api.client import CONNECTION_ERRORS, Api, ApiError, connect
 from .api.kinds import OURS
-from .health import Health
 from .lease import Lease
+from .monitoring import metrics
+from .monitoring.health import Health
 from .object_client import CachedApi
 from .settings import ClusterSettings
 from .watch import watches

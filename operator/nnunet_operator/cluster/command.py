@@ -9,7 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from . import logs, settings
+from . import settings
+from .monitoring import logs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

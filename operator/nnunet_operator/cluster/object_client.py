@@ -10,9 +10,9 @@ from typing import Any
 
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
 from ..reconcile.view import Key, Manifest
-from . import metrics
 from .api.client import Api, ApiError
 from .api.kinds import KINDS, WATCHED
+from .monitoring import metrics
 from .watch.cache import ObjectCache
 
 log = logging.getLogger(__name__)

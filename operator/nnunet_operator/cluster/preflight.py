@@ -48,13 +48,13 @@ async def check(api: Api, namespaces: tuple[str, ...], lease_namespace: str | No
     """
     version = await _version(api)
     await _check_crds(api)
-    places: tuple[str | None, ...] = namespaces or (None,)
-    wanted = [(place, permission) for place in places for permission in PERMISSIONS]
+    scopes: tuple[str | None, ...] = namespaces or (None,)
+    wanted = [(scope, permission) for scope in scopes for permission in PERMISSIONS]
     if lease_namespace is not None:
         wanted.append((lease_namespace, LEASE))
     missing = [
         line
-        for lines in await asyncio.gather(*(_missing(api, place, permission) for place, permission in wanted))
+        for lines in await asyncio.gather(*(_missing(api, scope, permission) for scope, permission in wanted))
         for line in lines
     ]
     if missing:
@@ -112,12 +112,12 @@ async def _check_crds(api: Api) -> None:
         raise BadConfiguration("MissingCRDs", f"The cluster does not know {', '.join(missing)} of {API_VERSION}.", hint=hint)
 
 
-async def _missing(api: Api, place: str | None, permission: Permission) -> list[str]:
+async def _missing(api: Api, scope: str | None, permission: Permission) -> list[str]:
     kind, sub, verbs = permission
-    where = f"in namespace {place}" if place else "in all namespaces"
+    where = f"in namespace {scope}" if scope else "in all namespaces"
     lines = []
     for verb in verbs:
-        attributes = {"group": kind.group, "resource": kind.plural, "subresource": sub, "verb": verb, "namespace": place or ""}
+        attributes = {"group": kind.group, "resource": kind.plural, "subresource": sub, "verb": verb, "namespace": scope or ""}
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": REVIEW.kind, "spec": {"resourceAttributes": attributes}}
         answer = await api.request("POST", REVIEW.path(None), body=body)
         if not answer["status"]["allowed"]:

@@ -14,9 +14,9 @@ from ..controller.carry_out import ChildRefused
 from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Heard, Key, Manifest
-from . import metrics
 from .api.client import CONNECTION_ERRORS, ApiError, NotLeading
 from .api.kinds import OURS
+from .monitoring import metrics
 from .watch.cache import ObjectCache
 from .work_queue import WorkQueue
 

@@ -18,7 +18,7 @@ from kubernetes.aio import config as kubernetes_config
 from nnunet_trainer.contract.faults import BadUsage, Temporary
 
 from ...reconcile.view import Manifest
-from .. import metrics
+from ..monitoring import metrics
 from . import credentials
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind

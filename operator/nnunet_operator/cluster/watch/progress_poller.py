@@ -20,7 +20,7 @@ from nnunet_trainer.contract.progress import Progress
 from ...manifests import names
 from ...reconcile.references.dependencies import owner_of
 from ...reconcile.view import Heard, Key, Manifest
-from .. import metrics
+from ..monitoring import metrics
 from .cache import ObjectCache, labels_of
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 
 from ...controller.object_client import key_of
 from ...reconcile.view import Key, Manifest
-from .. import metrics
 from ..api.client import CONNECTION_ERRORS, Api, ApiError
 from ..api.kinds import WATCHED, ApiKind
+from ..monitoring import metrics
 from .cache import ObjectCache, version_of
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Relist:
         self, api: Api, cache: ObjectCache, namespaces: tuple[str, ...], every: float, wake: Callable[[Iterable[Key]], None]
     ) -> None:
         self._api, self._cache, self._every, self._wake = api, cache, every, wake
-        self._places: tuple[str | None, ...] = namespaces or (None,)
+        self._scopes: tuple[str | None, ...] = namespaces or (None,)
         self._asked = asyncio.Event()
         self._compared_at = float("-inf")
         self._failing_since: float | None = None
@@ -80,8 +80,8 @@ class Relist:
 
     async def _fill(self) -> None:
         for kind in WATCHED.values():
-            for place in self._places:
-                async for page in self._api.pages(kind, place):
+            for scope in self._scopes:
+                async for page in self._api.pages(kind, scope):
                     for item in page["items"]:
                         self._cache.put(_with_kind(kind, item))
         self._compared_at = time.monotonic()
@@ -111,8 +111,8 @@ class Relist:
         """One comparison of all kinds."""
         behind: dict[Key, int] = {}
         for kind in WATCHED.values():
-            for place in self._places:
-                behind |= await self._compare(kind, place)
+            for scope in self._scopes:
+                behind |= await self._compare(kind, scope)
         if behind:
             await asyncio.sleep(GRACE)
             await self._catch_up({key: version for key, version in behind.items() if self._version(key) < version})
@@ -120,12 +120,12 @@ class Relist:
             self._set_behind(frozenset())
         self._compared_at = time.monotonic()
 
-    async def _compare(self, kind: ApiKind, place: str | None) -> dict[Key, int]:
+    async def _compare(self, kind: ApiKind, scope: str | None) -> dict[Key, int]:
         """Drop ghosts; return what the cluster has newer than the cache."""
-        known = [m for m in self._cache.all(kind.kind) if place in (None, m["metadata"]["namespace"])]
+        known = [m for m in self._cache.all(kind.kind) if scope in (None, m["metadata"]["namespace"])]
         found: dict[Key, Manifest] = {}
         listed_at = 0
-        async for page in self._api.pages(kind, place, metadata_only=True):
+        async for page in self._api.pages(kind, scope, metadata_only=True):
             listed_at = listed_at or version_of(page)
             found |= {key_of(item): item for item in (_with_kind(kind, item) for item in page["items"])}
         for manifest in known:

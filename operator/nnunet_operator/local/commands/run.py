@@ -11,7 +11,7 @@ from ...api import kstatus
 from ...api.kstatus import Status
 from ...controller.object_client import key_of
 from ...reconcile.view import Key
-from ..machine.resources import quantity
+from ..machine.kubelet.resources import quantity
 from ..machine.scheduler import Machine
 from ..object_store.store import Store
 from . import exit_codes, object_names

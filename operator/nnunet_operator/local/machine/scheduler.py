@@ -11,7 +11,7 @@ from typing import Any
 
 from nnunet_trainer.contract.limits import cpu_limit, memory_limit
 
-from .resources import requested
+from .kubelet.resources import requested
 
 Manifest = dict[str, Any]
 

@@ -15,7 +15,7 @@ from ..machine.node import Node
 from ..object_store.store import Store
 from .progress_thread import ProgressThread
 from .store_client import StoreClient
-from .uri_map import Places
+from .uri_map import UriMap
 
 IDENTITY = "local"
 TRY_AGAIN = timedelta(seconds=30)
@@ -33,7 +33,7 @@ class ReconcileLoop:
         world: the store as reconcilers see it.
     """
 
-    def __init__(self, store: Store, node: Node, settings: Settings, progress: ProgressThread, world: Places) -> None:
+    def __init__(self, store: Store, node: Node, settings: Settings, progress: ProgressThread, world: UriMap) -> None:
         client = StoreClient(store)
         self._store, self._node, self._progress = store, node, progress
         self._reconciliation = Reconciliation(client, world, EventRecorder(client, IDENTITY), settings, datetime.now(UTC))

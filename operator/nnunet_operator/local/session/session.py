@@ -29,7 +29,7 @@ from ..object_store.store import Store
 from . import installed_trainer
 from .progress_thread import ProgressThread
 from .reconcile_loop import ReconcileLoop
-from .uri_map import Places
+from .uri_map import UriMap
 
 Manifest = dict[str, Any]
 
@@ -79,7 +79,7 @@ class Session:
         self.progress = ProgressThread(ask_every)
         storage = StorageSpec(uri=uri.of_path(store.root / "artifacts"))
         self.settings = Settings(storage=storage, names_pass=installed_trainer.knows_more())
-        self.loop = ReconcileLoop(store, self.node, self.settings, self.progress, Places(store, mapped))
+        self.loop = ReconcileLoop(store, self.node, self.settings, self.progress, UriMap(store, mapped))
         self.signals = 0
 
     def log(self, pod: Manifest) -> Path:

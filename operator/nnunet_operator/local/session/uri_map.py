@@ -46,7 +46,7 @@ def parse(text: str) -> tuple[str, Path]:
     return prefix.rstrip("/"), folder.absolute()
 
 
-class Places:
+class UriMap:
     """A store whose URIs are those of this machine (the `Objects` that reconcilers are shown).
 
     Args:

@@ -10,10 +10,10 @@ from typing import Any
 
 from nnunet_trainer.contract.pod import ENV_TERMINATION_LOG
 
-from ..resources import requested
 from .environment import variables
 from .host import Host
 from .mounts import lay, rewritten
+from .resources import requested
 
 Manifest = dict[str, Any]
 

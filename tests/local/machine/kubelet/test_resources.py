@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nnunet_operator.local.machine import resources
+from nnunet_operator.local.machine.kubelet import resources
 
 
 @pytest.mark.parametrize(("text", "value"), [("500m", 0.5), ("2", 2), ("2Gi", 2**31), ("1.5k", 1500), (4, 4), ("1e3", 1000)])
