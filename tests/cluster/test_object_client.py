@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nnunet_operator.cluster.api.client import Api, ApiError, NotLeading, connect
-from nnunet_operator.cluster.application import UNANSWERED
-from nnunet_operator.cluster.object_client import CachedApi, merge_patch
+from nnunet_operator.cluster.object_client import UNANSWERED, CachedApi, merge_patch
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.controller.carry_out import ChildRefused, carry_out
 from nnunet_operator.controller.events import EventRecorder

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
 from nnunet_operator.api.common import StorageSpec
+from nnunet_operator.controller.carry_out import carry_out
+from nnunet_operator.controller.object_client import AlreadyExists
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.outcome import Event, Outcome
@@ -116,20 +119,14 @@ class MemoryWorld:
     def carry_out(self, key: Key, outcome: Outcome, *, steps: int | None = None) -> bool:
         """Make an Outcome so; with `steps`, only its first so many writes (the operator is killed then). True if that was any."""
         before = self.writes
-        todo: list[Callable[[], None]] = [
-            *(lambda c=c: self._apply(c) for c in outcome.apply),
-            *(lambda c=c: self._create(c) for c in outcome.create),
-            *(lambda d=d: self._delete(key, d.kind, d.name, d.uid) for d in outcome.delete),
-            lambda: self._write_status(key, outcome),
-        ]
-        for write in todo if steps is None else todo[:steps]:
-            write()
-        if steps is None or steps >= len(todo):
-            self.events += [(key, event) for event in outcome.events]
-            if outcome.delete_self:
-                self.remove(key.kind, key.name)
-                self.writes += 1
+        about = self.objects[key]
+        with contextlib.suppress(_Killed):
+            _at_once(carry_out(_WorldClient(self, steps), self, about, outcome))  # type: ignore[arg-type]
         return self.writes > before
+
+    async def record(self, about: Manifest, events: list[Event]) -> None:
+        """As `EventRecorder`, with every repetition."""
+        self.events += [(Key(about["kind"], "default", about["metadata"]["name"]), event) for event in events]
 
     def turn(self) -> bool:
         """Reconcile every object once. True if anything changed."""
@@ -147,27 +144,32 @@ class MemoryWorld:
                 return
         raise AssertionError("it never settles")
 
-    def _apply(self, child: Manifest) -> None:
+    def apply(self, child: Manifest) -> bool:
+        """As an API server applies a manifest; whether it changed anything."""
         key = Key(child["kind"], "default", child["metadata"]["name"])
         old = self.objects.get(key)
         if old is not None and old.get("immutable") and old["data"] != child["data"]:
             raise AssertionError(f"{key} is immutable")
-        if old is None or any(old.get(field) != child.get(field) for field in ("spec", "data")):
-            self.writes += 1
-            self.put(child)
+        if old is not None and all(old.get(field) == child.get(field) for field in ("spec", "data")):
+            return False
+        self.writes += 1
+        self.put(child)
+        return True
 
-    def _create(self, job: Manifest) -> None:
-        key = Key("Job", "default", job["metadata"]["name"])
+    def create(self, job: Manifest) -> Manifest:
+        """As an API server creates an object."""
+        key = Key(job["kind"], "default", job["metadata"]["name"])
         if key in self.objects:
-            return  # 409
+            raise AlreadyExists
         self.writes += 1
         self.created.append(key.name)
-        self.put(job)
+        return self.put(job)
 
-    def _delete(self, about: Key, kind: str, name: str, uid: str) -> None:
-        found = self.objects.get(Key(kind, about.namespace, name))
+    def delete(self, kind: str, name: str, uid: str) -> bool:
+        """Delete an object; the pods of a Job get their grace."""
+        found = self.objects.get(Key(kind, "default", name))
         if found is None or (uid and found["metadata"]["uid"] != uid):
-            return
+            return False
         self.writes += 1
         living = [pod for pod in self.pods(name) if pod["status"]["phase"] in ("Pending", "Running")] if kind == "Job" else []
         for pod in living:
@@ -175,18 +177,20 @@ class MemoryWorld:
         if not living:
             self.remove(kind, name)
         elif self.background:
-            del self.objects[Key(kind, about.namespace, name)]
+            del self.objects[Key(kind, "default", name)]
             for pod in self.pods(name):
                 if pod not in living:
                     self.remove("Pod", pod["metadata"]["name"])
         else:
             found["metadata"]["deletionTimestamp"] = stamp(self.now)
+        return True
 
-    def _write_status(self, key: Key, outcome: Outcome) -> None:
-        found = self.objects.get(key)
-        if found is not None and found.get("status") != outcome.status:
-            json.dumps(outcome.status)
-            found["status"] = copy.deepcopy(outcome.status)
+    def write_status(self, about: Manifest, status: Manifest) -> None:
+        """Write a status, unless it is stored so."""
+        found = self.objects.get(Key(about["kind"], "default", about["metadata"]["name"]))
+        if found is not None and found.get("status") != status:
+            json.dumps(status)
+            found["status"] = copy.deepcopy(status)
             self.writes += 1
 
     # What the Job controller and the kubelet do.
@@ -326,6 +330,55 @@ class MemoryWorld:
         name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "order")
         order: dict[str, Any] = json.loads(self.objects[Key("ConfigMap", "default", name)]["data"]["order.json"])
         return order
+
+
+class _Killed(Exception):
+    """The operator ends here."""
+
+
+class _WorldClient:
+    """The world as `carry_out` needs it. The operator is killed before the write after the `steps`-th."""
+
+    def __init__(self, world: MemoryWorld, steps: int | None) -> None:
+        self._world, self._left = world, steps
+
+    def known(self, key: Key) -> Manifest | None:
+        return self._world.get(*key)
+
+    def learn(self, manifest: Manifest) -> None:
+        pass
+
+    async def get(self, key: Key) -> Manifest | None:
+        return self._world.objects.get(key)
+
+    async def apply(self, manifest: Manifest, *, force: bool) -> bool:
+        self._step()
+        return self._world.apply(manifest)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        self._step()
+        return self._world.create(manifest)
+
+    async def delete(self, key: Key, uid: str) -> bool:
+        self._step()
+        return self._world.delete(key.kind, key.name, uid)
+
+    async def write_status(self, about: Manifest, status: Manifest) -> None:
+        self._step()
+        self._world.write_status(about, status)
+
+    def _step(self) -> None:
+        if self._left == 0:
+            raise _Killed
+        if self._left is not None:
+            self._left -= 1
+
+
+def _at_once(work: Coroutine[Any, Any, bool]) -> None:
+    """Run what never waits, without an event loop: thousands of times in some tests."""
+    with contextlib.suppress(StopIteration):
+        work.send(None)
+        raise AssertionError("it waited")
 
 
 def _container(pod: Manifest) -> dict[str, Any]:

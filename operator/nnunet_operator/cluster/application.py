@@ -12,16 +12,15 @@ from typing import Any, cast
 import kopf
 
 from ..controller.events import EventRecorder
-from ..controller.object_client import Rejected
 from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Key
 from . import preflight
-from .api.client import CONNECTION_ERRORS, Api, ApiError, connect
+from .api.client import Api, connect
 from .api.kinds import OURS
 from .lease import Lease
 from .monitoring import metrics
 from .monitoring.health import Health
-from .object_client import CachedApi
+from .object_client import UNANSWERED, CachedApi
 from .settings import ClusterSettings
 from .watch import watches
 from .watch.cache import ObjectCache
@@ -34,8 +33,6 @@ log = logging.getLogger(__name__)
 
 LOST = 75
 """Exit status when the lease or the watches are lost: whoever started us starts us again."""
-UNANSWERED = (ApiError, Rejected, *CONNECTION_ERRORS)
-"""How an event can fail to be posted."""
 
 
 class Operator:

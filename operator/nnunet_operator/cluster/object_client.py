@@ -10,7 +10,7 @@ from typing import Any
 
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
 from ..reconcile.view import Key, Manifest
-from .api.client import Api, ApiError
+from .api.client import CONNECTION_ERRORS, Api, ApiError
 from .api.kinds import KINDS, WATCHED
 from .monitoring import metrics
 from .watch.cache import ObjectCache
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 REAPPLY = 600.0
 """Seconds after which a child that is not watched is applied again, in case that someone changed or deleted it."""
 REMEMBERED = 20_000
+UNANSWERED = (ApiError, Rejected, *CONNECTION_ERRORS)
+"""How an event can fail to be posted."""
 REJECTIONS = (400, 403, 422)
 """What quotas, admission, schemas and missing rights answer."""
 

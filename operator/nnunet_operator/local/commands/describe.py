@@ -15,10 +15,6 @@ from ..object_store.store import Store
 from . import object_names
 from .output import printer_columns
 
-from ..object_store.store import Store
-from . import object_names
-from .output import printer_columns
-
 Manifest = dict[str, Any]
 
 
