@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ....api.base import format_time
+
 Manifest = dict[str, Any]
 
 MESSAGE_BYTES, LOG_BYTES, LOG_LINES = 4096, 2048, 80
@@ -14,7 +16,7 @@ MESSAGE_BYTES, LOG_BYTES, LOG_LINES = 4096, 2048, 80
 
 def timestamp(seconds: float) -> str:
     """Unix seconds as Kubernetes writes them."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.fromtimestamp(seconds, UTC))
 
 
 def _tail(path: Path, size: int) -> bytes:
