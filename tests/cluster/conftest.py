@@ -95,3 +95,8 @@ def condition(manifest: Manifest | None, kind: str = "Ready") -> Manifest:
     """A condition of an object; empty when there is none."""
     found = ((manifest or {}).get("status") or {}).get("conditions") or []
     return next((c for c in found if c["type"] == kind), {})
+
+
+def leading(operators: list[OperatorProcess]) -> list[OperatorProcess]:
+    """Those that say that they lead."""
+    return [one for one in operators if one.process.poll() is None and one.metric("nnunet_operator_leading") == 1]

@@ -10,7 +10,7 @@ from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.view import Key
 from support.apiclient import Manifest
 
-from .conftest import dataset, plans, training_run
+from ..conftest import dataset, plans, training_run
 
 
 def stored(manifest: Manifest, version: int, uid: str = "", **metadata: object) -> Manifest:

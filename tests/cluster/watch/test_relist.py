@@ -12,7 +12,7 @@ from nnunet_operator.cluster.watch.relist import Relist
 from nnunet_operator.reconcile.view import Key
 from support.controlplane import ControlPlane
 
-from .conftest import dataset, plans
+from ..conftest import dataset, plans
 
 pytestmark = pytest.mark.controlplane
 
