@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nnunet_operator.local.commands import closing_table
+from nnunet_operator.local.commands.output import closing_table
 from nnunet_operator.local.object_store import manifest_files
 from nnunet_operator.local.object_store.store import Store
-from nnunet_operator.local.uri_map import Places, parse
+from nnunet_operator.local.session.uri_map import UriMap, parse
 from nnunet_trainer.contract import uri as uris
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
@@ -101,8 +101,8 @@ def test_a_folder_stands_in_for_the_uri_that_is_written(tmp_path: Path, name: st
     store = Store(tmp_path / "store")
     for n, text in enumerate((f"s3://b/{name}/x", f"s3://b/{name}{name}/x", f"s3://b/{name}")):
         store.create({"kind": "Dataset", "metadata": {"name": f"d{n}"}, "spec": {"source": {"uri": text}}})
-    places = Places(store, [parse(f"s3://b/{name}={folder}")])
-    seen = [places.get("Dataset", "default", f"d{n}") for n in range(3)]
+    mapped = UriMap(store, [parse(f"s3://b/{name}={folder}")])
+    seen = [mapped.get("Dataset", "default", f"d{n}") for n in range(3)]
     assert [s and s["spec"]["source"]["uri"] for s in seen] == [f"file://{folder}/x", f"s3://b/{name}{name}/x", f"file://{folder}"]
 
 

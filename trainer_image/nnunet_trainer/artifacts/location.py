@@ -11,7 +11,6 @@ from ..contract.faults import BadConfiguration
 from ..contract.work_order import Location
 
 
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """A parsed URI: for s3 a bucket and a prefix without slashes at its ends, else an absolute folder."""
