@@ -49,7 +49,7 @@ def attempt() -> tuple[list[Manifest], Manifest]:
         seed=1,
         storage=Location(uri="s3://b", secret_name="s3-too"),
     )
-    step = JobParameters(
+    parameters = JobParameters(
         owner=owner,
         name=names.job(owner, "f0", 2),
         order=order,
@@ -62,7 +62,7 @@ def attempt() -> tuple[list[Manifest], Manifest]:
         queue_name="gpus",
         plugins=("losses",),
     )
-    return children(step)
+    return children(parameters)
 
 
 def test_an_attempt_with_everything_in_it_becomes_processes(tmp_path: Path) -> None:

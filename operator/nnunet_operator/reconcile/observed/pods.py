@@ -10,12 +10,12 @@ from nnunet_trainer.contract import report as reports
 from nnunet_trainer.contract.report import Report
 
 from ...api import reasons
+from ...api.conditions import condition_of
+from ...manifests import names
 from ...manifests.pod import CONTAINER
 from .. import times
 from ..view import Manifest
 from .attempt_states import Pending
-
-INDEX = "batch.kubernetes.io/job-completion-index"
 
 LOST_AFTER = timedelta(seconds=60)
 """So long after its grace has ended, a pod that is being deleted is taken to be lost with its node."""
@@ -29,7 +29,11 @@ def name(pod: Manifest) -> str:
 def index(pod: Manifest) -> int:
     """A pod's completion index."""
     metadata = pod["metadata"]
-    text = (metadata.get("labels") or {}).get(INDEX) or (metadata.get("annotations") or {}).get(INDEX) or "0"
+    text = (
+        (metadata.get("labels") or {}).get(names.COMPLETION_INDEX)
+        or (metadata.get("annotations") or {}).get(names.COMPLETION_INDEX)
+        or "0"
+    )
     return int(text) if text.isdigit() else 0
 
 
@@ -59,8 +63,7 @@ def report(pod: Manifest) -> Report | None:
 
 def condition(manifest: Manifest, *kinds: str, status: str = "True") -> dict[str, Any] | None:
     """A pod's, or a Job's, condition of one of these types with this status."""
-    conditions = (manifest.get("status") or {}).get("conditions") or []
-    return next((c for kind in kinds for c in conditions if c.get("type") == kind and c.get("status") == status), None)
+    return next((found for kind in kinds if (found := condition_of(manifest, kind, status))), None)
 
 
 def is_over(pod: Manifest) -> bool:
