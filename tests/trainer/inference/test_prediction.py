@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, ExitCode
@@ -151,13 +152,44 @@ def test_what_is_wrong_with_a_model_is_said(tmp_path):
         Model.load(folder)
 
 
+def volume(path: Path, channels: int = 1) -> None:
+    array = np.ones((3, 4, 5), np.float32)
+    image = sitk.GetImageFromArray(array)
+    sitk.WriteImage(image if channels == 1 else sitk.JoinSeries([image] * channels), str(path))
+
+
 def test_channels_are_found_and_missed(tmp_path):
-    for name in ("a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", "readme.txt", ".c_0000.nii.gz"):
-        (tmp_path / name).touch()
-    with pytest.raises(BadData, match="0000, 0001") as fault:
-        find_images(tmp_path, ".nii.gz", 2)
-    assert fault.value.findings == ("b: has channels 0000",)
-    (tmp_path / "b_0001.nii.gz").touch()
-    assert list(find_images(tmp_path, ".nii.gz", 2)) == ["a", "b"]
+    reader = by_name("SimpleITKIO")
+    for name in ("a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", ".c_0000.nii.gz"):
+        volume(tmp_path / name)
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(BadData, match="the model needs 2 channels of every case") as fault:
+        find_images(tmp_path, ".nii.gz", 2, reader)
+    assert fault.value.findings == ("b: has 1 channel (b_0000.nii.gz: 1), the model needs 2",)
+    volume(tmp_path / "b_0001.nii.gz")
+    assert list(find_images(tmp_path, ".nii.gz", 2, reader)) == ["a", "b"]
     with pytest.raises(BadUsage, match="no images named"):
-        find_images(tmp_path, ".png", 2)
+        find_images(tmp_path, ".png", 2, reader)
+
+
+def test_a_file_may_have_several_channels(tmp_path):
+    reader = by_name("SimpleITKIO")
+    volume(tmp_path / "whole_0000.nii.gz", 3)
+    volume(tmp_path / "mixed_0000.nii.gz", 2)
+    volume(tmp_path / "mixed_0001.nii.gz")
+    found = find_images(tmp_path, ".nii.gz", 3, reader)
+    assert {case: [path.name for path in files] for case, files in found.items()} == {
+        "mixed": ["mixed_0000.nii.gz", "mixed_0001.nii.gz"],
+        "whole": ["whole_0000.nii.gz"],
+    }
+    volume(tmp_path / "mixed_0002.nii.gz")
+    volume(tmp_path / "gap_0000.nii.gz", 2)
+    volume(tmp_path / "gap_0002.nii.gz")
+    (tmp_path / "broken_0000.nii.gz").write_bytes(b"no image")
+    with pytest.raises(BadData) as fault:
+        find_images(tmp_path, ".nii.gz", 3, reader)
+    broken, gap, mixed = fault.value.findings
+    assert "broken_0000.nii.gz" in broken
+    assert "not a gzip file" in broken
+    assert gap == "gap: has files 0000, 0002, expected them to be numbered from 0000 on without gaps"
+    assert mixed == ("mixed: has 4 channels (mixed_0000.nii.gz: 2, mixed_0001.nii.gz: 1, mixed_0002.nii.gz: 1), the model needs 3")

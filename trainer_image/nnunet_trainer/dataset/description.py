@@ -12,6 +12,9 @@ from nnunet_trainer.contract.uri import is_utf8
 
 from .labels import label_faults
 
+RGB = "rgb_to_0_1"
+"""The channel name, in any case, whose values nnU-Net takes for 0 to 255."""
+
 REASONS = {"dataset.json": "InvalidDatasetJson", "splits_final.json": "InvalidSplits"}
 
 

@@ -25,7 +25,7 @@ def memory_estimate(case: Case, configuration: Configuration) -> int:
     plans = configuration.plans
     known = extent(case, plans.image_reader_writer)
     if known is None:
-        return stored_estimate(case)
+        return stored_estimate(case, plans.image_reader_writer)
     old, new = known.shape, _new_shape(configuration, known.shape, known.spacing)
     before = math.prod(old) * (SEGMENTATION + IMAGE * known.channels)
     after = math.prod(new) * (SEGMENTATION + IMAGE * known.channels)

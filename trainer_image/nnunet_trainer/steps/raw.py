@@ -19,13 +19,16 @@ from ..contract import codec, keys, uri
 from ..contract.faults import BadData
 from ..contract.work_order import Location
 from ..dataset import description, msd_description
-from ..dataset.raw import as_written
+from ..dataset.raw import RawDataset, as_written
+from ..dataset.readers import READERS, Companion, Reader, by_file_ending
 from . import msd
 from .common import named, scratch
 
 FILES = "files.json"
 FOLDERS = ("imagesTr/", "labelsTr/")
 SINGLE = ("dataset.json", "splits_final.json")
+Companions = dict[str, list[str]]
+"""The files that a reader takes beside each image and label, all by their paths in the dataset."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,10 +48,16 @@ class SourceFiles:
     source: str
     layout: str
     files: list[SourceFile] = field(default_factory=list)
+    companions: Companions | None = None
+    """Of images and labels; also those that might be there but are not. None: it was not yet written down."""
 
     def digest(self, *changed: object) -> str:
-        """The dataset's digest; what was chosen beyond the defaults is part of it."""
+        """The dataset's digest; what was chosen beyond the defaults is part of it, and what is read beside the images."""
         plain = keys.dataset_digest((f.path, f.size, f.sha256) for f in self.files)
+        there = {f.path for f in self.files}
+        beside = sorted([path, *(c for c in found if c in there)] for path, found in (self.companions or {}).items())
+        if beside := [row for row in beside if len(row) > 1]:
+            plain = keys.digest("dataset", plain, "companions", beside)
         return keys.digest("dataset", plain, *changed) if any(changed) else plain
 
 
@@ -158,7 +167,23 @@ class Source:
         with named(folder, self.uri):
             return msd.convert(folder, scratch("converted", self.name), cases)
 
-    def record(self, folder: Path, listing: dict[str, ObjectInfo], hashed: Callable[[], None] = lambda: None) -> SourceFiles:
+    def with_companions(self, listing: dict[str, ObjectInfo], companions: Companions) -> dict[str, ObjectInfo]:
+        """A listing and those companions beyond imagesTr and labelsTr that exist."""
+        further = {path for found in companions.values() for path in found} - set(listing)
+        found = {path: info for path in sorted(further) if (info := self.store.stat(path))}
+        return {**listing, **found}
+
+    def companions(self, folder: Path) -> Companions:
+        """What the reader of the dataset takes beside its images and labels, from their headers where those name it.
+
+        Args:
+            folder: where `stage` has put images and labels.
+        """
+        return {} if self.layout == "MSD" else companions(folder, self.described)
+
+    def record(
+        self, folder: Path, listing: dict[str, ObjectInfo], beside: Companions, hashed: Callable[[], None] = lambda: None
+    ) -> SourceFiles:
         """The sha256 of every file, with the tags that tell a change without reading."""
         entries: dict[str, FileEntry] = {}
 
@@ -171,12 +196,20 @@ class Source:
             SourceFile(path=path, size=entries[path].size, sha256=entries[path].sha256, tag=listing[path].tag)
             for path in sorted(listing)
         ]
-        return SourceFiles(source=self.uri, layout=self.layout, files=files)
+        return SourceFiles(source=self.uri, layout=self.layout, files=files, companions=beside)
 
     def same(self, recorded: SourceFiles, listing: dict[str, ObjectInfo]) -> bool:
         """Whether sizes and tags are those of the record: then nothing needs to be read."""
-        now = [(i.key, i.size, i.tag) for i in sorted(listing.values(), key=lambda i: i.key)]
+        if recorded.companions is None and self._may_have_companions():
+            return False  # they are no part of what was recorded
+        whole = self.with_companions(listing, recorded.companions or {})
+        now = [(i.key, i.size, i.tag) for i in sorted(whole.values(), key=lambda i: i.key)]
         return recorded.source == self.uri and now == [(f.path, f.size, f.tag) for f in recorded.files]
+
+    def _may_have_companions(self) -> bool:
+        return self.layout != "MSD" and any(
+            reader.may_have_companions(str(self.described.get("file_ending"))) for reader in _readers(self.described)
+        )
 
     def refuse_changes(self, dataset: Artifact) -> SourceFiles:
         """Compare with what was read when the dataset was verified; where only a tag differs, the content decides.
@@ -185,7 +218,7 @@ class Source:
             BadData: `DatasetChanged`, naming the files.
         """
         recorded = recorded_files(dataset)
-        listing = {info.key: info for info in self._list()}
+        listing = self.with_companions({info.key: info for info in self._list()}, recorded.companions or {})
         known = {f.path: f for f in recorded.files}
         changed = [f"{path}: gone" for path in known if path not in listing]
         changed += [f"{path}: new" for path in listing if path not in known]
@@ -213,6 +246,44 @@ class Source:
 def recorded_files(dataset: Artifact) -> SourceFiles:
     """files.json of a dataset's artifact."""
     return codec.loads(SourceFiles, dataset.read(FILES))
+
+
+def companions(folder: Path, described: dict[str, Any]) -> Companions:
+    """What the readers of a dataset in nnU-Net's layout take beside each image and label of a folder.
+
+    Files that cannot be read, and companions outside of the folder, are left to verifying, which names them.
+    """
+    root = Path(os.path.abspath(folder))
+    if description.faults(described):
+        return {}
+    raw = RawDataset(root, described)
+    try:
+        readers = [raw.image_reader]
+    except BadData:
+        readers = _readers(described)
+    found: Companions = {}
+    for case in raw.cases.values():
+        for path in [*case.images, *([case.label] if case.label else [])]:
+            if not path.is_file() or not path.is_relative_to(root):
+                continue
+            beside = [c.path for reader in readers for c in _companions_of(reader, path, label=path == case.label)]
+            inside = [Path(os.path.abspath(each)) for each in beside]
+            if names := [each.relative_to(root).as_posix() for each in inside if each.is_relative_to(root)]:
+                found[path.relative_to(root).as_posix()] = sorted(set(names))
+    return found
+
+
+def _companions_of(reader: Reader, path: Path, *, label: bool) -> list[Companion]:
+    try:
+        return reader.companions(path, label=label)
+    except BadData:
+        return []
+
+
+def _readers(described: dict[str, Any]) -> list[Reader]:
+    """The reader that dataset.json names, else all that may be chosen for its file ending."""
+    named = described.get("overwrite_image_reader_writer")
+    return [READERS[named]] if named in READERS else by_file_ending(str(described.get("file_ending", "")))
 
 
 def case_files(described: dict[str, Any], layout: str, paths: Iterable[str]) -> dict[str, list[str]]:
