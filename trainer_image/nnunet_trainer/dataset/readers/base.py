@@ -153,7 +153,7 @@ class Reader(ABC):
                 raise
             if fault := _cannot_store(path.parent, segmentation.nbytes):
                 raise StorageFault("CannotWrite", f"{path} cannot be written: {fault}.") from error
-            raise BadData("CannotExport", f"{path} cannot be written by {self.name}: {_short(error)}.") from error
+            raise BadData("InvalidCases", f"{path} cannot be written by {self.name}: {_short(error)}.") from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
