@@ -108,7 +108,7 @@ class Reader(ABC):
         """
         images = [self.read(Path(file)) for file in files]
         first = images[0]
-        for file, image in zip(files, images, strict=True):
+        for file, image in zip(files[1:], images[1:], strict=True):
             for difference in grid_differences(first, image):
                 raise BadData("InvalidCases", f"{file}: {difference.said(files[0])}.")
         data = np.empty((sum(len(image.data) for image in images), *first.data.shape[1:]), np.float32)
