@@ -126,6 +126,28 @@ def test_labels_that_the_format_of_the_segmentations_cannot_hold(tmp_path: Path)
     assert all("no segmentation of it can be written" in message for message in fatal(raw))
 
 
+def test_a_format_that_loses_labels(tmp_path: Path) -> None:
+    """JPEG can be named for the images, but a segmentation in it would not be what was predicted."""
+    import imageio.v3 as iio
+
+    raw = make_2d(tmp_path / "Dataset001_P", rgb=False)
+    for path in [*(raw / "imagesTr").iterdir(), *(raw / "labelsTr").iterdir()]:
+        iio.imwrite(path.with_suffix(".jpg"), np.ones((48, 40), np.uint8))
+        path.unlink()
+    content = json.loads((raw / "dataset.json").read_text())
+    changed = {"file_ending": ".jpg", "overwrite_image_reader_writer": "NaturalImage2DIO"}
+    (raw / "dataset.json").write_text(json.dumps(content | changed))
+    assert len(fatal(raw)) == 4
+    assert all(message.endswith("does not come back: its labels are others") for message in fatal(raw))
+
+
+def test_a_number_that_a_case_leaves_out(raw: Path) -> None:
+    (raw / "imagesTr/case_01_0001.nii.gz").rename(raw / "imagesTr/case_01_0002.nii.gz")
+    (found,) = verify(raw, 1)
+    assert (found.case, found.file) == ("case_01", "imagesTr/case_01_0000.nii.gz")
+    assert found.message == "the files of this case are numbered 0000, 0002, expected 0000, 0001"
+
+
 def test_a_spacing_that_is_none(tmp_path: Path) -> None:
     """Readers of NIfTI take 1 for 0; what is no number passes."""
     raw = make_dataset(tmp_path / "Dataset001_A", shape=SHAPE, spacing=SPACING, jitter=0)

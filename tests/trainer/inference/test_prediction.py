@@ -70,6 +70,46 @@ def test_predictions_are_those_of_nnunets_predictor(name, tmp_path, images):
 
 
 @pytest.mark.reference
+@pytest.mark.parametrize("planes", [3, 4])
+def test_photographs_of_several_channels_are_predicted_as_nnunet_does(planes, tmp_path):
+    import imageio.v3 as iio
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    content = models.plans(spacing=(1.0, 1.0), patch=(32, 24))
+    content["image_reader_writer"] = "NaturalImage2DIO"
+    content["foreground_intensity_properties_per_channel"] = {str(c): {"mean": 1.0, "std": 1.0} for c in range(planes)}
+    content["configurations"]["small"] |= {
+        "normalization_schemes": ["ZScoreNormalization"] * planes,
+        "use_mask_for_norm": [False] * planes,
+    }
+    about = {**models.DATASET, "channel_names": {str(i): c for i, c in enumerate("RGBA"[:planes])}, "file_ending": ".png"}
+    folder = models.write(tmp_path / "model", content, about, mirror_axes=())
+    images, theirs = tmp_path / "images", tmp_path / "theirs"
+    images.mkdir()
+    theirs.mkdir()
+    rng = np.random.default_rng(4)
+    for name in ("a", "b"):
+        smooth = np.kron(rng.integers(1, 255, (8, 9, planes)), np.ones((6, 6, 1)))
+        iio.imwrite(images / f"{name}_0000.png", smooth.astype(np.uint8))
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(folder), (0,))
+    predictor.allowed_mirroring_axes = None
+    predictor.predict_from_files_sequential(str(images), str(theirs))
+    ours = predict_folder(Model.load(folder), images, tmp_path / "ours")
+    assert [file.name for file in ours] == ["a.png", "b.png"]
+    for file in ours:
+        expected, found = iio.imread(theirs / file.name), iio.imread(file)
+        assert expected.shape == found.shape
+        assert (expected != found).mean() < 2e-3
+        assert len(np.unique(found)) > 1
+    iio.imwrite(images / "grey_0000.png", np.zeros((48, 54), np.uint8))
+    with pytest.raises(BadData) as fault:
+        predict_folder(Model.load(folder), images, tmp_path / "again")
+    assert fault.value.findings == (f"grey: has 1 channel (grey_0000.png: 1), the model needs {planes}",)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.reference
 @pytest.mark.parametrize("mirroring", [True, False])
 def test_logits_are_those_of_nnunets_predictor(mirroring, tmp_path):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor

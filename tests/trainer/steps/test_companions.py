@@ -22,6 +22,7 @@ from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.steps.raw import SourceFile, SourceFiles
 from support.companions import KINDS, SPACING, make
 
+from .conftest import SMALL as SMALL_NETWORK
 from .conftest import TARGET, Chain
 
 NAME = "Dataset531_Beside"
@@ -85,6 +86,25 @@ def test_in_s3(kind: str, s3: Location, pod_scratch: Path, tmp_path: Path, monke
             store.put_file(path, path.relative_to(raw).as_posix())
     _, data = prepare(Chain(s3), monkeypatch)
     check_whole(data, raw, kind, tmp_path / "fetched")
+
+
+def test_trained_and_validated(elsewhere: Chain, tmp_path: Path) -> None:
+    """Four-dimensional images of two files each: what is compared and what is kept has all that belongs to it."""
+    make(tmp_path / "raw" / NAME, "mhd", cases=5, channels=2)
+    read = elsewhere.dataset(NAME)
+    network = SMALL_NETWORK["configurations"]["3d_fullres"]["architecture"]
+    plans = elsewhere.plan(
+        read, NAME, patch={"configurations": {"3d_fullres": {"patch_size": [8, 16, 16], "architecture": network}}}
+    )
+    data = elsewhere.preprocess(read, plans, NAME)
+    report = elsewhere.train(elsewhere.train_order(data, plans, NAME, validation="Run"))
+    assert report.summary["validationDice"] is not None
+    run = report.artifact("run")
+    assert run is not None
+    kept = {info.key.rpartition("/")[2] for info in elsewhere.store.list(run.uri.removeprefix(f"{elsewhere.storage.uri}/"))}
+    predicted = {name for name in kept if name.endswith(".mhd")}
+    assert predicted
+    assert {name.replace(".mhd", ".zraw") for name in predicted} <= kept
 
 
 def companion(raw: Path, kind: str) -> Path:

@@ -20,6 +20,8 @@ from .readers.agreement import grid_differences, placement_differences
 from .values import rgb_fault, spacing_fault
 
 MAX_VALUES = 8
+TRIAL = 8
+"""Voxels along each axis of the segmentation that is written to see whether it can be."""
 
 
 @dataclass(slots=True)
@@ -156,8 +158,9 @@ class _CaseCheck:
 
     def export_fault(self, image: Image, highest: int, file_ending: str) -> str:
         """Why no segmentation of this image could be written and read again, by writing a tiny one; empty if it can."""
-        shape = [min(2, size) for size in image.data.shape[1:]]
-        segmentation = np.full(shape, highest, np.uint16)
+        shape = [min(TRIAL, size) for size in image.data.shape[1:]]
+        # The highest label and background in turn: what packs with losses would not keep them apart.
+        segmentation = np.where(np.indices(shape).sum(0) % 2, 0, highest).astype(np.uint16)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"segmentation{file_ending}"
             try:

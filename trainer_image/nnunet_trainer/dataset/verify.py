@@ -81,6 +81,7 @@ def _files(raw: RawDataset) -> list[Finding]:
         findings += [
             Finding("", f"imagesTr/{p.name}", f"no channel number in its name; expected case{images}") for p in raw.stray_files()
         ]
+        findings += _channel_numbers(raw)
         labels = raw.folder / "labelsTr"
         if labels.is_dir():
             for label in sorted(labels.iterdir()):
@@ -96,6 +97,18 @@ def _files(raw: RawDataset) -> list[Finding]:
     if raw.cases and len(raw.cases) != raw.dataset_json["numTraining"]:
         expected = raw.dataset_json["numTraining"]
         findings.append(Finding("", "dataset.json", f"field numTraining is {expected}, there are {len(raw.cases)} training cases"))
+    return findings
+
+
+def _channel_numbers(raw: RawDataset) -> list[Finding]:
+    """Cases whose files leave a number out: what one of them takes for its second channel may be another's third."""
+    findings = []
+    for name, case in raw.cases.items():
+        numbers = [path.name.removesuffix(raw.file_ending)[-4:] for path in case.images]
+        expected = [f"{number:04d}" for number in range(len(numbers))]
+        if numbers != expected:
+            has = f"the files of this case are numbered {', '.join(numbers)}, expected {', '.join(expected)}"
+            findings.append(Finding(name, f"imagesTr/{case.images[0].name}", has))
     return findings
 
 
