@@ -19,16 +19,14 @@ from ..contract import codec, keys, uri
 from ..contract.faults import BadData
 from ..contract.work_order import Location
 from ..dataset import description, msd_description
-from ..dataset.raw import RawDataset, as_written
-from ..dataset.readers import READERS, Companion, Reader, by_file_ending
+from ..dataset.raw import as_written
 from . import msd
 from .common import named, scratch
+from .raw_companions import Companions, companions, readers_of
 
 FILES = "files.json"
 FOLDERS = ("imagesTr/", "labelsTr/")
 SINGLE = ("dataset.json", "splits_final.json")
-Companions = dict[str, list[str]]
-"""The files that a reader takes beside each image and label, all by their paths in the dataset."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +206,7 @@ class Source:
 
     def _may_have_companions(self) -> bool:
         return self.layout != "MSD" and any(
-            reader.may_have_companions(str(self.described.get("file_ending"))) for reader in _readers(self.described)
+            reader.may_have_companions(str(self.described.get("file_ending"))) for reader in readers_of(self.described)
         )
 
     def refuse_changes(self, dataset: Artifact) -> SourceFiles:
@@ -246,44 +244,6 @@ class Source:
 def recorded_files(dataset: Artifact) -> SourceFiles:
     """files.json of a dataset's artifact."""
     return codec.loads(SourceFiles, dataset.read(FILES))
-
-
-def companions(folder: Path, described: dict[str, Any]) -> Companions:
-    """What the readers of a dataset in nnU-Net's layout take beside each image and label of a folder.
-
-    Files that cannot be read, and companions outside of the folder, are left to verifying, which names them.
-    """
-    root = Path(os.path.abspath(folder))
-    if description.faults(described):
-        return {}
-    raw = RawDataset(root, described)
-    try:
-        readers = [raw.image_reader]
-    except BadData:
-        readers = _readers(described)
-    found: Companions = {}
-    for case in raw.cases.values():
-        for path in [*case.images, *([case.label] if case.label else [])]:
-            if not path.is_file() or not path.is_relative_to(root):
-                continue
-            beside = [c.path for reader in readers for c in _companions_of(reader, path, label=path == case.label)]
-            inside = [Path(os.path.abspath(each)) for each in beside]
-            if names := [each.relative_to(root).as_posix() for each in inside if each.is_relative_to(root)]:
-                found[path.relative_to(root).as_posix()] = sorted(set(names))
-    return found
-
-
-def _companions_of(reader: Reader, path: Path, *, label: bool) -> list[Companion]:
-    try:
-        return reader.companions(path, label=label)
-    except BadData:
-        return []
-
-
-def _readers(described: dict[str, Any]) -> list[Reader]:
-    """The reader that dataset.json names, else all that may be chosen for its file ending."""
-    named = described.get("overwrite_image_reader_writer")
-    return [READERS[named]] if named in READERS else by_file_ending(str(described.get("file_ending", "")))
 
 
 def case_files(described: dict[str, Any], layout: str, paths: Iterable[str]) -> dict[str, list[str]]:

@@ -191,6 +191,10 @@ class Reader(ABC):
         if not path.is_file():
             raise BadData("InvalidCases", f"{path} does not exist.")
         for companion in self.companions(path, label=label):
+            if not is_utf8(str(companion.path)):
+                raise BadData(
+                    "InvalidCases", f"{path}: {printable(str(companion.path))}, which holds its {companion.holds}: not UTF-8."
+                )
             if companion.required and not companion.path.is_file():
                 raise BadData("InvalidCases", f"{path}: {companion.path}, which holds its {companion.holds}, does not exist.")
 
