@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.contract.faults import BadData, StorageFault
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import READERS, by_name
 from nnunet_trainer.dataset.readers.detached import data_files
@@ -157,3 +157,25 @@ def test_voxels_that_end_too_early(tmp_path: Path, ending: str) -> None:
     voxels.write_bytes(voxels.read_bytes()[:-100])
     with pytest.raises(BadData, match=rf"a_0000{ending}: .*(truncated|shorter|expected)"):
         reader.read(path)
+
+
+def test_a_segmentation_is_written_at_once_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = by_name("SimpleITKIO")
+    properties = {"sitk_stuff": {"spacing": (1.0,) * 3, "origin": (0.0,) * 3, "direction": tuple(np.eye(3).ravel())}}
+    reader.write(np.ones((3, 4, 5), np.uint8), tmp_path / "a.mhd", properties)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mhd", "a.zraw"]
+    assert reader.is_whole(tmp_path / "a.mhd")
+    (tmp_path / "a.zraw").unlink()
+    assert not reader.is_whole(tmp_path / "a.mhd")
+    assert not reader.is_whole(tmp_path / "b.mhd")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("ITK ERROR: it does not fit")
+
+    monkeypatch.setattr(type(reader), "write_seg", fail)
+    with pytest.raises(BadData, match=r"c\.mhd cannot be written by SimpleITKIO: ITK ERROR: it does not fit"):
+        reader.write(np.ones((3, 4, 5), np.uint8), tmp_path / "c.mhd", properties)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StorageFault, match=r"c\.mhd cannot be written: No space left on device"):
+        reader.write(np.ones((3, 4, 5), np.uint8), tmp_path / "c.mhd", properties)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mhd"]

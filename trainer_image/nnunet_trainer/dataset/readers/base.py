@@ -157,6 +157,14 @@ class Reader(ABC):
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
+    def is_whole(self, path: Path) -> bool:
+        """Whether a segmentation exists with the files that it cannot be read without."""
+        try:
+            self._require(path, label=True)
+        except BadData:
+            return False
+        return True
+
     def copy_label(self, label: Path, target: Path) -> list[Path]:
         """Copy a label under another name, with its companions.
 
