@@ -224,3 +224,23 @@ def dataset(folder: Path, reader: str, ending: str) -> Path:
     assert RawDataset.open(raw).reader == reader
     assert reader in READERS
     return raw
+
+
+@pytest.mark.parametrize("name", ["Tiff3DIO", "NaturalImage2DIO"])
+def test_an_ome_tiff_of_several_files_is_refused(tmp_path: Path, name: str) -> None:
+    """tifffile follows the names in its description, and takes zeros for what is not there."""
+    ids = {
+        "a_0000.tif": "urn:uuid:00000000-0000-0000-0000-00000000000a",
+        "b_0000.tif": "urn:uuid:00000000-0000-0000-0000-00000000000b",
+    }
+    planes = "".join(
+        f'<TiffData IFD="0" FirstZ="{z}" FirstC="0" FirstT="0" PlaneCount="1"><UUID FileName="{file}">{uuid}</UUID></TiffData>'
+        for z, (file, uuid) in enumerate(ids.items())
+    )
+    pixels = f'DimensionOrder="XYZCT" Type="uint8" SizeX="6" SizeY="5" SizeZ="{len(ids)}" SizeC="1" SizeT="1"'
+    for file, uuid in ids.items():
+        about = f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuid}">'
+        about += f'<Image ID="Image:0"><Pixels ID="Pixels:0" {pixels}>{planes}</Pixels></Image></OME>'
+        tifffile.imwrite(tmp_path / file, np.ones((5, 6), np.uint8), description=about, metadata=None)
+    with pytest.raises(BadData, match="an OME-TIFF whose image lies in several files"):
+        by_name(name).read(tmp_path / "a_0000.tif")

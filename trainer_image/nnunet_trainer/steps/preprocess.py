@@ -113,7 +113,7 @@ class _Shard:
         mounted = self.source.store.local_path("") is not None
         size = max(1, len(left)) if mounted else max(16, 4 * parallel.cpu_limit())
         for chunk in (left[i : i + size] for i in range(0, len(left), size)):
-            staged = self.source.stage(["dataset.json", *(path for case in chunk for path in files[case])])
+            staged = self.source.stage(list(dict.fromkeys(["dataset.json", *(path for case in chunk for path in files[case])])))
             if not self.complete:
                 self._refuse_companions(staged)
             folder = self.source.layout_folder(staged, chunk)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .base import Header, Image, Reader, integer_type
+from .tiff import refuse_several_files
 
 COLOURS = (3, 4)
 """Planes of RGB and RGBA."""
@@ -23,7 +24,9 @@ class NaturalImage2DIO(Reader):
         if path.suffix.lower() in (".tif", ".tiff"):
             import tifffile
 
-            data = tifffile.imread(path)
+            with tifffile.TiffFile(path) as file:
+                refuse_several_files(file.series[0])
+                data = file.asarray()
         else:
             import imageio.v3 as iio
 

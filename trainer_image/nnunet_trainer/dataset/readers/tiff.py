@@ -48,7 +48,18 @@ class Tiff3DIO(Reader):
         path.with_suffix(".json").write_text(json.dumps({"spacing": spacing}), encoding="utf-8")
 
 
+def refuse_several_files(series: Any) -> None:
+    """OME-TIFF may spread an image over files that no one names beside it; what is missing would be read as zeros.
+
+    Raises:
+        ValueError: it does.
+    """
+    if series.is_multifile:
+        raise ValueError("an OME-TIFF whose image lies in several files, expected one file")
+
+
 def _check_axes(series: Any) -> None:
+    refuse_several_files(series)
     if len(series.shape) != 3:
         raise ValueError(f"{len(series.shape)} dimensions ({'×'.join(map(str, series.shape))}), expected 3")
     if series.axes == "YXS":
