@@ -24,7 +24,7 @@ def test_all_files_of_a_dataset_are_declared(tmp_path: Path, kind: str, listed: 
     """Copying what is declared, and nothing else, makes a dataset that is read in the same way."""
     raw = RawDataset.open(make(tmp_path / "there" / "Dataset001_A", kind, listed=listed))
     assert verify(raw.folder, 1) == []
-    reader = raw.image_reader
+    reader = by_name(raw.reader)
     declared = set()
     for case in raw.cases.values():
         for path in (*case.images, case.label):
@@ -125,8 +125,8 @@ def test_most_images_have_none(tmp_path: Path) -> None:
     for raw in (make_dataset(tmp_path / "Dataset001_A"), make_2d(tmp_path / "Dataset002_P")):
         opened = RawDataset.open(raw)
         for case in opened.cases.values():
-            assert not any(opened.image_reader.companions(path) for path in case.images)
-        assert not opened.image_reader.may_have_companions(opened.file_ending)
+            assert not any(by_name(opened.reader).companions(path) for path in case.images)
+        assert not by_name(opened.reader).may_have_companions(opened.file_ending)
     assert not any(reader.may_have_companions(".nii.gz") for reader in READERS.values() if reader.name != "Tiff3DIO")
 
 

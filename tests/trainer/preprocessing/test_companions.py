@@ -13,10 +13,13 @@ import pytest
 import SimpleITK as sitk
 from nnunet_trainer import cli
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.fingerprint import extract, extraction
-from nnunet_trainer.planning import Plans, plan
-from nnunet_trainer.preprocessing import preprocess_dataset
+from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.fingerprint import extraction
+from nnunet_trainer.fingerprint.extraction import extract
+from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.companions import write_companions
+from nnunet_trainer.preprocessing.dataset import preprocess_dataset
 from support.companions import KINDS, SHAPE, beside, make
 
 C = "3d_fullres"
@@ -34,7 +37,7 @@ def test_a_case_whose_companion_is_newer_is_preprocessed_again(kind: str, tmp_pa
     assert preprocess_dataset(raw, plans, C, tmp_path / "pre") == ["c0", "c1"]
     assert preprocess_dataset(raw, plans, C, tmp_path / "pre") == []
     later = (tmp_path / "pre" / "c1.pkl").stat().st_mtime + 10
-    found = raw.image_reader.companions(raw.cases["c1"].images[0])
+    found = by_name(raw.reader).companions(raw.cases["c1"].images[0])
     os.utime(found[0].path, (later, later))
     assert preprocess_dataset(raw, plans, C, tmp_path / "pre") == ["c1"]
 
@@ -43,7 +46,7 @@ def test_a_case_whose_companion_is_newer_is_preprocessed_again(kind: str, tmp_pa
 def test_the_ground_truth_has_all_that_belongs_to_it(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = RawDataset.open(make(tmp_path / "Dataset001_A", kind))
     write_companions(raw, planned(raw, monkeypatch), tmp_path / "pre")
-    reader, ending = raw.image_reader, raw.file_ending
+    reader, ending = by_name(raw.reader), raw.file_ending
     for case in raw.cases:
         expected, _ = reader.read_seg(raw.folder / f"labelsTr/{case}{ending}")
         assert np.array_equal(reader.read_seg(tmp_path / f"pre/gt_segmentations/{case}{ending}")[0], expected)

@@ -10,7 +10,7 @@ from ..contract.faults import BadData
 from ..contract.uri import is_utf8
 from ..dataset import description
 from ..dataset.raw import RawDataset
-from ..dataset.readers import READERS, Companion, Reader, by_file_ending
+from ..dataset.readers import READERS, Companion, Reader, by_file_ending, by_name
 
 Companions = dict[str, list[str]]
 """The files that a reader takes beside each image and label, all by their paths in the dataset."""
@@ -26,7 +26,7 @@ def companions(folder: Path, described: dict[str, Any]) -> Companions:
         return {}
     raw = RawDataset(root, described)
     try:
-        readers = [raw.image_reader]
+        readers = [by_name(raw.reader)]
     except BadData:
         readers = readers_of(described)
     found: Companions = {}
