@@ -73,6 +73,10 @@ class DatasetStatus(CommonStatus):
         dict[str, ShortText] | None, Field(max_length=512, description="Value of each label; of a region, its values.")
     ] = None
     fingerprint: FingerprintStatus | None = None
+    warnings: Annotated[
+        list[Annotated[str, Field(max_length=1024)]] | None,
+        Field(max_length=16, description="What is odd about the data, although it can be trained on; the report has all of it."),
+    ] = None
     report: Annotated[str | None, Field(max_length=2048, description="Where the whole report stands.")] = None
     work: WorkStatus | None = None
 

@@ -86,6 +86,7 @@ NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 # Events.
 RESUMED = "Resumed"
 RERUN = "Rerun"
+DATASET_WARNING = "DatasetWarning"
 DATASET_UNCHANGED = "DatasetUnchanged"
 PLANS_CHANGED = "PlansChanged"
 DELETED = "Deleted"

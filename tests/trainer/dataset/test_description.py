@@ -54,6 +54,7 @@ def test_a_missing_field(field: str) -> None:
         ("dataset", [], "field dataset is a list"),
         ("dataset", {"c": {"images": "x", "label": "y"}}, "dataset.c.images"),
         ("dataset", {"c": {"images": ["x"]}}, "dataset.c.label"),
+        *(("dataset", {n: {"images": ["x"], "label": "y"}}, "a case's name becomes the name of files") for n in ("a/b", ".a", "")),
     ],
 )
 def test_a_wrong_field(field: str, value: Any, said: str) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, ExitCode
@@ -66,6 +67,46 @@ def test_predictions_are_those_of_nnunets_predictor(name, tmp_path, images):
         assert written.spacing == image.spacing
         assert written.geometry == image.geometry
     assert len(seen) > 1
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("planes", [3, 4])
+def test_photographs_of_several_channels_are_predicted_as_nnunet_does(planes, tmp_path):
+    import imageio.v3 as iio
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    content = models.plans(spacing=(1.0, 1.0), patch=(32, 24))
+    content["image_reader_writer"] = "NaturalImage2DIO"
+    content["foreground_intensity_properties_per_channel"] = {str(c): {"mean": 1.0, "std": 1.0} for c in range(planes)}
+    content["configurations"]["small"] |= {
+        "normalization_schemes": ["ZScoreNormalization"] * planes,
+        "use_mask_for_norm": [False] * planes,
+    }
+    about = {**models.DATASET, "channel_names": {str(i): c for i, c in enumerate("RGBA"[:planes])}, "file_ending": ".png"}
+    folder = models.write(tmp_path / "model", content, about, mirror_axes=())
+    images, theirs = tmp_path / "images", tmp_path / "theirs"
+    images.mkdir()
+    theirs.mkdir()
+    rng = np.random.default_rng(4)
+    for name in ("a", "b"):
+        smooth = np.kron(rng.integers(1, 255, (8, 9, planes)), np.ones((6, 6, 1)))
+        iio.imwrite(images / f"{name}_0000.png", smooth.astype(np.uint8))
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(folder), (0,))
+    predictor.allowed_mirroring_axes = None
+    predictor.predict_from_files_sequential(str(images), str(theirs))
+    ours = predict_folder(Model.load(folder), images, tmp_path / "ours")
+    assert [file.name for file in ours] == ["a.png", "b.png"]
+    for file in ours:
+        expected, found = iio.imread(theirs / file.name), iio.imread(file)
+        assert expected.shape == found.shape
+        assert (expected != found).mean() < 2e-3
+        assert len(np.unique(found)) > 1
+    iio.imwrite(images / "grey_0000.png", np.zeros((48, 54), np.uint8))
+    with pytest.raises(BadData) as fault:
+        predict_folder(Model.load(folder), images, tmp_path / "again")
+    assert fault.value.findings == (f"grey: has 1 channel (grey_0000.png: 1), the model needs {planes}",)
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.reference
@@ -151,13 +192,44 @@ def test_what_is_wrong_with_a_model_is_said(tmp_path):
         Model.load(folder)
 
 
+def volume(path: Path, channels: int = 1) -> None:
+    array = np.ones((3, 4, 5), np.float32)
+    image = sitk.GetImageFromArray(array)
+    sitk.WriteImage(image if channels == 1 else sitk.JoinSeries([image] * channels), str(path))
+
+
 def test_channels_are_found_and_missed(tmp_path):
-    for name in ("a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", "readme.txt", ".c_0000.nii.gz"):
-        (tmp_path / name).touch()
-    with pytest.raises(BadData, match="0000, 0001") as fault:
-        find_images(tmp_path, ".nii.gz", 2)
-    assert fault.value.findings == ("b: has channels 0000",)
-    (tmp_path / "b_0001.nii.gz").touch()
-    assert list(find_images(tmp_path, ".nii.gz", 2)) == ["a", "b"]
+    reader = by_name("SimpleITKIO")
+    for name in ("a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", ".c_0000.nii.gz"):
+        volume(tmp_path / name)
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(BadData, match="the model needs 2 channels of every case") as fault:
+        find_images(tmp_path, ".nii.gz", 2, reader)
+    assert fault.value.findings == ("b: has 1 channel (b_0000.nii.gz: 1), the model needs 2",)
+    volume(tmp_path / "b_0001.nii.gz")
+    assert list(find_images(tmp_path, ".nii.gz", 2, reader)) == ["a", "b"]
     with pytest.raises(BadUsage, match="no images named"):
-        find_images(tmp_path, ".png", 2)
+        find_images(tmp_path, ".png", 2, reader)
+
+
+def test_a_file_may_have_several_channels(tmp_path):
+    reader = by_name("SimpleITKIO")
+    volume(tmp_path / "whole_0000.nii.gz", 3)
+    volume(tmp_path / "mixed_0000.nii.gz", 2)
+    volume(tmp_path / "mixed_0001.nii.gz")
+    found = find_images(tmp_path, ".nii.gz", 3, reader)
+    assert {case: [path.name for path in files] for case, files in found.items()} == {
+        "mixed": ["mixed_0000.nii.gz", "mixed_0001.nii.gz"],
+        "whole": ["whole_0000.nii.gz"],
+    }
+    volume(tmp_path / "mixed_0002.nii.gz")
+    volume(tmp_path / "gap_0000.nii.gz", 2)
+    volume(tmp_path / "gap_0002.nii.gz")
+    (tmp_path / "broken_0000.nii.gz").write_bytes(b"no image")
+    with pytest.raises(BadData) as fault:
+        find_images(tmp_path, ".nii.gz", 3, reader)
+    broken, gap, mixed = fault.value.findings
+    assert "broken_0000.nii.gz" in broken
+    assert "not a gzip file" in broken
+    assert gap == "gap: has files 0000, 0002, expected them to be numbered from 0000 on without gaps"
+    assert mixed == ("mixed: has 4 channels (mixed_0000.nii.gz: 2, mixed_0001.nii.gz: 1, mixed_0002.nii.gz: 1), the model needs 3")

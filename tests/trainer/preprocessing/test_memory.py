@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from nnunet_trainer.dataset.memory import PROCESS, reading_estimate
-from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.dataset.raw import Case, RawDataset
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.memory import memory_estimate
@@ -19,7 +20,7 @@ from support.datasets import describe, make_2d, write_nifti
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.dataset.raw import Case, RawDataset
 from nnunet_trainer.preprocessing.dataset import preprocess_and_store
 raw, plans, out = RawDataset.open(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3])
 preprocess_and_store("a", raw.cases["a"], plans, "3d_fullres", raw.dataset_json, out)
@@ -56,13 +57,30 @@ def test_the_estimate_is_enough_and_not_far_off(tmp_path: Path, channels: int, t
     assert measured < estimate < 2.5 * measured
 
 
-def test_without_plans_or_header(tmp_path: Path) -> None:
-    raw = RawDataset.open(make_2d(tmp_path / "Dataset001_P"))
-    case = raw.cases["img_0"]
+def test_from_headers_of_every_file(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a_0000.nii.gz", np.zeros((30, 40, 50), np.int16), (1, 1, 1))
+    assert reading_estimate(Case([tmp_path / "a_0000.nii.gz"], None)) == PROCESS + 60000 * (12 + 8)
+    several = sitk.JoinSeries([sitk.GetImageFromArray(np.zeros((30, 40, 50), np.int16)) for _ in range(3)])
+    sitk.WriteImage(several, str(tmp_path / "a_0001.nii.gz"))
+    both = Case([tmp_path / "a_0000.nii.gz", tmp_path / "a_0001.nii.gz"], None)
+    assert reading_estimate(both, "SimpleITKIO") == PROCESS + 60000 * (12 + 8 * 4)
+
+
+def test_of_photographs(tmp_path: Path) -> None:
+    case = RawDataset.open(make_2d(tmp_path / "Dataset001_P")).cases["img_0"]
+    assert reading_estimate(case) == PROCESS + 48 * 40 * (12 + 8 * 3)
+
+
+def test_without_a_header(tmp_path: Path) -> None:
+    case = RawDataset.open(make_2d(tmp_path / "Dataset001_P")).cases["img_0"]
+    case.images[0].write_bytes(b"no image" * 100)
     assert case.label is not None
     stored = case.images[0].stat().st_size + case.label.stat().st_size
     assert reading_estimate(case) == PROCESS + 40 * stored
-    write_nifti(tmp_path / "a_0000.nii.gz", np.zeros((30, 40, 50), np.int16), (1, 1, 1))
-    from nnunet_trainer.dataset.raw import Case
 
-    assert reading_estimate(Case([tmp_path / "a_0000.nii.gz"], None)) == PROCESS + 60000 * (12 + 8)
+
+def test_what_lies_beside_counts(tmp_path: Path) -> None:
+    (tmp_path / "a_0000.mhd").write_text("NDims = 3\nElementDataFile = a.raw\n")  # too little for a header
+    (tmp_path / "a.raw").write_bytes(bytes(100_000))
+    size = (tmp_path / "a_0000.mhd").stat().st_size + 100_000
+    assert reading_estimate(Case([tmp_path / "a_0000.mhd"], None), "SimpleITKIO") == PROCESS + 40 * size

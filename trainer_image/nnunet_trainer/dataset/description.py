@@ -12,6 +12,9 @@ from nnunet_trainer.contract.uri import is_utf8
 
 from .labels import label_faults
 
+RGB = "rgb_to_0_1"
+"""The channel name, in any case, whose values nnU-Net takes for 0 to 255."""
+
 REASONS = {"dataset.json": "InvalidDatasetJson", "splits_final.json": "InvalidSplits"}
 
 
@@ -159,6 +162,10 @@ def _case_faults(dataset_json: dict[str, Any]) -> list[str]:
         return [f'field dataset is {kind(cases)}, expected cases, as {{"case": {{"images": [..], "label": ".."}}}}']
     lines = []
     for name, case in cases.items():
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
+            lines.append(
+                f"field dataset.{name}: a case's name becomes the name of files; expected one without / that begins with no dot"
+            )
         images = case.get("images") if isinstance(case, dict) else None
         if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
             lines.append(f"field dataset.{name}.images is no list of paths")

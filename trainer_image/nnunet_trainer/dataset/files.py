@@ -38,6 +38,11 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> bool:
         raise StorageFault("CannotWrite", f"{path} cannot be written: {error.strerror}.") from error
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether a file, or a folder that it lies in, is still being written."""
+    return any(part.startswith(".") for part in path.parts)
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> bool:
     """`write_beside` for JSON, keys in their own order."""
     return write_beside(path, json.dumps(content, indent=4).encode())

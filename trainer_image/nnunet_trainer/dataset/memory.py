@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from .raw import Case
-from .readers import READERS, by_file_ending
+from .raw import Case, files_of
+from .readers import READERS, Header, Reader, by_file_ending
 
 PROCESS = 150 << 20
 """What a worker takes before it has read anything."""
@@ -18,7 +19,7 @@ PER_STORED_BYTE = 40
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What the header of a case's first image says: channels in all, shape (z, y, x) and spacing of one."""
+    """What the headers of a case's images say: channels in all, shape (z, y, x) and spacing of one."""
 
     channels: int
     shape: tuple[int, ...]
@@ -36,26 +37,31 @@ class Extent:
 
 
 def extent(case: Case, reader: str | None = None) -> Extent | None:
-    """The extent of a case, by a reader or by any that reads such files; None where no header can be read."""
+    """The extent of a case, by a reader or by any that reads such files; None where a header cannot be read."""
     first = case.images[0]
-    if reader in READERS:
-        readers = [READERS[reader]]
-    else:
-        readers = by_file_ending(".nii.gz" if first.name.endswith(".nii.gz") else first.suffix)
-    header = next((found for each in readers if (found := each.header(first)) is not None), None)
-    if header is None:
+    ending = ".nii.gz" if first.name.endswith(".nii.gz") else first.suffix
+    readers = [READERS[reader]] if reader in READERS else by_file_ending(ending)
+    for each in readers:
+        headers = [_header(each, path) for path in case.images]
+        known = [header for header in headers if header is not None]
+        if len(known) == len(headers):
+            return Extent(sum(header.channels for header in known), known[0].shape, known[0].spacing)
+    return None
+
+
+def _header(reader: Reader, path: Path) -> Header | None:
+    try:
+        return reader.header(path)
+    except Exception:  # what is wrong with the file is said when it is read
         return None
-    (channels, *shape), spacing = header
-    return Extent(channels * len(case.images), tuple(shape), tuple(spacing))
 
 
-def stored_estimate(case: Case) -> int:
+def stored_estimate(case: Case, reader: str | None = None) -> int:
     """Bytes that a case will take at most, by the size of its files."""
-    files = [*case.images, *([case.label] if case.label else [])]
-    return PROCESS + PER_STORED_BYTE * sum(path.stat().st_size for path in files if path.exists())
+    return PROCESS + PER_STORED_BYTE * sum(path.stat().st_size for path in files_of(case, reader) if path.exists())
 
 
 def reading_estimate(case: Case, reader: str | None = None) -> int:
     """Bytes that a process takes at most, roughly, that reads a case and looks at its voxels."""
     known = extent(case, reader)
-    return stored_estimate(case) if known is None else PROCESS + known.reading
+    return stored_estimate(case, reader) if known is None else PROCESS + known.reading

@@ -14,15 +14,34 @@ from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.uri import is_utf8, printable
 
 from . import description
-from .readers import choose
+from .readers import READERS, choose
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The files of one training case: one image a channel, in channel order, and its label."""
+    """The files of one training case: its images, each with one channel or several, in channel order, and its label."""
 
     images: list[Path]
     label: Path | None
+
+
+def files_of(case: Case, reader: str | None) -> list[Path]:
+    """All files that a case is made of: images and label, and what the reader takes beside them where it exists.
+
+    Raises:
+        BadData: a header that may name other files cannot be understood.
+    """
+    files = [*case.images, *([case.label] if case.label is not None else [])]
+    if reader is None or reader not in READERS:
+        return files
+    beside = [
+        companion.path
+        for path in files
+        if path.is_file()
+        for companion in READERS[reader].companions(path, label=path == case.label)
+        if companion.required or companion.path.is_file()
+    ]
+    return list(dict.fromkeys([*files, *beside]))
 
 
 class RawDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
@@ -63,6 +64,22 @@ def faults(content: Any, cases: Sequence[str] | None = None) -> list[str]:
             lines.append(f"fold {number} has no lists of cases named train and val; expected {FORM[1:-1]}")
         elif missing := sorted({name for part in parts for name in part} - set(cases)) if cases is not None else []:
             lines.append(f"fold {number} names {_few(missing)}, which the dataset does not have")
+    return lines
+
+
+def warnings(content: Sequence[Split]) -> list[str]:
+    """What nnU-Net takes in silence but is hardly meant, one line each: a part without cases, a case twice in a part, or
+    in both parts of a fold."""
+    lines = []
+    for number, split in enumerate(content):
+        for part in ("train", "val"):
+            names: list[str] = split[part]  # type: ignore[literal-required]
+            if not names:
+                lines.append(f"fold {number} has no cases in {part}, so that it cannot be trained")
+            if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+                lines.append(f"fold {number} names {_few(twice)} more than once in {part}")
+        if both := sorted(set(split["train"]) & set(split["val"])):
+            lines.append(f"fold {number} has {_few(both)} in both train and val, so that it is validated on what it was trained on")
     return lines
 
 

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections import Counter
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from nnunet_trainer.contract.faults import BadData
 
 from . import description, parallel, splits
+from .case_faults import CaseFaults, verify_case
+from .findings import Finding
 from .labels import LabelManager
 from .memory import PROCESS, reading_estimate
 from .raw import Case, RawDataset
-from .readers import Reader, by_name
-from .readers.base import Image
+
+__all__ = ["Finding", "verify"]
 
 MAX_VALUES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong. `fatal` is False for what nnU-Net only warns of (another origin or direction)."""
-
-    case: str
-    file: str
-    message: str
-    fatal: bool = True
-
-    def __str__(self) -> str:
-        where = ": ".join(part for part in (self.case, self.file) if part)
-        return f"{'' if self.fatal else 'warning: '}{where + ': ' if where else ''}{self.message}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For reports."""
-        return asdict(self)
 
 
 def verify(folder: str | os.PathLike[str], workers: int | None = None) -> list[Finding]:
@@ -72,12 +53,13 @@ def verify(folder: str | os.PathLike[str], workers: int | None = None) -> list[F
         reader = choose(dataset_json, None).name
     labels = LabelManager(dataset_json)
     allowed = [*labels.all_labels, *([labels.ignore_label] if labels.ignore_label is not None else [])]
-    channels = len(raw.channel_names)
-    jobs = [(reader, name, case, channels, allowed, path) for name, case in raw.cases.items()]
+    channels = [str(raw.channel_names[key]) for key in sorted(raw.channel_names, key=int)]
+    jobs = [(reader, name, case, channels, allowed, raw.file_ending, path) for name, case in raw.cases.items()]
     workers = parallel.num_workers(workers, len(jobs))
     weights = [_weight(case, reader) for case in raw.cases.values()] if workers > 1 else None
-    found: dict[int, list[Finding]] = dict(parallel.run(verify_case, jobs, workers, weights))
-    return findings + [finding for index in sorted(found) for finding in found[index]]
+    found: dict[int, CaseFaults] = dict(parallel.run(verify_case, jobs, workers, weights))
+    cases = {name: found[index] for index, name in enumerate(raw.cases)}
+    return [*findings, *(finding for case in cases.values() for finding in case.findings), *_beside_the_others(cases, raw)]
 
 
 def _weight(case: Case, reader: str) -> int:
@@ -99,6 +81,7 @@ def _files(raw: RawDataset) -> list[Finding]:
         findings += [
             Finding("", f"imagesTr/{p.name}", f"no channel number in its name; expected case{images}") for p in raw.stray_files()
         ]
+        findings += _channel_numbers(raw)
         labels = raw.folder / "labelsTr"
         if labels.is_dir():
             for label in sorted(labels.iterdir()):
@@ -117,127 +100,49 @@ def _files(raw: RawDataset) -> list[Finding]:
     return findings
 
 
+def _channel_numbers(raw: RawDataset) -> list[Finding]:
+    """Cases whose files leave a number out: what one of them takes for its second channel may be another's third."""
+    findings = []
+    for name, case in raw.cases.items():
+        numbers = [path.name.removesuffix(raw.file_ending)[-4:] for path in case.images]
+        expected = [f"{number:04d}" for number in range(len(numbers))]
+        if numbers != expected:
+            has = f"the files of this case are numbered {', '.join(numbers)}, expected {', '.join(expected)}"
+            findings.append(Finding(name, f"imagesTr/{case.images[0].name}", has))
+    return findings
+
+
 def _splits(raw: RawDataset) -> list[Finding]:
-    """What is wrong with the dataset's own folds."""
+    """What is wrong with the dataset's own folds, and what is odd about them."""
     path = raw.folder / "splits_final.json"
     if not path.exists():
         return []
     try:
-        found = splits.faults(description.read_json(path), list(raw.cases))
+        content = description.read_json(path)
     except BadData as fault:
-        found = [_without_path(fault.message, path)]
-    return [Finding("", path.name, fault) for fault in found]
+        return [Finding("", path.name, _without_path(fault.message, path))]
+    if found := splits.faults(content, list(raw.cases)):
+        return [Finding("", path.name, fault) for fault in found]
+    return [Finding("", path.name, warning, fatal=False) for warning in splits.warnings(content)]
 
 
-def verify_case(reader_name: str, name: str, case: Case, num_channels: int, allowed: list[int], folder: Path) -> list[Finding]:
-    """All findings of one case."""
-    reader = by_name(reader_name)
-    findings: list[Finding] = []
-
-    def shown(path: Path) -> str:
-        return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-
-    def note(path: Path, message: str, fatal: bool = True) -> None:
-        findings.append(Finding(name, shown(path), message, fatal))
-
-    first: tuple[Path, Image] | None = None
-    channels, readable = 0, True
-    for path in case.images:
-        image = _read(reader, path, note)
-        if image is None:
-            readable = False
-            continue
-        channels += len(image.data)
-        _check_values(_as_stored(path, image.data), path, note)
-        if first is None:
-            first = path, image
-        else:
-            _compare(first, (path, image), shown, note)
-    if readable and channels != num_channels:
-        has = f"{_count(channels, 'channel')} in {_count(len(case.images), 'file')}"
-        findings.append(Finding(name, shown(case.images[0]), f"{has}, dataset.json names {num_channels}"))
-    if case.label is None or not case.label.exists():
-        findings.append(Finding(name, shown(case.images[0]), f"an image without a label; expected {shown(case.label or folder)}"))
-        return findings
-    label = _read(reader, case.label, note, label=True)
-    if label is None:
-        return findings
-    _check_values(_as_stored(case.label, label.data), case.label, note)
-    _check_labels(label.data, case.label, allowed, note)
-    if first is not None:
-        _compare(first, (case.label, label), shown, note)
+def _beside_the_others(cases: dict[str, CaseFaults], raw: RawDataset) -> list[Finding]:
+    """What is wrong with a case because of what the others are, and with all of them together."""
+    dimensions = Counter(case.dimensions for case in cases.values() if case.dimensions)
+    usual = dimensions.most_common(1)[0][0] if dimensions else 0
+    findings = [
+        Finding(name, _shown(raw.cases[name].images[0], raw.folder), f"{case.dimensions} dimensions, the other cases have {usual}")
+        for name, case in cases.items()
+        if case.dimensions not in (0, usual)
+    ]
+    if cases and all(case.foreground is False for case in cases.values()):
+        findings.append(Finding("", "dataset.json", "no label has any foreground, so there is nothing to learn"))
     return findings
 
 
-def _read(reader: Reader, path: Path, note: Any, label: bool = False) -> Image | None:
-    try:
-        if path.name.endswith(".nii.gz") and path.is_file():
-            from .readers.gzipped import check_nifti
-
-            check_nifti(path, thorough=True)
-        return reader.read(path, label=label)
-    except BadData as fault:
-        note(path, _without_path(fault.message, path))
-    except ValueError as error:
-        note(path, str(error))
-    return None
+def _shown(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
 def _without_path(message: str, path: Path) -> str:
     return message.removeprefix(f"{path}: ").removeprefix(f"{path} ").removesuffix(".")
-
-
-def _as_stored(path: Path, data: np.ndarray) -> np.ndarray:
-    """The voxels as they are in the file, where reading would hide NaN."""
-    if data.dtype.kind != "f" or not path.name.endswith(".nii.gz"):
-        return data
-    from .readers.gzipped import floating_voxels
-
-    stored = floating_voxels(path)
-    return data if stored is None else stored
-
-
-def _check_values(data: np.ndarray, path: Path, note: Any) -> None:
-    if data.dtype.kind != "f" or np.isfinite(data.sum(dtype=np.float64)):
-        return
-    for what, found in (("NaN", np.isnan(data)), ("infinite", np.isinf(data))):
-        count = int(found.sum())
-        if count:
-            place = ", ".join(str(int(i)) for i in np.argwhere(found)[0][1:])
-            note(path, f"{count} {'voxel is' if count == 1 else 'voxels are'} {what}, the first at z, y, x = {place}")
-
-
-def _check_labels(data: np.ndarray, path: Path, allowed: list[int], note: Any) -> None:
-    values = np.unique(data[np.isfinite(data)] if data.dtype.kind == "f" else data)
-    wrong = [value for value in values.tolist() if value not in allowed]
-    if wrong:
-        shown = ", ".join(f"{value:g}" for value in wrong[:MAX_VALUES]) + (" …" if len(wrong) > MAX_VALUES else "")
-        consecutive = len(allowed) > 1 and allowed == list(range(allowed[0], allowed[-1] + 1))
-        names = f"{allowed[0]} to {allowed[-1]}" if consecutive else ", ".join(map(str, allowed))
-        note(path, f"the label holds the value{'s' if len(wrong) > 1 else ''} {shown}, dataset.json names {names}")
-
-
-def _compare(first: tuple[Path, Image], other: tuple[Path, Image], shown: Any, note: Any) -> None:
-    """Shape and spacing must be the same; origin and direction should be."""
-    (a_path, a), (b_path, b) = first, other
-    if a.data.shape[1:] != b.data.shape[1:]:
-        note(b_path, f"shape {_by(b.data.shape[1:])}, but {shown(a_path)} has {_by(a.data.shape[1:])}")
-    if not np.allclose(a.spacing, b.spacing):
-        note(b_path, f"spacing {_by(b.spacing)}, but {shown(a_path)} has {_by(a.spacing)}")
-    for group, fields in (("sitk_stuff", ("origin", "direction")), ("nibabel_stuff", ("original_affine",))):
-        for field in fields:
-            x, y = a.geometry.get(group, {}).get(field), b.geometry.get(group, {}).get(field)
-            if x is not None and y is not None and (np.shape(x) != np.shape(y) or not np.allclose(x, y, atol=1e-3)):
-                note(b_path, f"{field} {_numbers(y)}, but {shown(a_path)} has {_numbers(x)}", fatal=False)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _by(numbers: Any) -> str:
-    return "×".join(f"{n:g}" for n in numbers)
-
-
-def _numbers(values: Any) -> str:
-    return "(" + ", ".join(f"{n:g}" for n in np.ravel(values)) + ")"

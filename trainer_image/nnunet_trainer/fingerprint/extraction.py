@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_na
 from nnunet_trainer.dataset import parallel
 from nnunet_trainer.dataset.memory import reading_estimate
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.dataset.readers import Reader, by_name
+from nnunet_trainer.dataset.values import spacing_fault
 
 from .intensities import TOTAL_SAMPLES, Histogram, sample, statistics
 
@@ -57,13 +58,12 @@ def extract(
             progress(done, len(jobs))
     shapes, spacings, histograms, sizes = (list(column) for column in zip(*results, strict=True))
     properties = {}
-    for channel in range(len(raw.channel_names)):
-        if short := [(name, len(h)) for name, h in zip(cases, histograms, strict=True) if channel >= len(h)]:
-            name, has = short[0]
-            more = f", and {len(short) - 1} more cases have too few" if len(short) > 1 else ""
-            raise BadData(
-                "InvalidCases", f"{name}: channels in its images: {has}; dataset.json names {len(raw.channel_names)}{more}."
-            )
+    wanted = len(raw.channel_names)
+    if other := [(name, len(h)) for name, h in zip(cases, histograms, strict=True) if len(h) != wanted]:
+        name, has = other[0]
+        more = f", and {len(other) - 1} more cases have another number" if len(other) > 1 else ""
+        raise BadData("InvalidCases", f"{name}: channels in its images: {has}; dataset.json names {wanted}{more}.")
+    for channel in range(wanted):
         found = statistics([h[channel] for h in histograms])
         if found is None:
             raise BadData(
@@ -91,7 +91,9 @@ def analyze_case(
     if seg.shape[1:] != data.shape[1:]:
         ours, theirs = "×".join(map(str, seg.shape[1:])), "×".join(map(str, data.shape[1:]))
         raise BadData("InvalidCases", f"{label}: shape {ours}, but {images[0]} has {theirs}.")
-    for file, array in (*zip(images, data, strict=False), (label, seg)):
+    if fault := spacing_fault(properties["spacing"]):
+        raise BadData("InvalidCases", f"{name}: {images[0]}: {fault}.")
+    for file, array in (*_by_file(by_name(reader), images, data), (label, seg)):
         if array.dtype.kind == "f" and np.isnan(array.sum()) and np.isnan(array).any():
             raise BadData("InvalidCases", f"{name}: {file} contains NaN; expected numbers.")
     # Holes need no filling here: they change neither the box nor what is foreground.
@@ -101,3 +103,15 @@ def analyze_case(
     histograms = sample(data[index], seg[index][0] > 0, num_samples)
     relative = float(np.prod(shape) / np.prod(data.shape[1:]))
     return shape, [float(s) for s in properties["spacing"]], histograms, relative
+
+
+def _by_file(reader: Reader, images: list[Path], data: np.ndarray) -> Iterator[tuple[Path, np.ndarray]]:
+    """The channels (c, z, y, x) of a case, each file's by themselves."""
+    if len(images) == len(data):
+        yield from zip(images, data, strict=True)
+        return
+    start = 0
+    for path in images:
+        end = start + reader.channels(path)
+        yield path, data[start:end]
+        start = end

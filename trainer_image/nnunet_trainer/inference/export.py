@@ -84,16 +84,10 @@ def write_segmentation(segmentation: np.ndarray, file: Path, properties: dict[st
     """Write a segmentation in the image's geometry, at once or not at all.
 
     Raises:
+        BadData: the format cannot hold it.
         StorageFault: it cannot be written.
     """
-    # Hidden while it is written; the name ends as it must for the writer to know the format.
-    beside = file.with_name(f".{os.getpid()}.{file.name}")
-    try:
-        reader.write_seg(segmentation, beside, properties)
-        os.replace(beside, file)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise StorageFault("CannotWrite", f"{file} cannot be written: {error}.") from error
+    reader.write(segmentation, file, properties)
 
 
 def write_probabilities(probabilities: np.ndarray, file: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.description import channel_names
-from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.dataset.readers import Reader, by_name
 from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.case import preprocess_image
 
@@ -98,12 +98,18 @@ def find_previous(folder: Path, cases: Iterable[str], file_ending: str) -> dict[
     return files
 
 
-def find_images(folder: Path, file_ending: str, channels: int) -> dict[str, list[Path]]:
-    """Cases of a folder by name, each with its files `{case}_{channel:04d}{file_ending}` in channel order.
+def find_images(folder: Path, file_ending: str, channels: int, reader: Reader) -> dict[str, list[Path]]:
+    """Cases of a folder by name, each with its files `{case}_{number:04d}{file_ending}`, which have the model's channels together.
+
+    Args:
+        folder: of images.
+        file_ending: with its dot.
+        channels: that the model takes.
+        reader: says how many channels a file has: one each, or all of them in one file, or any mixture.
 
     Raises:
         BadUsage: no folder, or no image in it.
-        BadData: a case without all channels.
+        BadData: cases with other channels, or files that cannot be read.
     """
     if not folder.is_dir():
         raise BadUsage("NoSuchFolder", f"There is no folder {folder}.")
@@ -114,15 +120,27 @@ def find_images(folder: Path, file_ending: str, channels: int) -> dict[str, list
             found.setdefault(match[1], {})[int(match[2])] = path
     if not found:
         raise BadUsage("NoImages", f"{folder} has no images named CASE_0000{file_ending}.")
-    findings = [
-        f"{case}: has channels {', '.join(f'{c:04d}' for c in sorted(files))}"
-        for case, files in found.items()
-        if sorted(files) != list(range(channels))
-    ]
+    findings = [f"{case}: {fault}" for case, files in found.items() if (fault := _channels_fault(files, channels, reader))]
     if findings:
-        wanted = ", ".join(f"{c:04d}" for c in range(channels))
-        raise BadData("InvalidCases", f"{folder}: the model needs the channels {wanted} of every case.", findings=findings)
-    return {case: [files[c] for c in range(channels)] for case, files in found.items()}
+        wanted = "1 channel" if channels == 1 else f"{channels} channels"
+        numbered = f"CASE_0000{file_ending}" if channels == 1 else f"CASE_0000{file_ending} to CASE_{channels - 1:04d}{file_ending}"
+        hint = f"A case is {numbered}, one channel a file, or fewer files that have {wanted} together."
+        raise BadData("InvalidCases", f"{folder}: the model needs {wanted} of every case.", findings=findings, hint=hint)
+    return {case: [files[c] for c in sorted(files)] for case, files in found.items()}
+
+
+def _channels_fault(files: dict[int, Path], wanted: int, reader: Reader) -> str:
+    """What is wrong with the files of a case, by their numbers; empty if nothing is."""
+    if sorted(files) != list(range(len(files))):
+        return f"has files {', '.join(f'{c:04d}' for c in sorted(files))}, expected them to be numbered from 0000 on without gaps"
+    try:
+        counts = [reader.channels(files[number]) for number in sorted(files)]
+    except BadData as fault:
+        return fault.message
+    if sum(counts) == wanted:
+        return ""
+    each = ", ".join(f"{files[number].name}: {count}" for number, count in enumerate(counts))
+    return f"has {'1 channel' if sum(counts) == 1 else f'{sum(counts)} channels'} ({each}), the model needs {wanted}"
 
 
 def predict_folder(
@@ -157,7 +175,8 @@ def predict_folder(
         BadData: images that cannot be read, lack channels or the previous stage's segmentation.
     """
     check_previous_stage(model, given=previous_stage is not None)
-    cases = find_images(images, model.file_ending, len(channel_names(model.dataset_json)))
+    reader = by_name(model.plans.image_reader_writer)
+    cases = find_images(images, model.file_ending, len(channel_names(model.dataset_json)), reader)
     previous = {} if previous_stage is None else find_previous(previous_stage, cases, model.file_ending)
     out.mkdir(parents=True, exist_ok=True)
     targets = {case: out / f"{case}{model.file_ending}" for case in cases}
@@ -168,7 +187,6 @@ def predict_folder(
     todo = [case for case in cases if not (existing == "keep" and targets[case].exists())]
     for name, content in (("dataset.json", model.dataset_json), ("plans.json", model.plans.content)):
         (out / name).write_text(json.dumps(content, indent=4))
-    reader = by_name(model.plans.image_reader_writer)
 
     def read(index: int) -> tuple[torch.Tensor, dict[str, Any]]:
         case = todo[index]

@@ -89,7 +89,7 @@ def validate(
     mine = list(cases)[rank::world_size]
 
     def is_done(case: str) -> bool:
-        return (out / f"{case}{ending}").is_file() and (following is None or following.done(case))
+        return reader.is_whole(out / f"{case}{ending}") and (following is None or following.done(case))
 
     todo = [case for case in mine if not (keep_existing and is_done(case))]
     window = SlidingWindow(patch_size=tuple(settings.patch_size), mirror_axes=tuple(mirror_axes), tile_batch=tile_batch)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
+from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.raw import Case
 from nnunet_trainer.dataset.readers import by_name as reader_by_name
+from nnunet_trainer.dataset.values import spacing_fault
 from nnunet_trainer.planning.names import PREPROCESSORS
 from nnunet_trainer.planning.plans import Configuration, Plans
 
@@ -54,6 +55,9 @@ def read_and_preprocess(
     """`preprocess_image` of a case's files, by the reader that the plans name."""
     reader = reader_by_name(plans.image_reader_writer)
     images, properties = reader.read_images(case.images)
+    if len(images) != (wanted := len(channel_names(dataset_json))):
+        files = ", ".join(path.name for path in case.images)
+        raise BadData("InvalidCases", f"{len(images)} channels in {files}; dataset.json names {wanted}.")
     arrays = [images, None if case.label is None else _integers(reader.read_label(case.label))]
     del images
     return _preprocess(arrays, properties, plans, configuration, dataset_json)
@@ -81,6 +85,8 @@ def _preprocess(
     labelled = segmentation is not None
     del images, segmentation
     spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
+    if fault := spacing_fault(spacing):
+        raise BadData("InvalidCases", f"{fault}.", hint="Correct the image's header.")
     properties = {**properties, "shape_before_cropping": tuple(data.shape[1:])}
     data, seg, box = crop_to_nonzero(data, seg)
     properties["bbox_used_for_cropping"] = box
@@ -152,8 +158,3 @@ def _integers(segmentation: np.ndarray) -> np.ndarray:
 
 def _by(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape[1:]))
-
-
-def files_of(case: Case) -> list[Path]:
-    """All files that a case is made of."""
-    return [*case.images, *([case.label] if case.label is not None else [])]

@@ -11,7 +11,8 @@ from shlex import quote
 
 from nnunet_trainer.contract.faults import StorageFault
 from nnunet_trainer.dataset import files
-from nnunet_trainer.dataset.raw import RawDataset
+from nnunet_trainer.dataset.raw import Case, RawDataset, files_of
+from nnunet_trainer.dataset.readers import Reader, by_name
 from nnunet_trainer.dataset.splits import make_splits
 from nnunet_trainer.planning.plans import Plans
 
@@ -41,7 +42,7 @@ def write_companions(
     folder = Path(folder)
     notes = []
     try:
-        _copy_labels(raw, folder / "gt_segmentations")
+        _copy_labels(raw, by_name(plans.image_reader_writer), folder / "gt_segmentations")
         if (raw.folder / SPLITS).exists() and not (folder / SPLITS).exists():
             shutil.copy2(raw.folder / SPLITS, folder / SPLITS)
     except OSError as error:
@@ -56,17 +57,15 @@ def write_companions(
     return notes
 
 
-def _copy_labels(raw: RawDataset, folder: Path) -> None:
+def _copy_labels(raw: RawDataset, reader: Reader, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, case in raw.cases.items():
         target = folder / (name + raw.file_ending)
-        if case.label is not None and not (target.exists() and target.stat().st_mtime >= case.label.stat().st_mtime):
-            beside = target.with_name(f".partial-{os.getpid()}-{target.name}")
-            try:
-                shutil.copy2(case.label, beside)
-                os.replace(beside, target)
-            finally:
-                beside.unlink(missing_ok=True)
+        if case.label is None:
+            continue
+        newest = max(path.stat().st_mtime for path in files_of(Case([], case.label), reader.name))
+        if not (target.exists() and target.stat().st_mtime >= newest):
+            reader.copy_label(case.label, target)
 
 
 def _bring_fingerprint(raw: RawDataset, folder: Path, places: list[Path]) -> list[str]:

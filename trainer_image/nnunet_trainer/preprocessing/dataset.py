@@ -13,11 +13,11 @@ from typing import Any
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset import files, parallel
-from nnunet_trainer.dataset.raw import Case, RawDataset
+from nnunet_trainer.dataset.raw import Case, RawDataset, files_of
 from nnunet_trainer.planning.plans import Configuration, Plans
 
 from . import storage
-from .case import files_of, read_and_preprocess
+from .case import read_and_preprocess
 from .memory import memory_estimate
 from .resampling.resampling import BY_TORCH
 
@@ -64,7 +64,7 @@ def preprocess_dataset(
     names = list(raw.cases) if cases is None else list(cases)
     if not names:
         raise BadData("InvalidCases", f"{raw.folder}: no training cases in imagesTr with the ending {raw.file_ending!r}.")
-    pending = [name for name in names if not _finished(folder, name, raw.case(name))]
+    pending = [name for name in names if not _finished(folder, name, raw.case(name), plans.image_reader_writer)]
     done = len(names) - len(pending)
     if progress:
         progress(done, len(names))
@@ -138,9 +138,9 @@ def _sweep(folder: Path) -> None:
             continue
 
 
-def _finished(folder: Path, name: str, case: Case) -> bool:
+def _finished(folder: Path, name: str, case: Case, reader: str) -> bool:
     """Whether a case is there, whole, and not older than its files."""
     if not storage.is_whole(folder, name):
         return False
     made = (folder / f"{name}.pkl").stat().st_mtime
-    return all(path.exists() and path.stat().st_mtime <= made for path in files_of(case))
+    return all(path.exists() and path.stat().st_mtime <= made for path in files_of(case, reader))

@@ -6,6 +6,7 @@ import math
 
 from nnunet_trainer.dataset.memory import PROCESS, extent, stored_estimate
 from nnunet_trainer.dataset.raw import Case
+from nnunet_trainer.dataset.values import spacing_fault
 from nnunet_trainer.planning.plans import Configuration
 
 from .resampling.resampling import compute_new_shape
@@ -24,8 +25,8 @@ def memory_estimate(case: Case, configuration: Configuration) -> int:
     """Bytes that a process takes at most, roughly, that preprocesses a case."""
     plans = configuration.plans
     known = extent(case, plans.image_reader_writer)
-    if known is None:
-        return stored_estimate(case)
+    if known is None or spacing_fault(known.spacing):
+        return stored_estimate(case, plans.image_reader_writer)
     old, new = known.shape, _new_shape(configuration, known.shape, known.spacing)
     before = math.prod(old) * (SEGMENTATION + IMAGE * known.channels)
     after = math.prod(new) * (SEGMENTATION + IMAGE * known.channels)

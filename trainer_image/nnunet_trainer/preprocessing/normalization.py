@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
+from nnunet_trainer.dataset.values import rgb_fault
 
 EPSILON = 1e-8
 Properties = dict[str, float]
@@ -50,8 +51,8 @@ def rescale_to_0_1(image: np.ndarray, seg: np.ndarray, use_mask: bool, propertie
 
 def rgb_to_0_1(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Properties) -> None:
     """0 … 255 to 0 … 1."""
-    if image.min() < 0 or image.max() > 255:
-        raise BadData("InvalidCases", f"RGB values from {image.min():g} to {image.max():g}, expected 0 to 255.")
+    if fault := rgb_fault(image):
+        raise BadData("InvalidCases", f"{fault}.")
     image /= np.float32(255)
 
 

@@ -16,6 +16,8 @@ from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import DatasetOrder
 from ..dataset import description, msd_description, parallel, splits
+from ..dataset.findings import Finding
+from ..dataset.findings import warnings as few_lines
 from ..dataset.raw import RawDataset
 from ..fingerprint.extraction import extract
 from . import msd
@@ -39,14 +41,18 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
         return report_of("dataset", known, found=True)
     _check_description(source, listing)
     folder = source.stage(listing, tell.counter("staging", len(listing)))
-    files = source.record(folder, listing, tell.counter("taking digests", len(listing)))
+    beside = source.companions(folder)
+    if further := set(whole := source.with_companions(listing, beside)) - set(listing):
+        listing = whole
+        source.stage(further)
+    files = source.record(folder, listing, beside, tell.counter("taking digests", len(listing)))
     digest = files.digest(*_choices(order))
     prefix = keys.dataset(order.name, digest)
     if there := artifact.find(storage, prefix):
         return report_of("dataset", there, found=True)
     with named(folder, source.uri), named(scratch("converted", order.name), source.uri):
         raw = RawDataset.open(source.layout_folder(folder), name=order.name)
-        _verify(raw, tell)
+        warnings = _verify(raw, tell)
         fingerprint = extract(
             raw,
             parallel.cpu_limit(),
@@ -54,7 +60,7 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
             progress=lambda done, total: tell("fingerprinting", done, total),
         )
     tell("uploading")
-    _write(order, source, storage, raw, files, fingerprint, digest)
+    _write(order, source, storage, raw, files, fingerprint, warnings, digest)
     return report_of("dataset", artifact.require(storage, "dataset", digest, prefix), found=False)
 
 
@@ -95,13 +101,15 @@ def _check_description(source: Source, listing: Mapping[str, ObjectInfo]) -> Non
         description.check(description.read_json(staged), staged)
 
 
-def _verify(raw: RawDataset, tell: Teller) -> None:
+def _verify(raw: RawDataset, tell: Teller) -> list[Finding]:
+    """What is odd about the data without being a fault."""
     from ..dataset.verify import verify
 
     tell("verifying", 0, len(raw.cases))
-    findings = [f for f in verify(raw.folder, parallel.cpu_limit()) if f.fatal]
+    found = verify(raw.folder, parallel.cpu_limit())
+    findings = [f for f in found if f.fatal]
     if not findings:
-        return
+        return found
     cases = {f.case for f in findings if f.case}
     every = len(cases | set(raw.cases))  # a label without an image is the rest of a case
     count = f"{len(cases)} of {every} {'case' if every == 1 else 'cases'}" if cases else raw.name
@@ -120,6 +128,7 @@ def _write(
     raw: RawDataset,
     files: SourceFiles,
     fingerprint: dict[str, Any],
+    warnings: list[Finding],
     digest: str,
 ) -> None:
     summary = {
@@ -131,6 +140,7 @@ def _write(
         "medianShape": _medians(fingerprint["shapes_after_crop"]),
         "sizeBytes": sum(f.size for f in files.files),
         "reader": raw.reader,
+        **({"warnings": few_lines(warnings)} if warnings else {}),
     }
     given = raw.folder / "splits_final.json"
     folds = description.read_json(given) if given.is_file() else splits.make_splits(list(raw.cases), order.group_by)
@@ -139,7 +149,7 @@ def _write(
     writer.put_json("dataset_fingerprint.json", json.loads(json.dumps(fingerprint)))
     writer.put_json("splits_final.json", folds)
     writer.put_json(FILES, codec.to_plain(files))
-    writer.put_json("report.json", {**summary, "cases": list(raw.cases)})
+    writer.put_json("report.json", {**summary, "cases": list(raw.cases), "warnings": [str(f) for f in warnings]})
     writer.finish(summary, {"source": source.uri, "choices": _choices(order)})
 
 

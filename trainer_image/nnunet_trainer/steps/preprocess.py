@@ -20,6 +20,7 @@ from ..contract.report import Report
 from ..contract.work_order import PreprocessOrder
 from ..dataset import parallel
 from ..dataset.raw import RawDataset
+from ..dataset.readers import by_name
 from ..planning.plans import Configuration, Plans
 from ..preprocessing.dataset import preload, preprocess_and_store
 from ..preprocessing.memory import memory_estimate
@@ -59,8 +60,11 @@ def carry_out(order: PreprocessOrder, listener: ProgressHook) -> Report:
     source = Source(order.source, order.layout, order.dataset_name)
     recorded = source.refuse_changes(dataset)
     files = case_files(source.described, order.layout, [f.path for f in recorded.files])
+    there = {f.path for f in recorded.files}
+    for paths in files.values():
+        paths += [beside for path in list(paths) for beside in (recorded.companions or {}).get(path, ()) if beside in there]
     shard = own_shard(sorted(files), order.shards)
-    work = _Shard(storage, prefix, source, plans, configuration, tell, shard)
+    work = _Shard(storage, prefix, source, plans, configuration, tell, shard, complete=recorded.companions is not None)
     work.carry_out(files)
     made = _conclude(order, dataset, storage, prefix, digest, sorted(files))
     if made is not None:
@@ -90,7 +94,11 @@ class _Shard:
         configuration: Configuration,
         tell: Teller,
         cases: list[str],
+        *,
+        complete: bool,
     ) -> None:
+        """`complete`: the companions of images were written down when the dataset was read."""
+        self.complete = complete
         self.storage, self.prefix, self.source, self.tell = storage, prefix, source, tell
         self.plans, self.configuration, self.cases = plans, configuration, cases
         self.out = scratch("preprocessed", configuration.data_identifier)
@@ -105,13 +113,25 @@ class _Shard:
         mounted = self.source.store.local_path("") is not None
         size = max(1, len(left)) if mounted else max(16, 4 * parallel.cpu_limit())
         for chunk in (left[i : i + size] for i in range(0, len(left), size)):
-            staged = self.source.stage(["dataset.json", *(path for case in chunk for path in files[case])])
+            staged = self.source.stage(list(dict.fromkeys(["dataset.json", *(path for case in chunk for path in files[case])])))
+            if not self.complete:
+                self._refuse_companions(staged)
             folder = self.source.layout_folder(staged, chunk)
             with named(staged, self.source.uri):
                 self._chunk(RawDataset.open(folder, name=self.source.name), chunk, done)
             done += len(chunk)
             if not mounted:
                 shutil.rmtree(staged)
+
+    def _refuse_companions(self, staged: Path) -> None:
+        """Of data that was read when companions were no part of it, none may have any: they would not have been staged."""
+        beside = self.source.companions(staged)
+        if there := sorted(self.source.with_companions({}, beside)):
+            raise BadData(
+                "DatasetChanged",
+                f"{self.source.uri} was read when what is read beside the images was no part of a dataset; {there[0]} is.",
+                hint="Give the Dataset a new spec.rerun, which reads it again.",
+            )
 
     def _chunk(self, raw: RawDataset, chunk: list[str], done: int) -> None:
         missing = [c for c in chunk if c not in raw.cases]
@@ -131,18 +151,27 @@ class _Shard:
             for upload in uploads:
                 upload.result()
 
+    def _ground_truth(self, case: str, label: Path, ending: str) -> list[tuple[str, Path]]:
+        """A label under the case's name, with its companions: their names in the artifact and the files."""
+        reader, name = by_name(self.plans.image_reader_writer), f"{case}{ending}"
+        if not reader.companions(label, label=True):
+            return [(f"gt_segmentations/{name}", label)]
+        copies = reader.copy_label(label, self.out / "gt_segmentations" / name)
+        return [(f"gt_segmentations/{copy.name}", copy) for copy in copies]
+
     def _keep(self, case: str, label: Path | None, ending: str) -> None:
         """Upload a case's files, then its marker; what is uploaded leaves scratch."""
         parts = [(f"cases/{path.name}", path) for path in _parts(self.out, case)]
         if label is not None:
-            parts.append((f"gt_segmentations/{case}{ending}", label))
+            parts += self._ground_truth(case, label, ending)
         entries = []
         for name, path in parts:
             self.storage.put_file(path, f"{self.prefix}/{name}")
             entries.append(digests.entry(path, name))
         self.storage.put(f"{self.prefix}/{DONE}{case}.json", as_json(codec.to_plain(DoneCase(case=case, files=entries))))
-        for path in _parts(self.out, case):
-            path.unlink()
+        for _, path in parts:
+            if path.is_relative_to(self.out):
+                path.unlink()
 
 
 def _parts(folder: Path, case: str) -> list[Path]:

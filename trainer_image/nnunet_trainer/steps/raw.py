@@ -22,6 +22,7 @@ from ..dataset import description, msd_description
 from ..dataset.raw import as_written
 from . import msd
 from .common import named, scratch
+from .raw_companions import Companions, companions, readers_of
 
 FILES = "files.json"
 FOLDERS = ("imagesTr/", "labelsTr/")
@@ -45,10 +46,16 @@ class SourceFiles:
     source: str
     layout: str
     files: list[SourceFile] = field(default_factory=list)
+    companions: Companions | None = None
+    """Of images and labels; also those that might be there but are not. None: it was not yet written down."""
 
     def digest(self, *changed: object) -> str:
-        """The dataset's digest; what was chosen beyond the defaults is part of it."""
+        """The dataset's digest; what was chosen beyond the defaults is part of it, and what is read beside the images."""
         plain = keys.dataset_digest((f.path, f.size, f.sha256) for f in self.files)
+        there = {f.path for f in self.files}
+        beside = sorted([path, *(c for c in found if c in there)] for path, found in (self.companions or {}).items())
+        if beside := [row for row in beside if len(row) > 1]:
+            plain = keys.digest("dataset", plain, "companions", beside)
         return keys.digest("dataset", plain, *changed) if any(changed) else plain
 
 
@@ -158,7 +165,23 @@ class Source:
         with named(folder, self.uri):
             return msd.convert(folder, scratch("converted", self.name), cases)
 
-    def record(self, folder: Path, listing: dict[str, ObjectInfo], hashed: Callable[[], None] = lambda: None) -> SourceFiles:
+    def with_companions(self, listing: dict[str, ObjectInfo], companions: Companions) -> dict[str, ObjectInfo]:
+        """A listing and those companions beyond imagesTr and labelsTr that exist."""
+        further = {path for found in companions.values() for path in found} - set(listing)
+        found = {path: info for path in sorted(further) if (info := self.store.stat(path))}
+        return {**listing, **found}
+
+    def companions(self, folder: Path) -> Companions:
+        """What the reader of the dataset takes beside its images and labels, from their headers where those name it.
+
+        Args:
+            folder: where `stage` has put images and labels.
+        """
+        return {} if self.layout == "MSD" else companions(folder, self.described)
+
+    def record(
+        self, folder: Path, listing: dict[str, ObjectInfo], beside: Companions, hashed: Callable[[], None] = lambda: None
+    ) -> SourceFiles:
         """The sha256 of every file, with the tags that tell a change without reading."""
         entries: dict[str, FileEntry] = {}
 
@@ -171,12 +194,20 @@ class Source:
             SourceFile(path=path, size=entries[path].size, sha256=entries[path].sha256, tag=listing[path].tag)
             for path in sorted(listing)
         ]
-        return SourceFiles(source=self.uri, layout=self.layout, files=files)
+        return SourceFiles(source=self.uri, layout=self.layout, files=files, companions=beside)
 
     def same(self, recorded: SourceFiles, listing: dict[str, ObjectInfo]) -> bool:
         """Whether sizes and tags are those of the record: then nothing needs to be read."""
-        now = [(i.key, i.size, i.tag) for i in sorted(listing.values(), key=lambda i: i.key)]
+        if recorded.companions is None and self._may_have_companions():
+            return False  # they are no part of what was recorded
+        whole = self.with_companions(listing, recorded.companions or {})
+        now = [(i.key, i.size, i.tag) for i in sorted(whole.values(), key=lambda i: i.key)]
         return recorded.source == self.uri and now == [(f.path, f.size, f.tag) for f in recorded.files]
+
+    def _may_have_companions(self) -> bool:
+        return self.layout != "MSD" and any(
+            reader.may_have_companions(str(self.described.get("file_ending"))) for reader in readers_of(self.described)
+        )
 
     def refuse_changes(self, dataset: Artifact) -> SourceFiles:
         """Compare with what was read when the dataset was verified; where only a tag differs, the content decides.
@@ -185,7 +216,7 @@ class Source:
             BadData: `DatasetChanged`, naming the files.
         """
         recorded = recorded_files(dataset)
-        listing = {info.key: info for info in self._list()}
+        listing = self.with_companions({info.key: info for info in self._list()}, recorded.companions or {})
         known = {f.path: f for f in recorded.files}
         changed = [f"{path}: gone" for path in known if path not in listing]
         changed += [f"{path}: new" for path in listing if path not in known]

@@ -24,6 +24,7 @@ from ..contract.keys import PREDICTED_NEXT_STAGE
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
+from ..dataset.files import is_hidden
 from ..planning.plans import Configuration, Plans
 from ..training.loop.fold_training import train
 from ..training.loop.full_evaluation import EVALUATED
@@ -226,7 +227,8 @@ def _upload(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, 
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    """All but what a killed process was writing: hidden files, and what lies in hidden folders."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_hidden(path.relative_to(folder))]
 
 
 def _publish(storage: ObjectStore, model: str, setup: TrainingSetup, path: Path) -> str:

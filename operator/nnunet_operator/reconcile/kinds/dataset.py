@@ -44,9 +44,12 @@ def reconcile(view: View[Dataset]) -> Outcome:
         rerun.start_over(scope, work)
         rerun.record(scope, "the source is read again")
     if result := advance(scope, work, orders.read(references, work)):
-        before = scope.status.artifact
+        before, warned = scope.status.artifact, scope.status.warnings or []
         results.dataset(scope.status, result.report)
         _record_change(scope, before)
+        for text in scope.status.warnings or []:
+            if text not in warned:
+                scope.outcome.record(reasons.DATASET_WARNING, text, warning=True)
         work.succeed(reasons.FINGERPRINTED, "", result.at)
     _set_verified_and_fingerprinted(scope, work)
     conditions.set_summary(scope, [work], reasons.FINGERPRINTED, describe(scope.status))
@@ -80,7 +83,10 @@ def describe(status: DatasetStatus) -> str:
         parts.append("median shape " + "×".join(f"{size:g}" for size in status.fingerprint.median_shape))
     if status.fingerprint and status.fingerprint.median_spacing:
         parts.append("spacing " + "×".join(f"{size:.3g}" for size in status.fingerprint.median_spacing) + " mm")
-    return "; ".join(part for part in parts if part) or "verified and fingerprinted"
+    warnings = status.warnings or []
+    more = f" (and {len(warnings) - 1} more in status.warnings)" if len(warnings) > 1 else ""
+    warned = f". Warning: {warnings[0].rstrip('.')}{more}" if warnings else ""
+    return ("; ".join(part for part in parts if part) or "verified and fingerprinted") + warned
 
 
 def _record_change(scope: Scope[DatasetStatus], before: ArtifactStatus | None) -> None:
@@ -100,7 +106,9 @@ def _set_verified_and_fingerprinted(scope: Scope[DatasetStatus], work: Work) -> 
     state, message = work.status.state, work.status.message or ""
     reason = work.status.reason or reasons.VERIFYING
     if state is State.SUCCEEDED:
-        conditions.set_own(scope, kinds.VERIFIED, True, reasons.VERIFIED, f"{scope.status.cases} cases")
+        count = len(scope.status.warnings or [])
+        warned = f", {count} {'warning' if count == 1 else 'warnings'} in status.warnings" if count else ""
+        conditions.set_own(scope, kinds.VERIFIED, True, reasons.VERIFIED, f"{scope.status.cases} cases{warned}")
         conditions.set_own(scope, kinds.FINGERPRINTED, True, reasons.FINGERPRINTED, describe(scope.status))
         return
     faulty = state is State.FAILED and reason in DATA_FAULTS

@@ -35,6 +35,7 @@ def dataset(status: DatasetStatus, report: Report) -> None:
         reader=read.text(said, "reader", 128),
         file_ending=read.text(said, "fileEnding", 32),
     )
+    status.warnings = read.lines(said, "warnings", most=16)
     status.report = _detail(report)
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
 
-from .base import Image, Reader
+from .base import Companion, Header, Image, Reader
 from .natural import NaturalImage2DIO
 from .nifti import NibabelIO, NibabelIOWithReorient
 from .sitk import SimpleITKIO, SimpleITKIOWithReorient
 from .tiff import Tiff3DIO
 
-__all__ = ["READERS", "Image", "Reader", "by_file_ending", "by_name", "choose"]
+__all__ = ["READERS", "Companion", "Header", "Image", "Reader", "by_file_ending", "by_name", "choose"]
 
 READERS: dict[str, Reader] = {
     reader.name: reader

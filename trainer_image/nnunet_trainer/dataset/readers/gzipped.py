@@ -30,7 +30,7 @@ def check_nifti(path: Path, *, thorough: bool = False) -> None:
         head = file.read(544)
         if head[:2] != MAGIC:
             # NIfTI's library also reads what is not packed, whatever its name.
-            expected = _promised(head)
+            expected = promised(head)
             if not expected:
                 raise ValueError("not a gzip file")
             if size < expected:
@@ -40,7 +40,7 @@ def check_nifti(path: Path, *, thorough: bool = False) -> None:
         stored = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
     try:
         with gzip.open(path) as stream:
-            expected = _promised(stream.read(544))
+            expected = promised(stream.read(544))
     except (EOFError, zlib.error, gzip.BadGzipFile, struct.error) as error:
         raise ValueError(
             f"truncated or damaged: a gzip file of {size} bytes that cannot be unpacked as far as its header"
@@ -76,7 +76,7 @@ def floating_voxels(path: Path) -> np.ndarray | None:
     return None
 
 
-def _promised(header: bytes) -> int:
+def promised(header: bytes) -> int:
     """Bytes of header and voxels, from a NIfTI-1 or NIfTI-2 header; 0 when it is neither."""
     if len(header) < 348:
         return 0

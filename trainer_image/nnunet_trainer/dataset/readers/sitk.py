@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .base import Image, Reader, integer_type
-from .gzipped import check_nifti
+from .base import Companion, Header, Image, Reader, integer_type
+from .detached import may_name_others, voxel_files
+from .whole import check_whole
 
 
 class SimpleITKIO(Reader):
@@ -18,7 +20,13 @@ class SimpleITKIO(Reader):
     file_endings: ClassVar[tuple[str, ...]] = (".nii.gz", ".nrrd", ".mha", ".gipl")
 
     def load(self, path: Path, *, label: bool = False) -> Image:
-        return self._image(self._open(path))
+        return self._image(*_spatial(self._open(path)))
+
+    def companions(self, path: Path, *, label: bool = False) -> list[Companion]:
+        return voxel_files(path)
+
+    def may_have_companions(self, file_ending: str) -> bool:
+        return may_name_others(file_ending)
 
     def probe(self, path: Path) -> None:
         # What ITK refuses (a direction matrix that is not orthonormal, above all) stands in the header.
@@ -31,7 +39,7 @@ class SimpleITKIO(Reader):
         except RuntimeError:
             self.read(path)
 
-    def header(self, path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+    def header(self, path: Path) -> Header | None:
         import SimpleITK as sitk
 
         reader = sitk.ImageFileReader()
@@ -40,12 +48,12 @@ class SimpleITKIO(Reader):
             reader.ReadImageInformation()
         except RuntimeError:
             return None
-        size, spacing = reader.GetSize()[::-1], reader.GetSpacing()[::-1]
-        if len(size) == 2:
-            return (1, 1, *size), (abs(max(spacing) * 999), *map(abs, spacing))
-        if len(size) == 3:
-            return (1, *size), tuple(map(abs, spacing))
-        return tuple(size), tuple(map(abs, spacing[1:]))
+        size, spacing = reader.GetSize(), reader.GetSpacing()
+        if len(size) not in (2, 3, 4):
+            return None
+        repeated = size[3] if len(size) == 4 else 1
+        shape = (*size[:3][::-1],) if len(size) > 2 else (1, *size[::-1])
+        return Header(repeated * reader.GetNumberOfComponents(), shape, _spacing(spacing[:3]))
 
     def write_seg(self, segmentation: np.ndarray, path: Path, properties: dict[str, Any]) -> None:
         import SimpleITK as sitk
@@ -55,36 +63,20 @@ class SimpleITKIO(Reader):
     def _open(self, path: Path) -> Any:
         import SimpleITK as sitk
 
-        if path.name.endswith(".nii.gz"):
-            check_nifti(path)
+        check_whole(path)
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         return sitk.ReadImage(str(path))
 
-    def _image(self, image: Any) -> Image:
-        import SimpleITK as sitk
-
-        spacing = image.GetSpacing()
-        geometry = {"spacing": spacing, "origin": image.GetOrigin(), "direction": image.GetDirection()}
-        # A view would outlive the image; the copy that the caller makes of a view costs no more than this one.
-        data = sitk.GetArrayFromImage(image)
-        reverse = [abs(float(s)) for s in spacing[::-1]]
-        if data.ndim == 2:
-            return Image(data[None, None], (abs(max(spacing) * 999), *reverse), {"sitk_stuff": geometry})
+    def _image(self, data: np.ndarray, geometry: dict[str, Any]) -> Image:
+        """From (channels, z, y, x), or (channels, y, x) of a 2-D image."""
         if data.ndim == 3:
-            return Image(data[None], tuple(reverse), {"sitk_stuff": geometry})
-        if data.ndim == 4:
-            return Image(data, tuple(reverse[1:]), {"sitk_stuff": geometry})
-        raise ValueError(f"{data.ndim} dimensions, expected 2, 3 or 4")
+            data = data[:, None]
+        return Image(data, _spacing(geometry["spacing"]), {"sitk_stuff": geometry})
 
     def _with_geometry(self, segmentation: np.ndarray, geometry: dict[str, Any]) -> Any:
-        import SimpleITK as sitk
-
+        geometry = spatial_geometry(geometry)
         array = integer_type(segmentation)
-        image = sitk.GetImageFromArray(array[0] if len(geometry["spacing"]) == 2 else array)
-        image.SetSpacing(geometry["spacing"])
-        image.SetOrigin(geometry["origin"])
-        image.SetDirection(geometry["direction"])
-        return image
+        return _placed(array[0] if len(geometry["spacing"]) == 2 else array, geometry)
 
 
 class SimpleITKIOWithReorient(SimpleITKIO):
@@ -97,9 +89,12 @@ class SimpleITKIOWithReorient(SimpleITKIO):
     def load(self, path: Path, *, label: bool = False) -> Image:
         import SimpleITK as sitk
 
-        image = self._open(path)
-        original = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(image.GetDirection())
-        read = self._image(sitk.DICOMOrient(image, self.orientation))
+        data, geometry = _spatial(self._open(path))
+        original = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(geometry["direction"])
+        # ITK turns volumes alone, so several channels are turned one by one.
+        turned = [sitk.DICOMOrient(_placed(channel, geometry), self.orientation) for channel in data]
+        arrays = [sitk.GetArrayFromImage(image) for image in turned]
+        read = self._image(arrays[0][None] if len(arrays) == 1 else np.stack(arrays), _geometry(turned[0]))
         read.geometry["sitk_stuff"]["original_orientation"] = original
         return read
 
@@ -109,3 +104,53 @@ class SimpleITKIOWithReorient(SimpleITKIO):
         geometry = properties["sitk_stuff"]
         image = sitk.DICOMOrient(self._with_geometry(segmentation, geometry), geometry["original_orientation"])
         sitk.WriteImage(image, str(path), True)
+
+
+def spatial_geometry(geometry: dict[str, Any]) -> dict[str, Any]:
+    """Spacing, origin and direction of the first three axes: what has four has its channels there."""
+    rank = len(geometry["spacing"])
+    if rank <= 3:
+        return geometry
+    direction = np.reshape(geometry["direction"], (rank, rank))[:3, :3]
+    spatial = {"spacing": geometry["spacing"][:3], "origin": geometry["origin"][:3], "direction": tuple(direction.ravel().tolist())}
+    return {**geometry, **spatial}
+
+
+def _spatial(image: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """Voxels (channels, z, y, x), or (channels, y, x) in 2-D, and the spatial geometry.
+
+    Channels are the fourth axis (4-D NIfTI, as nnU-Net reads it) or the components of a voxel (RGB, ITK's vector images).
+    """
+    import SimpleITK as sitk
+
+    rank, components = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    if rank not in (2, 3, 4) or (rank == 4 and components > 1):
+        more = f" of {components} components a voxel" if components > 1 else ""
+        raise ValueError(f"{rank} dimensions{more}, expected 2 or 3 and one of channels")
+    # A view would outlive the image; the copy that the caller makes of a view costs no more than this one.
+    data = sitk.GetArrayFromImage(image)
+    if components > 1:
+        data = np.moveaxis(data, -1, 0)
+    elif rank < 4:
+        data = data[None]
+    return data, spatial_geometry(_geometry(image))
+
+
+def _geometry(image: Any) -> dict[str, Any]:
+    return {"spacing": image.GetSpacing(), "origin": image.GetOrigin(), "direction": image.GetDirection()}
+
+
+def _placed(array: np.ndarray, geometry: dict[str, Any]) -> Any:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(geometry["spacing"])
+    image.SetOrigin(geometry["origin"])
+    image.SetDirection(geometry["direction"])
+    return image
+
+
+def _spacing(xyz: Sequence[float]) -> tuple[float, ...]:
+    """Along z, y, x; a 2-D image has a large value for z."""
+    reverse = tuple(abs(float(s)) for s in xyz[::-1])
+    return reverse if len(reverse) == 3 else (abs(max(xyz) * 999), *reverse)

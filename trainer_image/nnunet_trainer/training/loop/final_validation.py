@@ -11,6 +11,7 @@ import torch
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import Stopped
 from nnunet_trainer.dataset.description import read_json
+from nnunet_trainer.dataset.files import is_hidden
 from nnunet_trainer.inference.validation import validate as predict_and_compare
 
 from ..ranks import distributed
@@ -137,7 +138,7 @@ def _files_of(own: Iterable[str], folders: Iterable[Path | None], cases: Iterabl
     own, cases = set(own), set(cases)
     for folder in folders:
         for path in folder.rglob("*") if folder else ():
-            if path.is_file() and _case(path.name, cases) in own:
+            if path.is_file() and not is_hidden(path.relative_to(folder)) and _case(path.name, cases) in own:
                 yield path
 
 
