@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV   ?= .venv
 STORE  ?= quickstart
+UNIT   := tests/operator tests/trainer/contract tests/trainer/planning tests/docs/test_architecture.py
 BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format bench crds catalogue controlplane clean
+.PHONY: help quickstart test unit lint format bench crds catalogue controlplane clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,6 +17,9 @@ quickstart: $(VENV)/.product  ## Run the whole chain on real images, on this mac
 
 test: $(VENV)/.dev controlplane  ## Run all tests, the real API server and S3 server included
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+unit: $(VENV)/.dev  ## Run the pure tests: no torch, no servers, no processes
+	$(BIN)/python -m pytest -q -n 2 -m "not controlplane and not reference and not s3 and not e2e" $(UNIT)
 
 lint: $(VENV)/.dev  ## Check format, lint, types and which way imports go
 	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""The planners: from a fingerprint to patch, batch and network of each configuration."""

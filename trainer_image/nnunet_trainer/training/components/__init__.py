@@ -1,0 +1,1 @@
+"""What a recipe names: losses, optimizers, schedules, and the registries in which they are found."""

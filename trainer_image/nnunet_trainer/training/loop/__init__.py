@@ -1,0 +1,1 @@
+"""The training of one fold: epochs, iterations, the final validation."""

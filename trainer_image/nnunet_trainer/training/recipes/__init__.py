@@ -1,0 +1,1 @@
+"""Recipes, all that a trainer is as data: read, checked, listed, and resolved by name."""

@@ -1,0 +1,1 @@
+"""The transforms, each over a whole batch at once."""
