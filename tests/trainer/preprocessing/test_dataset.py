@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,30 @@ def test_an_edited_image_is_preprocessed_again(raw: RawDataset, plans: dict[str,
     later = (tmp_path / "out" / "case_01.pkl").stat().st_mtime + 5
     os.utime(edited, (later, later))
     assert preprocess_dataset(raw, plans, C, tmp_path / "out") == ["case_01"]
+
+
+def test_a_mended_image_may_be_older(raw: RawDataset, plans: dict[str, Any], tmp_path: Path) -> None:
+    """Restored from a backup with its times, as `cp -p`, rsync and unzip do."""
+    image, backup = raw.cases["case_01"].images[0], tmp_path / "backup"
+    shutil.copy2(image, backup)
+    shutil.copy2(raw.cases["case_02"].images[0], image)
+    shutil.copy2(raw.cases["case_02"].label, raw.cases["case_01"].label)  # type: ignore[arg-type]
+    os.utime(image, (1e9, 1e9))
+    preprocess_dataset(raw, plans, C, tmp_path / "out")
+    assert preprocess_dataset(raw, plans, C, tmp_path / "out") == []
+    os.utime(backup, (1e9 - 1000, 1e9 - 1000))
+    shutil.copy2(backup, image)
+    with pytest.raises(BadData, match="Case case_01: The image has shape"):
+        preprocess_dataset(raw, plans, C, tmp_path / "out")
+
+
+def test_copies_with_their_times_are_found_again(raw: RawDataset, plans: dict[str, Any], tmp_path: Path) -> None:
+    preprocess_dataset(raw, plans, C, tmp_path / "out")
+    copied = RawDataset.open(shutil.copytree(raw.folder, tmp_path / "elsewhere" / raw.name))
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    assert preprocess_dataset(copied, plans, C, tmp_path / "copy") == []
+    shutil.rmtree(tmp_path / "copy/.nnunet/sources")
+    assert preprocess_dataset(copied, plans, C, tmp_path / "copy") == []
 
 
 def test_a_folder_of_other_plans_is_left_alone(raw: RawDataset, plans: dict[str, Any], tmp_path: Path) -> None:

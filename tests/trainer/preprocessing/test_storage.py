@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadData, StorageFault
-from nnunet_trainer.preprocessing import storage
+from nnunet_trainer.preprocessing import blosc2_arrays, storage
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 
 PATCH = [8, 16, 16]
@@ -70,7 +70,7 @@ def test_the_wheel_reads_ours_and_we_read_its(tmp_path: Path) -> None:
 def test_blocks_as_the_wheel(shape: list[int], patch: list[int], itemsize: int) -> None:
     from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
 
-    assert storage.block_shapes([2, *shape], patch, itemsize) == comp_blosc2_params([2, *shape], patch, itemsize)
+    assert blosc2_arrays.block_shapes([2, *shape], patch, itemsize) == comp_blosc2_params([2, *shape], patch, itemsize)
 
 
 def test_a_case_without_its_last_part_is_not_there(tmp_path: Path) -> None:

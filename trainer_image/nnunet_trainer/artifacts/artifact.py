@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from .parallel import for_each
 from .store import ObjectNotFound, ObjectStore
 
 FORMAT = 1
+REMAKE = (
+    "delete the Plans or TrainingRun that made it and apply it again (a Dataset: give it a new spec.rerun): what is missing "
+    "is made anew. After that, set spec.rerun of what failed to a new value."
+)
+"""Ends a hint. A new spec.rerun would leave Plans and runs alone that are Ready."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +107,9 @@ class Artifact:
     def _entry(self, path: str) -> FileEntry:
         if path not in self.files:
             raise BadData(
-                "ArtifactIncomplete", f"{self.uri} holds no {path}.", hint="It was made by another version; make it anew."
+                "ArtifactIncomplete",
+                f"{self.uri} holds no {path}: it was made by another version.",
+                hint=f"Delete that prefix, then {REMAKE}",
             )
         return self.files[path]
 
@@ -152,7 +161,7 @@ def find(store: ObjectStore, prefix: str = "") -> Artifact | None:
         text = store.get(key)
     except ObjectNotFound:
         return None
-    hint = "Delete that prefix; what belongs there is then made anew."
+    hint = f"Delete that file, then {REMAKE}"
     try:
         manifest = codec.loads(Manifest, text)
     except codec.CodecError as error:
@@ -163,6 +172,32 @@ def find(store: ObjectStore, prefix: str = "") -> Artifact | None:
     return Artifact(store, prefix, manifest)
 
 
+def damaged(found: Artifact) -> list[str]:
+    """The files of an artifact that are not there, or have another size than its manifest says. Nothing is read."""
+    below = f"{found.prefix}/" if found.prefix else ""
+    sizes = {info.key: info.size for info in found.store.list(below)}
+    return [path for path, entry in found.files.items() if sizes.get(found.key(path)) != entry.size]
+
+
+def find_whole(store: ObjectStore, prefix: str) -> Artifact | None:
+    """The artifact under a prefix if its files are there. One with damaged files is withdrawn, so that it is made again.
+
+    Raises:
+        BadData: a manifest that cannot be read.
+    """
+    found = find(store, prefix)
+    if found is not None and (files := damaged(found)):
+        withdraw(found, files)
+        return None
+    return found
+
+
+def withdraw(found: Artifact, files: Sequence[str]) -> None:
+    """Delete an artifact's manifest: these files are not as it says, so it is to be made again."""
+    log.warning("%s is made again: %d of %d files are damaged or missing, %s.", found.uri, len(files), len(found.files), files[0])
+    found.store.delete(found.key(MANIFEST))
+
+
 def require(store: ObjectStore, kind: str, digest: str | None = None, prefix: str = "") -> Artifact:
     """The artifact under a prefix, which must be whole, of this kind and made from these inputs.
 
@@ -171,7 +206,7 @@ def require(store: ObjectStore, kind: str, digest: str | None = None, prefix: st
     """
     found = find(store, prefix)
     if found is None:
-        hint = "The step that makes it has not finished, or its files were deleted: give its object a new spec.rerun."
+        hint = f"The step that makes it has not finished, or its files were deleted: {REMAKE}"
         raise BadData("ArtifactIncomplete", f"{store.uri(prefix)} has no {MANIFEST}: there is no whole {kind} there.", hint=hint)
     manifest = found.manifest
     if manifest.kind != kind or (digest is not None and manifest.digest != digest):
@@ -233,4 +268,4 @@ def as_json(value: Any) -> bytes:
 def _damaged(uri: str, path: str, wanted: FileEntry, size: int) -> BadData:
     found = f"{size} bytes" if size != wanted.size else "another content"
     message = f"{uri}: {path} has {found}; its manifest says {wanted.size} bytes, sha256 {wanted.sha256[:16]}…."
-    return BadData("ArtifactDamaged", message, hint="Delete that prefix; what belongs there is then made anew.")
+    return BadData("ArtifactDamaged", message, hint=f"Delete that file, then {REMAKE}")

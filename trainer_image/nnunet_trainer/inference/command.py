@@ -30,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tile-batch", type=int, default=1, metavar="N", help="tiles predicted together; default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
-    parser.add_argument("--save-probabilities", action="store_true", help="write CASE.npz too")
+    parser.add_argument("--save-probabilities", action="store_true", help="write CASE.npz and CASE.pkl too, for nnUNetv2_ensemble")
     parser.add_argument(
         "--allow-pickle", action="store_true", help="execute what the checkpoint contains: only for files you trust"
     )
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--continue", dest="keep", action="store_true", help="keep the predictions that OUT already holds")
+    existing.add_argument("--continue", dest="keep", action="store_true", help="keep the predictions that OUT already holds whole")
     existing.add_argument("--overwrite", action="store_true", help="replace the predictions that OUT already holds")
 
 
@@ -68,6 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     def tell(done: int, total: int, case: str) -> None:
         print(f"[{done + 1}/{total}] {case}", file=sys.stderr, flush=True)
 
+    def warn(text: str) -> None:
+        print(f"Warning: {text}", file=sys.stderr, flush=True)
+
     files = predict_folder(
         model,
         arguments.input,
@@ -77,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         previous_stage=arguments.previous_stage,
         save_probabilities=arguments.save_probabilities,
         progress=tell,
+        warn=warn,
     )
-    print(f"{len(files)} segmentations by fold {', '.join(model.folds)} in {arguments.output}")
+    count = f"{len(files)} segmentation{'s' if len(files) != 1 else ''}"
+    print(f"{count} by fold {', '.join(model.folds)} in {arguments.output}")
     return 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -90,12 +91,27 @@ def write_segmentation(segmentation: np.ndarray, file: Path, properties: dict[st
     reader.write(segmentation, file, properties)
 
 
-def write_probabilities(probabilities: np.ndarray, file: Path) -> None:
-    """Write nnU-Net's `case.npz` (key `probabilities`), at once or not at all."""
-    beside = file.with_name(f".{os.getpid()}.{file.name}")
+def write_probabilities(probabilities: np.ndarray, file: Path, properties: dict[str, Any]) -> None:
+    """Write nnU-Net's `case.npz` (key `probabilities`) and, before it, the `case.pkl` that its ensembling reads, each at once.
+
+    Args:
+        probabilities: (heads, z, y, x).
+        file: `case.npz`.
+        properties: what the reader needs to write a segmentation of that case.
+
+    Raises:
+        StorageFault: it cannot be written.
+    """
+    _write_beside(file.with_suffix(".pkl"), lambda stream: pickle.dump(properties, stream, protocol=4))
+    _write_beside(file, lambda stream: np.savez_compressed(stream, probabilities=probabilities))
+
+
+def _write_beside(file: Path, write: Callable[[BinaryIO], None]) -> None:
+    # Its name ends otherwise than those that nnU-Net looks for in a folder.
+    beside = file.with_name(f".{os.getpid()}.{file.name}.partial")
     try:
         with beside.open("wb") as stream:
-            np.savez_compressed(stream, probabilities=probabilities)
+            write(stream)
         os.replace(beside, file)
     except OSError as error:
         beside.unlink(missing_ok=True)

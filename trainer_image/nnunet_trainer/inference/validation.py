@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,17 +14,22 @@ import torch
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.dataset.readers.repairs import zero_nonfinite
 from nnunet_trainer.evaluation.summary import summary, write_summary
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.prefetching import prefetched
+from nnunet_trainer.preprocessing import integrity
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, StoredCase
 
 from .cascade import NextStages, with_previous_stage
-from .export import segmentation_from_logits, write_segmentation
+from .existing import probabilities_are_whole, segmentation_is_whole
+from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
 from .sliding_window import SlidingWindow, predict_logits
 
 CaseHook = Callable[[int, int], None]
 """Called with how many of a rank's cases are done, and of how many."""
+SUMMARY = "summary.json"
+log = logging.getLogger(__name__)
 
 
 def validate(
@@ -47,6 +53,8 @@ def validate(
     check: Callable[[], None] | None = None,
     workers: int = 1,
     keep_existing: bool = False,
+    save_probabilities: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any] | None:
     """Predict the cases into `out` and write `out/summary.json`.
 
@@ -71,7 +79,9 @@ def validate(
             the cases so far kept.
         check: called before each batch of tiles; what it raises ends the validation in the same way, in the middle of a case.
         workers: threads that compare.
-        keep_existing: cases that `out` holds are not predicted again (after an interruption, with the same weights).
+        keep_existing: cases that `out` holds whole are not predicted again (after an interruption, with the same weights).
+        save_probabilities: write `CASE.npz` and `CASE.pkl` too, from which nnU-Net's find_best_configuration makes ensembles.
+        warn: hears of images that hold what is no number; default: the log.
 
     Returns:
         nnU-Net's summary on rank 0, None on others.
@@ -86,35 +96,46 @@ def validate(
     require_ground_truth(cases, ground_truth, ending)
     following = None if next_stages is None else NextStages(next_stages, plans, settings)
     out.mkdir(parents=True, exist_ok=True)
-    mine = list(cases)[rank::world_size]
+    mine, warn = list(cases)[rank::world_size], warn or log.warning
 
     def is_done(case: str) -> bool:
-        return reader.is_whole(out / f"{case}{ending}") and (following is None or following.done(case))
+        file = out / f"{case}{ending}"
+        probable = not save_probabilities or probabilities_are_whole(out / f"{case}.npz")
+        return probable and segmentation_is_whole(file, reader) and (following is None or following.done(case))
 
     todo = [case for case in mine if not (keep_existing and is_done(case))]
     window = SlidingWindow(patch_size=tuple(settings.patch_size), mirror_axes=tuple(mirror_axes), tile_batch=tile_batch)
 
-    def read(index: int) -> tuple[torch.Tensor, StoredCase]:
-        case = store.open(todo[index])
-        image = case.data[:]
+    def read(index: int) -> tuple[torch.Tensor, StoredCase, int]:
+        name = todo[index]
+        case = store.open(name)
+        with store.reading(name):
+            image = case.data[:]
+        bad = zero_nonfinite(image)
         if settings.previous_stage:
             if case.previous is None:
                 raise BadData("NoPreviousStage", f"{configuration} needs the predictions of {settings.previous_stage} as an input.")
-            image = with_previous_stage(image, case.previous[:], labels)
-        return torch.from_numpy(image), case
+            with store.reading(name):
+                image = with_previous_stage(image, case.previous[:], labels)
+        return torch.from_numpy(image), case, bad
 
     def export(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
         if following is not None:
             following.write(case, logits, properties, labels)
+        if save_probabilities:
+            probabilities = probabilities_from_logits(logits, properties, plans, settings, labels)
+            write_probabilities(probabilities, out / f"{case}.npz", properties)
         segmentation = segmentation_from_logits(logits, properties, plans, settings, labels)
         write_segmentation(segmentation, out / f"{case}{ending}", properties, reader)
 
     done = len(mine) - len(todo)
     with predicting(network), ThreadPoolExecutor(1, thread_name_prefix="export") as exporter:
         pending: list[Future[None]] = []
-        for name, (image, stored) in zip(todo, prefetched(read, range(len(todo)), workers=1, ahead=1), strict=True):
+        for name, (image, stored, bad) in zip(todo, prefetched(read, range(len(todo)), workers=1, ahead=1), strict=True):
             if progress:
                 progress(done, len(mine))
+            if bad:
+                warn(_not_finite(store, name, bad))
             logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, check)
             # At most one case waits to be exported while the next is predicted: logits of a case can be large.
             while len(pending) > 1:
@@ -139,8 +160,26 @@ def validate(
         cases=cases,
         workers=workers,
     )
-    write_summary(result, out / "summary.json")
+    write_summary(result, out / SUMMARY)
     return result
+
+
+def is_whole(
+    out: Path, cases: Sequence[str], plans: Plans, dataset_json: dict[str, Any], *, save_probabilities: bool = False
+) -> bool:
+    """Whether a validation's folder holds its summary and, whole, all that it wrote of these cases."""
+    reader, ending = by_name(plans.image_reader_writer), str(dataset_json["file_ending"])
+    return integrity.is_json(out / SUMMARY) and all(
+        segmentation_is_whole(out / f"{case}{ending}", reader)
+        and (not save_probabilities or probabilities_are_whole(out / f"{case}.npz"))
+        for case in cases
+    )
+
+
+def _not_finite(store: PreprocessedFolder, case: str, count: int) -> str:
+    what = f"{count} {'voxel is' if count == 1 else 'voxels are'} NaN or infinite; taken as 0"
+    mended = "Run nnunet-trainer verify, mend the image, preprocess again"
+    return f"{store.folder / case}.b2nd, the preprocessed image: {what}. {mended}."
 
 
 def require_ground_truth(cases: Sequence[str], folder: Path, file_ending: str) -> None:

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .planners.experiment import plan
 
     if not arguments.fingerprint:
-        raise BadUsage("MissingArgument", "plan needs --fingerprint.", hint="Make one: nnunet-trainer fingerprint RAW.")
+        raise BadUsage("MissingArgument", "plan needs --fingerprint.", hint="Make one: nnunet-trainer fingerprint RAW -o F.")
     raw = RawDataset.open(arguments.raw)
     notes: list[str] = []
     plans = plan(

@@ -16,6 +16,8 @@ from nnunet_trainer.dataset.readers import Reader, by_name
 from nnunet_trainer.dataset.splits import make_splits
 from nnunet_trainer.planning.plans import Plans
 
+from .integrity import is_json
+
 FINGERPRINT = "dataset_fingerprint.json"
 SPLITS = "splits_final.json"
 
@@ -52,7 +54,7 @@ def write_companions(
             notes.append(f"{folder / name}: replaced by another content.")
     if not (folder / SPLITS).exists() and (found := make_splits(list(raw.cases))):
         files.write_json(folder / SPLITS, found)
-    if not (folder / FINGERPRINT).exists():
+    if not is_json(folder / FINGERPRINT):
         notes += _bring_fingerprint(raw, folder, [*map(Path, looked_in), raw.folder])
     return notes
 
@@ -63,9 +65,17 @@ def _copy_labels(raw: RawDataset, reader: Reader, folder: Path) -> None:
         target = folder / (name + raw.file_ending)
         if case.label is None:
             continue
-        newest = max(path.stat().st_mtime for path in files_of(Case([], case.label), reader.name))
-        if not (target.exists() and target.stat().st_mtime >= newest):
+        files = files_of(Case([], case.label), reader.name)
+        if not _is_copy(target, case.label, files):
             reader.copy_label(case.label, target)
+
+
+def _is_copy(target: Path, label: Path, sources: Sequence[Path]) -> bool:
+    """Whether a copy is there, whole, and not older than the files that it was made of."""
+    if not target.exists() or target.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+        return False
+    # A label of several files is written anew, under other names: its header then has another size.
+    return target.stat().st_size == label.stat().st_size if len(sources) == 1 else target.stat().st_size > 0
 
 
 def _bring_fingerprint(raw: RawDataset, folder: Path, places: list[Path]) -> list[str]:

@@ -22,6 +22,8 @@ from .memory import memory_estimate
 from .resampling.resampling import BY_TORCH
 
 STALE_SECONDS = 3600
+SOURCES = storage.MARKER.parent / "sources"
+"""In a folder that was made here: what files each case was made of."""
 PRELOAD = ("scipy.ndimage",)  # not blosc2: its import starts threads, so that no worker could be forked
 
 
@@ -69,9 +71,13 @@ def preprocess_dataset(
     if progress:
         progress(done, len(names))
     jobs = [(name, raw.case(name), plans.content, configuration.name, raw.dataset_json, folder) for name in pending]
+    sources = [
+        _sources(raw.case(name), plans.image_reader_writer) for name in pending
+    ]  # before they are read: what changes meanwhile is seen later
     workers = parallel.num_workers(workers, len(jobs))
     weights = [memory_estimate(raw.case(name), configuration) for name in pending] if workers > 1 else None
-    for _ in parallel.run(preprocess_and_store, jobs, workers, weights, preload(configuration)):
+    for index, _ in parallel.run(preprocess_and_store, jobs, workers, weights, preload(configuration)):
+        files.write_json(folder / SOURCES / f"{pending[index]}.json", sources[index])
         done += 1
         if progress:
             progress(done, len(names))
@@ -139,8 +145,27 @@ def _sweep(folder: Path) -> None:
 
 
 def _finished(folder: Path, name: str, case: Case, reader: str) -> bool:
-    """Whether a case is there, whole, and not older than its files."""
+    """Whether a case is there, whole, and made of the files that are there now.
+
+    Where no record tells what it was made of (it was killed just then, or made by an earlier version), no file may be newer.
+    """
     if not storage.is_whole(folder, name):
         return False
+    now = _sources(case, reader)
+    if now is None:
+        return False
     made = (folder / f"{name}.pkl").stat().st_mtime
-    return all(path.exists() and path.stat().st_mtime <= made for path in files_of(case, reader))
+    try:
+        # A mended file may well be older than the damaged one that it replaces.
+        made_of = json.loads((folder / SOURCES / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        made_of = now
+    return made_of == now and all(path.stat().st_mtime <= made for path in files_of(case, reader))
+
+
+def _sources(case: Case, reader: str) -> list[list[Any]] | None:
+    """Name, bytes and time of change (s) of a case's files; None where one is missing or says nothing of its companions."""
+    try:
+        return [[path.name, (found := path.stat()).st_size, int(found.st_mtime)] for path in files_of(case, reader)]
+    except (OSError, BadData):
+        return None

@@ -1,18 +1,19 @@
 """Preprocessed cases on disk: `case.b2nd` (float32), `case_seg.b2nd` (int16), both (c, z, y, x) in Blosc2 blocks, and `case.pkl`.
 
-A case is whole when its .pkl is there: all parts are written beside, then named, the .pkl last.
+All parts of a case are written beside, then named, the .pkl last. A case is whole when each of its parts is (`integrity`).
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import pickle
-import shutil
 import tempfile
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ import numpy as np
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadData, StorageFault
 
-BLOCK_BYTES = 128 * 1024
-CHUNK_BYTES = 6 * 1024**2
-CHUNK_TO_PATCH = 1.5
+from . import integrity
+from .blosc2_arrays import open_array, write_array
+
 SUFFIXES = (".b2nd", "_seg.b2nd", ".pkl")
 PREVIOUS_STAGE = (".b2nd", ".npy", ".npz")
 """Endings of the previous stage's segmentations: today's, and those that nnU-Net writes beside its older data."""
-HINT = "Preprocess again."
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What Blosc2 and numpy raise for damaged files."""
 MARKER = Path(".nnunet") / "preprocessing.json"
 """In a folder that was made here: its format, and the fields of the plans that decided its data."""
 
@@ -70,7 +72,7 @@ class PreprocessedFolder:
 
     @property
     def cases(self) -> list[str]:
-        """Sorted names of all whole cases."""
+        """Sorted names of all cases that have their files."""
         names = {path.name for path in self.folder.iterdir()}
         found = (name[: -len(".pkl")] for name in names if name.endswith(".pkl"))
         return sorted(c for c in found if {f"{c}.b2nd", f"{c}_seg.b2nd"} <= names or f"{c}.npz" in names)
@@ -82,14 +84,30 @@ class PreprocessedFolder:
             BadData: it is not there, or not whole.
         """
         properties = self.properties(case)
-        try:
+        with self.reading(case):
             if (self.folder / f"{case}.b2nd").exists():
-                data, seg = _open(self.folder / f"{case}.b2nd"), _open(self.folder / f"{case}_seg.b2nd")
+                data, seg = open_array(self.folder / f"{case}.b2nd"), open_array(self.folder / f"{case}_seg.b2nd")
             else:
                 data, seg = self._array(case, "data", ""), self._array(case, "seg", "_seg")
-            return StoredCase(data, seg, properties, self._previous(case, tuple(data.shape[1:])))
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise BadData("InvalidPreprocessedData", f"{self.folder}: case {case} cannot be read: {error}.", hint=HINT) from error
+        return StoredCase(data, seg, properties, self._previous(case, tuple(data.shape[1:])))
+
+    @contextmanager
+    def reading(self, case: str) -> Iterator[None]:
+        """Around what unpacks a case's voxels: damaged ones are found out only there.
+
+        Raises:
+            BadData: they cannot be unpacked.
+        """
+        try:
+            yield
+        except UNREADABLE as error:
+            damaged = [(path, why) for path in self._files(case) if (why := integrity.fault(path))]
+            previous = None if self.previous_stage is None else previous_stage_file(self.previous_stage, case)
+            if not damaged and previous is not None and not _can_be_unpacked(previous):
+                raise _damaged_previous_stage(previous, str(error)) from error
+            why = f"{damaged[0][0].name}: {damaged[0][1]}" if damaged else str(error).rstrip(".")
+            message = f"{self.folder}: case {case} cannot be read: {why}."
+            raise BadData("InvalidPreprocessedData", message, hint=remedy(self.folder, case)) from error
 
     def properties(self, case: str) -> dict[str, Any]:
         """A case's .pkl."""
@@ -97,21 +115,30 @@ class PreprocessedFolder:
         try:
             return read_properties(path)
         except FileNotFoundError as error:
-            raise BadData("InvalidPreprocessedData", f"{self.folder} has no case {case!r}.", hint=HINT) from error
+            hint = remedy(self.folder, case)
+            raise BadData("InvalidPreprocessedData", f"{self.folder} has no case {case!r}.", hint=hint) from error
+
+    def _files(self, case: str) -> list[Path]:
+        """A case's files, in one format."""
+        packed = (self.folder / f"{case}.b2nd").exists()
+        suffixes = SUFFIXES if packed else (".npy", "_seg.npy") if (self.folder / f"{case}.npy").exists() else (".npz",)
+        return [self.folder / f"{case}{suffix}" for suffix in suffixes]
 
     def _previous(self, case: str, shape: tuple[int, ...]) -> Any:
         folder = self.previous_stage
         if folder is None:
             return None
-        path = next((path for ending in PREVIOUS_STAGE if (path := folder / f"{case}{ending}").exists()), None)
+        path = previous_stage_file(folder, case)
         if path is None:
             hint = "Run the previous stage's final validation first: it predicts what this stage needs."
             raise BadData("MissingPreviousStage", f"{folder} has no segmentation of case {case!r}.", hint=hint)
-        found = _open(path) if path.suffix == ".b2nd" else np.load(path, mmap_mode="r")
-        found = found["seg"] if path.suffix == ".npz" else found
+        try:
+            found = _open_previous(path)
+        except UNREADABLE as error:
+            raise _damaged_previous_stage(path, str(error)) from error
         if tuple(found.shape) != shape:
             message = f"{path} has shape {_by(found.shape)}, the preprocessed case {_by(shape)}: it was predicted for other data."
-            raise BadData("PreviousStageMismatch", message, hint="Run the previous stage's final validation again.")
+            raise BadData("PreviousStageMismatch", message, hint=_predict_again(path))
         return found
 
     def _array(self, case: str, key: str, suffix: str) -> Any:
@@ -120,8 +147,14 @@ class PreprocessedFolder:
 
 
 def has_previous_stage(folder: Path, case: str) -> bool:
-    """Whether a folder holds the previous stage's segmentation of a case."""
-    return any((folder / f"{case}{ending}").is_file() for ending in PREVIOUS_STAGE)
+    """Whether a folder holds the previous stage's segmentation of a case, whole: the one that `PreprocessedFolder` would read."""
+    found = previous_stage_file(folder, case)
+    return found is not None and integrity.is_whole(found)
+
+
+def previous_stage_file(folder: Path, case: str) -> Path | None:
+    """The previous stage's segmentation of a case, whole or not."""
+    return next((path for ending in PREVIOUS_STAGE if (path := folder / f"{case}{ending}").exists()), None)
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:
@@ -164,13 +197,29 @@ def read_properties(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         try:
             return dict(_Unpickler(file).load())
-        except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, ImportError, IndexError) as error:
-            raise BadData("InvalidPreprocessedData", f"{path} cannot be read: {error}.", hint=HINT) from error
+        except (pickle.UnpicklingError, *UNREADABLE, AttributeError, ImportError, IndexError, TypeError, OverflowError) as error:
+            hint = remedy(path.parent, path.stem)
+            raise BadData("InvalidPreprocessedData", f"{path} cannot be read: {error}.", hint=hint) from error
+
+
+def remedy(folder: Path, case: str) -> str:
+    """What makes a case's files anew."""
+    try:
+        made_here = read_marker(folder) is not None
+    except BadData:
+        made_here = False
+    if not made_here:
+        # Preprocessing refuses to add to what it does not know.
+        return f"Remove {folder}, then preprocess again."
+    if is_whole(folder, case):
+        # Nothing that preprocessing looks at tells that they are damaged.
+        return f"Remove {folder / case}.pkl, then preprocess again: that case is made anew, the others are kept."
+    return "Preprocess again: what is not whole is made anew, all else is kept."
 
 
 def is_whole(folder: Path, case: str) -> bool:
-    """Whether a case is finished."""
-    return all((folder / (case + suffix)).exists() for suffix in SUFFIXES)
+    """Whether a case is finished, and none of its files cut off."""
+    return all(integrity.is_whole(folder / (case + suffix)) for suffix in SUFFIXES)
 
 
 def write_case(
@@ -216,75 +265,34 @@ def write_previous_stage(folder: Path, case: str, segmentation: np.ndarray, patc
         raise _cannot_write(folder, case, error) from error
 
 
-def write_array(path: Path, array: np.ndarray, patch_size: Sequence[int]) -> None:
-    """Write one array as Blosc2, packed by ZSTD at its first level.
-
-    That is a fifth of the time and four fifths of the size of nnU-Net's LZ4HC at level 5. Reading a patch takes twice as long
-    (about 500 MB a second on one core), which training does not wait for.
-    """
-    import blosc2
-
-    blosc2.set_nthreads(1)
-    blocks, chunks = block_shapes((1, *array.shape[-3:]), patch_size, array.itemsize)
-    array = np.ascontiguousarray(array)
-    packing = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [_filter(array)], "nthreads": 1}
-    shape = {"chunks": chunks[-array.ndim :], "blocks": blocks[-array.ndim :]}
-    try:
-        blosc2.asarray(array, urlpath=str(path), mode="w", cparams=packing, **shape)
-    except RuntimeError as error:  # Blosc2 does not say why
-        if shutil.disk_usage(path.parent).free < min(array.nbytes, 2 * CHUNK_BYTES):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise
-
-
-def _filter(array: np.ndarray) -> Any:
-    """NOFILTER or SHUFFLE, whichever packs one block from the middle better: interpolated values want it, quantized ones do not."""
-    import blosc2
-
-    if array.dtype.kind != "f":
-        return blosc2.Filter.SHUFFLE
-    flat = array.reshape(-1)
-    middle = flat[max(0, len(flat) // 2 - 8192) :][:16384].tobytes()
-    options = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "typesize": array.itemsize, "nthreads": 1}
-    return min((blosc2.Filter.NOFILTER, blosc2.Filter.SHUFFLE), key=lambda f: len(blosc2.compress2(middle, filters=[f], **options)))
-
-
-def block_shapes(shape: Sequence[int], patch_size: Sequence[int], itemsize: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Blosc2's blocks (≤ 128 KiB, about a patch's shape) and chunks (≤ 6 MiB, ≤ 1.5 patches along an axis), one channel each.
-
-    Args:
-        shape: (c, z, y, x).
-        patch_size: voxels along (z,) y, x.
-        itemsize: bytes a voxel.
-    """
-    image = [int(n) for n in shape[1:]]
-    patch = [1, *patch_size] if len(patch_size) == 2 else list(patch_size)
-    limit = [max(1, min(n, math.floor(CHUNK_TO_PATCH * p))) for n, p in zip(image, patch, strict=True)]
-    block = [min(1 << max(0, int(p) - 1).bit_length(), n) for p, n in zip(patch, image, strict=True)]
-    while math.prod(block) * itemsize > BLOCK_BYTES:
-        axis = max((a for a in range(3) if block[a] > 1), key=lambda a: (block[a] / limit[a], a))
-        block[axis] = 1 << ((block[axis] - 1).bit_length() - 1)
-    chunk = list(block)
-    while True:
-        grown = []
-        for axis in range(3):
-            size = min(chunk[axis] + block[axis], limit[axis])
-            larger = [*chunk[:axis], size, *chunk[axis + 1 :]]
-            if patch[axis] > 1 and size > chunk[axis] and math.prod(larger) * itemsize <= CHUNK_BYTES:
-                grown.append((chunk[axis] / limit[axis], -image[axis], axis, larger))
-        if not grown:
-            return (1, *block), (1, *chunk)
-        chunk = min(grown)[3]
-
-
 def _by(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
 
 
-def _open(path: Path) -> Any:
-    import blosc2
+def _damaged_previous_stage(path: Path, why: str) -> BadData:
+    why = integrity.fault(path) or f"it cannot be read: {why.rstrip('.')}"
+    return BadData(
+        "MissingPreviousStage", f"{path}, the previous stage's segmentation, is damaged: {why}.", hint=_predict_again(path)
+    )
 
-    return blosc2.open(urlpath=str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
+
+def _predict_again(path: Path) -> str:
+    """What makes a previous stage's segmentation anew: a final validation leaves alone what is whole."""
+    again = "train the previous stage again with --continue: its final validation predicts what is missing"
+    return f"{again[0].upper()}{again[1:]}." if integrity.fault(path) else f"Remove {path}, then {again}."
+
+
+def _can_be_unpacked(path: Path) -> bool:
+    try:
+        _open_previous(path)[:]
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _open_previous(path: Path) -> Any:
+    found = open_array(path) if path.suffix == ".b2nd" else np.load(path, mmap_mode="r")
+    return found["seg"] if path.suffix == ".npz" else found
 
 
 def _cannot_write(folder: Path, what: str, error: Exception) -> StorageFault:

@@ -48,7 +48,7 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
     files = source.record(folder, listing, beside, tell.counter("taking digests", len(listing)))
     digest = files.digest(*_choices(order))
     prefix = keys.dataset(order.name, digest)
-    if there := artifact.find(storage, prefix):
+    if there := artifact.find_whole(storage, prefix):
         return report_of("dataset", there, found=True)
     with named(folder, source.uri), named(scratch("converted", order.name), source.uri):
         raw = RawDataset.open(source.layout_folder(folder), name=order.name)
@@ -80,7 +80,7 @@ def _read_before(order: DatasetOrder, source: Source, storage: ObjectStore, list
             found = artifact.find(storage, info.key.removesuffix(f"/{keys.MANIFEST}"))
             if not found or found.manifest.inputs.get("choices") != _choices(order):
                 continue
-            if source.same(recorded_files(found), dict(listing)):
+            if source.same(recorded_files(found), dict(listing)) and not artifact.damaged(found):
                 return found
         except Fault:
             continue  # a damaged artifact is no reason not to make this one

@@ -41,7 +41,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
         order.patch,
     )
     prefix = keys.plans(order.dataset_name, digest)
-    if there := artifact.find(storage, prefix):
+    if there := artifact.find_whole(storage, prefix):
         return report_of("plan", there, found=True)
     tell("planning")
     dataset_json = dataset.read_json("dataset.json")

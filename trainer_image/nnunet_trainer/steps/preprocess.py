@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ def carry_out(order: PreprocessOrder, listener: ProgressHook) -> Report:
     configuration = plans.configuration(order.configuration)
     digest = keys.preprocessed_digest(order.dataset.digest, configuration.preprocessing_fields())
     storage, prefix = open_store(order.storage), keys.preprocessed(order.dataset_name, digest)
-    if there := artifact.find(storage, prefix):
+    if there := artifact.find_whole(storage, prefix):
         return report_of("preprocess", there, found=True)
     source = Source(order.source, order.layout, order.dataset_name)
     recorded = source.refuse_changes(dataset)
@@ -104,8 +105,8 @@ class _Shard:
         self.out = scratch("preprocessed", configuration.data_identifier)
 
     def carry_out(self, files: dict[str, list[str]]) -> None:
-        there = {i.key for i in self.storage.list(f"{self.prefix}/{DONE}")}
-        left = [c for c in self.cases if f"{self.prefix}/{DONE}{c}.json" not in there]
+        whole = _whole(self.storage, self.prefix, self.cases)
+        left = [case for case in self.cases if case not in whole]
         done = len(self.cases) - len(left)
         if done:
             log.info("%d of %d cases are done already", done, len(self.cases))
@@ -178,21 +179,39 @@ def _parts(folder: Path, case: str) -> list[Path]:
     return [folder / f"{case}{suffix}" for suffix in SUFFIXES]
 
 
+def _whole(storage: ObjectStore, prefix: str, cases: Sequence[str]) -> dict[str, DoneCase]:
+    """The cases that have their marker, and files of the sizes that it says: by a listing, without reading them."""
+    sizes = {info.key: info.size for info in storage.list(f"{prefix}/")}
+    found: dict[str, DoneCase] = {}
+
+    def look(case: str) -> None:
+        marker = f"{prefix}/{DONE}{case}.json"
+        if marker not in sizes:
+            return
+        try:
+            done = codec.loads(DoneCase, storage.get(marker))
+        except codec.CodecError:
+            done = DoneCase(case=case)
+        if done.files and all(sizes.get(f"{prefix}/{entry.path}") == entry.size for entry in done.files):
+            found[case] = done
+        else:
+            log.warning("Case %s is preprocessed again: what %s has of it is damaged.", case, storage.uri(prefix))
+
+    for_each(cases, look)
+    return {case: found[case] for case in cases if case in found}
+
+
 def _conclude(
     order: PreprocessOrder, dataset: Artifact, storage: ObjectStore, prefix: str, digest: str, cases: list[str]
 ) -> Artifact | None:
     """Write the manifest when every case of every shard is done; None when other shards have some left."""
-    there = {i.key for i in storage.list(f"{prefix}/{DONE}")}
-    markers = [f"{prefix}/{DONE}{case}.json" for case in cases]
-    if not there.issuperset(markers):
+    whole = _whole(storage, prefix, cases)
+    if len(whole) < len(cases):
         return None
     writer = ArtifactWriter(storage, prefix, "preprocessed", digest)
-
-    def add(marker: str) -> None:
-        for entry in codec.loads(DoneCase, storage.get(marker)).files:
+    for done in whole.values():
+        for entry in done.files:
             writer.add(entry)
-
-    for_each(markers, add)
     for name in COPIED:
         writer.put_bytes(name, dataset.read(name))
     size = writer.size

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import ObjectStore, digests
+from ..artifacts import ObjectStore, artifact, digests
 from ..artifacts.artifact import Artifact, bring_file
 from ..artifacts.opening import open_file
 from ..contract import pod
@@ -73,6 +73,29 @@ def stage(
     return Staged(preprocessed=folder, results=results, resume_from=resume_from, previous_stage=previous)
 
 
+@contextmanager
+def originals_named(staged: Staged, data: Artifact, identifier: str, previous_run: str | None) -> Iterator[None]:
+    """Faults of staged data name the artifact, and what a person can do about it: nothing is mended in scratch.
+
+    Args:
+        staged: what the training reads.
+        data: the preprocessed artifact.
+        identifier: the configuration's data_identifier, the folder of its cases.
+        previous_run: the TrainingRun of a cascade's previous stage.
+    """
+    try:
+        yield
+    except BadData as fault:
+        previous = str(staged.previous_stage)
+        if staged.previous_stage is not None and previous in fault.message:
+            fault.message = fault.message.replace(previous, f"TrainingRun {previous_run}: {PREDICTED_NEXT_STAGE}")
+            fault.hint = f"Delete that file among its results, then {artifact.REMAKE}"
+        elif fault.reason == "InvalidPreprocessedData":
+            fault.message = fault.message.replace(str(staged.preprocessed / identifier), data.store.uri(data.key("cases")))
+            fault.hint = f"Delete that case's files there, then {artifact.REMAKE}"
+        raise
+
+
 def fetch_pretrained(order: TrainOrder, tell: Teller) -> tuple[Path, str] | None:
     """The checkpoint whose weights begin this run, checked, and its sha256.
 
@@ -96,7 +119,7 @@ def fetch_pretrained(order: TrainOrder, tell: Teller) -> tuple[Path, str] | None
         sha256 = digests.of_file(found)
         if given.sha256 and sha256 != given.sha256:
             message = f"{given.location.uri} is not the file that its run wrote: its sha256 differs."
-            raise BadData("DamagedCheckpoint", message, hint="Give the run that wrote it a new spec.rerun.")
+            raise BadData("DamagedCheckpoint", message, hint=f"Delete it, then {artifact.REMAKE}")
         return [str(found), sha256]
 
     path, sha256 = once("pretrained", fetch)
@@ -178,7 +201,9 @@ def _bring_checkpoints(storage: ObjectStore, run: str, fold: str, folder: Path, 
 
 def _place(source: Path, target: Path) -> None:
     if not target.exists():
-        shutil.copyfile(source, target)
+        beside = target.with_name(f".partial-{os.getpid()}-{target.name}")
+        shutil.copyfile(source, beside)
+        os.replace(beside, target)
 
 
 def _bring_back(storage: ObjectStore, run: str, fold: str, folder: Path, *, predictions: bool) -> None:

@@ -60,7 +60,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
-        there = artifact.find(storage, fold)
+        there = _trained(storage, fold)
         if there and (order.validation != "Run" or _is_validated(there, configuration)):
             return _report(storage, run, digest, {**there.manifest.summary, "found": True})
         device, reason = devices.ordered(order.gpus_per_node)
@@ -93,10 +93,12 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
             stop=stop,
         )
         stop.begun = True
-        if os.environ.get("RANK", "0") != "0":
-            train(setup)
-            return Report(step="train")
-        result = _train_and_upload(order, setup, storage, run, listener)
+        previous_run = order.previous_stage.run if order.previous_stage else None
+        with staging.originals_named(staged, data, configuration.data_identifier, previous_run):
+            if os.environ.get("RANK", "0") != "0":
+                train(setup)
+                return Report(step="train")
+            result = _train_and_upload(order, setup, storage, run, listener)
         tell("uploading")
         if there:
             summary = _add_validation(there, setup, result)
@@ -122,10 +124,23 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
     return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, pretrained)
 
 
+def _trained(storage: ObjectStore, fold: str) -> Artifact | None:
+    """The fold's artifact, if its checkpoints are whole; without them it is trained again. Whatever else is gone is not missed."""
+    found = artifact.find(storage, fold)
+    if found is None:
+        return None
+    lost = [path for path in artifact.damaged(found) if path.startswith("checkpoint_")]
+    if lost:
+        artifact.withdraw(found, lost)
+        return None
+    return found
+
+
 def _is_validated(there: Artifact, configuration: Configuration) -> bool:
-    """Whether a fold has its validation, and its predictions for each next stage of a cascade."""
+    """Whether a fold has its validation, and its predictions for each next stage of a cascade, all of them whole."""
     needed = [f"{PREDICTED_NEXT_STAGE}/{name}/" for name in configuration.next_stages]
-    return keys.VALIDATION_SUMMARY in there.files and all(any(path.startswith(prefix) for path in there.files) for prefix in needed)
+    made = keys.VALIDATION_SUMMARY in there.files and all(any(path.startswith(p) for path in there.files) for p in needed)
+    return made and not any(path.startswith(("validation/", f"{PREDICTED_NEXT_STAGE}/")) for path in artifact.damaged(there))
 
 
 class _Stop(threading.Event):

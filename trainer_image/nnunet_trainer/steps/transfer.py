@@ -32,7 +32,7 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     choices = (order.plans_name, order.normalization, order.intensity_properties, order.on_mismatch, order.patch)
     digest = keys.digest("transfer", FORMAT, order.from_plans.digest, order.dataset.digest, *choices)
     prefix = keys.plans(order.dataset_name, digest)
-    if there := artifact.find(storage, prefix):
+    if there := artifact.find_whole(storage, prefix):
         return report_of("transfer", there, found=True)
     tell("transferring")
     dataset_json = dataset.read_json("dataset.json")

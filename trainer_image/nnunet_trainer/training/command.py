@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="predict the validation cases at the end; default: unless the fold is all",
     )
+    run.add_argument(
+        "--save-probabilities",
+        action="store_true",
+        help="of the validation cases too, for nnUNetv2_find_best_configuration (nnU-Net's --npz)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -100,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
                 allow_pickle=arguments.allow_pickle,
                 deterministic=arguments.deterministic,
                 validation=arguments.validation,
+                save_probabilities=arguments.save_probabilities,
                 listener=shown.listener,
                 log=shown.log,
                 on_step=shown.on_step,

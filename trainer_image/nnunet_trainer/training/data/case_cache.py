@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
@@ -33,6 +33,9 @@ class CaseStore(Protocol):
 
     def open(self, case: str) -> SampledCase:
         """One case by name."""
+
+    def reading(self, case: str) -> AbstractContextManager[None]:
+        """Around what unpacks its voxels: says what is wrong with those that cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,9 @@ class CaseCache:
         labels = [stored.seg] if previous is None else [stored.seg, previous]
         decoded = 4 * int(np.prod(stored.data.shape)) + sum(2 * int(np.prod(each.shape)) for each in labels)
         if size + decoded <= self._limit // 4:
-            data, seg = np.asarray(stored.data[:], np.float32), np.asarray(stored.seg[:], np.int16)
-            previous = None if previous is None else np.asarray(previous[:], np.int16)
+            with self.reading(name):
+                data, seg = np.asarray(stored.data[:], np.float32), np.asarray(stored.seg[:], np.int16)
+                previous = None if previous is None else np.asarray(previous[:], np.int16)
             opened = OpenedCase(data, seg, previous, locations, size + decoded, nullcontext())
         else:
             opened = OpenedCase(stored.data, stored.seg, previous, locations, size, Lock())
@@ -93,6 +97,10 @@ class CaseCache:
             for case in compressed[: max(0, len(compressed) - OPEN_CASES)]:
                 self._drop(case)
         return opened
+
+    def reading(self, name: str) -> AbstractContextManager[None]:
+        """Around what unpacks a case's voxels."""
+        return self._store.reading(name)
 
     def _drop(self, case: str) -> None:
         self.bytes -= self._cases.pop(case).bytes

@@ -103,7 +103,7 @@ class PatchSampler:
                 data = np.zeros((len(keys), case.data.shape[0], *self._patch), np.float32)
                 channels = case.seg.shape[0] + (case.previous is not None)
                 seg = np.full((len(keys), channels, *self._patch), -1, np.int16)
-            with case.lock:
+            with case.lock, self._cache.reading(name):
                 read_patch(case.data, origin, data[place])
                 read_patch(case.seg, origin, seg[place, : case.seg.shape[0]])
                 if case.previous is not None:

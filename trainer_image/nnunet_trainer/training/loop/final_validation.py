@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..session import previous_stage
 from ..session.session import Session
 
 SUMMARY = "summary.json"
+log = logging.getLogger(__name__)
 
 
 def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> dict[str, Any] | None:
@@ -31,10 +33,17 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
         reporter: tells how far it is.
         keep_existing: the final checkpoint was there before, so predictions that are there are its own.
     """
+    from nnunet_trainer.inference.validation import is_whole
+
     setup, ranks = session.setup, session.ranks
     out = setup.fold_folder / "validation"
-    predicted = previous_stage.predicted(setup, session.configuration, session.validation_cases)
-    if distributed.from_first(keep_existing and (out / SUMMARY).is_file() and predicted):
+    done = (
+        keep_existing
+        and ranks.first
+        and previous_stage.predicted(setup, session.configuration, session.validation_cases)
+        and is_whole(out, session.validation_cases, session.plans, setup.dataset_json, save_probabilities=setup.save_probabilities)
+    )
+    if distributed.from_first(done):
         return read_json(out / SUMMARY) if ranks.first else None
 
     result = whole_images(
@@ -46,6 +55,7 @@ def validate(session: Session, reporter: Reporter, *, keep_existing: bool) -> di
         mirror_axes=session.mirror_axes or (),
         next_stages=setup.model_folder / keys.PREDICTED_NEXT_STAGE,
         keep_existing=keep_existing,
+        save_probabilities=setup.save_probabilities,
     )
     if result is not None:
         reporter.line(f"Mean Validation Dice: {result['foreground_mean']['Dice']}")
@@ -62,6 +72,7 @@ def whole_images(
     mirror_axes: Sequence[int],
     next_stages: Path | None = None,
     keep_existing: bool = False,
+    save_probabilities: bool = False,
 ) -> dict[str, Any] | None:
     """Predict the fold's validation cases as whole images into `out`, and compare them. Every rank calls this.
 
@@ -73,7 +84,8 @@ def whole_images(
         kept: what a stop leaves of it.
         mirror_axes: all combinations are averaged.
         next_stages: where the next stages of a cascade find their inputs; None: nothing is predicted for them.
-        keep_existing: cases that `out` holds are not predicted again.
+        keep_existing: cases that `out` holds whole are not predicted again.
+        save_probabilities: write them too.
 
     Returns:
         nnU-Net's summary on the first rank, None on others.
@@ -96,6 +108,10 @@ def whole_images(
     def wait() -> None:
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The {what} was stopped while other ranks were predicting; {kept}.")
+
+    def warn(text: str) -> None:
+        if text not in session.warnings:  # a full evaluation comes upon the same images again and again
+            reporter.warn(text)
 
     if ranks.device.type == "cuda":
         # What training has reserved would count as taken when the sums of a large image look for room.
@@ -128,6 +144,8 @@ def whole_images(
             check=look,
             workers=session.workers,
             keep_existing=keep_existing,
+            save_probabilities=save_probabilities,
+            warn=warn if ranks.first else log.warning,
         )
         distributed.meet(group, wait)
     return result

@@ -229,7 +229,9 @@ def stop(session: Session, reporter: Reporter) -> None:
     where = f"epoch {session.epoch}, iteration {session.iteration}"
     reporter.line(f"Stopped at {where}; a checkpoint is saved.")
     raise Stopped(
-        "Stopped", f"The training was stopped at {where}; a checkpoint is saved.", hint="Start it again to go on from there."
+        "Stopped",
+        f"The training was stopped at {where}; a checkpoint is saved.",
+        hint="Start it again, by hand with --continue, to go on from there.",
     )
 
 

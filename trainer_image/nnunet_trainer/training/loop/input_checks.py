@@ -34,7 +34,7 @@ def check_data(session: Session) -> None:
         raise BadData(
             "ChannelMismatch",
             f"The preprocessed case {case} has {found} {'channels' if found > 1 else 'channel'}; dataset.json has {expected}.",
-            hint="Preprocess this configuration again, with these plans.",
+            hint=f"Remove {session.store.folder}, then preprocess this configuration again, with these plans.",
         )
     if setup.validates or session.recipe.full_evaluation is not None:
         require_ground_truth(session.validation_cases, setup.preprocessed / "gt_segmentations", setup.dataset_json["file_ending"])

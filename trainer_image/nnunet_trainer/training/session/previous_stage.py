@@ -10,7 +10,8 @@ from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset import splits
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.planning.plans import Configuration, Plans
-from nnunet_trainer.preprocessing.storage import PreprocessedFolder, has_previous_stage
+from nnunet_trainer.preprocessing import integrity
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder, has_previous_stage, previous_stage_file
 
 from .setup import TrainingSetup
 
@@ -63,9 +64,18 @@ def check(
     more = f" and {len(missing) - MOST} more" if len(missing) > MOST else ""
     message = (
         f"{configuration.name} has the predictions of {configuration.previous_stage} as an input. "
-        f"{setup.previous_stage_source or folder} lacks those of {', '.join(missing[:MOST])}{more}."
+        f"{setup.previous_stage_source or folder} lacks those of {', '.join(missing[:MOST])}{more}.{_damage(folder, missing)}"
     )
     raise BadData("MissingPreviousStage", message, hint=_advice(setup, configuration, store, missing))
+
+
+def _damage(folder: Path | None, missing: Sequence[str]) -> str:
+    """What is wrong with those that are there."""
+    there = [] if folder is None else [path for case in missing if (path := previous_stage_file(folder, case)) is not None]
+    if not there:
+        return ""
+    count = f"{len(there)} of them {'is' if len(there) == 1 else 'are'} there, but damaged"
+    return f" {count} ({there[0].name}: {integrity.fault(there[0])})."
 
 
 def _advice(setup: TrainingSetup, configuration: Configuration, store: PreprocessedFolder, missing: Sequence[str]) -> str:
@@ -75,6 +85,8 @@ def _advice(setup: TrainingSetup, configuration: Configuration, store: Preproces
     folds = [str(number) for number, split in enumerate(made) if not set(missing).isdisjoint(split["val"])]
     which = f"fold{'s' if len(folds) > 1 else ''} {', '.join(folds)} of {previous}" if folds else previous
     advice = f"Train {which} with the final validation, which predicts the cases of each fold"
+    if not setup.previous_stage_source:
+        advice = f"{advice} (what is trained already: --continue)"
     if setup.previous_stage_source:
         return f"{advice}."
     pattern = f"*__{setup.plans['plans_name']}__{previous}/{keys.PREDICTED_NEXT_STAGE}/{configuration.name}"

@@ -47,6 +47,7 @@ class TrainingSetup:
         allow_pickle: execute what a checkpoint contains.
         deterministic: only deterministic kernels (slower).
         validation: predict the validation cases at the end; None: unless the fold is "all".
+        save_probabilities: of the validation cases too, as nnU-Net's --npz.
         listener: hears of progress, every epoch and every few seconds.
         on_checkpoint: called after each checkpoint.
         log: hears each line of the training log.
@@ -77,6 +78,7 @@ class TrainingSetup:
     allow_pickle: bool = False
     deterministic: bool = False
     validation: bool | None = None
+    save_probabilities: bool = False
     listener: ProgressHook | None = None
     on_checkpoint: CheckpointHook | None = None
     log: Callable[[str], None] | None = None

@@ -1,0 +1,262 @@
+"""Images that nobody verified: what is repaired, unlike the training's or left out is said, and kept in the folder's record."""
+
+import gzip
+import json
+import struct
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import tifffile
+from nnunet_trainer import cli
+from nnunet_trainer.contract.faults import BadUsage
+from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.dataset.readers.repairs import read_repaired
+from nnunet_trainer.inference.images import find_images, left_out
+from nnunet_trainer.inference.model import Model
+from nnunet_trainer.inference.prediction import predict_case, predict_folder
+from nnunet_trainer.inference.spacing import unlike_training
+from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
+
+from . import models
+
+SHAPE = (12, 16, 14)
+
+
+def voxels(dtype=np.float32, *bad):
+    data = np.random.default_rng(3).normal(10, 2, SHAPE).astype(dtype)
+    for place, value in enumerate(bad):
+        data[1, place, 2] = value
+    return data
+
+
+def write(path, data, spacing=(1.0, 1.0, 1.0)):
+    """A 3-D image in any of the formats; spacing z, y, x."""
+    if path.suffix in (".tif", ".tiff"):
+        tifffile.imwrite(path, data)
+        return
+    if path.name.endswith(".nii"):
+        nibabel.save(nibabel.Nifti1Image(data.transpose(2, 1, 0), np.diag([*spacing[::-1], 1.0])), str(path))
+        return
+    image = sitk.GetImageFromArray(data)
+    image.SetSpacing(spacing[::-1])
+    sitk.WriteImage(image, str(path))
+
+
+FORMATS = [
+    ("SimpleITKIO", ".nii.gz"),
+    ("SimpleITKIO", ".nrrd"),
+    ("SimpleITKIO", ".mha"),
+    ("SimpleITKIOWithReorient", ".nii.gz"),
+    ("NibabelIO", ".nii.gz"),
+    ("NibabelIO", ".nii"),
+    ("NibabelIOWithReorient", ".nii.gz"),
+    ("Tiff3DIO", ".tif"),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("reader", "ending"), FORMATS)
+def test_what_is_no_number_becomes_zero_in_every_format(reader, ending, dtype, tmp_path):
+    clean, file = tmp_path / f"a_0000{ending}", tmp_path / f"b_0000{ending}"
+    write(clean, voxels(dtype, 0, 0, 0))
+    write(file, voxels(dtype, np.nan, np.inf, -np.inf))
+    expected, _, nothing = read_repaired(by_name(reader), [clean])
+    found, _, notes = read_repaired(by_name(reader), [file])
+    np.testing.assert_array_equal(found, expected)
+    assert nothing == []
+    assert notes == [f"{file}: 3 voxels are NaN or infinite; taken as 0."]
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_each_file_of_a_case_is_named(ending, tmp_path):
+    files = [tmp_path / f"a_000{channel}{ending}" for channel in range(3)]
+    for file, bad in zip(files, ((), (np.nan,), (np.inf, np.nan)), strict=True):
+        write(file, voxels(np.float32, *bad))
+    data, _, notes = read_repaired(by_name("SimpleITKIO"), files)
+    assert np.isfinite(data).all()
+    assert notes == [
+        f"{files[1]}: 1 voxel is NaN or infinite; taken as 0.",
+        f"{files[2]}: 2 voxels are NaN or infinite; taken as 0.",
+    ]
+
+
+def test_integers_have_nothing_to_repair(tmp_path):
+    write(tmp_path / "a_0000.nii.gz", voxels(np.int16))
+    assert read_repaired(by_name("SimpleITKIO"), [tmp_path / "a_0000.nii.gz"])[2] == []
+
+
+def with_pixdim(path, *pixdim, codes=(0, 0)):
+    write(path, voxels())
+    header = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3f", header, 80, *pixdim)
+    struct.pack_into("<2h", header, 252, *codes)
+    path.write_bytes(gzip.compress(bytes(header)))
+    return path
+
+
+@pytest.mark.parametrize("codes", [(0, 0), (1, 0)])
+@pytest.mark.parametrize(
+    ("reader", "pixdim", "axes"),
+    [
+        *[(reader, (0, 1, 1), "x") for reader in ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")],
+        *[(reader, (0, 0, 0), "xyz") for reader in ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")],
+        *[(reader, (1, np.nan, 1), "y") for reader in ("SimpleITKIO", "NibabelIO")],
+        ("SimpleITKIO", (1, 1, 0), "z"),
+    ],
+)
+def test_a_pixdim_that_is_none_is_said(reader, codes, pixdim, axes, tmp_path):
+    file = with_pixdim(tmp_path / "a_0000.nii.gz", *pixdim, codes=codes)
+    _, properties, notes = read_repaired(by_name(reader), [file])
+    assert list(properties["spacing"]) == [1, 1, 1]
+    assert len(notes) == len(axes)
+    assert all(f"the pixdim along {axis} is" in note and str(file) in note for axis, note in zip(axes, notes, strict=True))
+
+
+def plan(median=(2.5, 0.8, 0.8), target=(2.5, 0.8, 0.8), transpose=(0, 1, 2)):
+    made = models.plans(spacing=target, patch=(8,) * len(target), transpose=transpose)
+    made["original_median_spacing_after_transp"] = list(median) if median else None
+    plans = Plans(made)
+    return plans, plans.configuration("small")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "said"),
+    [
+        ((2.5, 0.8, 0.8), None),
+        ((5.0, 0.5, 0.5), None),
+        ((1.3, 1.5, 1.5), None),
+        ((1.0, 1.0, 1.0), "2.5 times as fine along z (1 mm; in the training 2.5)"),
+        ((2.5, 0.08, 0.08), "10 times as fine along y (0.08 mm; in the training 0.8), 10 times as fine along x"),
+        ((10.0, 0.8, 0.8), "4 times as coarse along z (10 mm; in the training 2.5)"),
+        ((0.0025, 0.0008, 0.0008), "1e+03 times as fine along z"),
+    ],
+)
+def test_spacings_far_from_the_trainings(spacing, said):
+    found = unlike_training(spacing, *plan())
+    assert found is None if said is None else said in found
+
+
+def test_spacings_by_axis_range_and_configuration():
+    turned = plan(median=(2.5, 0.8, 0.8), transpose=(2, 0, 1))
+    assert unlike_training((0.8, 0.8, 2.5), *turned) is None
+    assert "along x (0.8 mm; in the training 2.5)" in unlike_training((0.8, 0.8, 0.8), *turned)
+    seen = [[5.0, 0.8, 0.8], [1.0, 0.8, 0.8], [2.5, 0.9, 0.9]]
+    assert unlike_training((1.0, 0.8, 0.8), *plan(), seen) is None
+    assert "in the training 2.5, 1 to 5" in unlike_training((7.0, 0.8, 0.8), *plan(), seen)
+    assert unlike_training((1.2, 0.8, 0.8), *plan(median=None)) is not None
+    two = plan(target=(0.8, 0.8))
+    assert unlike_training((40.0, 0.8, 0.8), *two) is None, "between slices nothing is resampled"
+    assert "5 times as coarse along y" in unlike_training((40.0, 4.0, 0.8), *two)
+
+
+def test_files_that_are_left_out_are_named_and_why(tmp_path):
+    names = ("a_0000.nii.gz", "b.nii.gz", "c_000.nii.gz", "d_0000.nii", "e_0000.nrrd", "f_0000.NII.GZ", "g_0000.dcm", "h_0000")
+    for name in (*names, "readme.txt", "dataset.json", ".hidden_0000.nii"):
+        (tmp_path / name).touch()
+    for folder in ("more", "out", "empty"):
+        (tmp_path / folder).mkdir()
+    for folder in ("more", "out"):
+        (tmp_path / folder / "i_0000.nii.gz").touch()
+    found = dict(line.split(": ", 1) for line in left_out(tmp_path, ".nii.gz", but=[tmp_path / "out"]))
+    assert list(found) == [*names[1:], "more/"]
+    assert found["b.nii.gz"] == "no channel number; expected a name like b_0000.nii.gz"
+    assert found["c_000.nii.gz"] == "a channel number of 3 digits; expected a name like c_0000.nii.gz"
+    assert found["d_0000.nii"] == "it ends in .nii, the model's images in .nii.gz"
+    assert found["g_0000.dcm"] == "it ends in .dcm, the model's images in .nii.gz"
+    assert found["h_0000"] == "it ends in nothing, the model's images in .nii.gz"
+    assert "only those in" in found["more/"]
+
+
+def test_a_folder_of_misnamed_images_says_so(tmp_path):
+    (tmp_path / "a.nii.gz").touch()
+    with pytest.raises(BadUsage, match="no images named") as caught:
+        find_images(tmp_path, ".nii.gz", 1, by_name("SimpleITKIO"))
+    assert caught.value.findings == ("a.nii.gz: no channel number; expected a name like a_0000.nii.gz",)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A model and a folder with a good image, one with a NaN, one of a far spacing, and one that is misnamed."""
+    images = tmp_path / "images"
+    images.mkdir()
+    write(images / "good_0000.nii.gz", voxels())
+    write(images / "nan_0000.nii.gz", voxels(np.float32, np.nan))
+    write(images / "far_0000.nii.gz", voxels(), (8.0, 1.0, 1.0))
+    write(images / "misnamed.nii.gz", voxels())
+    return (
+        models.write(tmp_path / "model", models.plans(patch=(16, 16, 16)), models.DATASET, mirror_axes=()),
+        images,
+        tmp_path / "out",
+    )
+
+
+def test_the_command_says_it_and_keeps_it(folders, capsys):
+    model, images, out = folders
+    command = ["predict", "--model", str(model), "-i", str(images), "-o", str(out), "--no-mirroring", "--device", "cpu"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().err
+    assert "Warning: 1 is left out" in said
+    assert "misnamed.nii.gz: no channel number" in said
+    assert f"Warning: {images / 'nan_0000.nii.gz'}: 1 voxel is NaN or infinite; taken as 0." in said
+    assert f"Warning: {images / 'far_0000.nii.gz'}: the spacing is far from the training's: 8 times as coarse along z" in said
+    assert str(images / "good_0000.nii.gz") not in said
+    kept = json.loads((out / ".nnunet/prediction.json").read_text())["warnings"]
+    assert sorted(kept) == ["", "far", "nan"]
+    (out / "good.nii.gz").unlink()
+    assert cli.main([*command, "--continue"]) == 0
+    assert sorted(json.loads((out / ".nnunet/prediction.json").read_text())["warnings"]) == ["", "far", "nan"]
+
+
+def test_a_nan_is_a_zero_to_the_network(folders, tmp_path):
+    model, images, out = folders
+    zero = tmp_path / "zero"
+    zero.mkdir()
+    write(zero / "nan_0000.nii.gz", voxels(np.float32, 0))
+    loaded = Model.load(model)
+    predict_folder(loaded, images, out)
+    predict_folder(loaded, zero, tmp_path / "expected")
+    read = by_name("SimpleITKIO").read_label
+    np.testing.assert_array_equal(read(out / "nan.nii.gz"), read(tmp_path / "expected/nan.nii.gz"))
+    data, properties = by_name("SimpleITKIO").read_images([images / "good_0000.nii.gz"])
+    data[0, 1, 0, 2] = np.nan
+    np.testing.assert_array_equal(predict_case(loaded, data, properties)[0][None], read(out / "nan.nii.gz"))
+
+
+@pytest.mark.parametrize("bad", [1, None])
+def test_the_final_validation_says_it_too(bad, tmp_path):
+    from nnunet_trainer.inference import validate
+    from nnunet_trainer.preprocessing.case import preprocess_image
+
+    plans, out, warned = Plans(models.plans(patch=(16, 16, 16))), tmp_path / "out", []
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "cases").mkdir()
+    for case in ("a", "b"):
+        write(tmp_path / f"{case}_0000.nii.gz", voxels())
+        write(tmp_path / f"gt/{case}.nii.gz", (voxels() > 12).astype(np.uint8))
+        images, properties = by_name("SimpleITKIO").read_images([tmp_path / f"{case}_0000.nii.gz"])
+        seg = by_name("SimpleITKIO").read_label(tmp_path / f"gt/{case}.nii.gz")
+        data, seg, properties = preprocess_image(images, properties, plans, "small", models.DATASET, seg)
+        if case == "b":
+            data[0, 2, 2, 2 : 2 + bad if bad else None] = np.nan
+        write_case(tmp_path / "cases", case, data, seg, properties, (8, 16, 8))
+    count = 1 if bad else SHAPE[2] - 2
+    network = models.network(plans.content, models.DATASET)
+    validate(
+        network,
+        plans=plans,
+        configuration="small",
+        dataset_json=models.DATASET,
+        store=PreprocessedFolder(tmp_path / "cases"),
+        cases=["a", "b"],
+        ground_truth=tmp_path / "gt",
+        out=out,
+        warn=warned.append,
+    )
+    (said,) = warned
+    assert f"{tmp_path / 'cases/b'}.b2nd" in said
+    assert f"{count} voxel{' is' if count == 1 else 's are'} NaN or infinite; taken as 0" in said
+    labels = by_name("SimpleITKIO").read_label(out / "b.nii.gz")
+    assert (labels != by_name("SimpleITKIO").read_label(out / "a.nii.gz")).mean() < 0.2, "not background everywhere"

@@ -1,0 +1,151 @@
+"""Images that are to be predicted, as nobody verified them: what is no number becomes one, and it is said.
+
+NIfTI's own library, which ITK reads with, does the same, in silence: voxels that are NaN or infinite become 0, a pixdim of 0
+becomes 1. Here that holds in every format, and the file is named.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .base import Reader
+from .sitk import SimpleITKIO
+
+NIFTI = (".nii", ".nii.gz")
+FLOATS = {16: "f4", 64: "f8"}
+AXES = "xyz"
+CHUNK = 1 << 20
+
+
+def read_repaired(reader: Reader, files: Sequence[Path]) -> tuple[np.ndarray, dict[str, Any], list[str]]:
+    """A case's channels as `Reader.read_images` gives them, of finite numbers, with a spacing of positive ones.
+
+    Args:
+        reader: of the files.
+        files: of the case, in channel order.
+
+    Returns:
+        float32 (channels, z, y, x), its properties, and a line for each thing that was repaired in a file.
+
+    Raises:
+        BadData: a file that cannot be read, or files that differ in shape or spacing.
+    """
+    data, properties = reader.read_images(files)
+    notes = []
+    for file, count in zip(files, _nonfinite_by_file(reader, files, data), strict=True):
+        if count:
+            verb = "voxel is" if count == 1 else "voxels are"
+            notes.append(f"{file}: {count} {verb} NaN or infinite; taken as 0.")
+        notes += [f"{file}: the pixdim along {axis} is {value:g}; taken as 1 mm." for axis, value in _odd_pixdims(file)]
+    zero_nonfinite(data)
+    spacing = [float(size) for size in properties["spacing"]]
+    positive = [size if math.isfinite(size) and size > 0 else 1.0 for size in spacing]
+    if positive != spacing:
+        properties = {**properties, "spacing": positive}
+        if not any("pixdim" in note for note in notes):
+            notes.append(f"{files[0]}: the spacing (z, y, x) is {_by(spacing)}; taken as {_by(positive)} mm.")
+    return data, properties, notes
+
+
+def zero_nonfinite(data: np.ndarray) -> int:
+    """Set what is NaN or infinite to 0, in place; returns how many voxels that were."""
+    if data.dtype.kind != "f" or np.isfinite(data.sum(dtype=np.float64)):
+        return 0
+    bad = ~np.isfinite(data)
+    count = int(bad.sum())
+    data[bad] = 0
+    return count
+
+
+def _nonfinite_by_file(reader: Reader, files: Sequence[Path], data: np.ndarray) -> list[int]:
+    """How many voxels of each file are NaN or infinite; those of NIfTI that ITK reads are counted in the file."""
+    if isinstance(reader, SimpleITKIO) and all(file.name.endswith(NIFTI) for file in files):
+        hidden = [_nonfinite_in_nifti(file) for file in files]
+    else:
+        hidden = [0] * len(files)
+    if np.isfinite(data.sum(dtype=np.float64)):
+        return hidden
+    each = [int((~np.isfinite(channel)).sum()) for channel in data]
+    if len(files) == 1:
+        return [hidden[0] + sum(each)]
+    channels = [1] * len(files) if len(files) == len(data) else [len(reader.read(file).data) for file in files]
+    ends = np.cumsum(channels)
+    return [known + sum(each[end - count : end]) for known, end, count in zip(hidden, ends, channels, strict=True)]
+
+
+def _nonfinite_in_nifti(path: Path) -> int:
+    with _unpacked(path) as file:
+        header = _Header.read(file)
+        if header is None or header.datatype not in FLOATS:
+            return 0
+        kind = np.dtype(header.order + FLOATS[header.datatype])
+        left, count = math.prod(header.shape) * kind.itemsize, 0
+        file.seek(header.offset)
+        while left > 0 and (chunk := file.read(min(CHUNK, left))):
+            left -= len(chunk)
+            values = np.frombuffer(chunk[: len(chunk) // kind.itemsize * kind.itemsize], kind)
+            count += int((~np.isfinite(values)).sum())
+        return count
+
+
+def _odd_pixdims(path: Path) -> Iterator[tuple[str, float]]:
+    """Spatial axes whose pixdim is 0 or no number, which both of NIfTI's libraries read as 1."""
+    if not path.name.endswith(NIFTI):
+        return
+    with _unpacked(path) as file:
+        header = _Header.read(file)
+    if header is not None:
+        sizes = zip(AXES, header.pixdim, strict=True)
+        yield from ((axis, size) for axis, size in list(sizes)[: len(header.shape)] if size == 0 or not math.isfinite(size))
+
+
+class _Header:
+    """What a NIfTI-1 or NIfTI-2 header says of its voxels."""
+
+    __slots__ = ("datatype", "offset", "order", "pixdim", "shape")
+
+    def __init__(self, order: str, shape: list[int], datatype: int, pixdim: tuple[float, ...], offset: int) -> None:
+        self.order, self.shape, self.datatype, self.pixdim, self.offset = order, shape, datatype, pixdim, offset
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> _Header | None:
+        """From the start of a file that is unpacked; None for what is none."""
+        try:
+            head = file.read(544)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return None
+        for order in "<>":
+            for size, dim, datatype, pixdim, offset in (
+                (348, "8h@40", "h@70", "8f@76", "f@108"),
+                (540, "8q@16", "h@12", "8d@104", "q@168"),
+            ):
+                if len(head) >= size and struct.unpack_from(order + "i", head)[0] == size:
+                    rank, *dims = _at(order, dim, head)
+                    shape = dims[: max(0, min(7, rank))]
+                    return cls(
+                        order, shape, _at(order, datatype, head)[0], _at(order, pixdim, head)[1:4], int(_at(order, offset, head)[0])
+                    )
+        return None
+
+
+def _at(order: str, field: str, head: bytes) -> tuple[Any, ...]:
+    kind, _, place = field.partition("@")
+    return struct.unpack_from(order + kind, head, int(place))
+
+
+def _unpacked(path: Path) -> Any:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if packed else path.open("rb")
+
+
+def _by(sizes: Sequence[float]) -> str:
+    return "×".join(f"{size:g}" for size in sizes)
