@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nnunet_operator.cluster.api.client import Api, ApiError, NotLeading, connect
 from nnunet_operator.cluster.object_client import UNANSWERED, CachedApi, merge_patch
@@ -130,6 +130,7 @@ def merged(target: Manifest, patch: Manifest) -> Manifest:
 
 
 @given(STATUS, STATUS)
+@settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_patch_makes_the_stored_status_the_wanted_one(stored: Manifest, wanted: Manifest) -> None:
     assert merged(stored, merge_patch(stored, wanted)) == wanted
     assert merge_patch(wanted, wanted) == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nnunet_operator.controller.carry_out import ChildRefused, carry_out, without_nulls
 from nnunet_operator.controller.events import EventRecorder
@@ -133,6 +133,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_only_null_fields_are_left_out(value: object) -> None:
     def fields(data: object) -> list[object]:
         below = data.values() if isinstance(data, dict) else data if isinstance(data, list) else []
