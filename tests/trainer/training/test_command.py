@@ -70,7 +70,7 @@ def test_a_training_by_hand_is_found_and_continued(folder, tmp_path, capsys):
         ({"plans_name": "other"}, 78, "other.json"),
         ({"fold": "first"}, 78, "no fold 'first'"),
         ({"fold": "-1"}, 78, "no fold '-1'"),
-        ({"device": "cuda:77"}, 78, "GPU 77"),
+        ({"device": "cuda:77"}, 78, "78 GPUs are needed here"),
         ({"recipe": "epochs: ["}, 78, "recipe.yaml, line 2, column 1: "),
         ({"recipe": "a: 1\nepochs: 3\nepochs: 4"}, 78, "recipe.yaml, line 3, column 1: the key 'epochs' is given twice"),
         ({"recipe": "name: x\nrecipe: {optimizer: {learningRate: .inf}}"}, 78, "recipe.yaml, line 2, column 36: .inf"),
