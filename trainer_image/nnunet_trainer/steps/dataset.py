@@ -46,7 +46,7 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
         listing = whole
         source.stage(further)
     files = source.record(folder, listing, beside, tell.counter("taking digests", len(listing)))
-    digest = files.digest(*_choices(order))
+    digest = files.digest(*choices(order))
     prefix = keys.dataset(order.name, digest)
     if there := artifact.find_whole(storage, prefix):
         return report_of("dataset", there, found=True)
@@ -64,7 +64,7 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
     return report_of("dataset", artifact.require(storage, "dataset", digest, prefix), found=False)
 
 
-def _choices(order: DatasetOrder) -> list[str | None]:
+def choices(order: DatasetOrder) -> list[str | None]:
     """What of an order decides its artifact beside the files; nothing where all is as nnU-Net does it."""
     extractor = None if order.extractor == "DatasetFingerprintExtractor" else order.extractor
     return [order.group_by, extractor, None if order.layout == "nnUNetV2" else order.layout]
@@ -78,7 +78,7 @@ def _read_before(order: DatasetOrder, source: Source, storage: ObjectStore, list
             continue
         try:
             found = artifact.find(storage, info.key.removesuffix(f"/{keys.MANIFEST}"))
-            if not found or found.manifest.inputs.get("choices") != _choices(order):
+            if not found or found.manifest.inputs.get("choices") != choices(order):
                 continue
             if source.same(recorded_files(found), dict(listing)) and not artifact.damaged(found):
                 return found
@@ -150,7 +150,7 @@ def _write(
     writer.put_json("splits_final.json", folds)
     writer.put_json(FILES, codec.to_plain(files))
     writer.put_json("report.json", {**summary, "cases": list(raw.cases), "warnings": [str(f) for f in warnings]})
-    writer.finish(summary, {"source": source.uri, "choices": _choices(order)})
+    writer.finish(summary, {"source": source.uri, "choices": choices(order)})
 
 
 def _medians(rows: list[list[float]]) -> list[float]:

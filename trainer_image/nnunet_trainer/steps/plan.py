@@ -31,15 +31,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     dataset = read_input(order.dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
     storage = open_store(order.storage)
-    digest = keys.digest(
-        "plans",
-        FORMAT,
-        order.dataset.digest,
-        codec.to_plain(order.planner),
-        codec.to_plain(order.per_configuration),
-        order.plans_name,
-        order.patch,
-    )
+    digest = plans_digest(order)
     prefix = keys.plans(order.dataset_name, digest)
     if there := artifact.find_whole(storage, prefix):
         return report_of("plan", there, found=True)
@@ -67,6 +59,19 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     summary = {**describe(plans), "planner": order.planner.name, "warnings": []}
     write(storage, prefix, digest, plans, dataset_json, summary, {"notes": notes}, {"dataset": order.dataset.digest})
     return report_of("plan", artifact.require(storage, "plans", digest, prefix), found=False)
+
+
+def plans_digest(order: PlanOrder) -> str:
+    """The digest of the plans: of all that decides them."""
+    return keys.digest(
+        "plans",
+        FORMAT,
+        order.dataset.digest,
+        codec.to_plain(order.planner),
+        codec.to_plain(order.per_configuration),
+        order.plans_name,
+        order.patch,
+    )
 
 
 def describe(plans: dict[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,7 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     from_dataset = read_input(order.from_dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
     storage = open_store(order.storage)
-    choices = (order.plans_name, order.normalization, order.intensity_properties, order.on_mismatch, order.patch)
-    digest = keys.digest("transfer", FORMAT, order.from_plans.digest, order.dataset.digest, *choices)
+    digest = plans_digest(order)
     prefix = keys.plans(order.dataset_name, digest)
     if there := artifact.find_whole(storage, prefix):
         return report_of("transfer", there, found=True)
@@ -59,3 +58,9 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     inputs = {"plans": order.from_plans.digest, "dataset": order.dataset.digest}
     plan.write(storage, prefix, digest, plans, dataset_json, summary, {}, inputs)
     return report_of("transfer", artifact.require(storage, "plans", digest, prefix), found=False)
+
+
+def plans_digest(order: TransferOrder) -> str:
+    """The digest of the plans: of all that decides them."""
+    choices = (order.plans_name, order.normalization, order.intensity_properties, order.on_mismatch, order.patch)
+    return keys.digest("transfer", FORMAT, order.from_plans.digest, order.dataset.digest, *choices)
