@@ -1,7 +1,11 @@
-"""What all models share: camelCase outside, snake_case inside, strict in spec, lenient in status and metadata."""
+"""What all models share: camelCase outside, snake_case inside.
+
+Admission is strict (`api.validation`, the CRDs); reading what is stored is lenient: fields of another version are kept as they are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -74,15 +78,15 @@ class Model(BaseModel):
 
 
 class SpecModel(Model):
-    """What people write. Nothing unknown is accepted, and nothing changes after parsing."""
+    """What people write. Unknown fields are another version's: kept, without effect. Nothing changes after parsing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class StatusModel(Model):
-    """What the operator writes. Unknown fields are another version's, and are ignored."""
+    """What the operator writes. Unknown fields are another version's, and are written back as they are."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     def to_json(self) -> dict[str, Any]:
         """As in a manifest: camelCase, without what is None."""
@@ -90,8 +94,24 @@ class StatusModel(Model):
         return data
 
 
+def unknown_fields(model: Any, path: str) -> Iterator[str]:
+    """The paths of all fields, in a model and below, that this version does not know."""
+    if isinstance(model, Model):
+        yield from (f"{path}.{name}" for name in sorted(model.model_extra or ()))
+        for name, field in type(model).model_fields.items():
+            yield from unknown_fields(getattr(model, name), f"{path}.{field.alias or name}")
+    elif isinstance(model, list):
+        for i, item in enumerate(model):
+            yield from unknown_fields(item, f"{path}[{i}]")
+    elif isinstance(model, dict):
+        for name, item in model.items():
+            yield from unknown_fields(item, f"{path}.{name}")
+
+
 class OwnerReference(StatusModel):
     """Who owns an object."""
+
+    model_config = ConfigDict(extra="ignore")
 
     api_version: str = ""
     kind: str
@@ -102,6 +122,8 @@ class OwnerReference(StatusModel):
 
 class Metadata(StatusModel):
     """The part of an object's metadata that the operator looks at."""
+
+    model_config = ConfigDict(extra="ignore")
 
     name: str
     namespace: str = "default"

@@ -267,6 +267,20 @@ class State(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
+    @classmethod
+    def _missing_(cls, value: object) -> State | None:
+        """A state of another version is kept, as a member of its own that equals no other."""
+        if not isinstance(value, str):
+            return None
+        foreign = str.__new__(cls, value)
+        foreign._name_ = foreign._value_ = value
+        return foreign
+
+    @property
+    def known(self) -> bool:
+        """Whether this version has it, and so may decide what follows from it."""
+        return self._name_ in State.__members__
+
     @property
     def finished(self) -> bool:
         """Whether it is over, well or not."""
@@ -299,7 +313,7 @@ def _no_default(schema: dict[str, Any]) -> None:
 class WorkStatus(StatusModel):
     """One piece of work over all its attempts."""
 
-    state: State = State.PENDING
+    state: Annotated[State, Field(description=f"{', '.join(State)}, or a newer version's.")] = State.PENDING
     attempt: Annotated[int | None, Field(ge=0, description="The newest attempt's number; the Job's name ends in it.")] = None
     restarts: Annotated[int, Field(ge=0, description="Restarts that count against maxRestarts.")] = 0
     disruptions: Annotated[int, Field(ge=0, description="Preemptions, drains, lost nodes: not counted as restarts.")] = 0

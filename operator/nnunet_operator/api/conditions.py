@@ -1,13 +1,13 @@
 """Conditions as kstatus reads them: `Ready`, `Reconciling`, `Stalled`, and each kind's own.
 
-`Reconciling` and `Stalled` are abnormal-true: they are there, and True, only while they hold.
+`Reconciling`, `Stalled` and `FieldsIgnored` are abnormal-true: they are there, and True, only while they hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from .base import StatusModel, Time
 READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+FIELDS_IGNORED = "FieldsIgnored"
 
 VERIFIED = "Verified"
 FINGERPRINTED = "Fingerprinted"
@@ -26,14 +27,12 @@ TRAINED = "Trained"
 
 MAX_MESSAGE = 32_768
 
-ConditionStatus = Literal["True", "False", "Unknown"]
-
 
 class Condition(StatusModel):
     """One condition of an object, in the form of `metav1.Condition`."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
-    status: ConditionStatus
+    status: Annotated[str, Field(max_length=64, description="True, False or Unknown.")]
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     message: Annotated[str, Field(max_length=MAX_MESSAGE)] = ""
     observed_generation: Annotated[int, Field(ge=0)] | None = None
@@ -60,7 +59,7 @@ def is_true(conditions: Iterable[Condition], kind: str) -> bool:
 def set_condition(
     conditions: Iterable[Condition],
     kind: str,
-    status: ConditionStatus | bool,
+    status: str | bool,
     reason: str,
     message: str = "",
     *,
@@ -69,7 +68,7 @@ def set_condition(
 ) -> list[Condition]:
     """A new list in which the condition of a type is as given. `lastTransitionTime` moves only when `status` changes."""
     conditions = list(conditions)
-    value: ConditionStatus = ("True" if status else "False") if isinstance(status, bool) else status
+    value = ("True" if status else "False") if isinstance(status, bool) else status
     old = find(conditions, kind)
     since = old.last_transition_time if old is not None and old.status == value else now
     if len(message) > MAX_MESSAGE:

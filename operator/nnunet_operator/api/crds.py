@@ -30,6 +30,9 @@ _KEPT = (
 )
 """Keywords that mean the same in pydantic's schema and in a CRD's. All others are translated or left out."""
 
+LONGEST_VALUE = 64
+"""Characters of a word in a status that is one of several, as far as this version knows."""
+
 _NAME_RULES = (
     Rule("size(self.metadata.name) <= 40", "must be 40 characters at most", "metadata.name"),
     Rule(
@@ -139,6 +142,7 @@ def schema(model: type[Resource]) -> Schema:
     definitions = whole.get("$defs", {})
     status = _structural(whole["properties"]["status"], definitions)
     status.pop("default", None)
+    _without_enums(status)
     return {
         "type": "object",
         "description": (model.__doc__ or "").strip(),
@@ -152,6 +156,16 @@ def schema(model: type[Resource]) -> Schema:
         },
         "x-kubernetes-validations": [rule.to_json() for rule in _NAME_RULES],
     }
+
+
+def _without_enums(node: Schema) -> None:
+    """In place: a status may hold a value of another version, and no write of it may be refused for that."""
+    if node.pop("enum", None):
+        node["maxLength"] = LONGEST_VALUE
+    below = [*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")]
+    for child in below:
+        if isinstance(child, dict):
+            _without_enums(child)
 
 
 def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:

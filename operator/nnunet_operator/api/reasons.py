@@ -70,6 +70,7 @@ FOLDS_FAILED = "FoldsFailed"
 # What a spec asks for and cannot have.
 NO_STORAGE = "NoStorage"
 INVALID_SPEC = "InvalidSpec"
+UNKNOWN_FIELD = "UnknownField"
 UNKNOWN_CONFIGURATION = "UnknownConfiguration"
 CONFIGURATION_NOT_PREPROCESSED = "ConfigurationNotPreprocessed"
 UNKNOWN_FOLD = "UnknownFold"

@@ -56,7 +56,8 @@ def kind_of(word: str) -> str:
 def parse(manifest: dict[str, Any]) -> Resource:
     """Read an object of one of the four kinds.
 
-    Spec is strict. Of status, what cannot be read is left out: it is ours to write again.
+    Fields that this version does not know are kept, in spec and status. A spec's known fields must fit; of status, what cannot be
+    read is left out: it is ours to write again.
 
     Raises:
         BadUsage: another kind or version, or a spec that does not fit; one finding a field.

@@ -118,8 +118,14 @@ def test_an_unknown_kind_names_its_neighbour() -> None:
 
 def test_a_spec_that_does_not_fit_is_told_by_field() -> None:
     with pytest.raises(BadUsage) as refused:
-        parse(run(folds=["x"], wokers={}))
-    assert {finding.split(":")[0] for finding in refused.value.findings} == {"spec.folds[0]", "spec.wokers"}
+        parse(run(folds=["x"], suspend="perhaps"))
+    assert {finding.split(":")[0] for finding in refused.value.findings} == {"spec.folds[0]", "spec.suspend"}
+
+
+def test_what_is_not_known_is_refused_at_admission_and_read_when_it_is_stored() -> None:
+    manifest = run(wokers={"nodes": 2})
+    assert validation.findings(manifest) == ['unknown field "spec.wokers" (did you mean workers?)']
+    assert parse(manifest).spec.to_json() == manifest["spec"]
 
 
 @pytest.mark.parametrize(

@@ -52,3 +52,5 @@ def _forget(fold: FoldStatus) -> None:
     """Nothing of what was trained on other plans is progress of the new training."""
     for name in FoldStatus.model_fields.keys() - {"name", "attempt", "restarts", "disruptions", "state"}:
         setattr(fold, name, FoldStatus.model_fields[name].get_default(call_default_factory=True))
+    if fold.model_extra:  # of another version
+        fold.model_extra.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ...api import conditions as kinds
 from ...api import reasons
 from ...api.common import Reference
@@ -101,7 +103,7 @@ def mirror(scope: Scope[PlanTransferStatus], mine: Plans) -> None:
     status.artifact, status.cases, status.compatibility = mine.status.artifact, mine.status.cases, mine.status.compatibility
     for kind in MIRRORED:
         if found := kinds.find(mine.status.conditions, kind):
-            value = found.status if found.status == "Unknown" else found.status == "True"
+            value: bool | Literal["Unknown"] = found.status == "True" if found.status in ("True", "False") else "Unknown"
             conditions.set_own(scope, kind, value, found.reason, found.message)
     ready = kinds.find(mine.status.conditions, kinds.READY)
     if ready is None or (mine.status.observed_generation or 0) < mine.metadata.generation:

@@ -33,6 +33,8 @@ class Result(NamedTuple):
 def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result | None:
     """Take a piece of work one step on; returns its result in the pass in which that is first seen."""
     mine = attempts.of(scope.view, work)
+    if not work.status.state.known and not _take_over(work, mine):
+        return None
     if work.status.state.finished or work.status.state is State.SUSPENDED:
         jobs.delete_settled(scope, work, mine)
         return None
@@ -67,6 +69,15 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
             _decide(scope, work, failures.job_deleted(now))
     jobs.delete_settled(scope, work, mine)
     return result
+
+
+def _take_over(work: Work, mine: dict[int, Attempt]) -> bool:
+    """In a state of another version: go on from the newest attempt's Job where there is one; else all stays as it is."""
+    attempt = mine.get(attempts.newest(work, mine))
+    if attempt is None or attempt.job is None:
+        return False
+    work.set_state(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
+    return True
 
 
 def _adopt(work: Work, mine: dict[int, Attempt]) -> None:

@@ -31,8 +31,11 @@ def record(scope: Scope[Any], what: str) -> None:
 
 
 def retry_failed(scope: Scope[Any], works: Iterable[Work]) -> list[Work]:
-    """Try again what has failed, at once and with a full budget; what waits for its next attempt too. Returns it."""
-    found = [work for work in works if work.status.state in (State.FAILED, State.BACKING_OFF)]
+    """Try again what has failed, at once and with a full budget; what waits for its next attempt, or is left as it is, too.
+
+    Returns it.
+    """
+    found = [work for work in works if work.status.state in (State.FAILED, State.BACKING_OFF) or not work.status.state.known]
     for work in found:
         start_over(scope, work)
     return found

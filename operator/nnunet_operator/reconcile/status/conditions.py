@@ -94,7 +94,7 @@ def explain(works: Sequence[Work], overall: Summary) -> tuple[str, str]:
     shown = most_urgent(works, overall)
     failed = [work for work in works if work.status.state is State.FAILED]
     reason = reasons.FOLDS_FAILED if overall == "Stalled" and len({w.status.reason for w in failed}) > 1 else shown[0].status.reason
-    texts = list(dict.fromkeys(work.status.message or work.status.state.value for work in shown))
+    texts = list(dict.fromkeys(_text(work) for work in shown))
     joined = "; ".join(text.rstrip(".") if len(texts) > 1 else text for text in texts[:MOST_MESSAGES])
     more = f"; and {len(texts) - MOST_MESSAGES} more" if len(texts) > MOST_MESSAGES else ""
     return reason or reasons.STARTING, joined + more
@@ -107,10 +107,17 @@ def most_urgent(works: Sequence[Work], overall: Summary) -> list[Work]:
         # A fold that has failed is said behind those that go on.
         moving = [work for work in shown if not _stalls(work) and not work.status.state.finished]
         shown = [*moving, *(work for work in shown if work not in moving)]
-    shown.sort(key=lambda work: BY_URGENCY.index(work.status.state))
+    shown.sort(key=lambda work: BY_URGENCY.index(work.status.state if work.status.state.known else State.PENDING))
     if overall == "Stalled":
         shown.sort(key=lambda work: work.status.state is not State.FAILED)
     return shown
+
+
+def _text(work: Work) -> str:
+    if not work.status.state.known:
+        state = work.status.state.value
+        return f"{work.title} is {state}, a state that only another version of the operator knows: it is left as it is"
+    return work.status.message or work.status.state.value
 
 
 def _stalls(work: Work) -> bool:

@@ -38,7 +38,8 @@ def test_a_transfer_mirrors_and_keeps_its_plans(prepared: MemoryWorld) -> None:
     made = prepared.objects[Key("Plans", "default", "moved")]
     assert made["metadata"]["ownerReferences"][0]["kind"] == "PlanTransfer"
     order = prepared.order(prepared.job(step="transfer"))
-    assert (order["plansName"], order["fromPlans"]["digest"], order["onMismatch"]) == ("nnUNetPlans_moved", "p-plans-1", "Warn")
+    assert (order["plansName"], order["fromPlans"]["digest"]) == ("nnUNetPlans_moved", "p-plans-1")
+    assert "onMismatch" not in order, "Warn is the default"
     for step in ("transfer", "preprocess"):
         prepared.finish(prepared.job(step=step))
         prepared.settle()
