@@ -128,6 +128,7 @@ class ConfigurationStatus(WorkStatus):
     preprocessed: ArtifactStatus | None = None
     cases_done: Annotated[int | None, Field(ge=0)] = None
     cases_total: Annotated[int | None, Field(ge=0)] = None
+    started_cases: Annotated[int | None, Field(ge=0, description="Cases that were done when the budget was last refilled.")] = None
     size_bytes: Annotated[int | None, Field(ge=0)] = None
     found: Annotated[bool | None, Field(description="It was there already: the same data was preprocessed before.")] = None
 

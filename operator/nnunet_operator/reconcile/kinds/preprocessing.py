@@ -113,4 +113,6 @@ def _row(status: PlansStatus, name: str) -> ConfigurationStatus:
 
 def _forget(row: WorkStatus) -> None:
     assert isinstance(row, ConfigurationStatus)
-    row.preprocessed = row.cases_done = row.cases_total = row.size_bytes = row.found = None
+    row.preprocessed = row.cases_done = row.started_cases = row.cases_total = row.size_bytes = row.found = None
+    if row.model_extra:  # of another version
+        row.model_extra.clear()

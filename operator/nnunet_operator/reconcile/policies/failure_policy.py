@@ -1,7 +1,7 @@
 """`spec.failurePolicy`: what follows from a failed attempt: the next one, and when, or the end.
 
-Restarts count up to `maxRestarts`; disruptions do not, but ten of them without a new epoch are too many. An advanced epoch
-refills both. What a person stopped counts as neither.
+Restarts count up to `maxRestarts`; disruptions do not, but ten of them without progress are too many. Progress (a new epoch of a
+fold, a preprocessed case more) refills both. What a person stopped counts as neither.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from ...api import reasons
 from ...api.common import State
+from ...api.plans import ConfigurationStatus
 from ...api.training_run import FoldStatus
 from .. import times
 from ..observed.failures import Cause, Failure
@@ -33,13 +34,19 @@ def delay(count: int) -> timedelta:
 
 
 def _note_progress(work: Work, failure: Failure) -> None:
+    """Refill the budget where the attempt got further than all before it: a fold by epochs, a preprocessing by cases."""
     status = work.status
-    if not isinstance(status, FoldStatus):
+    if isinstance(status, FoldStatus):
+        if failure.epoch is not None and 0 <= failure.epoch <= (status.epochs or 10**6):
+            status.epoch = max(failure.epoch, status.epoch or 0)
+        advanced = (status.epoch or 0) > (status.started_epoch or 0)
+        status.started_epoch = status.epoch if advanced else status.started_epoch
+    elif isinstance(status, ConfigurationStatus):
+        advanced = (status.cases_done or 0) > (status.started_cases or 0)
+        status.started_cases = status.cases_done if advanced else status.started_cases
+    else:
         return
-    if failure.epoch is not None and 0 <= failure.epoch <= (status.epochs or 10**6):
-        status.epoch = max(failure.epoch, status.epoch or 0)
-    if status.epoch is not None and status.epoch > (status.started_epoch or 0):
-        status.started_epoch = status.epoch
+    if advanced:
         status.restarts = status.disruptions_without_progress = status.out_of_memory = 0
 
 
@@ -58,9 +65,8 @@ def _disruption(work: Work, failure: Failure) -> None:
     status.disruptions += 1
     status.disruptions_without_progress += 1
     if status.disruptions_without_progress >= MAX_DISRUPTIONS:
-        message = (
-            f"{_sentence(work, failure)} This was disruption {status.disruptions_without_progress} without a new epoch. {AGAIN}"
-        )
+        further = "a further case" if isinstance(status, ConfigurationStatus) else "a new epoch"
+        message = f"{_sentence(work, failure)} This was disruption {status.disruptions_without_progress} without {further}. {AGAIN}"
         work.fail(reasons.TOO_MANY_DISRUPTIONS, message, failure.at)
         return
     wait = delay(status.disruptions_without_progress - 1) if status.disruptions_without_progress > 1 else timedelta()

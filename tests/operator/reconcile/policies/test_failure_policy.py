@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from nnunet_operator.reconcile.observed.failures import STOPPED_BY_SHELL
+from nnunet_operator.reconcile.view import Heard
+from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.contract.report import Error
+from support import objects
 from support.world import MemoryWorld
 
 Train = Callable[..., MemoryWorld]
@@ -134,6 +137,56 @@ def test_ten_disruptions_without_progress_are_too_many_and_an_epoch_refills(trai
     world.disrupt(world.job(owner_name="run", attempt="18"))
     world.settle()
     assert world.condition("TrainingRun", "run")[1] == "TooManyDisruptions"
+
+
+@pytest.fixture
+def preprocessing() -> MemoryWorld:
+    """Plans in three shards that are about to be preprocessed; no case is done."""
+    world = MemoryWorld()
+    world.put(objects.dataset())
+    world.put(objects.plans(preprocessing={"configurations": ["3d_fullres"], "shards": 3}))
+    for step in ("dataset", "plan"):
+        world.settle()
+        world.finish(world.job(step=step))
+    world.settle()
+    return world
+
+
+def lose(world: MemoryWorld, number: int, done: int, **how: Any) -> dict[str, Any]:
+    """End an attempt at preprocessing in which `done` cases of 12 were heard to be done; the row of its configuration."""
+    world.wait(minutes=6)
+    world.settle()
+    job = world.job(step="preprocess", attempt=str(number))
+    pods = world.run(job)
+    for i, pod in enumerate(pods):
+        share = done // 3 + (i < done % 3)
+        world.heard[pod["metadata"]["name"]] = Heard(progress=Progress(step="preprocess", done=share, total=4), at=world.now)
+    world.settle()
+    world.fail(job, **how) if how else world.disrupt(job)
+    world.settle()
+    return configuration(world)
+
+
+def configuration(world: MemoryWorld) -> dict[str, Any]:
+    return next(row for row in world.status("Plans", "plans")["configurations"] if row["name"] == "3d_fullres")
+
+
+def test_cases_that_are_done_refill_the_budget_of_disruptions(preprocessing: MemoryWorld) -> None:
+    for attempt in range(12):
+        assert lose(preprocessing, attempt, done=min(attempt, 3))["state"] in ("BackingOff", "Starting"), attempt
+    row = configuration(preprocessing)
+    assert (row["casesDone"], row["disruptions"], row["disruptionsWithoutProgress"]) == (3, 12, 9)
+    row = lose(preprocessing, 12, done=1)  # another shard's pod was not heard: no case is undone
+    assert (row["state"], row["reason"], row["casesDone"]) == ("Failed", "TooManyDisruptions", 3)
+    assert "without a further case" in row["message"]
+
+
+def test_cases_that_are_done_refill_the_budget_of_restarts(preprocessing: MemoryWorld) -> None:
+    for attempt in range(6):
+        assert lose(preprocessing, attempt, done=attempt + 1, code=1)["restarts"] == 1
+    for attempt, restarts in ((6, 2), (7, 3)):
+        assert lose(preprocessing, attempt, done=6, code=1)["restarts"] == restarts
+    assert lose(preprocessing, 8, done=6, code=1)["state"] == "Failed"
 
 
 def test_an_advanced_epoch_refills_the_restarts(train: Train) -> None:
