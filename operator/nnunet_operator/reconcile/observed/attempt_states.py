@@ -36,9 +36,10 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A container runs. `pending` is another pod of the attempt that does not."""
+    """A container runs. `pending` is another pod of the attempt that does not; `leader` and `pods` are uids."""
 
-    pod: str
+    leader: str
+    pods: tuple[str, ...]
     since: datetime | None
     pending: Pending | None = None
 

@@ -17,7 +17,6 @@ from ..status.events import NOTHING_HEARD
 from ..view import Heard
 from ..work import Work
 from .attempt_states import Running
-from .pods import container
 
 FRESH = timedelta(minutes=1)
 """The same epoch's answers are not written more often."""
@@ -39,12 +38,12 @@ DOING = {
 
 def of(scope: Scope[Any], work: Work, running: Running) -> None:
     """Take over what the attempt's pods answered last; training goes on also when nobody answers."""
-    heard = scope.view.heard.get(running.pod)
+    heard = scope.view.heard.get(running.leader)
     status = work.status
     if heard is not None and _is_news(work, heard):
         status.phase = heard.progress.phase[:64] or None
         status.last_heard = heard.at
-        _details(scope, work, heard.progress)
+        _details(scope, work, running, heard.progress)
     validating = status.phase == "validating"
     fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
     reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
@@ -64,12 +63,10 @@ def _is_news(work: Work, heard: Heard) -> bool:
     return not same
 
 
-def _details(scope: Scope[Any], work: Work, said: Progress) -> None:
+def _details(scope: Scope[Any], work: Work, running: Running, said: Progress) -> None:
     status = work.status
     if isinstance(status, ConfigurationStatus):
-        pods = [p for p in scope.view.pods if "running" in container(p) or "terminated" in container(p)]
-        names = {p["metadata"]["name"] for p in pods if _belongs(p, work)}
-        shards = [h.progress for name, h in scope.view.heard.items() if name in names]
+        shards = [scope.view.heard[uid].progress for uid in running.pods if uid in scope.view.heard]
         done = sum(shard.done for shard in shards) if len(shards) > 1 else said.done
         if said.total:
             status.cases_done = max(done, status.cases_done or 0)
@@ -109,12 +106,6 @@ def _fold(status: FoldStatus, said: Progress) -> None:
 
 def _dice(said: Progress) -> float | None:
     return said.pseudo_dice if said.ema_pseudo_dice is None else said.ema_pseudo_dice
-
-
-def _belongs(pod: dict[str, Any], work: Work) -> bool:
-    labels = pod["metadata"].get("labels") or {}
-    wanted = {f"nnunet.dev/{key}": value for key, value in work.labels.items()} | {"nnunet.dev/attempt": str(work.status.attempt)}
-    return all(labels.get(key) == value for key, value in wanted.items())
 
 
 def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:
