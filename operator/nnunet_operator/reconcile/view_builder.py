@@ -76,12 +76,14 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
 
 def _pods(objects: Objects, owner: Manifest, jobs: Iterable[Manifest]) -> Iterable[Manifest]:
     """The pods that these Jobs control, and those of Jobs that are gone: the garbage collector has yet to take them."""
-    uids = {_name(job): job["metadata"].get("uid") for job in jobs}
+    space, mine = owner["metadata"].get("namespace"), {job["metadata"].get("uid") for job in jobs}
     for pod in objects.owned(owner["metadata"]["uid"], "Pod"):
-        if pod["metadata"].get("namespace") != owner["metadata"].get("namespace"):
+        reference = ownership.controlling_job(pod) if pod["metadata"].get("namespace") == space else None
+        if reference is None:
             continue
-        job = ownership.controlling_job(pod)
-        if job is not None and uids.get(job[0], job[1]) == job[1]:
+        name, uid = reference
+        job = objects.get("Job", space, name)
+        if uid in mine or job is None or job["metadata"].get("uid") != uid:
             yield pod
 
 

@@ -128,8 +128,9 @@ def test_a_job_beside_ours_is_nothing_to_us(train: Train, kind: str, change: For
 
 @pytest.mark.parametrize("manifest", [dataset("new"), run("new")], ids=lambda manifest: str(manifest["kind"]))
 @pytest.mark.parametrize("change", NOT_OURS)
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Succeeded"])
 def test_a_job_in_the_place_of_ours_is_told_of_and_neither_taken_over_nor_deleted(
-    prepared: MemoryWorld, manifest: Manifest, change: Forge
+    prepared: MemoryWorld, manifest: Manifest, change: Forge, phase: str
 ) -> None:
     world, about = prepared, Key(manifest["kind"], "default", "new")
     world.put(manifest)
@@ -137,6 +138,8 @@ def test_a_job_in_the_place_of_ours_is_told_of_and_neither_taken_over_nor_delete
     assert outcome is not None
     [wanted] = outcome.create
     theirs = forged(world, wanted, change)
+    pod = world.objects[Key("Pod", "default", f"{theirs['metadata']['name']}-x")]
+    pod["status"] |= {"phase": phase, "containerStatuses": []}
     for _ in range(3):
         outcome = world.outcome(about.kind, "new")
         assert outcome is not None
@@ -148,7 +151,7 @@ def test_a_job_in_the_place_of_ours_is_told_of_and_neither_taken_over_nor_delete
             world.carry_out(about, outcome)
     assert world.objects[Key("Job", "default", theirs["metadata"]["name"])] is theirs
     assert "forged" not in str(outcome.status)
-    del world.objects[Key("Job", "default", theirs["metadata"]["name"])]
+    world.remove("Job", theirs["metadata"]["name"])
     world.settle()
     assert world.objects[Key("Job", "default", theirs["metadata"]["name"])]["metadata"]["uid"] != theirs["metadata"]["uid"]
 
