@@ -42,6 +42,7 @@ class Running:
     pods: tuple[str, ...]
     since: datetime | None
     pending: Pending | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class ReportMissing:
-    """Done, but nobody can read what came out: the pod is gone, or its last words are no report."""
+    """Done, but nobody can read what came out: the pod is gone, or its last words are no report, or no answer to the order."""
 
     at: datetime
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from .. import times
 from ..view import Manifest, View
 from ..work import ACTIVE, Work
 from . import pods as reading
+from . import report_checks
 from .attempt_states import (
     AttemptState,
     Failed,
@@ -40,6 +41,12 @@ class Attempt:
     def name(self) -> str:
         """The Job's name."""
         return str(self.job["metadata"]["name"]) if self.job else ""
+
+    @property
+    def storage(self) -> str | None:
+        """The URI of its order's storage; None where its Job does not say so."""
+        found = ((self.job or {"metadata": {}})["metadata"].get("annotations") or {}).get(names.STORAGE_URI)
+        return found if isinstance(found, str) else None
 
     def condition(self, *kinds: str) -> dict[str, Any] | None:
         """The Job's condition of one of these types that is True."""
@@ -88,7 +95,7 @@ def newest(work: Work, mine: dict[int, Attempt]) -> int:
 
 
 def state(work: Work, mine: dict[int, Attempt], now: datetime) -> AttemptState:
-    """How the newest attempt stands."""
+    """How the newest attempt stands. A report that is no answer to the order is as good as none."""
     number = newest(work, mine)
     unseen = work.status.attempt is None or number > work.status.attempt
     if work.status.state not in ACTIVE and not unseen:
@@ -96,7 +103,12 @@ def state(work: Work, mine: dict[int, Attempt], now: datetime) -> AttemptState:
     attempt = mine.get(number)
     if attempt is None or attempt.job is None:
         return JobDeleted() if work.status.job else NotStarted()
-    return observe(attempt, now)
+    found = observe(attempt, now)
+    if not isinstance(found, Succeeded):
+        return found
+    if why := report_checks.problem(found.report, work.step, work.artifact, attempt.storage):
+        return ReportMissing(found.at, why)
+    return Succeeded(report_checks.only_below(found.report, attempt.storage), found.at)
 
 
 def observe(attempt: Attempt, now: datetime) -> AttemptState:
@@ -116,7 +128,7 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
         return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")))
     since = [started for pod in running if (started := times.parse(reading.container(pod)["running"].get("startedAt")))]
     begun = tuple(reading.uid(pod) for pod in attempt.pods if {"running", "terminated"} & reading.container(pod).keys())
-    return Running(reading.uid(reading.leader(running)), begun, min(since, default=None), pending)
+    return Running(reading.uid(reading.leader(running)), begun, min(since, default=None), pending, attempt.storage)
 
 
 def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> AttemptState:

@@ -17,6 +17,8 @@ from ..status.events import NOTHING_HEARD
 from ..view import Heard
 from ..work import Work
 from .attempt_states import Running
+from .report_checks import LONGEST_URI, is_below
+from .report_summary import LARGEST
 
 FRESH = timedelta(minutes=1)
 """The same epoch's answers are not written more often."""
@@ -39,6 +41,8 @@ DOING = {
 def of(scope: Scope[Any], work: Work, running: Running) -> None:
     """Take over what the attempt's pods answered last; training goes on also when nobody answers."""
     heard = scope.view.heard.get(running.leader)
+    if heard is not None and heard.progress.step != work.step:
+        heard = None  # no answer to what was ordered
     status = work.status
     if heard is not None and _is_news(work, heard):
         status.phase = heard.progress.phase[:64] or None
@@ -72,7 +76,7 @@ def _details(scope: Scope[Any], work: Work, running: Running, said: Progress) ->
             status.cases_done = max(done, status.cases_done or 0)
             status.cases_total = status.cases_total or said.total
     if isinstance(status, FoldStatus):
-        _fold(status, said)
+        _fold(status, said, running.storage)
         _warnings(scope, work, status, said)
 
 
@@ -88,16 +92,22 @@ def _warnings(scope: Scope[Any], work: Work, status: FoldStatus, said: Progress)
     status.warnings = now or None
 
 
-def _fold(status: FoldStatus, said: Progress) -> None:
+def _fold(status: FoldStatus, said: Progress, storage: str | None) -> None:
     status.epoch = status.epoch if said.epoch is None else said.epoch
     status.epochs = said.epochs or status.epochs
-    for name, value in (("train_loss", said.train_loss), ("val_loss", said.val_loss), ("pseudo_dice", _dice(said))):
-        if value is not None:
+    dice = _dice(said)
+    numbers = {"train_loss": (said.train_loss, -LARGEST, LARGEST), "val_loss": (said.val_loss, -LARGEST, LARGEST)}
+    for name, (value, least, most) in (numbers | {"pseudo_dice": (dice, 0, 1)}).items():
+        if value is not None and least <= value <= most:
             setattr(status, name, round(value, 5))
     status.eta = times.duration(said.eta_seconds) if said.eta_seconds is not None and said.eta_seconds < 10**8 else None
     if said.resumed_from_epoch is not None and said.resumed_from_epoch >= 0:
         status.resumed_from_epoch = said.resumed_from_epoch
-    if said.checkpoint_uri and len(said.checkpoint_uri) <= 2048:
+    if (
+        said.checkpoint_uri
+        and len(said.checkpoint_uri) <= LONGEST_URI
+        and (storage is None or is_below(said.checkpoint_uri, storage))
+    ):
         epoch = said.checkpoint_epoch if (said.checkpoint_epoch or 0) >= 0 else None
         status.checkpoint = CheckpointStatus(
             uri=said.checkpoint_uri, epoch=epoch, sha256=(said.checkpoint_sha256 or "")[:64] or None

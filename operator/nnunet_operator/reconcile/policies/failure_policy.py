@@ -37,7 +37,7 @@ def _note_progress(work: Work, failure: Failure) -> None:
     if not isinstance(status, FoldStatus):
         return
     if failure.epoch is not None and 0 <= failure.epoch <= (status.epochs or 10**6):
-        status.epoch = max(failure.epoch, status.epoch or 0)
+        status.epoch = max(int(failure.epoch), status.epoch or 0)  # True is an int as well
     if status.epoch is not None and status.epoch > (status.started_epoch or 0):
         status.started_epoch = status.epoch
         status.restarts = status.disruptions_without_progress = status.out_of_memory = 0
