@@ -227,7 +227,9 @@ class MemoryWorld:
                 "metadata": {
                     "name": f"{name}-{index}-{next(self._uids):05x}",
                     "labels": labels,
-                    "ownerReferences": [{"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}],
+                    "ownerReferences": [
+                        {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
+                    ],
                 },
                 "spec": copy.deepcopy(template["spec"]) | ({"nodeName": node} if node else {}),
                 "status": {"phase": "Pending", "conditions": [condition]},
@@ -252,8 +254,8 @@ class MemoryWorld:
     def say(self, job: Manifest, **progress: Any) -> None:
         """Let a Job's first pod answer on /progress."""
         step = job["metadata"]["labels"]["nnunet.dev/step"]
-        name = self.pods(job["metadata"]["name"])[0]["metadata"]["name"]
-        self.heard[name] = Heard(progress=Progress(step=step, **progress), at=self.now)
+        uid = self.pods(job["metadata"]["name"])[0]["metadata"]["uid"]
+        self.heard[uid] = Heard(progress=Progress(step=step, **progress), at=self.now)
 
     def finish(self, job: Manifest, report: Report | str | None = None) -> None:
         """End a Job well. The report is the step's usual one, or what is given; an empty text is no report."""

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from ..api.resources import KINDS
-from ..manifests import names
+from ..manifests import names, ownership
 from ..reconcile.outcome import Outcome
 from ..reconcile.view import Key, Manifest
 from .events import EventRecorder
@@ -63,7 +63,8 @@ async def _apply(client: ObjectClient, about: Manifest, child: Manifest) -> bool
 
 async def _create(client: ObjectClient, about: Manifest, child: Manifest) -> bool:
     key = key_of(child)
-    if (known := client.known(key)) is not None and _is_child_of(about, known):
+    known = client.known(key)
+    if known is not None and _is_child_of(about, known) and _is_same_attempt(child, known):
         return False
     try:
         await client.create(child)
@@ -71,7 +72,7 @@ async def _create(client: ObjectClient, about: Manifest, child: Manifest) -> boo
         found = await client.get(key)
         if found is None:
             raise Outdated(f"{key} was deleted a moment ago") from error
-        if not _is_child_of(about, found):
+        if not (_is_child_of(about, found) and _is_same_attempt(child, found)):
             message = f"{key.kind} {key.name} is there already and is not of this {about['kind']}. Delete or rename it."
             raise Rejected("NameTaken", message) from error
         client.learn(found)
@@ -90,5 +91,9 @@ def without_nulls(value: Any) -> Any:
 
 
 def _is_child_of(about: Manifest, child: Manifest) -> bool:
-    labels = child["metadata"].get("labels") or {}
-    return bool(labels.get(names.OWNER_UID) == about["metadata"]["uid"])
+    return ownership.is_controlled_by(child, about)
+
+
+def _is_same_attempt(child: Manifest, found: Manifest) -> bool:
+    one, other = (manifest["metadata"].get("labels") or {} for manifest in (child, found))
+    return bool(one.get(names.ATTEMPT) == other.get(names.ATTEMPT))

@@ -55,7 +55,7 @@ class Reconciliation:
         Args:
             key: the object.
             now: this moment.
-            heard: the pods' last answers, by pod name.
+            heard: the pods' last answers, by the pods' uids.
 
         Raises:
             Outdated: there is a newer version, which is to be looked at.

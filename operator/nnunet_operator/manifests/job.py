@@ -41,6 +41,7 @@ def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
             "name": parameters.name,
             "namespace": parameters.owner.metadata.namespace,
             "labels": labels,
+            "annotations": {names.STORAGE_URI: parameters.order.storage.uri},
             "ownerReferences": [names.owner_reference(parameters.owner)],
         },
         "spec": spec,

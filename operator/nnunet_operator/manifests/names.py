@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Any
 
 from ..api.resources import Resource
@@ -18,6 +19,8 @@ CONFIGURATION = "nnunet.dev/configuration"
 FOLD = "nnunet.dev/fold"
 ATTEMPT = "nnunet.dev/attempt"
 CONTRACT = "nnunet.dev/contract-version"
+STORAGE_URI = "nnunet.dev/storage-uri"
+"""An annotation of a Job: the storage of its order, below which all that it makes lies."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 JOB_NAME = "batch.kubernetes.io/job-name"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
@@ -26,11 +29,24 @@ COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 # A pod of an Indexed Job has the host name `<job>-<index>`, at most 63 characters; an index has at most 3 digits here.
 LONGEST = 63 - len("-999")
 
+_ATTEMPT_AT_END = re.compile(r"-([0-9]{1,9})$")
+
 
 def job(owner: Resource, part: str, attempt: int) -> str:
     """`<name>-<6 of uid>-<part>-<attempt>`, where a part that is too long is shortened to a digest."""
+    return _job(owner.metadata.name, owner.metadata.uid, part, attempt)
+
+
+def attempt_of(owner: Resource, part: str, job_name: str) -> int | None:
+    """The number of the attempt whose Job bears this name, or None when no Job of this part of the owner's does."""
+    found = _ATTEMPT_AT_END.search(job_name)
+    return int(found[1]) if found and job(owner, part, int(found[1])) == job_name else None
+
+
+@lru_cache(maxsize=8192)
+def _job(name: str, uid: str, part: str, attempt: int) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")
-    stem, end = f"{owner.metadata.name}-{short_uid(owner.metadata.uid)}", f"-{attempt}"
+    stem, end = f"{name}-{short_uid(uid)}", f"-{attempt}"
     # A digest also where the slug has lost something: `a_b` and `a-b` are two configurations.
     if len(f"{stem}-{slug}{end}") > LONGEST or (slug != part and slug != part.replace("_", "-")) or "-" in part:
         room = LONGEST - len(stem) - len(end) - 1
@@ -46,6 +62,11 @@ def short_uid(uid: str) -> str:
 def config_map(job_name: str, text: str) -> str:
     """A work order's ConfigMap bears a digest of its content: an immutable object is never to be applied with another."""
     return f"{job_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def is_config_map_of(job_name: str, name: str) -> bool:
+    """Whether a name is one that `config_map` makes for this Job."""
+    return re.fullmatch(rf"{re.escape(job_name)}-[0-9a-f]{{8}}", name) is not None
 
 
 def labels(owner: Resource, step: str, **more: str | int | None) -> dict[str, str]:

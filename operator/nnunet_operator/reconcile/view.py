@@ -59,8 +59,8 @@ class Settings:
 class View(Generic[R]):
     """One object and what it depends on, at one moment.
 
-    `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` holds what the object
-    owns (by label `nnunet.dev/owner-uid`): Jobs, and objects of our four kinds; `pods` those of its Jobs.
+    `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` and `jobs` hold what the
+    object controls by owner reference: objects of our four kinds, and Jobs; `pods` what its Jobs control.
     `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own.
     """
 
@@ -72,7 +72,7 @@ class View(Generic[R]):
     name_conflicts: tuple[Key, ...] = ()
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
-    heard: Mapping[str, Heard] = field(default_factory=dict)  # by pod name
+    heard: Mapping[str, Heard] = field(default_factory=dict)  # by the pod's uid: names come again, and are in each namespace
     listening_since: datetime | None = None  # before, nobody asked the pods
 
     def reference(self, kind: str, name: str) -> Resource | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..api.resources import KINDS, Resource
+from ..manifests import ownership
 from .kinds import invalid
 from .references import dependencies
 from .view import Heard, Key, Manifest, Settings, View
@@ -22,7 +23,7 @@ class Objects(Protocol):
         """An object, or None when there is none."""
 
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
-        """The objects of a kind (Job, Pod, Plans) whose label `nnunet.dev/owner-uid` is this uid."""
+        """The objects of a kind (Job, Pod) whose label `nnunet.dev/owner-uid` is this uid; anybody may have put it there."""
 
 
 def build_view(
@@ -39,10 +40,10 @@ def build_view(
         return None
     resource = invalid.parse(manifest)
     uid = resource.metadata.uid
-    jobs = tuple(sorted((job for job in objects.owned(uid, "Job")), key=_name))
-    pods = tuple(sorted((pod for pod in objects.owned(uid, "Pod")), key=_name))
+    jobs = tuple(sorted((job for job in objects.owned(uid, "Job") if ownership.is_controlled_by(job, manifest)), key=_name))
+    pods = tuple(sorted(_pods(objects, manifest, jobs), key=_name))
     wanted = [(key, found) for key in dependencies.wanted_by(resource) if (found := objects.get(*key)) is not None]
-    own = {found["metadata"].get("uid") for _, found in wanted if _controlled_by(found, uid)}
+    own = {found["metadata"].get("uid") for _, found in wanted if ownership.is_controlled_by(found, manifest)}
     return View(
         object=resource,
         now=now,
@@ -52,7 +53,7 @@ def build_view(
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
         jobs=jobs,
         pods=pods,
-        heard={name: heard[name] for pod in pods if (name := _name(pod)) in heard} if heard else {},
+        heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
     )
 
@@ -73,9 +74,17 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
     return found
 
 
-def _controlled_by(manifest: Manifest, uid: str) -> bool:
-    owners = manifest["metadata"].get("ownerReferences") or []
-    return any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
+def _pods(objects: Objects, owner: Manifest, jobs: Iterable[Manifest]) -> Iterable[Manifest]:
+    """The pods that these Jobs control, and those of Jobs that are gone: the garbage collector has yet to take them."""
+    space, mine = owner["metadata"].get("namespace"), {job["metadata"].get("uid") for job in jobs}
+    for pod in objects.owned(owner["metadata"]["uid"], "Pod"):
+        reference = ownership.controlling_job(pod) if pod["metadata"].get("namespace") == space else None
+        if reference is None:
+            continue
+        name, uid = reference
+        job = objects.get("Job", space, name)
+        if uid in mine or job is None or job["metadata"].get("uid") != uid:
+            yield pod
 
 
 def _name(manifest: Manifest) -> str:

@@ -52,8 +52,10 @@ class NotedClient(StoreClient):
 
     def child(self, kind: str, name: str, owner: str | None = None, **more: Any) -> Manifest:
         """A child of the object, or of another owner."""
-        labels = {names.OWNER_UID: owner or self.about["metadata"]["uid"]}
-        return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "default", "labels": labels}, **more}
+        uid = owner or self.about["metadata"]["uid"]
+        reference = {"apiVersion": "nnunet.dev/v1alpha1", "kind": "Dataset", "name": "brain", "uid": uid, "controller": True}
+        meta = {"name": name, "namespace": "default", "labels": {names.OWNER_UID: uid}, "ownerReferences": [reference]}
+        return {"apiVersion": "v1", "kind": kind, "metadata": meta, **more}
 
     def _note(self, what: str, manifest: Manifest, *more: object) -> None:
         name = manifest["metadata"]["name"]

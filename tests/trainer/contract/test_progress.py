@@ -10,13 +10,14 @@ from nnunet_trainer.contract.progress import Progress
 
 finite = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 10**7)
+printable = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10)
 
 
 @given(
     st.builds(
         Progress,
-        step=st.text(max_size=10),
-        phase=st.text(max_size=10),
+        step=printable,
+        phase=printable,
         done=counts,
         total=counts,
         epoch=st.none() | counts,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import codec
+from . import codec, untrusted_json
 
 MAX_BYTES = 16_384
 
@@ -45,15 +45,14 @@ ProgressHook = Callable[[Progress], None]
 
 
 def decode(text: str | bytes) -> Progress | None:
-    """A progress answer, or None when it is not one: too long, not JSON, not finite, out of any sensible range."""
-    if len(text) > MAX_BYTES:
-        return None
+    """A progress answer, its texts printable; None when it is not one: too long, no JSON, not finite, out of any sensible range."""
     try:
-        progress = codec.loads(Progress, text)
-    except (codec.CodecError, RecursionError):
+        progress = codec.from_plain(Progress, untrusted_json.parse(text, MAX_BYTES))
+    except ValueError:
         return None
     numbers = [getattr(progress, name) for name in progress.__slots__]
     if any(isinstance(n, float) and not math.isfinite(n) for n in numbers):
         return None
-    counts = (progress.done, progress.total, progress.epoch or 0, progress.epochs or 0)
+    told = (progress.epoch, progress.epochs, progress.resumed_from_epoch, progress.checkpoint_epoch)
+    counts = (progress.done, progress.total, *(count or 0 for count in told))
     return progress if all(0 <= n < 10**8 for n in counts) else None

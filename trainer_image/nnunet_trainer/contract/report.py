@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import CONTRACT_VERSION, codec
+from . import CONTRACT_VERSION, codec, untrusted_json
 
 MAX_BYTES = 3500
 """The kubelet keeps only the tail of 4,096 bytes; a cut JSON document would be no report at all."""
+LONGEST_READ = 16_384
+"""Characters of a termination message that are read at all."""
 LONGEST_HINT = 300
 SHORTEST_MESSAGE = 200
 """Characters that are kept of a hint and of a message before the summary is cut."""
@@ -86,9 +88,9 @@ def _cut_message(report: Report, limit: int, at_least: int) -> Report:
 
 
 def decode(text: str) -> Report | None:
-    """The report in a termination message, or None when the message holds none (a crash's last log lines, garbage)."""
+    """The report in a termination message, its texts printable; None when the message holds none (last log lines, garbage)."""
     try:
-        report = codec.loads(Report, text)
-    except (codec.CodecError, RecursionError):
+        report = codec.from_plain(Report, untrusted_json.parse(text, LONGEST_READ))
+    except ValueError:
         return None
     return report if report.version == CONTRACT_VERSION else None

@@ -17,8 +17,8 @@ from nnunet_trainer.contract import pod as pod_contract
 from nnunet_trainer.contract import progress as progress_contract
 from nnunet_trainer.contract.progress import Progress
 
-from ...manifests import names
-from ...reconcile.references.dependencies import owner_of
+from ...controller.object_client import key_of
+from ...manifests import names, ownership
 from ...reconcile.view import Heard, Key, Manifest
 from ..monitoring import metrics
 from .cache import ObjectCache, labels_of
@@ -34,7 +34,7 @@ FIRST_SILENCE = 2.0
 
 
 class ProgressPoller:
-    """Keeps what was last heard of each running pod, by the pod's name.
+    """Keeps what was last heard of each running pod, by the pod's uid. A pod that none of our objects controls is not asked.
 
     Args:
         interval: the shortest and the longest time between two questions to a pod, in seconds.
@@ -72,8 +72,8 @@ class ProgressPoller:
                     task.cancel()
 
     def _due(self) -> list[Manifest]:
-        running = {pod["metadata"]["uid"]: pod for pod in self._cache.all("Pod") if _worth_asking(pod)}
-        there = {pod["metadata"]["name"] for pod in self._cache.all("Pod")}
+        running = {pod["metadata"]["uid"]: pod for pod in self._cache.all("Pod") if self._worth_asking(pod)}
+        there = {pod["metadata"]["uid"] for pod in self._cache.all("Pod")}
         for gone in self.heard.keys() - there:
             del self.heard[gone]
         for gone in self._next.keys() - running.keys():
@@ -86,20 +86,31 @@ class ProgressPoller:
         for uid in due:
             silences = self._silences.get(uid, 0)
             early = FIRST_SILENCE * 2 ** min(silences, 10)
-            self._next[uid] = now + (interval if running[uid]["metadata"]["name"] in self.heard else min(interval, early))
+            self._next[uid] = now + (interval if uid in self.heard else min(interval, early))
         return [running[uid] for uid in due]
 
     async def _ask(self, session: aiohttp.ClientSession, pod: Manifest) -> None:
-        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        uid = pod["metadata"]["uid"]
         async with self._limit:
             progress = await self._fetch(session, pod["status"]["podIP"])
         if progress is None:
             self._silences[uid] = self._silences.get(uid, 0) + 1
             return
-        before = self.heard.get(name)
-        self.heard[name] = Heard(progress=progress, at=datetime.now(UTC))
-        if (before is None or before.progress != progress) and (owner := owner_of(pod)):
+        before = self.heard.get(uid)
+        self.heard[uid] = Heard(progress=progress, at=datetime.now(UTC))
+        if (before is None or before.progress != progress) and (owner := self._owner(pod)):
             self._wake([owner])
+
+    def _worth_asking(self, pod: Manifest) -> bool:
+        return _answers(pod) and self._owner(pod) is not None
+
+    def _owner(self, pod: Manifest) -> Key | None:
+        """The object of ours that controls the Job that controls a pod, all in one namespace; None when there is none."""
+        space, found = pod["metadata"]["namespace"], ownership.controlling_job(pod)
+        job = self._cache.get("Job", space, found[0]) if found else None
+        reference = ownership.controlling_resource(job) if job and ownership.is_controlled_by(pod, job) else None
+        owner = self._cache.get(reference[0], space, reference[1]) if reference else None
+        return key_of(owner) if owner and job and ownership.is_controlled_by(job, owner) else None
 
     async def _fetch(self, session: aiohttp.ClientSession, address: str) -> Progress | None:
         host = f"[{address}]" if ":" in address else address
@@ -123,8 +134,8 @@ class ProgressPoller:
             metrics.progress_requests.labels(outcome).inc()
 
 
-def _worth_asking(pod: Manifest) -> bool:
-    """A running pod of ours; of a training's pods the one with rank 0."""
+def _answers(pod: Manifest) -> bool:
+    """A pod that runs; of a training's pods the one with rank 0."""
     status, labels = pod.get("status") or {}, labels_of(pod)
     if status.get("phase") != "Running" or not status.get("podIP") or pod["metadata"].get("deletionTimestamp"):
         return False

@@ -29,13 +29,13 @@ def ask(ip: str, port: int = PROGRESS_PORT, timeout: float = 2.0) -> progress.Pr
 
 
 class ProgressThread:
-    """Asks each running pod every `interval` seconds, and keeps the last answer of each by the pod's name."""
+    """Asks each running pod every `interval` seconds, and keeps the last answer of each by the pod's uid."""
 
     def __init__(self, interval: float = 2.0) -> None:
         self.interval = interval
         self.heard: dict[str, Heard] = {}
         self.news = 0  # grows with each answer that differs from the one before
-        self._addresses: dict[str, str] = {}  # by pod name
+        self._addresses: dict[str, str] = {}  # by uid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -49,16 +49,16 @@ class ProgressThread:
 
     def ask_from_now_on(self, pods: Iterable[Manifest]) -> None:
         """Ask these pods, as far as they have addresses, and no others."""
-        self._addresses = {pod["metadata"]["name"]: ip for pod in pods if (ip := pod["status"].get("podIP"))}
-        self.heard = {name: heard for name, heard in self.heard.items() if name in self._addresses}
+        self._addresses = {pod["metadata"]["uid"]: ip for pod in pods if (ip := pod["status"].get("podIP"))}
+        self.heard = {uid: heard for uid, heard in self.heard.items() if uid in self._addresses}
 
     def _run(self) -> None:
         while not self._stop.wait(self.interval):
-            for name, ip in list(self._addresses.items()):
+            for uid, ip in list(self._addresses.items()):
                 answer = ask(ip)
                 if answer is None or self._stop.is_set():
                     continue
-                before = self.heard.get(name)
-                self.heard = {**self.heard, name: Heard(progress=answer, at=datetime.now(UTC))}
+                before = self.heard.get(uid)
+                self.heard = {**self.heard, uid: Heard(progress=answer, at=datetime.now(UTC))}
                 if before is None or before.progress != answer:
                     self.news += 1

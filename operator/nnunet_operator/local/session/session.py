@@ -41,7 +41,7 @@ DRAINED = "The local shell was stopped; the next one goes on."
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a person may want to see: the four kinds' objects, living pods, and the progress last heard."""
+    """What a person may want to see: the four kinds' objects, living pods, and the progress last heard, by the pod's uid."""
 
     objects: list[Manifest]
     pods: list[Manifest]

@@ -57,12 +57,12 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
         case Running() as running:
             keep_running_time(work, running.since, now)
             _watch(scope, work, running)
-        case Succeeded(report, at) if report.artifact(work.artifact):
+        case Succeeded(report, at):
             keep_running_time(work, None, at)
             result = Result(report, at)
             scope.outcome.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
-        case Succeeded(_, at) | ReportMissing(at):
-            _decide(scope, work, failures.report_missing(at))
+        case ReportMissing(at, why):
+            _decide(scope, work, failures.report_missing(at, why))
         case Failed(at):
             _decide(scope, work, failures.classify(mine[work.status.attempt or 0], at))
         case JobDeleted():

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from ...api.common import State, WorkStatus
+from ...manifests import names
 from ...manifests.job import children
 from ...manifests.job_parameters import JobParameters
 from ..observed.attempts import Attempt
@@ -39,9 +40,10 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
 
 
 def order_of(job: Manifest) -> str | None:
-    """The ConfigMap that a Job reads its order from."""
+    """The ConfigMap that a Job reads its order from, where that bears the name of such a one: others are nobody's to delete."""
     volumes = job.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", [])
-    return next((v["configMap"]["name"] for v in volumes if v.get("name") == "order" and "configMap" in v), None)
+    found = next((v["configMap"]["name"] for v in volumes if v.get("name") == "order" and "configMap" in v), None)
+    return found if found is not None and names.is_config_map_of(str(job["metadata"]["name"]), found) else None
 
 
 def _delete(scope: Scope[Any], attempt: Attempt, job: Manifest) -> None:
@@ -53,8 +55,8 @@ def _delete(scope: Scope[Any], attempt: Attempt, job: Manifest) -> None:
     order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})
     if order:
         scope.outcome.delete.append(Delete("ConfigMap", order, ""))
-    if pod.get("subdomain"):
-        scope.outcome.delete.append(Delete("Service", pod["subdomain"], ""))
+    if pod.get("subdomain") == attempt.name:
+        scope.outcome.delete.append(Delete("Service", attempt.name, ""))
 
 
 def _is_kept(status: WorkStatus, attempt: Attempt) -> bool:

@@ -36,11 +36,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A container runs. `pending` is another pod of the attempt that does not."""
+    """A container runs. `pending` is another pod of the attempt that does not; `leader` and `pods` are uids."""
 
-    pod: str
+    leader: str
+    pods: tuple[str, ...]
     since: datetime | None
     pending: Pending | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,10 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class ReportMissing:
-    """Done, but nobody can read what came out: the pod is gone, or its last words are no report."""
+    """Done, but nobody can read what came out: the pod is gone, or its last words are no report, or no answer to the order."""
 
     at: datetime
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ...manifests import names
+from ...manifests import names, ownership
 from .. import times
 from ..view import Manifest, View
 from ..work import ACTIVE, Work
 from . import pods as reading
+from . import report_checks
 from .attempt_states import (
     AttemptState,
     Failed,
@@ -42,6 +42,12 @@ class Attempt:
         """The Job's name."""
         return str(self.job["metadata"]["name"]) if self.job else ""
 
+    @property
+    def storage(self) -> str | None:
+        """The URI of its order's storage; None where its Job does not say so."""
+        found = ((self.job or {"metadata": {}})["metadata"].get("annotations") or {}).get(names.STORAGE_URI)
+        return found if isinstance(found, str) else None
+
     def condition(self, *kinds: str) -> dict[str, Any] | None:
         """The Job's condition of one of these types that is True."""
         return reading.condition(self.job or {}, *kinds)
@@ -59,12 +65,18 @@ class Attempt:
 
 
 def of(view: View[Any], work: Work) -> dict[int, Attempt]:
-    """All attempts at a piece of work of which anything is left, by number."""
-    wanted = {names.STEP: work.step} | {f"nnunet.dev/{key}": value for key, value in work.labels.items()}
-    jobs = dict(_numbered(view.jobs, wanted))
+    """All attempts at a piece of work of which anything is left, by number.
+
+    A Job counts by its name, which is made of its owner's uid, the part and the attempt: a copy under another name does not. A pod
+    counts by the Job that controls it; where that is gone, by that Job's name.
+    """
+    jobs = {number: job for job in view.jobs if (number := _number(view, work, job)) is not None}
     pods: dict[int, list[Manifest]] = {}
-    for number, pod in _numbered(view.pods, wanted):
-        pods.setdefault(number, []).append(pod)
+    for pod in view.pods:
+        name, uid = ownership.controlling_job(pod) or ("", "")
+        number = names.attempt_of(view.object, work.part, name)
+        if number is not None and (number not in jobs or jobs[number]["metadata"].get("uid") == uid):
+            pods.setdefault(number, []).append(pod)
     return {
         number: Attempt(number, jobs.get(number), tuple(sorted(pods.get(number, ()), key=reading.name)))
         for number in sorted(jobs.keys() | pods.keys())
@@ -72,13 +84,18 @@ def of(view: View[Any], work: Work) -> dict[int, Attempt]:
 
 
 def newest(work: Work, mine: dict[int, Attempt]) -> int:
-    """The number of the newest attempt, −1 before the first: the status's, or a later Job's whose status write was lost."""
+    """The number of the newest attempt, −1 before the first: the status's, or a later Job's whose status write was lost.
+
+    The next attempt begins once the end of the one before it stands in the status: until then a later Job is not the operator's.
+    """
     known = -1 if work.status.attempt is None else work.status.attempt
+    if known >= 0 and work.status.state in ACTIVE:
+        return known
     return max([known, *(number for number, attempt in mine.items() if attempt.job is not None)])
 
 
 def state(work: Work, mine: dict[int, Attempt], now: datetime) -> AttemptState:
-    """How the newest attempt stands."""
+    """How the newest attempt stands. A report that is no answer to the order is as good as none."""
     number = newest(work, mine)
     unseen = work.status.attempt is None or number > work.status.attempt
     if work.status.state not in ACTIVE and not unseen:
@@ -86,7 +103,12 @@ def state(work: Work, mine: dict[int, Attempt], now: datetime) -> AttemptState:
     attempt = mine.get(number)
     if attempt is None or attempt.job is None:
         return JobDeleted() if work.status.job else NotStarted()
-    return observe(attempt, now)
+    found = observe(attempt, now)
+    if not isinstance(found, Succeeded):
+        return found
+    if why := report_checks.problem(found.report, work.step, work.artifact, attempt.storage):
+        return ReportMissing(found.at, why)
+    return Succeeded(report_checks.only_below(found.report, attempt.storage), found.at)
 
 
 def observe(attempt: Attempt, now: datetime) -> AttemptState:
@@ -105,7 +127,8 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
     if not running:
         return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")))
     since = [started for pod in running if (started := times.parse(reading.container(pod)["running"].get("startedAt")))]
-    return Running(reading.name(reading.leader(running)), min(since, default=None), pending)
+    begun = tuple(reading.uid(pod) for pod in attempt.pods if {"running", "terminated"} & reading.container(pod).keys())
+    return Running(reading.uid(reading.leader(running)), begun, min(since, default=None), pending, attempt.storage)
 
 
 def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> AttemptState:
@@ -129,9 +152,7 @@ def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> Attemp
     return Stopping()
 
 
-def _numbered(manifests: Iterable[Manifest], wanted: dict[str, str]) -> Iterable[tuple[int, Manifest]]:
-    for manifest in manifests:
-        labels = manifest["metadata"].get("labels") or {}
-        number = labels.get(names.ATTEMPT, "")
-        if number.isdigit() and all(labels.get(key) == value for key, value in wanted.items()):
-            yield int(number), manifest
+def _number(view: View[Any], work: Work, job: Manifest) -> int | None:
+    number = names.attempt_of(view.object, work.part, str(job["metadata"]["name"]))
+    # A copy of another attempt's Job under this attempt's name has kept its label.
+    return number if (job["metadata"].get("labels") or {}).get(names.ATTEMPT) == str(number) else None

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from nnunet_trainer.contract.faults import PERMANENT, ExitCode
+from nnunet_trainer.contract.untrusted_json import printable
 
 from ...api import reasons
 from ..view import Manifest
@@ -96,9 +97,10 @@ def classify(attempt: Attempt, at: datetime) -> Failure:
     return _exited(int(ended.get("exitCode", 1)), culprit, at)
 
 
-def report_missing(at: datetime) -> Failure:
-    """An attempt that succeeded, and of which nobody knows what it made."""
-    message = "succeeded, but its report could not be read (its pod is gone, or said something else)"
+def report_missing(at: datetime, why: str = "") -> Failure:
+    """An attempt that succeeded, and of which nobody knows what it made; `why` its report does not count, where there is one."""
+    missing = "its report could not be read (its pod is gone, or said something else)"
+    message = f"succeeded, but {f'its report does not count: {why}' if why else missing}"
     return Failure(cause=Cause.UNREPORTED, reason=reasons.REPORT_MISSING, message=f"has {message}", at=at)
 
 
@@ -124,7 +126,7 @@ def _exited(code: int, pod: Manifest | None, at: datetime) -> Failure:
     if error:
         reason = error.reason if _is_reason(error.reason) else _reason(known)
         return Failure(cause=cause, reason=reason, message=error.message, hint=error.hint or hint, detail=detail, **common)  # type: ignore[arg-type]
-    words = " ".join(str(ended.get("message", "")).split())[-LAST_WORDS:]
+    words = printable(" ".join(str(ended.get("message", "")).split()))[-LAST_WORDS:]
     signal = f" (signal {code - 128})" if 128 < code < 160 and known is None else ""
     message = "was stopped" if cause is Cause.DISRUPTION else f"ended with exit code {code}{signal}"
     message += f"; its last words: {words}" if words else ""

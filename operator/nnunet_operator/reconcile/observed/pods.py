@@ -26,6 +26,11 @@ def name(pod: Manifest) -> str:
     return str(pod["metadata"]["name"])
 
 
+def uid(pod: Manifest) -> str:
+    """A pod's uid."""
+    return str(pod["metadata"].get("uid", ""))
+
+
 def index(pod: Manifest) -> int:
     """A pod's completion index."""
     metadata = pod["metadata"]

@@ -17,7 +17,8 @@ from ..status.events import NOTHING_HEARD
 from ..view import Heard
 from ..work import Work
 from .attempt_states import Running
-from .pods import container
+from .report_checks import LONGEST_URI, is_below
+from .report_summary import LARGEST
 
 FRESH = timedelta(minutes=1)
 """The same epoch's answers are not written more often."""
@@ -39,12 +40,14 @@ DOING = {
 
 def of(scope: Scope[Any], work: Work, running: Running) -> None:
     """Take over what the attempt's pods answered last; training goes on also when nobody answers."""
-    heard = scope.view.heard.get(running.pod)
+    heard = scope.view.heard.get(running.leader)
+    if heard is not None and heard.progress.step != work.step:
+        heard = None  # no answer to what was ordered
     status = work.status
     if heard is not None and _is_news(work, heard):
         status.phase = heard.progress.phase[:64] or None
         status.last_heard = heard.at
-        _details(scope, work, heard.progress)
+        _details(scope, work, running, heard.progress)
     validating = status.phase == "validating"
     fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
     reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
@@ -64,18 +67,16 @@ def _is_news(work: Work, heard: Heard) -> bool:
     return not same
 
 
-def _details(scope: Scope[Any], work: Work, said: Progress) -> None:
+def _details(scope: Scope[Any], work: Work, running: Running, said: Progress) -> None:
     status = work.status
     if isinstance(status, ConfigurationStatus):
-        pods = [p for p in scope.view.pods if "running" in container(p) or "terminated" in container(p)]
-        names = {p["metadata"]["name"] for p in pods if _belongs(p, work)}
-        shards = [h.progress for name, h in scope.view.heard.items() if name in names]
+        shards = [scope.view.heard[uid].progress for uid in running.pods if uid in scope.view.heard]
         done = sum(shard.done for shard in shards) if len(shards) > 1 else said.done
         if said.total:
             status.cases_done = max(done, status.cases_done or 0)
             status.cases_total = status.cases_total or said.total
     if isinstance(status, FoldStatus):
-        _fold(status, said)
+        _fold(status, said, running.storage)
         _warnings(scope, work, status, said)
 
 
@@ -91,16 +92,22 @@ def _warnings(scope: Scope[Any], work: Work, status: FoldStatus, said: Progress)
     status.warnings = now or None
 
 
-def _fold(status: FoldStatus, said: Progress) -> None:
+def _fold(status: FoldStatus, said: Progress, storage: str | None) -> None:
     status.epoch = status.epoch if said.epoch is None else said.epoch
     status.epochs = said.epochs or status.epochs
-    for name, value in (("train_loss", said.train_loss), ("val_loss", said.val_loss), ("pseudo_dice", _dice(said))):
-        if value is not None:
+    dice = _dice(said)
+    numbers = {"train_loss": (said.train_loss, -LARGEST, LARGEST), "val_loss": (said.val_loss, -LARGEST, LARGEST)}
+    for name, (value, least, most) in (numbers | {"pseudo_dice": (dice, 0, 1)}).items():
+        if value is not None and least <= value <= most:
             setattr(status, name, round(value, 5))
     status.eta = times.duration(said.eta_seconds) if said.eta_seconds is not None and said.eta_seconds < 10**8 else None
     if said.resumed_from_epoch is not None and said.resumed_from_epoch >= 0:
         status.resumed_from_epoch = said.resumed_from_epoch
-    if said.checkpoint_uri and len(said.checkpoint_uri) <= 2048:
+    if (
+        said.checkpoint_uri
+        and len(said.checkpoint_uri) <= LONGEST_URI
+        and (storage is None or is_below(said.checkpoint_uri, storage))
+    ):
         epoch = said.checkpoint_epoch if (said.checkpoint_epoch or 0) >= 0 else None
         status.checkpoint = CheckpointStatus(
             uri=said.checkpoint_uri, epoch=epoch, sha256=(said.checkpoint_sha256 or "")[:64] or None
@@ -109,12 +116,6 @@ def _fold(status: FoldStatus, said: Progress) -> None:
 
 def _dice(said: Progress) -> float | None:
     return said.pseudo_dice if said.ema_pseudo_dice is None else said.ema_pseudo_dice
-
-
-def _belongs(pod: dict[str, Any], work: Work) -> bool:
-    labels = pod["metadata"].get("labels") or {}
-    wanted = {f"nnunet.dev/{key}": value for key, value in work.labels.items()} | {"nnunet.dev/attempt": str(work.status.attempt)}
-    return all(labels.get(key) == value for key, value in wanted.items())
 
 
 def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:

@@ -8,14 +8,25 @@ from typing import Any
 LARGEST = 1e18
 """Beyond this nothing that is counted or measured here makes sense; NaN and infinity neither."""
 
+MOST_COUNTED = 10**12
+"""Cases, epochs, tensors. Sums of a few of them stand in columns of `kubectl get`, which have so much room."""
+
+MOST_BYTES = 2**62
+
 MOST = 512
 """Entries of a list or a map that are taken over."""
 
 
-def integer(said: Mapping[str, Any], key: str) -> int | None:
+def integer(said: Mapping[str, Any], key: str, most: int = MOST_COUNTED) -> int | None:
     """A count, or None."""
     value = said.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
+
+
+def share(said: Mapping[str, Any], key: str) -> float | None:
+    """A number from 0 to 1 (a Dice score), or None."""
+    value = _number(said.get(key))
+    return value if value is not None and 0 <= value <= 1 else None
 
 
 def number(said: Mapping[str, Any], key: str) -> float | None:
@@ -50,12 +61,12 @@ def integers(said: Mapping[str, Any], key: str, most: int = 8) -> list[int] | No
     return [int(item) for item in found] if found is not None else None
 
 
-def texts(said: Mapping[str, Any], key: str, longest: int = 256) -> dict[str, str] | None:
+def texts(said: Mapping[str, Any], key: str, longest: int = 256, most: int = MOST) -> dict[str, str] | None:
     """A map of names to texts; other values are written as text (a region's labels)."""
     value = said.get(key)
     if not isinstance(value, dict):
         return None
-    return {str(name)[:256]: _plain(item)[:longest] for name, item in list(value.items())[:MOST]}
+    return {str(name)[:256]: _plain(item)[:longest] for name, item in list(value.items())[:most]}
 
 
 def shares(said: Mapping[str, Any], key: str) -> dict[str, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from nnunet_trainer.contract.report import Artifact, Report
@@ -18,6 +19,8 @@ from . import report_summary as read
 PLANNED = ("patch_size", "batch_size", "spacing", "median_shape", "estimated_gpu_memory_gb", "network_digest", "preprocessable")
 """What a row knows of the plans alone."""
 
+MOST_CONFIGURATIONS = 64
+
 PRETRAINED_COUNTS = ("loaded", "adapted", "skipped", "mismatched", "missing", "unused")
 
 
@@ -26,12 +29,12 @@ def dataset(status: DatasetStatus, report: Report) -> None:
     said = report.summary
     status.artifact = _artifact(report, "dataset")
     status.cases = read.integer(said, "cases")
-    status.channels = read.texts(said, "channels")
+    status.channels = read.texts(said, "channels", most=64)
     status.labels = read.texts(said, "labels")
     status.fingerprint = FingerprintStatus(
         median_spacing=read.numbers(said, "medianSpacing"),
         median_shape=read.numbers(said, "medianShape"),
-        size_bytes=read.integer(said, "sizeBytes"),
+        size_bytes=read.integer(said, "sizeBytes", read.MOST_BYTES),
         reader=read.text(said, "reader", 128),
         file_ending=read.text(said, "fileEnding", 32),
     )
@@ -51,12 +54,12 @@ def plans(status: PlansStatus, report: Report) -> None:
         if name not in planned:
             for field in PLANNED:
                 setattr(row, field, None)
-    for name, shape in list(planned.items())[:64]:
-        if len(name) <= 63:
+    for name, shape in planned.items():
+        if len(name) <= 63 and (name in rows or len(rows) < MOST_CONFIGURATIONS):
             _configuration(rows.setdefault(name, ConfigurationStatus(name=name)), shape)
     status.configurations = [rows[name] for name in sorted(rows)]
     status.warnings = read.lines(said, "warnings")
-    status.compatibility = [_line(item) for item in _unique(read.objects(said, "compatibility"))] or None
+    status.compatibility = _unique(_line(item) for item in read.objects(said, "compatibility")) or None
     status.report = _detail(report)
 
 
@@ -65,7 +68,7 @@ def preprocessed(row: ConfigurationStatus, report: Report) -> None:
     said = report.summary
     row.preprocessed = _artifact(report, "preprocessed")
     row.cases_total = row.cases_done = read.integer(said, "cases")
-    row.size_bytes = read.integer(said, "sizeBytes")
+    row.size_bytes = read.integer(said, "sizeBytes", read.MOST_BYTES)
     row.found = read.flag(said, "found")
 
 
@@ -77,8 +80,8 @@ def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
     row.epoch = row.epochs if row.epochs is not None else row.epoch
     row.train_loss = _rounded(read.number(said, "trainLoss"), row.train_loss)
     row.val_loss = _rounded(read.number(said, "valLoss"), row.val_loss)
-    row.pseudo_dice = _rounded(read.number(said, "emaPseudoDice"), row.pseudo_dice)
-    row.validation_dice = _rounded(read.number(said, "validationDice"), None)
+    row.pseudo_dice = _rounded(read.share(said, "emaPseudoDice"), row.pseudo_dice)
+    row.validation_dice = _rounded(read.share(said, "validationDice"), None)
     row.dice_per_label = read.shares(said, "dicePerLabel")
     resumed = read.integer(said, "resumedFromEpoch")
     row.resumed_from_epoch = row.resumed_from_epoch if resumed is None else resumed
@@ -137,8 +140,8 @@ def _said(line: dict[str, Any], key: str) -> str | None:
     return None if value is None else str(value)[:512]
 
 
-def _unique(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({str(line.get("field")): line for line in lines}.values())
+def _unique(lines: Iterable[CompatibilityLine]) -> list[CompatibilityLine]:
+    return list({line.field: line for line in lines}.values())
 
 
 def _artifact(report: Report, kind: str) -> ArtifactStatus:

@@ -38,7 +38,7 @@ def _note_progress(work: Work, failure: Failure) -> None:
     status = work.status
     if isinstance(status, FoldStatus):
         if failure.epoch is not None and 0 <= failure.epoch <= (status.epochs or 10**6):
-            status.epoch = max(failure.epoch, status.epoch or 0)
+            status.epoch = max(int(failure.epoch), status.epoch or 0)  # True is an int as well
         advanced = (status.epoch or 0) > (status.started_epoch or 0)
         status.started_epoch = status.epoch if advanced else status.started_epoch
     elif isinstance(status, ConfigurationStatus):

@@ -70,7 +70,7 @@ def test_shards_are_one_indexed_job_and_their_cases_add_up() -> None:
     assert (job["spec"]["completions"], world.order(job)["shards"]) == (3, 3)
     for pod, done in zip(world.run(job), (2, 3, 1), strict=True):
         said = Progress(step="preprocess", phase="preprocessing", done=done, total=4)
-        world.heard[pod["metadata"]["name"]] = Heard(progress=said, at=world.now)
+        world.heard[pod["metadata"]["uid"]] = Heard(progress=said, at=world.now)
     world.settle()
     assert world.status("Plans", "plans")["cases"] == "6/12"
     assert "6 of 12 cases preprocessed" in world.condition("Plans", "plans")[2]

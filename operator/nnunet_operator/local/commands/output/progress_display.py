@@ -58,7 +58,7 @@ def pods_of(manifest: Manifest, snapshot: Snapshot) -> Iterator[PodProgress]:
         labels = pod["metadata"].get("labels", {})
         if labels.get(names.OWNER_UID) != manifest["metadata"]["uid"]:
             continue
-        heard = snapshot.heard.get(pod["metadata"]["name"])
+        heard = snapshot.heard.get(pod["metadata"]["uid"])
         fold = labels.get(names.FOLD)
         label = f"fold {fold}" if fold else labels.get(names.CONFIGURATION, "")
         if heard:

@@ -1,0 +1,114 @@
+"""The poller asks the pods that are children of our objects, and keeps what each said apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from nnunet_operator.cluster.watch.cache import ObjectCache
+from nnunet_operator.cluster.watch.progress_poller import ProgressPoller
+from nnunet_operator.manifests import names
+from nnunet_operator.reconcile.view import Key
+from nnunet_trainer.contract import codec
+from nnunet_trainer.contract.progress import Progress
+from support.apiclient import Manifest
+from support.controlplane import free_port
+
+from ..conftest import dataset
+
+
+def family(namespace: str, address: str) -> list[Manifest]:
+    """A Dataset, its Job and a running pod of that; names are the same in each namespace."""
+    owner = dataset(namespace)
+    owner["metadata"] |= {"uid": f"{namespace}-dataset", "resourceVersion": "1"}
+    labels = {
+        names.MANAGED_BY: names.MANAGER,
+        names.OWNER_KIND: "Dataset",
+        names.OWNER_NAME: "brain",
+        names.OWNER_UID: f"{namespace}-dataset",
+        names.STEP: "dataset",
+    }
+    found = [owner]
+    for kind, version in (("Job", "batch/v1"), ("Pod", "v1")):
+        above = found[-1]
+        reference = {
+            "apiVersion": above["apiVersion"],
+            "kind": above["kind"],
+            "name": above["metadata"]["name"],
+            "uid": above["metadata"]["uid"],
+            "controller": True,
+        }
+        meta = {
+            "name": f"brain-{kind.lower()}",
+            "namespace": namespace,
+            "uid": f"{namespace}-{kind.lower()}",
+            "resourceVersion": "2",
+            "labels": labels,
+            "ownerReferences": [reference],
+        }
+        found.append({"apiVersion": version, "kind": kind, "metadata": meta, "spec": {}})
+    found[-1]["status"] = {"phase": "Running", "podIP": address}
+    return found
+
+
+def strip_controller(manifest: Manifest) -> None:
+    del manifest["metadata"]["ownerReferences"][0]["controller"]
+
+
+def strip_owner(manifest: Manifest) -> None:
+    del manifest["metadata"]["ownerReferences"]
+
+
+def change_uid(manifest: Manifest) -> None:
+    manifest["metadata"]["ownerReferences"][0]["uid"] = "another"
+
+
+def move(manifest: Manifest) -> None:
+    manifest["metadata"]["namespace"] = "elsewhere"
+
+
+FORGERIES = [(kind, change) for kind in ("Job", "Pod") for change in (strip_controller, strip_owner, change_uid, move)]
+
+
+@pytest.mark.parametrize(("kind", "change"), FORGERIES)
+async def test_only_children_are_asked_and_names_do_not_mix(kind: str, change: Callable[[Manifest], None]) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            address = str(self.server.server_address[0])
+            asked.append(address)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(codec.dumps(Progress(step="dataset", done=int(address[-1]))).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    port, cache, woken = free_port(), ObjectCache(), set[Key]()
+    addresses = {"one": "127.1.79.1", "two": "127.1.79.2", "forged": "127.1.79.3"}
+    for namespace, address in addresses.items():
+        for manifest in family(namespace, address):
+            if namespace == "forged" and manifest["kind"] == kind:
+                change(manifest)
+            cache.put(manifest)
+    with contextlib.ExitStack() as servers:
+        for address in addresses.values():
+            server = servers.enter_context(ThreadingHTTPServer((address, port), Handler))
+            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            servers.callback(server.shutdown)
+        poller = ProgressPoller(cache, (0.1, 1.0), woken.update, port=port)
+        task = asyncio.create_task(poller.run())
+        try:
+            async with asyncio.timeout(20):
+                while len(poller.heard) < 2:
+                    await asyncio.sleep(0.02)
+        finally:
+            task.cancel()
+    assert {uid: heard.progress.done for uid, heard in poller.heard.items()} == {"one-pod": 1, "two-pod": 2}
+    assert set(asked) == {"127.1.79.1", "127.1.79.2"}
+    assert woken == {Key("Dataset", "one", "brain"), Key("Dataset", "two", "brain")}
