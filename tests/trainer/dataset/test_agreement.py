@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,16 @@ def test_a_direction_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
         by_name("SimpleITKIO").read(path)
     assert "\n" not in caught.value.message
     assert "0x" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
+@pytest.mark.parametrize("part", ["imagesTr/case_00_0000", "labelsTr/case_00"])
+def test_a_pixdim_that_is_replaced_in_silence_is_warned_of(raw: Path, part: str, value: float) -> None:
+    path = raw / f"{part}.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<f", content, 80, value)  # along x, which has 1 mm
+    path.write_bytes(gzip.compress(bytes(content)))
+    (found,) = [f for f in verify(raw, 1) if f.kind == "pixdim"]
+    assert (found.case, found.file, found.fatal) == ("case_00", f"{part}.nii.gz", False)
+    assert found.message == f"the pixdim along x is {value:g}; 1 mm is taken"
+    assert fatal(raw) == []

@@ -20,6 +20,7 @@ from .readers.agreement import grid_differences, placement_differences
 from .readers.base import label_values
 from .readers.gzipped import check_nifti, floating_voxels
 from .readers.packed import check_packed
+from .readers.repairs import odd_pixdims
 from .values import rgb_fault, spacing_fault
 
 MAX_VALUES = 8
@@ -100,6 +101,9 @@ class _CaseCheck:
                 return None
             image = self.reader.read(path, label=label)
             check_packed(path)
+            if not spacing_fault(image.spacing):
+                for axis, value in odd_pixdims(path):
+                    self.note(path, f"the pixdim along {axis} is {value:g}; 1 mm is taken", fatal=False, kind="pixdim")
             return image
         except BadData as fault:
             message = fault.message.removeprefix(f"{path}: ").removeprefix(f"{path} ").removesuffix(".")
