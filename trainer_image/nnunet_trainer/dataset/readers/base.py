@@ -233,7 +233,7 @@ def _short(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any("MetaImageIO" in line for line in lines) and lines[-1].startswith("Reason: "):
         return "damaged, or shorter than its header promises"  # the reason is a left-over of an earlier call
-    # What ITK says of matrices has their rows in lines of their own.
-    if found := [place for place, line in enumerate(lines) if line.startswith("ITK ERROR: ")]:
-        return re.sub(r"\(0x[0-9a-f]+\)", "", " ".join(lines[found[0] :])).removesuffix(".")[:300]
+    start = next((place for place, line in enumerate(lines) if line.startswith("ITK ERROR: ")), None)
+    if start is not None and re.fullmatch(r"[-+.e\d ]+", lines[-1]):  # of a matrix, whose rows have lines of their own
+        return re.sub(r"\(0x[0-9a-f]+\)", "", " ".join(lines[start:]))[:300]
     return (lines[-1] if lines else type(error).__name__).removesuffix(".")[:300]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nnunet_trainer.dataset.description import parse_json
+from nnunet_trainer.dataset.files import parse_json
 
 from .base import Companion, Header, Image, Reader, integer_type
 
