@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,71 @@ def test_warnings_of_a_kind_are_one() -> None:
     many = warnings(Finding("", "splits_final.json", f"fold {i}", fatal=False) for i in range(20))
     assert len(many) == MOST_WARNINGS
     assert many[-1].startswith("and 15 more warnings")
+
+
+@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIO"])
+@pytest.mark.parametrize(
+    ("kind", "factor", "shown"),
+    [
+        ("f8", 1 + 1e-11, None),
+        ("f4", 1, None),
+        ("f4", 1.0000001, "1.0000001"),
+        ("f8", 0.5, "0.5"),
+        ("i8", 2**32 + 1, "42949"),
+    ],
+)
+def test_labels_are_judged_as_they_are_worked_with(raw: Path, reader: str, kind: str, factor: float, shown: str | None) -> None:
+    import nibabel
+
+    path = raw / "labelsTr/case_00.nii.gz"
+    content = json.loads((raw / "dataset.json").read_text())
+    (raw / "dataset.json").write_text(json.dumps({**content, "overwrite_image_reader_writer": reader}))
+    label = by_name("NibabelIO").read(path, label=True)
+    voxels = ((label.data[0] > 0).astype(kind) * np.array(factor, kind)).transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(voxels, label.geometry["nibabel_stuff"]["original_affine"], dtype=kind), path)
+    if shown is None:
+        assert fatal(raw) == []
+        assert set(np.unique(by_name(reader).read_label(path))) == {0, 1}
+    else:
+        (message,) = fatal(raw)
+        assert message.startswith(f"the label holds the value {shown}")
+
+
+def test_images_that_serve_more_than_once(raw: Path) -> None:
+    content = json.loads((raw / "dataset.json").read_text())
+
+    def case(*images: str) -> dict[str, Any]:
+        return {"images": [f"imagesTr/{image}.nii.gz" for image in images], "label": "labelsTr/case_00.nii.gz"}
+
+    cases = {"a": case("case_00_0000", "case_00_0001"), "b": case("case_01_0000", "case_00_0001"), "c": case("case_02_0000")}
+    cases["c"]["images"] *= 2
+    (raw / "dataset.json").write_text(json.dumps({**content, "dataset": cases, "numTraining": 3}))
+    warned = [(f.case, f.file, f.message) for f in verify(raw, 1) if f.kind in ("same image", "same channel")]
+    assert warned == [
+        ("b", "imagesTr/case_00_0001.nii.gz", "this image is the case a's too"),
+        ("c", "imagesTr/case_02_0000.nii.gz", "several of the case's channels are this one file"),
+    ]
+    assert fatal(raw) == []
+
+
+def test_a_direction_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones(SHAPE, np.uint8)), str(path))
+    path.write_bytes(path.read_bytes().replace(b"TransformMatrix = 1", b"TransformMatrix = 0"))
+    with pytest.raises(BadData, match="Bad direction, determinant is 0") as caught:
+        by_name("SimpleITKIO").read(path)
+    assert "\n" not in caught.value.message
+    assert "0x" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
+@pytest.mark.parametrize("part", ["imagesTr/case_00_0000", "labelsTr/case_00"])
+def test_a_pixdim_that_is_replaced_in_silence_is_warned_of(raw: Path, part: str, value: float) -> None:
+    path = raw / f"{part}.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<f", content, 80, value)  # along x, which has 1 mm
+    path.write_bytes(gzip.compress(bytes(content)))
+    (found,) = [f for f in verify(raw, 1) if f.kind == "pixdim"]
+    assert (found.case, found.file, found.fatal) == ("case_00", f"{part}.nii.gz", False)
+    assert found.message == f"the pixdim along x is {value:g}; 1 mm is taken"
+    assert fatal(raw) == []

@@ -13,6 +13,7 @@ from nnunet_trainer.contract.faults import BadData, StorageFault
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import READERS, by_name
 from nnunet_trainer.dataset.readers.detached import data_files
+from nnunet_trainer.dataset.readers.packed import check_packed
 from nnunet_trainer.dataset.verify import verify
 from support.companions import KINDS, SPACING, make
 from support.datasets import make_2d, make_dataset
@@ -179,3 +180,88 @@ def test_a_segmentation_is_written_at_once_or_not_at_all(tmp_path: Path, monkeyp
     with pytest.raises(StorageFault, match=r"c\.mhd cannot be written: No space left on device"):
         reader.write(np.ones((3, 4, 5), np.uint8), tmp_path / "c.mhd", properties)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mhd"]
+
+
+def names(*numbers: int) -> str:
+    return "".join(f"c1_0000.{number:03}.raw\n" for number in numbers)
+
+
+LEFT_OUT = {
+    "a list that is too short": ("LIST\n" + names(0, 1, 2), "3 files of voxels, its DimSize 16 16 8 needs 8"),
+    "a list of files of other dimensions": ("LIST 1D\n" + names(*range(8)), "8 files of voxels, its DimSize 16 16 8 needs 128"),
+    "a list of whole images": ("LIST 3\n" + names(0), "files of 3 dimensions, expected 1 to 2"),
+    "a list without its last line feed": ("LIST\n" + names(*range(8)).rstrip(), "has no line feed"),
+    "a pattern of too few": ("c1_0000.%03d.raw 0 4 1\n", "5 files of voxels, its DimSize 16 16 8 needs 8"),
+    "a pattern of every other": ("c1_0000.%03d.raw 0 7 2\n", "4 files of voxels, its DimSize 16 16 8 needs 8"),
+    "a pattern of too many": ("c1_0000.%03d.raw 0 8 1\n", "9 files of voxels, its DimSize 16 16 8 has room for 8"),
+    "a pattern without its step": ("c1_0000.%03d.raw 0 7\n", "is no pattern of file names"),
+    "a name with a per cent sign": ("50%_0000.raw\n", "is no pattern of file names"),
+    "a name with a per cent sign and spaces": ("a 50% b.raw\n", "is no pattern of file names"),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_voxels_that_itk_would_leave_undefined(tmp_path: Path, kind: str) -> None:
+    """ITK reads these without a word: into memory that nobody wrote to, or beyond it."""
+    value, message = LEFT_OUT[kind]
+    raw = make(tmp_path / "Dataset001_A", "mhd, slices")
+    header = raw / "imagesTr/c1_0000.mhd"
+    text = header.read_text()
+    header.write_text(text[: text.index("ElementDataFile")] + f"ElementDataFile = {value}")
+    (found,) = verify(raw, 1)
+    assert (found.case, found.file) == ("c1", "imagesTr/c1_0000.mhd")
+    assert message in found.message
+    with pytest.raises(BadData, match=r"c1_0000\.mhd: its header cannot be read"):
+        by_name("SimpleITKIO").read(header)
+
+
+@pytest.mark.parametrize("value", ["c1_0000.%03d.raw\n", "c1_0000.%03d.raw 1\n", "c1_0000.%03d.raw 1 8 1\n"])
+def test_numbers_that_a_pattern_leaves_out_are_itks(tmp_path: Path, value: str) -> None:
+    raw = make(tmp_path / "Dataset001_A", "mhd, slices")
+    header = raw / "imagesTr/c1_0000.mhd"
+    expected = by_name("SimpleITKIO").read(header).data
+    for index in reversed(range(8)):
+        header.with_name(f"c1_0000.{index:03}.raw").rename(header.with_name(f"c1_0000.{index + 1:03}.raw"))
+    text = header.read_text()
+    header.write_text(text[: text.index("ElementDataFile")] + f"ElementDataFile = {value}")
+    assert verify(raw, 1) == []
+    assert np.array_equal(by_name("SimpleITKIO").read(header).data, expected)
+
+
+@pytest.mark.parametrize("damage", ["another byte", "cut"])
+@pytest.mark.parametrize("ending", [".mha", ".nrrd", ".mhd", ".nhdr"])
+def test_damage_in_packed_voxels(tmp_path: Path, ending: str, damage: str) -> None:
+    path = tmp_path / f"a{ending}"
+    voxels = np.random.default_rng(0).normal(size=(8, 16, 16)).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), True)
+    check_packed(path)
+    file = next(iter(data_files(path)), path)
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        del content[-3:]
+    else:
+        content[len(content) * 3 // 4] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"(damaged|truncated): what is packed in {file.name}"):
+        check_packed(path)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), False)
+    check_packed(path)
+
+
+def test_verifying_finds_damage_in_packed_voxels(tmp_path: Path) -> None:
+    raw = make(tmp_path / "Dataset001_A", "mhd, packed")
+    file = raw / "imagesTr/c1_0000.zraw"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 0xFF  # of the checksum, which ITK does not look at
+    file.write_bytes(content)
+    (found,) = verify(raw, 1)
+    assert (found.case, found.file) == ("c1", "imagesTr/c1_0000.mhd")
+    assert "c1_0000.zraw" in found.message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_encoding_of_a_spacing(tmp_path: Path, encoding: str) -> None:
+    raw = make(tmp_path / "Dataset001_A", "tiff")
+    (raw / "imagesTr/c0.json").write_text(json.dumps({"spacing": SPACING}), encoding=encoding)
+    messages = [(f.file, f.message) for f in verify(raw, 1)]
+    assert messages == ([("imagesTr/c0_0000.tif", "imagesTr/c0.json: not UTF-8 text")] if encoding == "utf-16" else [])

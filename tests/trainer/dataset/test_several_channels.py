@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import tifffile
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.raw import RawDataset
-from nnunet_trainer.dataset.readers import READERS, by_name
+from nnunet_trainer.dataset.readers import READERS, by_name, choose
 from nnunet_trainer.dataset.verify import verify
 from support import wheel
 from support.datasets import describe
@@ -244,3 +244,14 @@ def test_an_ome_tiff_of_several_files_is_refused(tmp_path: Path, name: str) -> N
         tifffile.imwrite(tmp_path / file, np.ones((5, 6), np.uint8), description=about, metadata=None)
     with pytest.raises(BadData, match="an OME-TIFF whose image lies in several files"):
         by_name(name).read(tmp_path / "a_0000.tif")
+
+
+def test_the_reader_of_five_axes_is_the_one_that_reads_them(tmp_path: Path) -> None:
+    """ITK reads the header of NIfTI's vectors along a fifth axis, but not what it holds as such."""
+    import nibabel
+
+    path = tmp_path / "a.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones((6, 5, 4, 1, 2), np.float32), np.eye(4)), path)
+    reader = choose({"file_ending": ".nii.gz"}, path)
+    assert reader.name == "NibabelIO"
+    assert reader.read(path).data.shape == (2, 4, 5, 6)

@@ -17,6 +17,10 @@ from .findings import Finding
 from .raw import Case
 from .readers import Image, Reader, by_name
 from .readers.agreement import grid_differences, placement_differences
+from .readers.base import label_values
+from .readers.gzipped import check_nifti, floating_voxels
+from .readers.packed import check_packed
+from .readers.repairs import odd_pixdims
 from .values import rgb_fault, spacing_fault
 
 MAX_VALUES = 8
@@ -92,12 +96,15 @@ class _CaseCheck:
     def read(self, path: Path, *, label: bool = False) -> Image | None:
         try:
             if path.name.endswith(".nii.gz") and path.is_file():
-                from .readers.gzipped import check_nifti
-
                 check_nifti(path, thorough=True)
             if path.is_file() and not self.check_companions(path, label):
                 return None
-            return self.reader.read(path, label=label)
+            image = self.reader.read(path, label=label)
+            check_packed(path)
+            if not spacing_fault(image.spacing):
+                for axis, value in odd_pixdims(path):
+                    self.note(path, f"the pixdim along {axis} is {value:g}; 1 mm is taken", fatal=False, kind="pixdim")
+            return image
         except BadData as fault:
             message = fault.message.removeprefix(f"{path}: ").removeprefix(f"{path} ").removesuffix(".")
             self.note(path, message.replace(f"{self.folder}/", ""))
@@ -137,11 +144,12 @@ class _CaseCheck:
                 self.note(path, fault)
 
     def check_labels(self, path: Path, data: np.ndarray, allowed: list[int]) -> None:
+        data = label_values(data)
         values = np.unique(data[np.isfinite(data)] if data.dtype.kind == "f" else data)
         self.found.foreground = bool((values > 0).any())
-        wrong = [value for value in values.tolist() if value not in allowed]
+        wrong = [value for value in values if value not in allowed]
         if wrong:
-            shown = ", ".join(f"{value:g}" for value in wrong[:MAX_VALUES]) + (" …" if len(wrong) > MAX_VALUES else "")
+            shown = ", ".join(_exact(value) for value in wrong[:MAX_VALUES]) + (" …" if len(wrong) > MAX_VALUES else "")
             consecutive = len(allowed) > 1 and allowed == list(range(allowed[0], allowed[-1] + 1))
             names = f"{allowed[0]} to {allowed[-1]}" if consecutive else ", ".join(map(str, allowed))
             self.note(path, f"the label holds the value{'s' if len(wrong) > 1 else ''} {shown}, dataset.json names {names}")
@@ -186,10 +194,13 @@ def _as_stored(path: Path, data: np.ndarray) -> np.ndarray:
     """The voxels as they are in the file, where reading would hide NaN."""
     if data.dtype.kind != "f" or not path.name.endswith((".nii.gz", ".nii")):
         return data
-    from .readers.gzipped import floating_voxels
-
     stored = floating_voxels(path)
     return data if stored is None else stored
+
+
+def _exact(value: np.generic) -> str:
+    """With as many digits as tell it from any other: 1.0000001 is no 1."""
+    return str(value) if value.dtype.kind != "f" else np.format_float_positional(value, trim="-")
 
 
 def _count(number: int, what: str) -> str:

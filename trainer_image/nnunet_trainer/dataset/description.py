@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.uri import is_utf8
 
+from .files import parse_json as parse_json
 from .labels import label_faults
 
 RGB = "rgb_to_0_1"
@@ -40,31 +41,6 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise BadData(reason, f"{path} cannot be read: {error.strerror}.") from error
     return parse_json(data, str(path), reason)
-
-
-def parse_json(data: bytes, where: str, reason: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The content of a JSON file that a person wrote: UTF-8, with or without a byte order mark.
-
-    Args:
-        data: the file.
-        where: how messages name it.
-        reason: of the fault.
-        pairs: makes each object; a dict if None.
-
-    Raises:
-        BadData: another encoding, not JSON.
-    """
-    try:
-        text = data.decode("utf-8-sig")
-        if "\0" in text:  # UTF-16 and UTF-32 without a mark are full of them
-            raise UnicodeError
-        return json.loads(text, object_pairs_hook=pairs)
-    except UnicodeError as error:
-        raise BadData(reason, f"{where}: not UTF-8 text.", hint="Save it as UTF-8.") from error
-    except json.JSONDecodeError as error:
-        raise BadData(reason, f"{where}: not JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from error
-    except (RecursionError, ValueError) as error:  # deeper than Python reads, or a number longer
-        raise BadData(reason, f"{where}: not JSON that can be read: {error}.") from error
 
 
 def faults(dataset_json: Any) -> list[str]:

@@ -5,10 +5,36 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract.faults import BadUsage, StorageFault
+from nnunet_trainer.contract.faults import BadData, BadUsage, StorageFault
+
+
+def parse_json(data: bytes, where: str, reason: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The content of a JSON file that a person wrote: UTF-8, with or without a byte order mark.
+
+    Args:
+        data: the file.
+        where: how messages name it.
+        reason: of the fault.
+        pairs: makes each object; a dict if None.
+
+    Raises:
+        BadData: another encoding, not JSON.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        if "\0" in text:  # UTF-16 and UTF-32 without a mark are full of them
+            raise UnicodeError
+        return json.loads(text, object_pairs_hook=pairs)
+    except UnicodeError as error:
+        raise BadData(reason, f"{where}: not UTF-8 text.", hint="Save it as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise BadData(reason, f"{where}: not JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from error
+    except (RecursionError, ValueError) as error:  # deeper than Python reads, or a number longer
+        raise BadData(reason, f"{where}: not JSON that can be read: {error}.") from error
 
 
 def write_beside(path: str | os.PathLike[str], content: bytes) -> bool:

@@ -41,7 +41,7 @@ def verify(folder: str | os.PathLike[str], workers: int | None = None) -> list[F
     if faults:
         return [Finding("", "dataset.json", fault) for fault in faults]
     raw = RawDataset(path, dataset_json)
-    findings = [*_files(raw), *_splits(raw)]
+    findings = [*_files(raw), *_same_images(raw), *_splits(raw)]
     if not raw.cases:
         return findings
     try:
@@ -109,6 +109,23 @@ def _channel_numbers(raw: RawDataset) -> list[Finding]:
         if numbers != expected:
             has = f"the files of this case are numbered {', '.join(numbers)}, expected {', '.join(expected)}"
             findings.append(Finding(name, f"imagesTr/{case.images[0].name}", has))
+    return findings
+
+
+def _same_images(raw: RawDataset) -> list[Finding]:
+    """Images that serve more than once: nnU-Net takes them, but folds that share images tell nothing."""
+    findings: list[Finding] = []
+    owners: dict[str, str] = {}
+    for name, case in raw.cases.items():
+        for path in case.images:
+            owner = owners.setdefault(os.path.realpath(path), name) if path.exists() else name
+            if owner != name:
+                message = f"this image is the case {owner}'s too"
+                findings.append(Finding(name, _shown(path, raw.folder), message, fatal=False, kind="same image"))
+        files = [os.path.realpath(path) for path in case.images]
+        if len(set(files)) < len(files):
+            message = "several of the case's channels are this one file"
+            findings.append(Finding(name, _shown(case.images[0], raw.folder), message, fatal=False, kind="same channel"))
     return findings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -18,7 +19,7 @@ from nnunet_trainer.contract.uri import is_utf8, printable
 from .agreement import grid_differences
 from .image import Companion, Header, Image
 
-__all__ = ["Companion", "Header", "Image", "Reader", "integer_type"]
+__all__ = ["Companion", "Header", "Image", "Reader", "integer_type", "label_values"]
 
 
 class Reader(ABC):
@@ -125,8 +126,7 @@ class Reader(ABC):
 
     def read_label(self, path: Path) -> np.ndarray:
         """The same voxels (1, z, y, x) in the file's own integers; floating point as float32."""
-        data = self.read(Path(path), label=True).data
-        return data.astype(np.float32, copy=False) if data.dtype.kind == "f" else data
+        return label_values(self.read(Path(path), label=True).data)
 
     def write(self, segmentation: np.ndarray, path: Path, properties: dict[str, Any]) -> list[Path]:
         """`write_seg` at once or not at all, with all that belongs to the file.
@@ -207,6 +207,11 @@ class Reader(ABC):
                 raise BadData("InvalidCases", f"{path}: {companion.path}, which holds its {companion.holds}, does not exist.")
 
 
+def label_values(data: np.ndarray) -> np.ndarray:
+    """A label's voxels as they are worked with: integers as they are, floating point as float32, which takes 1.0000000036 for 1."""
+    return data.astype(np.float32, copy=False) if data.dtype.kind == "f" else data
+
+
 def integer_type(segmentation: np.ndarray) -> np.ndarray:
     """A segmentation in the smallest type that nnU-Net writes: uint8, or uint16 from the value 255 on."""
     return segmentation.astype(np.uint8 if segmentation.max(initial=0) < 255 else np.uint16, copy=False)
@@ -228,4 +233,7 @@ def _short(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any("MetaImageIO" in line for line in lines) and lines[-1].startswith("Reason: "):
         return "damaged, or shorter than its header promises"  # the reason is a left-over of an earlier call
+    start = next((place for place, line in enumerate(lines) if line.startswith("ITK ERROR: ")), None)
+    if start is not None and re.fullmatch(r"[-+.e\d ]+", lines[-1]):  # of a matrix, whose rows have lines of their own
+        return re.sub(r"\(0x[0-9a-f]+\)", "", " ".join(lines[start:]))[:300]
     return (lines[-1] if lines else type(error).__name__).removesuffix(".")[:300]

@@ -6,6 +6,7 @@ NIfTI-1 and Analyze. What a header says counts, not the file's ending: an .mha m
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,17 +69,20 @@ def _named(path: Path) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines of text, until what cannot be a header any more."""
+    """Lines of text with their ends, until what cannot be a header any more."""
     left = LONGEST_HEADER
     with path.open("rb") as file:
         while left > 0 and (line := file.readline(left)):
             left -= len(line)
-            yield os.fsdecode(line).rstrip("\r\n")
+            yield os.fsdecode(line)
 
 
 def _of_metaimage(lines: Iterator[str]) -> list[str]:
+    sizes: list[int] = []
     for line in lines:
         key, equals, value = line.partition("=")
+        if equals and key.strip() == "DimSize":
+            sizes = [int(size) for size in value.split()]
         if not equals or key.strip() != "ElementDataFile":
             continue
         value = value.strip()
@@ -86,11 +90,40 @@ def _of_metaimage(lines: Iterator[str]) -> list[str]:
         if value.upper() == "LOCAL":
             return []
         if words and words[0] == "LIST":
-            return [found for line in lines if (found := line.strip())]
-        if "%" in value and len(words) == 4:
-            return _numbered(words[0], words[1:])
+            listed = [line for line in lines if line.strip()]
+            if listed and not listed[-1].endswith("\n"):
+                raise ValueError("the last line of its list of files has no line feed, so that ITK leaves that file out")
+            return _parts([line.strip() for line in listed], words[1:], sizes)
+        if "%" in value:  # ITK takes it for a pattern, whatever was meant
+            first, last, step = (words[1:] + ["1", str(sizes[-1] if sizes else 0), "1"][len(words) - 1 :])[:3]
+            if len(words) not in (1, 2, 4):
+                raise ValueError(f"{value} is no pattern of file names with its first number, last number and step")
+            names = _numbered(words[0], [first, last, step])
+            if sizes and len(names) > sizes[-1]:  # ITK writes beyond its memory
+                raise ValueError(f"{len(names)} files of voxels, its DimSize {' '.join(map(str, sizes))} has room for {sizes[-1]}")
+            return _parts(names, [], sizes)
         return [value] if value else []
     return []
+
+
+def _parts(names: list[str], dimensions: list[str], sizes: list[int]) -> list[str]:
+    """The names, if there is one for each part of an image: ITK leaves the voxels of a file that is not named undefined.
+
+    Args:
+        names: as the header gives them.
+        dimensions: of what one file holds, as `2` or `2D`; one fewer than the image's where none are given.
+        sizes: of the image, x first; without them ITK reads nothing.
+    """
+    if not sizes:
+        return names
+    text = dimensions[0] if dimensions else ""
+    rank = int(text.upper().removesuffix("D")) if text else len(sizes) - 1
+    if not 0 < rank < len(sizes):
+        raise ValueError(f"files of {text or rank} dimensions, expected 1 to {len(sizes) - 1} in an image of {len(sizes)}")
+    wanted = math.prod(sizes[rank:])
+    if len(names) < wanted:
+        raise ValueError(f"{len(names)} files of voxels, its DimSize {' '.join(map(str, sizes))} needs {wanted}")
+    return names[:wanted]
 
 
 def _of_nrrd(lines: Iterator[str]) -> list[str]:

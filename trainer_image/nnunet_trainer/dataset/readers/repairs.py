@@ -44,7 +44,7 @@ def read_repaired(reader: Reader, files: Sequence[Path]) -> tuple[np.ndarray, di
         if count:
             verb = "voxel is" if count == 1 else "voxels are"
             notes.append(f"{file}: {count} {verb} NaN or infinite; taken as 0.")
-        notes += [f"{file}: the pixdim along {axis} is {value:g}; taken as 1 mm." for axis, value in _odd_pixdims(file)]
+        notes += [f"{file}: the pixdim along {axis} is {value:g}; taken as 1 mm." for axis, value in odd_pixdims(file)]
     zero_nonfinite(data)
     spacing = [float(size) for size in properties["spacing"]]
     positive = [size if math.isfinite(size) and size > 0 else 1.0 for size in spacing]
@@ -96,7 +96,7 @@ def _nonfinite_in_nifti(path: Path) -> int:
         return count
 
 
-def _odd_pixdims(path: Path) -> Iterator[tuple[str, float]]:
+def odd_pixdims(path: Path) -> Iterator[tuple[str, float]]:
     """Spatial axes whose pixdim is 0 or no number, which both of NIfTI's libraries read as 1."""
     if not path.name.endswith(NIFTI):
         return

@@ -29,14 +29,8 @@ class SimpleITKIO(Reader):
         return may_name_others(file_ending)
 
     def probe(self, path: Path) -> None:
-        # What ITK refuses (a direction matrix that is not orthonormal, above all) stands in the header.
-        try:
-            import SimpleITK as sitk
-
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(str(path))
-            reader.ReadImageInformation()
-        except RuntimeError:
+        # What ITK or we refuse (a direction matrix that is not orthonormal, above all) stands in the header.
+        if self.header(path) is None:
             self.read(path)
 
     def header(self, path: Path) -> Header | None:
@@ -49,7 +43,7 @@ class SimpleITKIO(Reader):
         except RuntimeError:
             return None
         size, spacing = reader.GetSize(), reader.GetSpacing()
-        if len(size) not in (2, 3, 4):
+        if not _is_supported(len(size), reader.GetNumberOfComponents()):
             return None
         repeated = size[3] if len(size) == 4 else 1
         shape = (*size[:3][::-1],) if len(size) > 2 else (1, *size[::-1])
@@ -124,7 +118,7 @@ def _spatial(image: Any) -> tuple[np.ndarray, dict[str, Any]]:
     import SimpleITK as sitk
 
     rank, components = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
-    if rank not in (2, 3, 4) or (rank == 4 and components > 1):
+    if not _is_supported(rank, components):
         more = f" of {components} components a voxel" if components > 1 else ""
         raise ValueError(f"{rank} dimensions{more}, expected 2 or 3 and one of channels")
     # A view would outlive the image; the copy that the caller makes of a view costs no more than this one.
@@ -134,6 +128,11 @@ def _spatial(image: Any) -> tuple[np.ndarray, dict[str, Any]]:
     elif rank < 4:
         data = data[None]
     return data, spatial_geometry(_geometry(image))
+
+
+def _is_supported(rank: int, components: int) -> bool:
+    """Channels are the fourth axis or the components of a voxel, not both."""
+    return rank in (2, 3) or (rank == 4 and components == 1)
 
 
 def _geometry(image: Any) -> dict[str, Any]:

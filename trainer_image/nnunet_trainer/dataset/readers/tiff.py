@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from nnunet_trainer.dataset.files import parse_json
+
 from .base import Companion, Header, Image, Reader, integer_type
 
 
@@ -75,10 +77,7 @@ def _beside(path: Path, label: bool) -> Path:
 def _spacing(beside: Path) -> tuple[float, ...]:
     if not beside.is_file():
         return (1, 1, 1)
-    try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{beside.name} is no JSON file: {error}") from error
+    content = parse_json(beside.read_bytes(), str(beside), "InvalidCases")
     spacing = content.get("spacing") if isinstance(content, dict) else None
     if not isinstance(spacing, list) or len(spacing) != 3 or not all(_is_positive(s) for s in spacing):
         raise ValueError(f"{beside.name} holds the spacing {spacing}, expected three positive numbers")
