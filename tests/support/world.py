@@ -54,6 +54,7 @@ class MemoryWorld:
         self.now = START
         self.heard: dict[str, Heard] = {}
         self.events: list[tuple[Key, Event]] = []
+        self._deleted_pods: dict[str, list[Manifest]] = {}  # by the uid of their Job
         self.writes = 0
         self.created: list[str] = []  # names of all Jobs ever created
         self.background = True  # a deleted Job is gone at once, and its pods end after it; else it stays until they have ended
@@ -67,6 +68,9 @@ class MemoryWorld:
         return [
             o for k, o in self.objects.items() if k.kind == kind and o["metadata"].get("labels", {}).get(names.OWNER_UID) == uid
         ]
+
+    def deleted_pods(self, job: str) -> list[Manifest]:
+        return self._deleted_pods.get(job, [])
 
     # What people do.
     def put(self, manifest: Manifest | str) -> Manifest:
@@ -102,6 +106,7 @@ class MemoryWorld:
         if gone is None:
             return
         uid = gone["metadata"]["uid"]
+        self._deleted_pods.pop(uid, None)
         for key, child in list(self.objects.items()):
             if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", [])):
                 self.remove(key.kind, key.name)
@@ -293,6 +298,12 @@ class MemoryWorld:
         """Nothing of a Job's pods is left."""
         for pod in self.pods(job["metadata"]["name"]):
             self.remove("Pod", pod["metadata"]["name"])
+
+    def lose_pods(self, job: Manifest) -> None:
+        """A Job's pods are deleted, and were watched until the end: what they said last is known."""
+        pods = self.pods(job["metadata"]["name"])
+        self.drop_pods(job)
+        self._deleted_pods.setdefault(job["metadata"]["uid"], []).extend(pods)
 
     def end_deletions(self, *, overdue: bool = False) -> None:
         """Let what was asked to go have gone; `overdue`: only what had its grace."""

@@ -60,7 +60,8 @@ class View(Generic[R]):
     """One object and what it depends on, at one moment.
 
     `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` holds what the object
-    owns (by label `nnunet.dev/owner-uid`): Jobs, and objects of our four kinds; `pods` those of its Jobs.
+    owns (by label `nnunet.dev/owner-uid`): Jobs, and objects of our four kinds; `pods` those of its Jobs,
+    `deleted_pods` those that are gone while their Job is still there.
     `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own.
     """
 
@@ -72,6 +73,7 @@ class View(Generic[R]):
     name_conflicts: tuple[Key, ...] = ()
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
+    deleted_pods: tuple[Manifest, ...] = ()  # as they were last seen
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by pod name
     listening_since: datetime | None = None  # before, nobody asked the pods
 

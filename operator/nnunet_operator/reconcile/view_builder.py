@@ -24,6 +24,9 @@ class Objects(Protocol):
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind (Job, Pod, Plans) whose label `nnunet.dev/owner-uid` is this uid."""
 
+    def deleted_pods(self, job: str) -> Iterable[Manifest]:
+        """The last state of those deleted pods whose controller is the Job with this uid."""
+
 
 def build_view(
     objects: Objects,
@@ -52,6 +55,7 @@ def build_view(
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
         jobs=jobs,
         pods=pods,
+        deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
         heard={name: heard[name] for pod in pods if (name := _name(pod)) in heard} if heard else {},
         listening_since=listening_since,
     )

@@ -36,6 +36,13 @@ class Attempt:
     number: int
     job: Manifest | None
     pods: tuple[Manifest, ...]
+    deleted_pods: tuple[Manifest, ...] = ()
+    """As they were last seen."""
+
+    @property
+    def all_pods(self) -> tuple[Manifest, ...]:
+        """Those that are there and those that were: what they said at their end."""
+        return self.pods + self.deleted_pods
 
     @property
     def name(self) -> str:
@@ -62,11 +69,9 @@ def of(view: View[Any], work: Work) -> dict[int, Attempt]:
     """All attempts at a piece of work of which anything is left, by number."""
     wanted = {names.STEP: work.step} | {f"nnunet.dev/{key}": value for key, value in work.labels.items()}
     jobs = dict(_numbered(view.jobs, wanted))
-    pods: dict[int, list[Manifest]] = {}
-    for number, pod in _numbered(view.pods, wanted):
-        pods.setdefault(number, []).append(pod)
+    pods, deleted = _by_number(view.pods, wanted), _by_number(view.deleted_pods, wanted)
     return {
-        number: Attempt(number, jobs.get(number), tuple(sorted(pods.get(number, ()), key=reading.name)))
+        number: Attempt(number, jobs.get(number), pods.get(number, ()), deleted.get(number, ()))
         for number in sorted(jobs.keys() | pods.keys())
     }
 
@@ -100,7 +105,11 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
     if attempt.job.get("spec", {}).get("suspend") and not running:
         return Queued()
     pending = reading.longest_pending(attempt.pods)
-    if not running and pending is None and any(reading.terminated(pod) or reading.is_over(pod) for pod in attempt.pods):
+    if (
+        not running
+        and pending is None
+        and (attempt.deleted_pods or any(reading.terminated(pod) or reading.is_over(pod) for pod in attempt.pods))
+    ):
         return Stopping()  # its Job is about to say how it ended
     if not running:
         return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")))
@@ -112,13 +121,14 @@ def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> Attemp
     assert attempt.job is not None
     at = times.parse(condition.get("lastTransitionTime")) or times.parse((attempt.job.get("status") or {}).get("completionTime"))
     at = at or now
-    silent = not any(reading.terminated(pod) for pod in attempt.pods)
-    disrupted = "DisruptionTarget" in str(condition.get("message"))
-    if silent and not disrupted and now < at + SETTLE:
+    silent = not any(reading.terminated(pod) for pod in attempt.all_pods)
+    # What a disrupted pod said is a help, not a need: it is waited for only while there is a pod that may yet be seen to end.
+    needed = "DisruptionTarget" not in str(condition.get("message")) or any(not reading.is_over(pod) for pod in attempt.pods)
+    if silent and needed and now < at + SETTLE:
         return Stopping()
     if condition["type"] == "Failed":
         return Failed(at)
-    done = [pod for pod in attempt.pods if (reading.terminated(pod) or {}).get("exitCode") == 0]
+    done = [pod for pod in attempt.all_pods if (reading.terminated(pod) or {}).get("exitCode") == 0]
     # Every shard reports; index 0 speaks for all, another one where it cannot.
     for pod in sorted(done, key=lambda pod: (reading.index(pod), reading.name(pod))):
         report = reading.report(pod)
@@ -127,6 +137,13 @@ def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> Attemp
     if silent or done or now >= at + SETTLE:
         return ReportMissing(at)
     return Stopping()
+
+
+def _by_number(pods: Iterable[Manifest], wanted: dict[str, str]) -> dict[int, tuple[Manifest, ...]]:
+    found: dict[int, list[Manifest]] = {}
+    for number, pod in _numbered(pods, wanted):
+        found.setdefault(number, []).append(pod)
+    return {number: tuple(sorted(group, key=reading.name)) for number, group in found.items()}
 
 
 def _numbered(manifests: Iterable[Manifest], wanted: dict[str, str]) -> Iterable[tuple[int, Manifest]]:

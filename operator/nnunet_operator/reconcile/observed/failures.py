@@ -81,11 +81,11 @@ def classify(attempt: Attempt, at: datetime) -> Failure:
     condition = attempt.condition("Failed") or {}
     job_says = str(condition.get("message", ""))
     by_policy = condition.get("reason") == "PodFailurePolicy"
-    if disrupted := _disrupted(attempt.pods):
+    if disrupted := _disrupted(attempt.all_pods):
         return _disruption(disrupted, at)
     if by_policy and "DisruptionTarget" in job_says:
         return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message="was disrupted (its pod is gone)", at=at)
-    culprit = _culprit(attempt.pods)
+    culprit = _culprit(attempt.all_pods)
     if by_policy and (found := re.search(r"exit code (\d+)", job_says)):
         return _exited(int(found[1]), culprit, at)
     if culprit is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nnunet_operator.reconcile.observed.failures import STOPPED_BY_SHELL
+import pytest
+from nnunet_operator.reconcile.observed.failures import DISRUPTIONS, STOPPED_BY_SHELL
 from nnunet_trainer.contract.report import Error
-from support.world import MemoryWorld
+from support.world import MemoryWorld, report_of
 
 Train = Callable[..., MemoryWorld]
 
@@ -53,3 +54,51 @@ def test_the_longest_words_of_a_cluster_fit_into_the_status(train: Train) -> Non
     world.settle()
     assert len(world.fold("run")["message"]) == 8192
     assert len(world.condition("TrainingRun", "run")[2]) <= 32_768
+
+
+@pytest.mark.parametrize(("reason", "said"), DISRUPTIONS.items())
+def test_a_disrupted_pod_that_went_before_its_job_said_so_is_quoted(train: Train, reason: str, said: str) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    world.settle()
+    world.disrupt(job, reason, epoch=7)
+    world.lose_pods(job)
+    world.settle()
+    message = next(event.message for _, event in world.events if event.reason == "Disrupted")
+    assert f"fold 0 (attempt 1) {said} (node node-a) at epoch 7." in message
+    assert (world.fold("run")["disruptions"], world.fold("run")["restarts"], world.fold("run")["epoch"]) == (1, 0, 7)
+
+
+@pytest.mark.parametrize("code", [1, 74, 139])
+def test_an_error_of_a_pod_that_is_gone_is_quoted(train: Train, code: int) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.fail(job, code, error=Error(code=code, reason="StorageUnavailable", message="s3 does not answer"))
+    world.lose_pods(job)
+    world.settle()
+    assert (world.fold("run")["reason"], world.fold("run")["restarts"]) == ("StorageUnavailable", 1)
+    assert "s3 does not answer" in world.fold("run")["message"]
+
+
+def test_what_was_made_by_a_pod_that_is_gone_counts(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.finish(job, report_of(job))
+    world.lose_pods(job)
+    world.settle()
+    assert (world.fold("run")["state"], world.fold("run")["restarts"]) == ("Succeeded", 0)
+
+
+def test_a_pod_that_is_gone_before_its_job_has_ended_is_no_reason_to_decide(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.disrupt(job)
+    conditions = job["status"].pop("conditions")
+    world.lose_pods(job)
+    world.settle()
+    assert world.fold("run")["state"] == "Starting"
+    assert world.fold("run").get("disruptions", 0) == 0
+    job["status"]["conditions"] = conditions
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run")["disruptions"]) == (1, 1)
