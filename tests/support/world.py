@@ -178,7 +178,7 @@ class MemoryWorld:
         self.writes += 1
         living = [pod for pod in self.pods(name) if pod["status"]["phase"] in ("Pending", "Running")] if kind == "Job" else []
         for pod in living:
-            pod["metadata"]["deletionTimestamp"] = stamp(self.now + timedelta(seconds=300))
+            pod["metadata"].setdefault("deletionTimestamp", stamp(self.now + timedelta(seconds=300)))  # it is never put off
         if not living:
             self.remove(kind, name)
         elif self.background:
@@ -298,6 +298,19 @@ class MemoryWorld:
         """Nothing of a Job's pods is left."""
         for pod in self.pods(job["metadata"]["name"]):
             self.remove("Pod", pod["metadata"]["name"])
+
+    def delete_pods_by_hand(self, job: Manifest, code: int = 143, *, took: int = 5, grace: int = 300, **summary: Any) -> None:
+        """Somebody deletes a Job's pods; they end after `took` seconds, and are gone before the Job says Failed."""
+        pods = self.run(job)
+        for pod in pods:
+            ends = self.now + timedelta(seconds=grace)
+            pod["metadata"] |= {"deletionTimestamp": stamp(ends), "deletionGracePeriodSeconds": grace}
+        self.wait(seconds=took)
+        error = Error(code=code, reason="Stopped", message="stopped with a checkpoint")
+        for pod in pods:
+            self._end(pod, code, encode(Report(step="train", error=error, summary=summary)) if code == 143 else "")
+        self.lose_pods(job)
+        self._conclude(job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 
     def lose_pods(self, job: Manifest) -> None:
         """A Job's pods are deleted, and were watched until the end: what they said last is known."""

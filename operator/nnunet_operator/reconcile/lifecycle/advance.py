@@ -41,6 +41,8 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
     state = attempts.state(work, mine, now)
     if not isinstance(state, (NotStarted, Stopping, Pending)):
         _note(work, mine)
+    if isinstance(state, (Running, Pending, Stopping)) and (lost := attempts.lost_at(mine[attempts.newest(work, mine)])):
+        scope.look_again_at(lost)
     match state:
         case NotStarted():
             _begin(scope, work, mine, start)

@@ -60,9 +60,14 @@ class Attempt:
 
     def alive(self, now: datetime) -> bool:
         """Whether something of it may still run: the next attempt must not."""
-        if self.job is not None:
+        if self.job is not None and not self._deleted_long_ago(now):
             return not self.finished
         return any(reading.may_run(pod, now) for pod in self.pods)
+
+    def _deleted_long_ago(self, now: datetime) -> bool:
+        """A Job that is being deleted makes no pods; in the foreground it stays as long as a pod on a lost node does."""
+        at = times.parse((self.job or {"metadata": {}})["metadata"].get("deletionTimestamp"))
+        return at is not None and now >= at + reading.LOST_AFTER
 
 
 def of(view: View[Any], work: Work) -> dict[int, Attempt]:
@@ -99,6 +104,8 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
     assert attempt.job is not None
     if ended := attempt.condition("Complete", "Failed"):
         return _ended(attempt, ended, now)
+    if (lost := lost_at(attempt)) is not None and lost <= now:
+        return Failed(lost)  # its Job would wait for ever
     if attempt.job["metadata"].get("deletionTimestamp") or attempt.condition("FailureTarget", "SuccessCriteriaMet"):
         return Stopping()
     running = [pod for pod in attempt.pods if "running" in reading.container(pod)]
@@ -115,6 +122,11 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
         return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")))
     since = [started for pod in running if (started := times.parse(reading.container(pod)["running"].get("startedAt")))]
     return Running(reading.name(reading.leader(running)), min(since, default=None), pending)
+
+
+def lost_at(attempt: Attempt) -> datetime | None:
+    """When an attempt is over because a pod of it was deleted and does not end; None where none is being deleted."""
+    return min((at for pod in attempt.pods if (at := reading.lost_at(pod)) is not None), default=None)
 
 
 def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> AttemptState:

@@ -46,8 +46,8 @@ def _note_progress(work: Work, failure: Failure) -> None:
 def _restart(work: Work, failure: Failure) -> None:
     limit = work.policy.max_restarts
     if work.status.restarts >= limit:
-        tried = f"{limit + 1} attempts" if limit else "the first attempt, maxRestarts being 0"
-        _give_up(work, failure, f"No attempt is left after {tried} without progress.")
+        tried = f"after {limit + 1} attempts without progress" if limit else "(maxRestarts is 0)"
+        _give_up(work, failure, f"No attempt is left {tried}.")
         return
     work.status.restarts += 1
     _try_again(work, failure, delay(work.status.restarts), f"Restart {work.status.restarts} of {limit}.")

@@ -24,7 +24,9 @@ def check(work: Work, pending: Pending, now: datetime) -> Failure | timedelta | 
     if left > timedelta():
         return left
     said = f": {pending.message}" if pending.message else ""
-    what = f" ({pending.reason}{said})" if pending.reason else " (is there a Secret or ConfigMap that does not exist?)"
+    what = f" ({pending.reason}{said})" if pending.reason else ""
+    if pending.reason not in pending_pods.WAITING:
+        what += pending_pods.needs(pending)
     return Failure(
         cause=Cause.ERROR,
         reason=reasons.PRE_RUNNING_DEADLINE_EXCEEDED,
