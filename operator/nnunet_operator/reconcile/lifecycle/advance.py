@@ -55,7 +55,8 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
             keep_running_time(work, None, now)
             _report_pending(scope, work, pending)
         case Running() as running:
-            keep_running_time(work, running.since, now)
+            half = pre_running_deadline_seconds.is_half_started(work, running)
+            keep_running_time(work, None if half else running.since, now)
             _watch(scope, work, running)
         case Succeeded(report, at) if report.artifact(work.artifact):
             keep_running_time(work, None, at)
@@ -127,6 +128,8 @@ def _watch(scope: Scope[Any], work: Work, running: Running) -> None:
     progress.of(scope, work, running)
     if running.pending is not None:
         _enforce(scope, work, pre_running_deadline_seconds.check(work, running.pending, scope.now))
+    if work.status.state in ACTIVE:
+        _enforce(scope, work, pre_running_deadline_seconds.check_gang(work, running, scope.now))
     if work.status.state in ACTIVE:
         _enforce(scope, work, active_deadline_seconds.check(work, scope.now))
 

@@ -25,6 +25,7 @@ class Cause(Enum):
 
     DISRUPTION = "disruption"  # nobody's fault: preempted, drained, stopped
     REQUESTED = "requested"  # a person stopped it, to go on later
+    GIVEN_BACK = "given back"  # its nodes, for want of the others that it needs at the same time
     PERMANENT = "permanent"  # the same order would fail in the same way
     OUT_OF_MEMORY = "out of memory"
     UNREPORTED = "unreported"
