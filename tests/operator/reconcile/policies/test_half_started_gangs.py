@@ -19,7 +19,7 @@ STEP = 10
 
 
 class Scheduler:
-    """Binds pods one by one to so many GPUs, first those of index 0: the worst order. A run whose pods all run trains to its end."""
+    """Binds pods one by one to so many GPUs, those of index 0 first: the worst order. A run with all its pods trains on."""
 
     def __init__(self, world: MemoryWorld, gpus: int) -> None:
         self.world, self.gpus = world, gpus
