@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from nnunet_trainer.contract import report as reports
@@ -40,10 +41,13 @@ class PretendKubelet:
     Args:
         script: asked once for each running pod, and again as long as it says None.
         ip: the address that every pod gets.
+        stopped: how a running pod that is deleted ends; None: it goes without a word.
     """
 
-    def __init__(self, api: ApiClient, namespace: str, script: Script, *, ip: str = "127.1.0.1") -> None:
-        self._api, self._namespace, self._ip = api, namespace, ip
+    def __init__(
+        self, api: ApiClient, namespace: str, script: Script, *, ip: str = "127.1.0.1", stopped: Ending | None = None
+    ) -> None:
+        self._api, self._namespace, self._ip, self._stopped = api, namespace, ip, stopped
         self.script = script
         self.orders: dict[str, Manifest] = {}  # by pod name: what each pod that ever ran was to do
         self._ended = threading.Event()
@@ -83,6 +87,8 @@ class PretendKubelet:
         phase = pod.get("status", {}).get("phase", "Pending")
         name = pod["metadata"]["name"]
         if pod["metadata"].get("deletionTimestamp"):
+            if phase == "Running" and self._stopped is not None:
+                self._end(pod, self._stopped, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
             self._api.delete(pod, grace=0)
         elif phase == "Pending":
             if (order := self._order(pod)) is None:
@@ -92,8 +98,11 @@ class PretendKubelet:
                 pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, {"running": {"startedAt": NOW}}, True
             )
         elif phase == "Running" and (ending := self._ending(pod)) is not None:
-            state = {"terminated": {"exitCode": ending.code, "message": ending.message, "startedAt": NOW, "finishedAt": NOW}}
-            self._set(pod, {"phase": "Failed" if ending.code else "Succeeded"}, state, False)
+            self._end(pod, ending, NOW)
+
+    def _end(self, pod: Manifest, ending: Ending, at: str) -> None:
+        state = {"terminated": {"exitCode": ending.code, "message": ending.message, "startedAt": NOW, "finishedAt": at}}
+        self._set(pod, {"phase": "Failed" if ending.code else "Succeeded"}, state, False)
 
     def _ending(self, pod: Manifest) -> Ending | None:
         name = pod["metadata"]["name"]
@@ -110,10 +119,10 @@ class PretendKubelet:
 
     def _set(self, pod: Manifest, status: Manifest, state: Manifest, ready: bool) -> None:
         container = pod["spec"]["containers"][0]
-        conditions = [
-            {"type": kind, "status": "True", "lastTransitionTime": NOW}
-            for kind in ("PodScheduled", "Initialized", "ContainersReady")
-        ]
+        own = ("PodScheduled", "Initialized", "ContainersReady")
+        conditions = [{"type": kind, "status": "True", "lastTransitionTime": NOW} for kind in own]
+        # Others' conditions stay, as with a real one: an eviction's DisruptionTarget.
+        conditions += [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] not in own]
         containers = [
             {
                 "name": container["name"],

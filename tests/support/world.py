@@ -54,6 +54,7 @@ class MemoryWorld:
         self.now = START
         self.heard: dict[str, Heard] = {}
         self.events: list[tuple[Key, Event]] = []
+        self._deleted_pods: dict[str, list[Manifest]] = {}  # by the uid of their Job
         self.writes = 0
         self.created: list[str] = []  # names of all Jobs ever created
         self.background = True  # a deleted Job is gone at once, and its pods end after it; else it stays until they have ended
@@ -67,6 +68,9 @@ class MemoryWorld:
         return [
             o for k, o in self.objects.items() if k.kind == kind and o["metadata"].get("labels", {}).get(names.OWNER_UID) == uid
         ]
+
+    def deleted_pods(self, job: str) -> list[Manifest]:
+        return self._deleted_pods.get(job, [])
 
     # What people do.
     def put(self, manifest: Manifest | str) -> Manifest:
@@ -102,6 +106,7 @@ class MemoryWorld:
         if gone is None:
             return
         uid = gone["metadata"]["uid"]
+        self._deleted_pods.pop(uid, None)
         for key, child in list(self.objects.items()):
             if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", [])):
                 self.remove(key.kind, key.name)
@@ -173,7 +178,7 @@ class MemoryWorld:
         self.writes += 1
         living = [pod for pod in self.pods(name) if pod["status"]["phase"] in ("Pending", "Running")] if kind == "Job" else []
         for pod in living:
-            pod["metadata"]["deletionTimestamp"] = stamp(self.now + timedelta(seconds=300))
+            pod["metadata"].setdefault("deletionTimestamp", stamp(self.now + timedelta(seconds=300)))  # it is never put off
         if not living:
             self.remove(kind, name)
         elif self.background:
@@ -295,6 +300,25 @@ class MemoryWorld:
         """Nothing of a Job's pods is left."""
         for pod in self.pods(job["metadata"]["name"]):
             self.remove("Pod", pod["metadata"]["name"])
+
+    def delete_pods_by_hand(self, job: Manifest, code: int = 143, *, took: int = 5, grace: int = 300, **summary: Any) -> None:
+        """Somebody deletes a Job's pods; they end after `took` seconds, and are gone before the Job says Failed."""
+        pods = self.run(job)
+        for pod in pods:
+            ends = self.now + timedelta(seconds=grace)
+            pod["metadata"] |= {"deletionTimestamp": stamp(ends), "deletionGracePeriodSeconds": grace}
+        self.wait(seconds=took)
+        error = Error(code=code, reason="Stopped", message="stopped with a checkpoint")
+        for pod in pods:
+            self._end(pod, code, encode(Report(step="train", error=error, summary=summary)) if code == 143 else "")
+        self.lose_pods(job)
+        self._conclude(job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+
+    def lose_pods(self, job: Manifest) -> None:
+        """A Job's pods are deleted, and were watched until the end: what they said last is known."""
+        pods = self.pods(job["metadata"]["name"])
+        self.drop_pods(job)
+        self._deleted_pods.setdefault(job["metadata"]["uid"], []).extend(pods)
 
     def end_deletions(self, *, overdue: bool = False) -> None:
         """Let what was asked to go have gone; `overdue`: only what had its grace."""

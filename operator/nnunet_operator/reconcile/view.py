@@ -60,7 +60,8 @@ class View(Generic[R]):
     """One object and what it depends on, at one moment.
 
     `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` and `jobs` hold what the
-    object controls by owner reference: objects of our four kinds, and Jobs; `pods` what its Jobs control.
+    object controls by owner reference: objects of our four kinds, and Jobs. `pods` holds what its Jobs control, `deleted_pods` what of
+    that is gone while its Job is still there.
     `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own.
     """
 
@@ -72,6 +73,7 @@ class View(Generic[R]):
     name_conflicts: tuple[Key, ...] = ()
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
+    deleted_pods: tuple[Manifest, ...] = ()  # as they were last seen
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by the pod's uid: names come again, and are in each namespace
     listening_since: datetime | None = None  # before, nobody asked the pods
 

@@ -25,6 +25,9 @@ class Objects(Protocol):
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind (Job, Pod) whose label `nnunet.dev/owner-uid` is this uid; anybody may have put it there."""
 
+    def deleted_pods(self, job: str) -> Iterable[Manifest]:
+        """The last state of those deleted pods whose controller is the Job with this uid."""
+
 
 def build_view(
     objects: Objects,
@@ -53,6 +56,7 @@ def build_view(
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
         jobs=jobs,
         pods=pods,
+        deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
     )

@@ -48,6 +48,7 @@ class Work:
     """The kind of artifact that its report must name."""
     labels: dict[str, str] = field(default_factory=dict)
     active_deadline: int | None = None
+    owner_uid: str = ""
 
     def set_state(self, state: State, reason: str, message: str) -> None:
         """How it stands, and why, for people."""

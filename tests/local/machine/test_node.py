@@ -348,3 +348,28 @@ def test_two_shims_of_one_pod_start_one_process(node: Node, tmp_path: Path) -> N
     assert ended(node, "once")["type"] == "Complete"
     assert [other.wait(timeout=10) for other in others] == [0, 0, 0]
     assert len([f for f in tmp_path.iterdir() if f.name.isdigit()]) == 1
+
+
+def test_a_deleted_pod_stays_until_its_job_says_how_it_ended(node: Node, tmp_path: Path) -> None:
+    created = node.store.create(job("j", CATCHES_TERM, str(tmp_path)))
+    wait(node, lambda: (tmp_path / "ready").exists())
+    (pod,) = node.store.all("Pod")
+    node.store.delete("Pod", "default", pod["metadata"]["name"], pod["metadata"]["uid"])
+    seen: list[str] = []
+
+    def failed() -> bool:
+        found = node.store.get("Job", "default", created["metadata"]["name"]) or {}
+        conditions = [condition["type"] for condition in found.get("status", {}).get("conditions", [])]
+        if "Failed" in conditions and not seen:
+            seen.extend(str(_code(pod)) for pod in node.store.all("Pod"))
+            return True
+        return False
+
+    wait(node, failed)
+    assert seen == ["143"], "the reconcilers read it beside the Job's Failed"
+    wait(node, lambda: not node.store.all("Pod"))
+
+
+def _code(pod: Manifest) -> int | None:
+    code: int | None = pod["status"]["containerStatuses"][0]["state"].get("terminated", {}).get("exitCode")
+    return code

@@ -131,3 +131,11 @@ def test_the_supervisor_and_the_data_steps_import_no_torch() -> None:
         "assert not {'boto3', 'torch'} & set(sys.modules), 'steps'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [(40 * 2**20, "limit of 40 MiB"), (2**30, "limit of 1.0 GiB"), (3 * 2**29, "limit of 1.5 GiB")]
+)
+def test_the_memory_limit_is_told_in_a_fitting_unit(monkeypatch: pytest.MonkeyPatch, limit: int, said: str) -> None:
+    monkeypatch.setattr(failures, "memory_limit", lambda: limit)
+    assert said in failures.out_of_memory()

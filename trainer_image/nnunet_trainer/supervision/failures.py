@@ -61,8 +61,9 @@ def of_status(status: int, who: str, *, stopping: bool, oom: bool) -> Error | No
 
 
 def out_of_memory() -> str:
-    limit = memory_limit() / 2**30
-    return f"the kernel ended a process for want of memory; the container's limit of {limit:.1f} GiB was reached."
+    limit = memory_limit()
+    size = f"{limit / 2**30:.1f} GiB" if limit >= 2**30 else f"{limit / 2**20:.0f} MiB"
+    return f"the kernel ended a process for want of memory; the container's limit of {size} was reached."
 
 
 def _last_line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from ...reconcile.kinds.invalid import parse
 from ...reconcile.references.dependencies import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
+from .deleted_pods import DeletedPods, controller_of
 
 
 def version_of(manifest: Manifest) -> int:
@@ -40,6 +41,7 @@ class ObjectCache:
         self._needs: dict[Key, tuple[Key, ...]] = {}
         self._needed_by: dict[Key, set[Key]] = defaultdict(set)
         self._deleted: dict[str, None] = {}  # uids, newest last: what we deleted must not come back by a late event
+        self._deleted_pods = DeletedPods()
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -53,6 +55,10 @@ class ObjectCache:
     def owned(self, uid: str, kind: str) -> list[Manifest]:
         """The children of a kind of the object with this uid, by name."""
         return [self._objects[key] for key in sorted(self._owned.get((uid, kind), ()))]
+
+    def deleted_pods(self, job: str) -> list[Manifest]:
+        """The last state of the deleted pods of the Job with this uid, while that Job is there."""
+        return self._deleted_pods.of(job)
 
     def keys(self, *kinds: str) -> Iterator[Key]:
         """The keys of all objects of these kinds."""
@@ -104,14 +110,22 @@ class ObjectCache:
             return False
         self._unlink(key, known)
         del self._objects[key]
+        if key.kind == "Job":
+            self._deleted_pods.forget(known["metadata"]["uid"])
         return True
 
     def remember_deleted(self, manifest: Manifest) -> bool:
-        """Forget an object that is surely gone, and do not believe late events that it lives."""
+        """Forget an object that is surely gone, and do not believe late events that it lives. Of a pod its last state is kept."""
+        if manifest["kind"] == "Pod" and self._has_job(manifest):
+            self._deleted_pods.keep(manifest)
         self._deleted[manifest["metadata"]["uid"]] = None
         if len(self._deleted) > 10_000:
             del self._deleted[next(iter(self._deleted))]
         return self.remove(manifest)
+
+    def _has_job(self, pod: Manifest) -> bool:
+        uid = labels_of(pod).get(names.OWNER_UID, "")
+        return controller_of(pod) in {job["metadata"]["uid"] for job in self.owned(uid, "Job")}
 
     def _unlink(self, key: Key, manifest: Manifest) -> None:
         if uid := labels_of(manifest).get(names.OWNER_UID):

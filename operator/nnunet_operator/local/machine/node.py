@@ -91,9 +91,17 @@ class Node:
             return
         if self.runner.started(pod) and pod["status"].get("phase") not in ENDED:
             self.runner.stop(pod, self._grace(pod))
-        elif not self.runner.alive(pod):
+        elif not self.runner.alive(pod) and not self._is_awaited(pod):
             self.runner.forget(pod)
             self.store.remove(pod)
+
+    def _is_awaited(self, pod: Manifest) -> bool:
+        """Whether its Job has yet to take note of its end; Kubernetes holds a pod by a finalizer until then."""
+        if pod["status"].get("phase") not in ENDED:
+            return False
+        jobs = self.store.all("Job", pod["metadata"]["namespace"])
+        job = next((job for job in jobs if job["metadata"]["uid"] == _controller(pod)), None)
+        return job is not None and not (job["metadata"].get("deletionTimestamp") or job_controller.finished(job))
 
     def _start(self, pod: Manifest) -> Manifest:
         given = pod["metadata"].get("annotations", {})

@@ -9,7 +9,7 @@ import copy
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -173,11 +173,12 @@ class Store:
                 self._folder.remove(path)
                 return True
             new = copy.deepcopy(live)
-            new["metadata"].setdefault("deletionTimestamp", _now())
+            grace = _grace(live) if kind == "Pod" else 0
+            new["metadata"].setdefault("deletionTimestamp", _in(grace))
             if (finalizer := DELETED_LATER.get(kind)) and finalizer not in meta.get("finalizers", []):
                 new["metadata"]["finalizers"] = [*meta.get("finalizers", []), finalizer]
             if kind == "Pod":
-                new["metadata"].setdefault("deletionGracePeriodSeconds", live["spec"].get("terminationGracePeriodSeconds", 30))
+                new["metadata"].setdefault("deletionGracePeriodSeconds", grace)
             if new != live:
                 self._update(path, live, new)
             return True
@@ -209,8 +210,19 @@ class Store:
         return self._folder.path(manifest["kind"], meta.get("namespace") or "default", meta["name"])
 
 
+def _grace(pod: Manifest) -> int:
+    """Seconds that a pod gets to end; none where nothing of it runs."""
+    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return int(pod["spec"].get("terminationGracePeriodSeconds", 30)) if pod["spec"].get("nodeName") and not ended else 0
+
+
+def _in(seconds: int) -> str:
+    """That moment: a pod's deletionTimestamp is when its grace ends."""
+    return format_time(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
 def _now() -> str:
-    return format_time(datetime.now(UTC))
+    return _in(0)
 
 
 def _born() -> Manifest:

@@ -78,6 +78,10 @@ class UriMap:
         """The objects of a kind that an object owns."""
         return self._store.owned(uid, kind)
 
+    def deleted_pods(self, job: str) -> Iterable[Manifest]:
+        """None: here a pod is not removed before its Job has ended."""
+        return ()
+
     def _replaced(self, holder: Manifest) -> Manifest:
         wanted = holder["uri"]
         for prefix in sorted(self._folders, key=len, reverse=True):

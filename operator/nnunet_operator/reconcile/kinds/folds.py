@@ -37,6 +37,7 @@ def works(scope: Scope[TrainingRunStatus]) -> dict[str, Work]:
             artifact="run",
             labels={"configuration": spec.configuration, "fold": name},
             active_deadline=spec.active_deadline_seconds,
+            owner_uid=scope.view.object.metadata.uid,
         )
     scope.status.folds = rows
     return found

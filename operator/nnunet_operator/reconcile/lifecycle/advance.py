@@ -43,6 +43,8 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
     state = attempts.state(work, mine, now)
     if not isinstance(state, (NotStarted, Stopping, Pending)):
         _note(work, mine)
+    if isinstance(state, (Running, Pending, Stopping)) and (lost := attempts.lost_at(mine[attempts.newest(work, mine)])):
+        scope.look_again_at(lost)
     match state:
         case NotStarted():
             _begin(scope, work, mine, start)
@@ -55,7 +57,8 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
             keep_running_time(work, None, now)
             _report_pending(scope, work, pending)
         case Running() as running:
-            keep_running_time(work, running.since, now)
+            half = pre_running_deadline_seconds.is_half_started(work, running)
+            keep_running_time(work, None if half else running.since, now)
             _watch(scope, work, running)
         case Succeeded(report, at):
             keep_running_time(work, None, at)
@@ -136,6 +139,8 @@ def _watch(scope: Scope[Any], work: Work, running: Running) -> None:
     progress.of(scope, work, running)
     if running.pending is not None:
         _enforce(scope, work, pre_running_deadline_seconds.check(work, running.pending, scope.now))
+    if work.status.state in ACTIVE:
+        _enforce(scope, work, pre_running_deadline_seconds.check_gang(work, running, scope.now))
     if work.status.state in ACTIVE:
         _enforce(scope, work, active_deadline_seconds.check(work, scope.now))
 

@@ -32,6 +32,8 @@ class Pending:
     scheduled: datetime | None = None
     pod: str = ""
     podless: datetime | None = None
+    mounts: tuple[str, ...] = ()
+    """The Secrets, ConfigMaps and claims that must be there before it starts: `Secret s3`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,6 +37,13 @@ class Attempt:
     number: int
     job: Manifest | None
     pods: tuple[Manifest, ...]
+    deleted_pods: tuple[Manifest, ...] = ()
+    """As they were last seen."""
+
+    @property
+    def all_pods(self) -> tuple[Manifest, ...]:
+        """Those that are there and those that were: what they said at their end."""
+        return self.pods + self.deleted_pods
 
     @property
     def name(self) -> str:
@@ -59,9 +67,14 @@ class Attempt:
 
     def alive(self, now: datetime) -> bool:
         """Whether something of it may still run: the next attempt must not."""
-        if self.job is not None:
+        if self.job is not None and not self._deleted_long_ago(now):
             return not self.finished
         return any(reading.may_run(pod, now) for pod in self.pods)
+
+    def _deleted_long_ago(self, now: datetime) -> bool:
+        """A Job that is being deleted makes no pods; in the foreground it stays as long as a pod on a lost node does."""
+        at = times.parse((self.job or {"metadata": {}})["metadata"].get("deletionTimestamp"))
+        return at is not None and now >= at + reading.LOST_AFTER
 
 
 def of(view: View[Any], work: Work) -> dict[int, Attempt]:
@@ -71,14 +84,9 @@ def of(view: View[Any], work: Work) -> dict[int, Attempt]:
     counts by the Job that controls it; where that is gone, by that Job's name.
     """
     jobs = {number: job for job in view.jobs if (number := _number(view, work, job)) is not None}
-    pods: dict[int, list[Manifest]] = {}
-    for pod in view.pods:
-        name, uid = ownership.controlling_job(pod) or ("", "")
-        number = names.attempt_of(view.object, work.part, name)
-        if number is not None and (number not in jobs or jobs[number]["metadata"].get("uid") == uid):
-            pods.setdefault(number, []).append(pod)
+    pods, deleted = _by_number(view, work, jobs, view.pods), _by_number(view, work, jobs, view.deleted_pods)
     return {
-        number: Attempt(number, jobs.get(number), tuple(sorted(pods.get(number, ()), key=reading.name)))
+        number: Attempt(number, jobs.get(number), pods.get(number, ()), deleted.get(number, ()))
         for number in sorted(jobs.keys() | pods.keys())
     }
 
@@ -116,13 +124,19 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
     assert attempt.job is not None
     if ended := attempt.condition("Complete", "Failed"):
         return _ended(attempt, ended, now)
+    if (lost := lost_at(attempt)) is not None and lost <= now:
+        return Failed(lost)  # its Job would wait for ever
     if attempt.job["metadata"].get("deletionTimestamp") or attempt.condition("FailureTarget", "SuccessCriteriaMet"):
         return Stopping()
     running = [pod for pod in attempt.pods if "running" in reading.container(pod)]
     if attempt.job.get("spec", {}).get("suspend") and not running:
         return Queued()
     pending = reading.longest_pending(attempt.pods)
-    if not running and pending is None and any(reading.terminated(pod) or reading.is_over(pod) for pod in attempt.pods):
+    if (
+        not running
+        and pending is None
+        and (attempt.deleted_pods or any(reading.terminated(pod) or reading.is_over(pod) for pod in attempt.pods))
+    ):
         return Stopping()  # its Job is about to say how it ended
     if not running:
         return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")))
@@ -131,17 +145,23 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
     return Running(reading.uid(reading.leader(running)), begun, min(since, default=None), pending, attempt.storage)
 
 
+def lost_at(attempt: Attempt) -> datetime | None:
+    """When an attempt is over because a pod of it was deleted and does not end; None where none is being deleted."""
+    return min((at for pod in attempt.pods if (at := reading.lost_at(pod)) is not None), default=None)
+
+
 def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> AttemptState:
     assert attempt.job is not None
     at = times.parse(condition.get("lastTransitionTime")) or times.parse((attempt.job.get("status") or {}).get("completionTime"))
     at = at or now
-    silent = not any(reading.terminated(pod) for pod in attempt.pods)
-    disrupted = "DisruptionTarget" in str(condition.get("message"))
-    if silent and not disrupted and now < at + SETTLE:
+    silent = not any(reading.terminated(pod) for pod in attempt.all_pods)
+    # What a disrupted pod said is a help, not a need: it is waited for only while there is a pod that may yet be seen to end.
+    needed = "DisruptionTarget" not in str(condition.get("message")) or any(not reading.is_over(pod) for pod in attempt.pods)
+    if silent and needed and now < at + SETTLE:
         return Stopping()
     if condition["type"] == "Failed":
         return Failed(at)
-    done = [pod for pod in attempt.pods if (reading.terminated(pod) or {}).get("exitCode") == 0]
+    done = [pod for pod in attempt.all_pods if (reading.terminated(pod) or {}).get("exitCode") == 0]
     # Every shard reports; index 0 speaks for all, another one where it cannot.
     for pod in sorted(done, key=lambda pod: (reading.index(pod), reading.name(pod))):
         report = reading.report(pod)
@@ -150,6 +170,16 @@ def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> Attemp
     if silent or done or now >= at + SETTLE:
         return ReportMissing(at)
     return Stopping()
+
+
+def _by_number(view: View[Any], work: Work, jobs: dict[int, Manifest], pods: Iterable[Manifest]) -> dict[int, tuple[Manifest, ...]]:
+    found: dict[int, list[Manifest]] = {}
+    for pod in pods:
+        name, uid = ownership.controlling_job(pod) or ("", "")
+        number = names.attempt_of(view.object, work.part, name)
+        if number is not None and (number not in jobs or jobs[number]["metadata"].get("uid") == uid):
+            found.setdefault(number, []).append(pod)
+    return {number: tuple(sorted(group, key=reading.name)) for number, group in found.items()}
 
 
 def _number(view: View[Any], work: Work, job: Manifest) -> int | None:

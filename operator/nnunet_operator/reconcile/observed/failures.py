@@ -12,6 +12,7 @@ from nnunet_trainer.contract.faults import PERMANENT, ExitCode
 from nnunet_trainer.contract.untrusted_json import printable
 
 from ...api import reasons
+from .. import times
 from ..view import Manifest
 from . import pods as reading
 from .attempts import Attempt
@@ -25,6 +26,7 @@ class Cause(Enum):
 
     DISRUPTION = "disruption"  # nobody's fault: preempted, drained, stopped
     REQUESTED = "requested"  # a person stopped it, to go on later
+    GIVEN_BACK = "given back"  # its nodes, for want of the others that it needs at the same time
     PERMANENT = "permanent"  # the same order would fail in the same way
     OUT_OF_MEMORY = "out of memory"
     UNREPORTED = "unreported"
@@ -79,16 +81,27 @@ MORE_DISK = "Raise spec.template.scratch.size, or the ephemeral-storage limit in
 
 def classify(attempt: Attempt, at: datetime) -> Failure:
     """Tell disruption, permanent and try-again apart. The Job's condition decides; pods, if any are left, give the words."""
-    condition = attempt.condition("Failed") or {}
+    condition = attempt.condition("Failed", "FailureTarget") or {}
     job_says = str(condition.get("message", ""))
     by_policy = condition.get("reason") == "PodFailurePolicy"
-    if disrupted := _disrupted(attempt.pods):
+    by_code = re.search(r"exit code (\d+)", job_says) if by_policy else None
+    lost = next((pod for pod in attempt.pods if (ends := reading.lost_at(pod)) is not None and ends <= at), None)
+    if lost and not by_code:
+        return _lost(lost, at)
+    if disrupted := _disrupted(attempt.all_pods):
         return _disruption(disrupted, at)
     if by_policy and "DisruptionTarget" in job_says:
         return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message="was disrupted (its pod is gone)", at=at)
-    culprit = _culprit(attempt.pods)
-    if by_policy and (found := re.search(r"exit code (\d+)", job_says)):
-        return _exited(int(found[1]), culprit, at)
+    failed = _failed(attempt.all_pods)
+    culprit = _first([pod for pod in failed if not reading.was_asked_to_go(pod)])
+    stopped = _first([pod for pod in failed if reading.was_asked_to_go(pod)])
+    # When one pod fails, the Job controller deletes the others. One that was stopped before it was deleted by somebody else.
+    if culprit and stopped and _finished_at(stopped) < _finished_at(culprit):
+        culprit = None
+    if by_code:
+        return _exited(int(by_code[1]), culprit or _first(failed), at)
+    if culprit is None and (deleted := [pod for pod in attempt.all_pods if pod["metadata"].get("deletionTimestamp")]):
+        return _pod_deleted(stopped or deleted[0], at)
     if culprit is None:
         return Failure(cause=Cause.ERROR, reason=reasons.FAILED, message=f"failed ({job_says or 'its pod is gone'})", at=at)
     if storage := _evicted_for_storage(culprit):
@@ -147,30 +160,54 @@ def _disrupted(pods: Iterable[Manifest]) -> Manifest | None:
     return next((pod for pod in marked if (pod.get("status") or {}).get("phase") != "Succeeded"), None)
 
 
+def _lost(pod: Manifest, at: datetime) -> Failure:
+    since = times.timestamp(at - reading.LOST_AFTER)
+    message = f"was lost with its node{_on_node(pod)}: its pod was to end by {since}"
+    return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message=message, at=at)
+
+
+def _pod_deleted(pod: Manifest, at: datetime) -> Failure:
+    message = f"was stopped: somebody deleted its pod{_on_node(pod)}"
+    return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message=message, at=at, epoch=_epoch(pod))
+
+
 def _disruption(pod: Manifest, at: datetime) -> Failure:
     condition = reading.condition(pod, "DisruptionTarget") or {}
     reason = str(condition.get("reason"))
     cause = Cause.REQUESTED if reason == STOPPED_BY_SHELL else Cause.DISRUPTION
     if cause is Cause.REQUESTED:
-        how, node, hint = "was stopped with the local shell", None, "It goes on with the next `nnunet-operator local run`."
+        message, hint = "was stopped with the local shell", "It goes on with the next `nnunet-operator local run`."
     else:
-        how, node, hint = DISRUPTIONS.get(reason, "was disrupted"), (pod.get("spec") or {}).get("nodeName"), ""
+        message, hint = f"{DISRUPTIONS.get(reason, 'was disrupted')}{_on_node(pod)}", ""
+    return Failure(cause=cause, reason=reasons.DISRUPTED, message=message, at=at, hint=hint, epoch=_epoch(pod))
+
+
+def _on_node(pod: Manifest) -> str:
+    node = (pod.get("spec") or {}).get("nodeName")
+    return f" (node {node})" if node else ""
+
+
+def _epoch(pod: Manifest) -> int | None:
     report = reading.report(pod)
     epoch = report.summary.get("epoch") if report else None
-    message = f"{how} (node {node})" if node else how
-    epoch = epoch if isinstance(epoch, int) else None
-    return Failure(cause=cause, reason=reasons.DISRUPTED, message=message, at=at, hint=hint, epoch=epoch)
+    return epoch if isinstance(epoch, int) else None
 
 
-def _culprit(pods: Iterable[Manifest]) -> Manifest | None:
+def _failed(pods: Iterable[Manifest]) -> list[Manifest]:
+    return [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Failed" or _code(pod)]
+
+
+def _first(failed: Iterable[Manifest]) -> Manifest | None:
     """The pod that failed first; one that was only stopped after it comes last."""
-    failed = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Failed" or _code(pod)]
 
     def order(pod: Manifest) -> tuple[bool, str, str]:
-        ended = reading.terminated(pod) or {}
-        return _code(pod) == ExitCode.STOPPED, str(ended.get("finishedAt", "")), str(pod["metadata"]["name"])
+        return _code(pod) == ExitCode.STOPPED, _finished_at(pod), reading.name(pod)
 
     return min(failed, key=order, default=None)
+
+
+def _finished_at(pod: Manifest) -> str:
+    return str((reading.terminated(pod) or {}).get("finishedAt", ""))
 
 
 def _code(pod: Manifest) -> int:

@@ -32,6 +32,11 @@ def hint(pending: Pending) -> str:
     return WAITING.get(pending.reason, ("", ""))[1]
 
 
+def needs(pending: Pending) -> str:
+    """A clause that names what must be there before the pod starts: a kubelet says ContainerCreating, and not what it misses."""
+    return f"; it needs {', '.join(pending.mounts)}: do they exist? (kubectl describe pod)" if pending.mounts else ""
+
+
 def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
     """The reason and the message of a pod that does not run yet; nothing of note in its first minute."""
     if pending.reason == reasons.UNSCHEDULABLE:
@@ -44,6 +49,7 @@ def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
         if pending.scheduled is None:
             job = f"its Job has had no pod since {times.timestamp(since)}"
             return reason, f"{job}: is there a quota, or an admission rule that refuses it? (kubectl describe job)"
-        return reason, f"pod {pending.pod} has been starting (image, volumes) since {times.timestamp(since)}"
+        waits = f"pod {pending.pod} has been starting (image, volumes) since {times.timestamp(since)}"
+        return reason, f"{waits}{needs(pending)}"
     said = f": {pending.message.rstrip('.')}" if pending.message else ""
     return reason, f"pod {pending.pod} does not start, {pending.reason}{said}" + (f". {hint}" if hint else "")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nnunet_trainer.contract import report as reports
+from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.contract.report import Report
 
 from ...api import reasons
@@ -19,6 +20,16 @@ from .attempt_states import Pending
 
 LOST_AFTER = timedelta(seconds=60)
 """So long after its grace has ended, a pod that is being deleted is taken to be lost with its node."""
+
+SOURCES = (
+    ("secret", "secretName", "Secret"),
+    ("configMap", "name", "ConfigMap"),
+    ("persistentVolumeClaim", "claimName", "PersistentVolumeClaim"),
+)
+"""A volume's source, the field with the object's name, and that object's kind."""
+
+SIGKILLED = 128 + 9
+"""The exit code of a container that did not end within its grace."""
 
 
 def name(pod: Manifest) -> str:
@@ -76,13 +87,32 @@ def is_over(pod: Manifest) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def may_run(pod: Manifest, now: datetime) -> bool:
-    """Whether something of it may still run."""
-    if is_over(pod):
-        return False
+def lost_at(pod: Manifest) -> datetime | None:
+    """When a pod that is being deleted and has not ended is taken to be lost with its node; None of any other pod."""
     # deletionTimestamp is when its grace ends; what a lost node keeps after that must not hold back the work.
     ends = times.parse(pod["metadata"].get("deletionTimestamp"))
-    return ends is None or now < ends + LOST_AFTER
+    return None if ends is None or is_over(pod) else ends + LOST_AFTER
+
+
+def may_run(pod: Manifest, now: datetime) -> bool:
+    """Whether something of it may still run."""
+    at = lost_at(pod)
+    return not is_over(pod) and (at is None or now < at)
+
+
+def was_asked_to_go(pod: Manifest) -> bool:
+    """Whether somebody deleted it before its container ended: how that ended is then no fault of its own."""
+    ends = times.parse(pod["metadata"].get("deletionTimestamp"))
+    if ends is None:
+        return False
+    ended = terminated(pod)
+    if ended is None:
+        return True
+    grace, at = int(pod["metadata"].get("deletionGracePeriodSeconds") or 0), times.parse(ended.get("finishedAt"))
+    if grace and at is not None:
+        return at >= ends - timedelta(seconds=grace)
+    # The kubelet deletes a pod that has ended with a grace of 0: from then on deletionTimestamp does not tell when it was asked.
+    return ended.get("exitCode") in (ExitCode.STOPPED, SIGKILLED) and ended.get("reason") != "OOMKilled"
 
 
 def longest_pending(pods: Iterable[Manifest]) -> Pending | None:
@@ -100,7 +130,20 @@ def _pending(pod: Manifest) -> Pending:
     if since is None and (pod.get("spec") or {}).get("nodeName"):
         since = times.parse((pod.get("status") or {}).get("startTime"))
     waiting = container(pod).get("waiting") or {}
-    return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, name(pod))
+    return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, name(pod), mounts=_mounts(pod))
+
+
+def _mounts(pod: Manifest) -> tuple[str, ...]:
+    """What of the volumes somebody has to create; the order's ConfigMap is our own."""
+    found: list[str] = []
+    for volume in (pod.get("spec") or {}).get("volumes") or []:
+        for source, key, kind in SOURCES:
+            named = volume.get(source) or {}
+            if named.get(key) and not named.get("optional") and volume.get("name") != "order":
+                found.append(f"{kind} {named[key]}")
+        if "ephemeral" in volume:
+            found.append(f"PersistentVolumeClaim {name(pod)}-{volume['name']}")
+    return tuple(found)
 
 
 def _reversed(text: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ fold, a preprocessed case more) refills both. What a person stopped counts as ne
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -33,6 +34,13 @@ def delay(count: int) -> timedelta:
     return timedelta(seconds=min(FIRST_DELAY * 2 ** max(0, min(count, 10) - 1), LONGEST_DELAY))
 
 
+def jittered_delay(work: Work) -> timedelta:
+    """Between 10 s and 5 min, another for each run and attempt: those that held nodes from each other must not meet again."""
+    seed = f"{work.owner_uid} {work.part} {work.status.attempt}"
+    share = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) / 2**32
+    return timedelta(seconds=round(FIRST_DELAY + share * (LONGEST_DELAY - FIRST_DELAY)))
+
+
 def _note_progress(work: Work, failure: Failure) -> None:
     """Refill the budget where the attempt got further than all before it: a fold by epochs, a preprocessing by cases."""
     status = work.status
@@ -53,8 +61,8 @@ def _note_progress(work: Work, failure: Failure) -> None:
 def _restart(work: Work, failure: Failure) -> None:
     limit = work.policy.max_restarts
     if work.status.restarts >= limit:
-        tried = f"{limit + 1} attempts" if limit else "the first attempt, maxRestarts being 0"
-        _give_up(work, failure, f"No attempt is left after {tried} without progress.")
+        tried = f"after {limit + 1} attempts without progress" if limit else "(maxRestarts is 0)"
+        _give_up(work, failure, f"No attempt is left {tried}.")
         return
     work.status.restarts += 1
     _try_again(work, failure, delay(work.status.restarts), f"Restart {work.status.restarts} of {limit}.")
@@ -71,6 +79,10 @@ def _disruption(work: Work, failure: Failure) -> None:
         return
     wait = delay(status.disruptions_without_progress - 1) if status.disruptions_without_progress > 1 else timedelta()
     _try_again(work, failure, wait, "Not counted as a restart.")
+
+
+def _given_back(work: Work, failure: Failure) -> None:
+    _try_again(work, failure, jittered_delay(work), "Not counted as a restart.")
 
 
 def _requested(work: Work, failure: Failure) -> None:
@@ -100,6 +112,7 @@ def _unreported(work: Work, failure: Failure) -> None:
 ACTIONS: dict[Cause, Callable[[Work, Failure], None]] = {
     Cause.DISRUPTION: _disruption,
     Cause.REQUESTED: _requested,
+    Cause.GIVEN_BACK: _given_back,
     Cause.PERMANENT: _permanent,
     Cause.OUT_OF_MEMORY: _out_of_memory,
     Cause.UNREPORTED: _unreported,
@@ -128,7 +141,7 @@ def _give_up(work: Work, failure: Failure, why: str) -> None:
 def _sentence(work: Work, failure: Failure) -> str:
     """`fold 2 (attempt 3) was preempted …`; a trainer's own message is a sentence already."""
     message = failure.message.strip().rstrip(".")
-    if message[:4] in ("was ", "ende", "fail", "did ", "has "):
+    if message[:4] in ("was ", "ende", "fail", "did ", "has ", "gave"):
         epoch = f" at epoch {work.epoch}" if work.epoch is not None else ""
         return f"{work.title} ({work.attempt}) {message}{epoch}."
     return f"{work.title} ({work.attempt}): {message}{'' if message.endswith('?') else '.'}"
