@@ -12,7 +12,9 @@ from nnunet_trainer.contract.report import MAX_BYTES, Artifact, Error, Report
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=200)  # what else there is comes back escaped
 uris = st.text("abc/:-.", max_size=300)
-long_texts = st.text(min_size=500, max_size=3000) | st.text('×\n"\\\U0001f9e0é', min_size=400, max_size=2500)
+long_texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=500, max_size=3000) | st.text(
+    '×\n"\\\U0001f9e0é', min_size=400, max_size=2500
+)
 artifacts = st.lists(
     st.builds(
         Artifact,
