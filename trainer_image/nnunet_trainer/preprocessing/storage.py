@@ -118,7 +118,8 @@ class PreprocessedFolder:
         path = self.folder / f"{case}.pkl"
         try:
             found = read_properties(path)
-            if not isinstance(found.get("class_locations"), dict):
+            # Voxels alone are no training case, but can be predicted.
+            if not found or not isinstance(found.get("class_locations", {}), dict):
                 message = f"{path} has no class_locations: it is none of a preprocessed case."
                 raise BadData("InvalidPreprocessedData", message, hint=remedy(self.folder, case))
             return found
