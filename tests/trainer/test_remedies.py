@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case, write_previous_stage
@@ -100,6 +101,8 @@ def _plans(fingerprint: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """All steps done once; tests work on copies."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks this small gain nothing by more, which wait for each other where a machine is busy
     patch = pytest.MonkeyPatch()
     patch.setattr("nnunet_trainer.fingerprint.extraction.TOTAL_SAMPLES", 1e5)
     patch.setattr("nnunet_trainer.training.reporting.reporter.progress_plot", lambda logging, folder: folder / "progress.png")
@@ -113,6 +116,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert hands.train(configuration="first")[0] == 0
     yield hands.root
     patch.undo()
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -388,3 +392,15 @@ def test_plans_that_are_there(hands: Hands) -> None:
     assert code == ExitCode.BAD_USAGE
     assert "--overwrite" in said
     assert hands.run(*transfer, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["checkpoint_final.pth", "validation/summary.json"])
+def test_a_folder_in_the_place_of_a_result(hands: Hands, name: str) -> None:
+    place = hands.fold() / name
+    place.unlink()
+    place.mkdir()
+    code, said = hands.train("--continue")
+    assert code == ExitCode.IO_ERROR
+    assert f"Is a directory: {hands.fold()}" in said
+    place.rmdir()
+    assert hands.train("--continue")[0] == 0

@@ -233,3 +233,69 @@ def test_the_command_refuses_before_it_predicts(written, images, tmp_path, capsy
     assert "is the folder of a dataset" in capsys.readouterr().err
     assert (dataset / "dataset.json").read_text() == "{}"
     assert sorted(path.name for path in dataset.iterdir()) == ["dataset.json", "labelsTr"]
+
+
+@pytest.mark.parametrize("first", [["0"], ["0", "1"]])
+def test_an_overwriting_that_was_killed_mixes_nothing(first, written, images, tmp_path):
+    """What it had not yet replaced is still the other model's."""
+    out = tmp_path / "out"
+    before, after = Model.load(written, folds=first), Model.load(written, folds=["1"])
+    predicted(before, images, out)
+
+    def die(done, total, case):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_folder(after, images, out, existing="overwrite", progress=die)
+    with pytest.raises(BadUsage, match="They are not to be mixed"):
+        predicted(after, images, out, existing="keep")
+    assert predicted(after, images, out, existing="overwrite")[0] == ["a", "b", "c"]
+    assert predicted(after, images, out, existing="keep")[0] == []
+
+
+def test_cases_of_two_models_in_one_folder_are_told_apart(written, images, tmp_path):
+    out, some = tmp_path / "out", tmp_path / "some"
+    some.mkdir()
+    shutil.copy(images / "a_0000.nii.gz", some)
+    one, other = Model.load(written, folds=["0"]), Model.load(written, folds=["1"])
+    predicted(one, images, out)
+    predicted(other, some, out, existing="overwrite")
+    with pytest.raises(BadUsage, match="holds predictions by small, fold 0"):
+        predicted(other, images, out, existing="keep")
+    with pytest.raises(BadUsage, match="holds predictions by small, fold 1"):
+        predicted(one, images, out, existing="keep")
+    assert predicted(other, some, out, existing="keep")[0] == []
+
+
+def test_a_folder_where_a_segmentation_belongs(model, images, tmp_path):
+    (tmp_path / "out" / "b.nii.gz").mkdir(parents=True)
+    with pytest.raises(BadUsage, match=r"b\.nii\.gz is a folder"):
+        predicted(model, images, tmp_path / "out", existing="keep")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.nii.gz"]
+
+
+def test_the_folder_of_a_fold_takes_no_predictions(written, model, images):
+    with pytest.raises(BadUsage, match="the folder of a model"):
+        predicted(model, images, written / "fold_0")
+
+
+def test_predictions_beside_their_images_are_not_said_to_be_left_out(model, images):
+    predicted(model, images, images)
+    assert predicted(model, images, images, existing="keep") == ([], [])
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "meta", "cuda:x", "cuda:9999", ""])
+def test_devices_that_there_are_not(device, written, images, tmp_path, capsys):
+    command = ["predict", "--model", str(written), "-i", str(images), "-o", str(tmp_path / "out"), "--device", device]
+    assert cli.main(command) == ExitCode.BAD_USAGE
+    assert "--device is" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("device", "said"), [("auto", "torch sees no GPU on this machine"), ("cpu", "--device cpu")])
+def test_the_device_is_said(device, said, written, images, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    command = ["predict", "--model", str(written), "-i", str(images), "-o", str(tmp_path / "out"), "--device", device]
+    assert cli.main(command) == 0
+    assert f"Predicting on the CPU: {said}." in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 from nnunet_trainer import cli
-from nnunet_trainer.contract.faults import BadUsage
+from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.dataset.readers.repairs import read_repaired
 from nnunet_trainer.inference.images import find_images, left_out
@@ -260,3 +260,38 @@ def test_the_final_validation_says_it_too(bad, tmp_path):
     assert f"{count} voxel{' is' if count == 1 else 's are'} NaN or infinite; taken as 0" in said
     labels = by_name("SimpleITKIO").read_label(out / "b.nii.gz")
     assert (labels != by_name("SimpleITKIO").read_label(out / "a.nii.gz")).mean() < 0.2, "not background everywhere"
+
+
+def test_links_and_folders_among_the_images(tmp_path):
+    write(tmp_path / "a_0000.nii.gz", voxels())
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert left_out(tmp_path, ".nii.gz", but=[tmp_path / "loop", tmp_path / "missing"]) == []
+    (tmp_path / "other").symlink_to(tmp_path / "other")
+    assert [line.split(":")[0] for line in left_out(tmp_path, ".nii.gz")] == ["loop", "other"]
+    (tmp_path / "b_0000.nii.gz").mkdir()
+    with pytest.raises(BadData) as caught:
+        find_images(tmp_path, ".nii.gz", 1, by_name("SimpleITKIO"))
+    assert list(caught.value.findings) == ["b: b_0000.nii.gz is a folder, expected an image"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [(np.inf, -np.inf), (np.nan, np.inf), (-np.inf,)])
+def test_infinities_of_both_signs_are_no_trouble_of_numpys(bad, tmp_path):
+    write(tmp_path / "a.mha", voxels(np.float32, *bad))
+    data, _, notes = read_repaired(by_name("SimpleITKIO"), [tmp_path / "a.mha"])
+    assert np.isfinite(data).all()
+    assert notes[0].split(": ")[1].startswith(f"{len(bad)} voxel")
+
+
+@pytest.mark.parametrize("spacing", [(0.001, 0.001, 0.001), (1.0, 1.0, 0.001)])
+def test_a_spacing_that_leaves_no_voxel_is_bad_data(folders, spacing, tmp_path, capsys):
+    model, *_ = folders
+    (tmp_path / "tiny").mkdir()
+    write(tmp_path / "tiny" / "c_0000.nii.gz", voxels(), spacing)
+    assert (
+        cli.main(["predict", "--model", str(model), "-i", str(tmp_path / "tiny"), "-o", str(tmp_path / "o"), "--device", "cpu"])
+        == 65
+    )
+    said = capsys.readouterr().err
+    assert "c_0000.nii.gz: Of an image of" in said
+    assert "it is in mm" in said

@@ -141,3 +141,35 @@ def test_the_previous_stage_of_a_cascade(tmp_path: Path) -> None:
     (tmp_path / "previous" / "a.b2nd").unlink()
     with pytest.raises(BadData, match="no segmentation of case 'a'"):
         folder.open("a")
+
+
+@pytest.mark.parametrize("suffix", [".b2nd", "_seg.b2nd"])
+def test_a_part_of_another_case(suffix: str, tmp_path: Path) -> None:
+    """Each file is whole; together they are not one case."""
+    for name, shape in (("a", (11, 23, 19)), ("b", (12, 23, 19))):
+        write_case(tmp_path, name, *case(shape=shape), [8, 8, 8])
+    (tmp_path / f"b{suffix}").replace(tmp_path / f"a{suffix}")
+    with pytest.raises(BadData, match=r"case a cannot be read: its image has shape .*another case's") as caught:
+        PreprocessedFolder(tmp_path).open("a")
+    assert "then preprocess again" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("content", [{}, {"class_locations": None}, [1], []])
+def test_properties_of_no_case(content: Any, tmp_path: Path) -> None:
+    write_case(tmp_path, "a", *case(), [8, 8, 8])
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(BadData, match=r"a\.pkl") as caught:
+        PreprocessedFolder(tmp_path).open("a")
+    assert "then preprocess again" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("suffix", [".b2nd", "_seg.b2nd", ".pkl"])
+def test_a_folder_in_the_place_of_a_file(suffix: str, tmp_path: Path) -> None:
+    write_case(tmp_path, "a", *case(), [8, 8, 8])
+    (tmp_path / storage.MARKER).parent.mkdir()
+    (tmp_path / storage.MARKER).write_text(f'{{"format": {storage.keys.PREPROCESSED_FORMAT}}}')
+    (tmp_path / f"a{suffix}").unlink()
+    (tmp_path / f"a{suffix}").mkdir()
+    with pytest.raises(BadData) as caught:
+        PreprocessedFolder(tmp_path).open("a")
+    assert f"Remove {tmp_path / 'a'}{suffix}, then preprocess again" in (caught.value.hint or "")

@@ -15,10 +15,10 @@ from . import uri
 from .faults import ExitCode, Fault
 
 MACHINE = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENAMETOOLONG, errno.ELOOP),
 )
-"""What a full disk, a forbidden folder, a path that nothing can have says: nobody's bug."""
+"""What a full disk, a forbidden folder, a folder where a file belongs, a path that nothing can have says: nobody's bug."""
 
 
 def run(program: str, description: str, commands: Mapping[str, tuple[str, str]], package: str, argv: list[str] | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -41,8 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, one line a case."""
-    import torch
-
     from nnunet_trainer.contract.faults import BadUsage
 
     from .model import Model
@@ -52,10 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadUsage("InvalidStepSize", f"--step-size is {arguments.step_size}; greater than 0 and at most 1 was expected.")
     if arguments.tile_batch < 1:
         raise BadUsage("InvalidTileBatch", f"--tile-batch is {arguments.tile_batch}; at least 1 was expected.")
-    available = torch.cuda.is_available()
-    device = ("cuda" if available else "cpu") if arguments.device == "auto" else arguments.device
-    if device.startswith("cuda") and not available:
-        raise BadUsage("NoGPU", f"--device is {device}, but torch sees no GPU.")
+    device, said = choose_device(arguments.device)
     model = Model.load(
         arguments.model,
         folds=arguments.folds,
@@ -63,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=device,
         allow_pickle=arguments.allow_pickle,
     )
+    print(said, file=sys.stderr, flush=True)
     window = model.window(mirroring=not arguments.no_mirroring, step=arguments.step_size, tile_batch=arguments.tile_batch)
 
     def tell(done: int, total: int, case: str) -> None:
@@ -85,3 +82,28 @@ def run(arguments: argparse.Namespace) -> int:
     count = f"{len(files)} segmentation{'s' if len(files) != 1 else ''}"
     print(f"{count} by fold {', '.join(model.folds)} in {arguments.output}")
     return 0
+
+
+def choose_device(asked: str) -> tuple[str, str]:
+    """Where to predict, and what there is to say of it.
+
+    Args:
+        asked: auto (CUDA where there is a GPU), cpu, cuda or cuda:N.
+
+    Raises:
+        BadUsage: there is no such device.
+    """
+    import torch
+
+    from nnunet_trainer.contract.faults import BadUsage
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    name = ("cuda" if count else "cpu") if asked == "auto" else asked
+    found = re.fullmatch(r"cpu|cuda(?::([0-9]{1,4}))?", name)
+    if not found:
+        raise BadUsage("UnknownDevice", f"--device is {asked!r}; auto, cpu, cuda or cuda:N was expected.")
+    if name == "cpu":
+        return name, f"Predicting on the CPU: {'torch sees no GPU on this machine' if asked == 'auto' else f'--device {asked}'}."
+    if int(found[1] or 0) >= count:
+        raise BadUsage("NoGPU", f"--device is {name}, but torch sees {count or 'no'} GPU{'s' if count > 1 else ''}.")
+    return name, f"Predicting on {name} ({torch.cuda.get_device_name(name)})."

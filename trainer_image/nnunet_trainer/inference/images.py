@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from os.path import realpath
 from pathlib import Path
 
 from nnunet_trainer.contract.faults import BadData, BadUsage
@@ -56,13 +57,18 @@ def left_out(folder: Path, file_ending: str, *, but: Iterable[Path] = ()) -> lis
         file_ending: of the model's images.
         but: files that something reads, and folders that are no input.
     """
-    known = {path.resolve() for path in but}
+    known = {realpath(path) for path in but}  # unlike Path.resolve(), it takes links that lead to themselves
     found = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.resolve() in known or _image(path, file_ending):
+        if path.name.startswith(".") or realpath(path) in known or _image(path, file_ending):
             continue
         if path.is_dir():
-            if any(_image(inner, file_ending) for inner in path.iterdir()):
+            try:
+                holds_images = any(_image(inner, file_ending) for inner in path.iterdir())
+            except OSError as error:
+                found.append(f"{path.name}/: a folder that cannot be read ({error.strerror})")
+                continue
+            if holds_images:
                 found.append(f"{path.name}/: a folder with images; only those in {folder} itself are predicted")
         elif path.suffix.lower() not in DOCUMENTS:
             found.append(f"{path.name}: {_why(path.name, file_ending)}")
@@ -99,6 +105,8 @@ def _channels_fault(files: dict[int, Path], wanted: int, reader: Reader) -> str:
     """What is wrong with the files of a case, by their numbers; empty if nothing is."""
     if sorted(files) != list(range(len(files))):
         return f"has files {', '.join(f'{c:04d}' for c in sorted(files))}, expected them to be numbered from 0000 on without gaps"
+    if folder := next((path.name for path in files.values() if path.is_dir()), None):
+        return f"{folder} is a folder, expected an image"
     try:
         counts = [reader.channels(files[number]) for number in sorted(files)]
     except BadData as fault:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Mapping
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +22,7 @@ from .model import Model
 
 Existing = Literal["refuse", "keep", "overwrite"]
 RECORD = Path(".nnunet") / "prediction.json"
-"""Which model the predictions of a folder are of, and what there was to say about their cases."""
+"""Which model the predictions of a folder are of, which of them are another's, and what there was to say about their cases."""
 OTHERS = ("imagesTr", "labelsTr", "gt_segmentations")
 """What a dataset's folder holds, and none of predictions."""
 STALE_SECONDS = 3600
@@ -39,6 +42,8 @@ class OutputFolder:
         self.reader = by_name(model.plans.image_reader_writer)
         self._beside = {"dataset.json": model.dataset_json, "plans.json": model.plans.content}
         self._told: dict[str, list[str]] = {}
+        self._others: dict[str, Any] = {}
+        self._writing = threading.Lock()
 
     def segmentation(self, case: str) -> Path:
         """A case's segmentation."""
@@ -64,18 +69,23 @@ class OutputFolder:
         owners = [name for name in OTHERS if (self.folder / name).is_dir()] + [
             p.name for p in self.folder.glob("fold_*") if p.is_dir()
         ]
+        owners += [p.name for p in self.folder.glob("checkpoint_*.pth")]
         if owners:
-            what = "a model" if owners[0].startswith("fold_") else "a dataset"
+            what = "a dataset" if owners[0] in OTHERS else "a model"
             message = f"{self.folder} is the folder of {what} (it holds {owners[0]}); predictions would be mixed with it."
             raise BadUsage("NotForPredictions", message, hint=elsewhere)
         for name in self._beside:
             if (self.folder / name).exists() and not self._is_ours(name):
                 message = f"{self.folder / name} is not this model's: the folder holds predictions of another model, or other data."
                 raise BadUsage("OtherPredictions", message, hint=f"{elsewhere[:-1]}, or remove {self.folder} if nobody needs it.")
-        inputs = {file.resolve() for each in images.values() for file in each}
-        if lost := next((file for case in images if (file := self.segmentation(case)).resolve() in inputs), None):
+        inputs = {realpath(file) for each in images.values() for file in each}
+        if lost := next((file for case in images if realpath(file := self.segmentation(case)) in inputs), None):
             raise BadUsage("WouldReplaceImage", f"{lost} is an image; a segmentation would replace it.", hint=elsewhere)
-        there = [file for case in images if (file := self.segmentation(case)).exists()]
+        present = [case for case in images if self.segmentation(case).exists()]
+        there = [self.segmentation(case) for case in present]
+        if folder := next((file for file in there if file.is_dir()), None):
+            message = f"{folder} is a folder; a segmentation is to have that name."
+            raise BadUsage("OtherFiles", message, hint=f"{elsewhere[:-1]}, or remove {folder} if nobody needs it.")
         if there and existing == "refuse":
             hint = "Say --continue to keep them and predict the others, or --overwrite."
             count = f"{len(there)} of these {len(images)} predictions"
@@ -83,8 +93,9 @@ class OutputFolder:
         if there and existing == "overwrite" and not (self.folder / "plans.json").exists():
             message = f"{there[0]} would be replaced, but {self.folder} has no plans.json: no predictions lie there."
             raise BadUsage("OtherFiles", message, hint=f"{elsewhere[:-1]}, or remove what may be replaced.")
-        was, now = self._record().get("model"), self._identity()
-        if there and existing == "keep" and was not in (None, now):
+        record, now = self._record(), self._identity()
+        owners_of = [(record.get("others") or {}).get(case, record.get("model")) for case in present]
+        if existing == "keep" and (was := next((owner for owner in owners_of if owner not in (None, now)), None)):
             message = f"{self.folder} holds predictions by {_describe(was)}; this is {_describe(now)}. They are not to be mixed."
             raise BadUsage("OtherPredictions", message, hint=f"{elsewhere[:-1]}, or say --overwrite.")
 
@@ -104,8 +115,20 @@ class OutputFolder:
         for name, content in self._beside.items():
             if not (self.folder / name).exists():
                 files.write_json(self.folder / name, content)
-        self._told = self._record().get("warnings") or {}
+        record, now = self._record(), self._identity()
+        self._told, self._others = record.get("warnings") or {}, dict(record.get("others") or {})
+        if (was := record.get("model")) not in (None, now):
+            # Until they are replaced, which may be interrupted, they are another model's.
+            ending = self.model.file_ending
+            for file in self.folder.glob(f"*{glob.escape(ending)}"):
+                self._others.setdefault(file.name.removesuffix(ending), was)
+        self._others = {case: owner for case, owner in self._others.items() if owner != now}
         self._write()
+
+    def finished(self, case: str) -> None:
+        """A case's prediction is written: it is this model's."""
+        if self._others.pop(case, None) is not None:
+            self._write()
 
     def pending(self, cases: Iterable[str], existing: Existing, *, probabilities: bool) -> tuple[list[str], list[str]]:
         """The cases to predict, and what there is to say about files that are there but do not stay."""
@@ -156,7 +179,9 @@ class OutputFolder:
         return found if isinstance(found, dict) and found.get("format") == FORMAT else {}
 
     def _write(self) -> None:
-        files.write_json(self.folder / RECORD, {"format": FORMAT, "model": self._identity(), "warnings": self._told})
+        with self._writing:  # cases are finished in another thread
+            record = {"format": FORMAT, "model": self._identity(), "others": dict(self._others), "warnings": dict(self._told)}
+            files.write_json(self.folder / RECORD, {name: value for name, value in record.items() if name != "others" or value})
 
 
 def _describe(identity: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_trainer.contract.faults import BadUsage
+from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.readers.repairs import read_repaired, zero_nonfinite
 from nnunet_trainer.prefetching import prefetched
@@ -127,7 +127,7 @@ def predict_folder(
     previous = {} if previous_stage is None else find_previous(previous_stage, cases, model.file_ending, output.reader)
     output.check(cases, existing)
     read_too = [each.path for files in cases.values() for file in files for each in output.reader.companions(file)]
-    others = left_out(images, model.file_ending, but=[out, *read_too])
+    others = left_out(images, model.file_ending, but=[out, *read_too, *map(output.segmentation, cases)])
     todo, again = output.pending(cases, existing, probabilities=save_probabilities)
     output.begin()
     warn = _Warnings(output, warn or log.warning)
@@ -140,7 +140,10 @@ def predict_folder(
         if far := unlike_training(properties["spacing"], model.plans, model.configuration, trained):
             notes.append(f"{cases[case][0]}: {far}")
         before = output.reader.read_seg(previous[case])[0] if previous else None
-        data, properties = _preprocess(model, data, properties, before)
+        try:
+            data, properties = _preprocess(model, data, properties, before)
+        except BadData as fault:
+            raise BadData(fault.reason, f"{cases[case][0]}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault
         return torch.from_numpy(data), properties, notes
 
     def write(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
@@ -150,6 +153,7 @@ def predict_folder(
         else:
             output.forget_probabilities(case)
         write_segmentation(segmentation_from_logits(logits, *about), output.segmentation(case), properties, output.reader)
+        output.finished(case)
 
     with ThreadPoolExecutor(1, thread_name_prefix="export") as exporter:
         pending: list[Future[None]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,10 @@ def _preprocess(
     )
     target = target_spacing(configuration, spacing)
     shape = resampling.compute_new_shape(data.shape[1:], spacing, target)
+    if min(shape) < 1:
+        sizes = f"{_by(data.shape)} voxels of {_millimetres(spacing)}"
+        message = f"Of an image of {sizes}, nothing is left at the configuration's spacing, {_millimetres(target)}."
+        raise BadData("InvalidCases", message, hint="Correct the spacing in the image's header: it is in mm.")
     data = _function(configuration, "data")(data, shape, spacing, target)
     seg = _function(configuration, "seg")(seg, shape, spacing, target)
     if labelled:
@@ -158,3 +163,7 @@ def _integers(segmentation: np.ndarray) -> np.ndarray:
 
 def _by(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape[1:]))
+
+
+def _millimetres(spacing: Sequence[float]) -> str:
+    return "×".join(f"{size:g}" for size in spacing) + " mm"

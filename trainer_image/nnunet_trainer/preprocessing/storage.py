@@ -89,6 +89,10 @@ class PreprocessedFolder:
                 data, seg = open_array(self.folder / f"{case}.b2nd"), open_array(self.folder / f"{case}_seg.b2nd")
             else:
                 data, seg = self._array(case, "data", ""), self._array(case, "seg", "_seg")
+        if tuple(data.shape[1:]) != tuple(seg.shape[1:]):
+            shapes = f"its image has shape {_by(data.shape[1:])}, its label {_by(seg.shape[1:])}"
+            message = f"{self.folder}: case {case} cannot be read: {shapes}. One of the two is another case's."
+            raise BadData("InvalidPreprocessedData", message, hint=remedy(self.folder, case))
         return StoredCase(data, seg, properties, self._previous(case, tuple(data.shape[1:])))
 
     @contextmanager
@@ -113,7 +117,12 @@ class PreprocessedFolder:
         """A case's .pkl."""
         path = self.folder / f"{case}.pkl"
         try:
-            return read_properties(path)
+            found = read_properties(path)
+            # Voxels alone are no training case, but can be predicted.
+            if not found or not isinstance(found.get("class_locations", {}), dict):
+                message = f"{path} has no class_locations: it is none of a preprocessed case."
+                raise BadData("InvalidPreprocessedData", message, hint=remedy(self.folder, case))
+            return found
         except FileNotFoundError as error:
             hint = remedy(self.folder, case)
             raise BadData("InvalidPreprocessedData", f"{self.folder} has no case {case!r}.", hint=hint) from error
@@ -194,12 +203,14 @@ def read_properties(path: Path) -> dict[str, Any]:
     Raises:
         BadData: damaged, or something that is no plain value.
     """
-    with path.open("rb") as file:
-        try:
+    try:
+        with path.open("rb") as file:
             return dict(_Unpickler(file).load())
-        except (pickle.UnpicklingError, *UNREADABLE, AttributeError, ImportError, IndexError, TypeError, OverflowError) as error:
-            hint = remedy(path.parent, path.stem)
-            raise BadData("InvalidPreprocessedData", f"{path} cannot be read: {error}.", hint=hint) from error
+    except FileNotFoundError:
+        raise
+    except (pickle.UnpicklingError, *UNREADABLE, AttributeError, ImportError, IndexError, TypeError, OverflowError) as error:
+        hint = remedy(path.parent, path.stem)
+        raise BadData("InvalidPreprocessedData", f"{path} cannot be read: {error}.", hint=hint) from error
 
 
 def remedy(folder: Path, case: str) -> str:
@@ -211,6 +222,8 @@ def remedy(folder: Path, case: str) -> str:
     if not made_here:
         # Preprocessing refuses to add to what it does not know.
         return f"Remove {folder}, then preprocess again."
+    if folders := [path for suffix in SUFFIXES if (path := folder / (case + suffix)).is_dir()]:
+        return f"Remove {folders[0]}, then preprocess again: a file is to have that name."
     if is_whole(folder, case):
         # Nothing that preprocessing looks at tells that they are damaged.
         return f"Remove {folder / case}.pkl, then preprocess again: that case is made anew, the others are kept."

@@ -57,12 +57,17 @@ def read_repaired(reader: Reader, files: Sequence[Path]) -> tuple[np.ndarray, di
 
 def zero_nonfinite(data: np.ndarray) -> int:
     """Set what is NaN or infinite to 0, in place; returns how many voxels that were."""
-    if data.dtype.kind != "f" or np.isfinite(data.sum(dtype=np.float64)):
+    if data.dtype.kind != "f" or _is_finite(data):
         return 0
     bad = ~np.isfinite(data)
     count = int(bad.sum())
     data[bad] = 0
     return count
+
+
+def _is_finite(data: np.ndarray) -> bool:
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        return bool(np.isfinite(data.sum(dtype=np.float64)))
 
 
 def _nonfinite_by_file(reader: Reader, files: Sequence[Path], data: np.ndarray) -> list[int]:
@@ -71,7 +76,7 @@ def _nonfinite_by_file(reader: Reader, files: Sequence[Path], data: np.ndarray) 
         hidden = [_nonfinite_in_nifti(file) for file in files]
     else:
         hidden = [0] * len(files)
-    if np.isfinite(data.sum(dtype=np.float64)):
+    if _is_finite(data):
         return hidden
     each = [int((~np.isfinite(channel)).sum()) for channel in data]
     if len(files) == 1:
