@@ -60,8 +60,8 @@ class View(Generic[R]):
     """One object and what it depends on, at one moment.
 
     `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` and `jobs` hold what the
-    object controls by owner reference: objects of our four kinds, and Jobs. `pods` holds what its Jobs control, `deleted_pods` what of
-    that is gone while its Job is still there.
+    object controls by owner reference: objects of our four kinds, and Jobs. `pods` holds what its Jobs control, `deleted_pods` what
+    of that is gone while its Job is still there.
     `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own.
     """
 
