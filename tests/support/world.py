@@ -418,8 +418,9 @@ def report_of(job: Manifest, version: str = "1") -> Report:
     labels = job["metadata"]["labels"]
     step, owner = labels["nnunet.dev/step"], labels["nnunet.dev/owner-name"]
     configuration, fold = labels.get("nnunet.dev/configuration", ""), labels.get("nnunet.dev/fold", "")
+    storage = job["metadata"].get("annotations", {}).get(names.STORAGE_URI, "s3://nnunet")
     if step == "dataset":
-        artifact = Artifact(kind="dataset", uri=f"s3://nnunet/datasets/{owner}/{version}", digest=f"d-{owner}-{version}")
+        artifact = Artifact(kind="dataset", uri=f"{storage}/datasets/{owner}/{version}", digest=f"d-{owner}-{version}")
         summary: dict[str, Any] = {
             "cases": 12,
             "channels": {"0": "MRI"},
@@ -431,7 +432,7 @@ def report_of(job: Manifest, version: str = "1") -> Report:
             "reader": "SimpleITKIO",
         }
     elif step in ("plan", "transfer"):
-        artifact = Artifact(kind="plans", uri=f"s3://nnunet/plans/{owner}/{version}", digest=f"p-{owner}-{version}")
+        artifact = Artifact(kind="plans", uri=f"{storage}/plans/{owner}/{version}", digest=f"p-{owner}-{version}")
         shape = {"patchSize": [40, 56, 40], "batchSize": 2, "spacing": [1.0, 1.0, 1.0], "preprocessable": True}
         summary = {
             "plansName": "nnUNetPlans",
@@ -442,11 +443,11 @@ def report_of(job: Manifest, version: str = "1") -> Report:
             same = {"field": "channels", "source": "MRI", "target": "MRI", "verdict": "same"}
             summary["compatibility"] = [same, {"field": "labels", "source": "2", "target": "1", "verdict": "differs"}]
     elif step == "preprocess":
-        uri = f"s3://nnunet/preprocessed/{owner}/{configuration}/{version}"
+        uri = f"{storage}/preprocessed/{owner}/{configuration}/{version}"
         artifact = Artifact(kind="preprocessed", uri=uri, digest=f"x-{owner}-{configuration}-{version}")
         summary = {"configuration": configuration, "cases": 12, "sizeBytes": 1000, "found": False}
     else:
-        uri = f"s3://nnunet/runs/default/{owner}/{version}"
+        uri = f"{storage}/runs/default/{owner}/{version}"
         artifact = Artifact(kind="run", uri=uri, digest=f"r-{owner}-{fold}-{version}")
         folder = f"{uri}/nnUNet_results/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__{configuration}/fold_{fold}"
         summary = {

@@ -160,7 +160,7 @@ def lose(world: MemoryWorld, number: int, done: int, **how: Any) -> dict[str, An
     pods = world.run(job)
     for i, pod in enumerate(pods):
         share = done // 3 + (i < done % 3)
-        world.heard[pod["metadata"]["name"]] = Heard(progress=Progress(step="preprocess", done=share, total=4), at=world.now)
+        world.heard[pod["metadata"]["uid"]] = Heard(progress=Progress(step="preprocess", done=share, total=4), at=world.now)
     world.settle()
     world.fail(job, **how) if how else world.disrupt(job)
     world.settle()
