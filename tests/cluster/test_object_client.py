@@ -55,10 +55,11 @@ class Bench:
             names.OWNER_UID: meta["uid"],
         }
         version = {"Job": "batch/v1", "Plans": API_VERSION}.get(kind, "v1")
+        owner = {"apiVersion": API_VERSION, "kind": "Dataset", "name": "brain", "uid": meta["uid"], "controller": True}
         return {
             "apiVersion": version,
             "kind": kind,
-            "metadata": {"name": name, "namespace": self.namespace, "labels": labels},
+            "metadata": {"name": name, "namespace": self.namespace, "labels": labels, "ownerReferences": [owner]},
             **more,
         }
 
@@ -150,7 +151,7 @@ async def test_children_are_made_once_and_known_at_once(bench: Bench) -> None:
 
 async def test_a_job_of_someone_else_is_not_taken(bench: Bench) -> None:
     foreign = bench.job()
-    del foreign["metadata"]["labels"]
+    del foreign["metadata"]["ownerReferences"]  # its labels anybody may write
     bench.admin.create(foreign)
     with pytest.raises(ChildRefused, match="child"):
         await bench.carry_out(create=[bench.job()])

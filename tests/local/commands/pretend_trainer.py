@@ -49,7 +49,7 @@ def train(order: dict, wishes: Path) -> None:
     epoch = int(state.read_text()) if state.exists() else 0
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if (wishes / "stubborn").exists() else lambda *_: stopped.set())
-    (wishes / f"started-{order['run']}-{order['attempt']}").write_text(f"{os.getpid()} {epoch}")
+    (wishes / f"started-{order['run']}-{order.get('attempt', 0)}").write_text(f"{os.getpid()} {epoch}")
     now = {"epoch": epoch}
 
     class Answer(BaseHTTPRequestHandler):
