@@ -254,6 +254,15 @@ def test_cached_and_uncached_agree(tmp_path):
         assert same(a, b)
 
 
+def test_a_case_that_does_not_say_where_its_classes_lie_is_told(tmp_path):
+    write_case(
+        tmp_path, "a", np.zeros((1, 8, 8, 8), np.float32), np.zeros((1, 8, 8, 8), np.int16), {"spacing": [1, 1, 1]}, (8, 8, 8)
+    )
+    folder = PreprocessedFolder(tmp_path)
+    with pytest.raises(BadData, match=r"a\.pkl has no class_locations"):
+        PatchSampler(folder, folder.cases, patch_size=(4, 4, 4), batch_size=1, seed=0, fold="all").batch(0, 0)
+
+
 def test_a_fold_without_cases_is_told():
     with pytest.raises(BadData, match="Fold 0 has no cases"):
         PatchSampler(Store([]), [], patch_size=(4, 4, 4), batch_size=2, seed=0, fold="0")

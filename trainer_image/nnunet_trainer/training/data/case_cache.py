@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nnunet_trainer.contract.faults import BadData
+
 from .patch_location import Locations
 
 CACHE_BYTES = 256 * 2**20
@@ -69,12 +71,21 @@ class CaseCache:
         return len(self._cases)
 
     def open(self, name: str) -> OpenedCase:
-        """A case, opened now or before. Thread-safe."""
+        """A case, opened now or before. Thread-safe.
+
+        Raises:
+            BadData: its properties do not say where its classes lie.
+        """
         with self._lock:
             if name in self._cases:
                 self._cases.move_to_end(name)
                 return self._cases[name]
         stored = self._store.open(name)
+        if "class_locations" not in stored.properties:
+            message = f"{name}.pkl has no class_locations: it is not of a case that was preprocessed for training."
+            raise BadData(
+                "InvalidPreprocessedData", message, hint=f"Remove {name}.pkl and preprocess again: only that case is made anew."
+            )
         locations = {key: _compact(voxels) for key, voxels in stored.properties["class_locations"].items()}
         size = sum(voxels.nbytes for voxels in locations.values())
         previous = stored.previous
