@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ...controller.object_client import key_of
-from ...manifests import names
+from ...manifests import names, ownership
 from ...reconcile.kinds.invalid import parse
 from ...reconcile.references.dependencies import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
-from .deleted_pods import DeletedPods, controller_of
+from .deleted_pods import DeletedPods
 
 
 def version_of(manifest: Manifest) -> int:
@@ -125,7 +125,8 @@ class ObjectCache:
 
     def _has_job(self, pod: Manifest) -> bool:
         uid = labels_of(pod).get(names.OWNER_UID, "")
-        return controller_of(pod) in {job["metadata"]["uid"] for job in self.owned(uid, "Job")}
+        job = ownership.controlling_job(pod)
+        return job is not None and job[1] in {found["metadata"]["uid"] for found in self.owned(uid, "Job")}
 
     def _unlink(self, key: Key, manifest: Manifest) -> None:
         if uid := labels_of(manifest).get(names.OWNER_UID):

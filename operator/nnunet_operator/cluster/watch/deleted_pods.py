@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 
+from ...manifests import ownership
 from ...reconcile.view import Manifest
 
 MOST_KEPT = 2000
@@ -43,7 +44,7 @@ class DeletedPods:
 
     def keep(self, pod: Manifest) -> None:
         """Keep what is read of a pod once it has ended: who it was, where it ran and how it stood."""
-        meta, job = pod["metadata"], controller_of(pod)
+        meta, job = pod["metadata"], ownership.controlling_job(pod)
         if job is None or meta["uid"] in self._pods:
             return
         self._pods[meta["uid"]] = {
@@ -53,7 +54,7 @@ class DeletedPods:
             "spec": {field: value for field, value in (pod.get("spec") or {}).items() if field == "nodeName"},
             "status": pod.get("status") or {},
         }
-        self._of[job].append(meta["uid"])
+        self._of[job[1]].append(meta["uid"])
         while len(self._pods) > self._most:
             _, oldest = self._pods.popitem(last=False)
             self._unlink(oldest)
@@ -68,13 +69,8 @@ class DeletedPods:
             del self._pods[uid]
 
     def _unlink(self, pod: Manifest) -> None:
-        job = controller_of(pod) or ""
-        self._of[job].remove(pod["metadata"]["uid"])
-        if not self._of[job]:
-            del self._of[job]
-
-
-def controller_of(pod: Manifest) -> str | None:
-    """The uid of the Job that controls a pod, or None."""
-    owners = pod["metadata"].get("ownerReferences") or []
-    return next((str(owner["uid"]) for owner in owners if owner.get("controller") and owner.get("kind") == "Job"), None)
+        job = ownership.controlling_job(pod)
+        assert job is not None  # only such pods are kept
+        self._of[job[1]].remove(pod["metadata"]["uid"])
+        if not self._of[job[1]]:
+            del self._of[job[1]]
