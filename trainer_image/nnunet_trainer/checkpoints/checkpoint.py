@@ -13,7 +13,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -198,6 +198,13 @@ class Found:
     def position(self) -> tuple[int, int]:
         """Finished epochs, and finished iterations of the next one."""
         return position(self.content)
+
+    def described(self) -> Found:
+        """All but the tensors, which may be gigabytes: what ranks that did not read the file must know."""
+        return replace(self, content={key: value for key, value in self.content.items() if key not in TENSORS})
+
+
+TENSORS = ("network_weights", "optimizer_state")
 
 
 def position(content: dict[str, Any]) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ import torch
 
 from nnunet_trainer.architecture import build
 from nnunet_trainer.checkpoints import checkpoint as checkpoints
-from nnunet_trainer.checkpoints.network import of_checkpoint
+from nnunet_trainer.checkpoints.network import of_checkpoint, weights_digest
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
@@ -21,8 +20,6 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 
 from .precision import PrecisionName, of_recipe
 from .sliding_window import SlidingWindow, predict_logits, widest_features
-
-SAMPLED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +105,8 @@ class Model:
 
     @cached_property
     def weights(self) -> str:
-        """Tells these weights from others: sha256 over the first values of each tensor of each fold."""
-        sha256 = hashlib.sha256()
-        for network in self.networks:
-            for name, value in network.state_dict().items():
-                sha256.update(name.encode())
-                sha256.update(value.flatten()[:SAMPLED].cpu().numpy().tobytes())
-        return sha256.hexdigest()
+        """Tells these weights from others."""
+        return weights_digest(self.networks)
 
     @property
     def file_ending(self) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.inference.precision import PrecisionName, autocast, resolved
 
-from ..ranks import distributed
+from ..ranks.gradients import GradientExchange
 
 
 class Precision:
@@ -41,19 +41,26 @@ class Precision:
         return autocast(self.name, self._device)
 
     def step(
-        self, loss: Tensor, parameters: Iterable[torch.nn.Parameter], optimizer: torch.optim.Optimizer, clip: float | None
+        self,
+        loss: Tensor,
+        parameters: Iterable[torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        clip: float | None,
+        exchange: GradientExchange,
     ) -> None:
-        """Backward, sum over ranks, clip, step.
+        """Backward and the sum over ranks, clip, step.
 
         Args:
             loss: this rank's share.
             parameters: all of the network's.
             optimizer: holds them.
             clip: the largest norm of all gradients, None for no limit.
+            exchange: sums gradients over ranks.
         """
         parameters = [p for p in parameters if p.requires_grad]
+        exchange.begin()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        distributed.sum_gradients(parameters)
+        exchange.finish()
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
         if clip is not None:
