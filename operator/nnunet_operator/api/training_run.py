@@ -107,6 +107,9 @@ class WorkersSpec(SpecModel):
     gpu_resource_name: Annotated[
         str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
     ] = "nvidia.com/gpu"
+    rendezvous_deadline_seconds: Annotated[
+        int, Field(ge=1, le=86_400, description="How long the ranks wait for each other at the start.")
+    ] = default(TrainOrder, "rendezvous_deadline_seconds")
 
 
 class CheckpointSpec(SpecModel):

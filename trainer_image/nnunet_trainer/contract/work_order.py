@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from importlib import metadata
 from typing import Any, Literal
 
-from . import CONTRACT_VERSION, additions, codec
+from . import CONTRACT_VERSION, additions, codec, pod
 from .faults import BadUsage
 
 log = logging.getLogger(__name__)
@@ -205,6 +205,7 @@ class TrainOrder:
     nodes: int = 1
     gpus_per_node: int = 1  # 0: one process on the CPU
     plugins: list[str] = field(default_factory=list)
+    rendezvous_deadline_seconds: int = additions.added("0.2.0", default=pod.RENDEZVOUS_SECONDS, skippable=True)
     step: Literal["train"] = "train"
     version: int = CONTRACT_VERSION
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from nnunet_trainer.contract.faults import BadConfiguration, GpuOutOfMemory
+from nnunet_trainer.contract.faults import BadConfiguration, GpuOutOfMemory, means_gpu_out_of_memory
 from nnunet_trainer.contract.limits import memory_limit
 
 from .precision import PrecisionName, autocast, resolved
@@ -118,7 +118,9 @@ def predict_logits(
             logits = _predict(network, image, heads, window, batch, device, sums_on, check)
             _require_numbers(logits, window.precision, device)
             return logits
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not means_gpu_out_of_memory(error):
+                raise
             if batch == 1 and sums_on.type == "cpu":
                 patch = "×".join(map(str, window.patch_size))
                 message = f"Predicting one tile of {patch} needs more memory than this GPU has free."

@@ -103,4 +103,11 @@ def _die_with_the_supervisor() -> None:
 if __name__ == "__main__":
     # The scratch folder is the working directory: what a library drops there goes with the pod.
     pod.scratch().mkdir(parents=True, exist_ok=True)
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    code = main(sys.argv[1], sys.argv[2])
+    if code and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # The report is written. Leaving in order could wait for ranks that wait for this one, in a collective.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -21,7 +21,7 @@ from torch import Tensor
 from nnunet_trainer.contract.faults import BadUsage
 from nnunet_trainer.contract.limits import cpu_limit
 
-from . import devices
+from . import devices, rendezvous
 
 TIMEOUT = timedelta(minutes=30)
 PATIENCE = timedelta(days=30)
@@ -61,6 +61,7 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     Raises:
         BadConfiguration: there is no such device (`devices.choose`).
         BadUsage: the variables are incomplete.
+        Temporary: a rank did not arrive in time.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
@@ -74,11 +75,12 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     if missing:
         raise BadUsage("IncompleteRanks", f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set.", hint="Use torchrun.")
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
-    try:
-        yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
-    finally:
-        dist.destroy_process_group()
+    store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+    yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
+    # Not on the way out of an error: NCCL would wait for ranks that are in a collective, and the error would not be told.
+    dist.destroy_process_group()
 
 
 def active() -> bool:
