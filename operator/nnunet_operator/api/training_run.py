@@ -172,7 +172,9 @@ class TrainingRunSpec(CommonSpec):
         Literal["Run", "Skip"] | None, Field(description="The final validation; absent: Run, for fold all Skip.")
     ] = None
     max_parallel_folds: Annotated[int, Field(ge=1, le=100)] = 5
-    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from the uid and the fold.")] = None
+    seed: Annotated[
+        int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from namespace and name; status.seed has it.")
+    ] = None
     deterministic: bool = default(TrainOrder, "deterministic")
     suspend: bool = False
     retention: Annotated[
@@ -255,6 +257,9 @@ class TrainingRunStatus(CommonStatus):
     dice: Annotated[str, Field(max_length=16)] = "-"
     eta: Annotated[str, Field(max_length=32)] = "-"
     trainer: Annotated[str | None, Field(max_length=100)] = None
+    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="What it is trained with; part of the results' address.")] = (
+        None
+    )
     plans: Annotated[str | None, Field(max_length=128, description="Digest of the plans that are trained with.")] = None
     changed_input: Annotated[
         str | None, Field(max_length=128, description="Digest of what is there now, where that is not what was trained with.")
