@@ -69,6 +69,11 @@ class MemoryWorld:
             o for k, o in self.objects.items() if k.kind == kind and o["metadata"].get("labels", {}).get(names.OWNER_UID) == uid
         ]
 
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
+        wanted = {names.OWNER_KIND: kind, names.OWNER_NAME: name}
+        found = [(o, o["metadata"].get("labels") or {}) for k, o in self.objects.items() if k.kind in ("Job", "Pod")]
+        return [o for o, labels in found if wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid]
+
     def deleted_pods(self, job: str) -> list[Manifest]:
         return self._deleted_pods.get(job, [])
 
@@ -167,7 +172,8 @@ class MemoryWorld:
         if key in self.objects:
             raise AlreadyExists
         self.writes += 1
-        self.created.append(key.name)
+        if key.kind == "Job":
+            self.created.append(key.name)
         return self.put(job)
 
     def delete(self, kind: str, name: str, uid: str) -> bool:

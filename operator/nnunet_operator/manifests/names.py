@@ -56,6 +56,11 @@ def _job(name: str, uid: str, part: str, attempt: int) -> str:
     return f"{stem}-{slug}{end}"
 
 
+def job_prefix(name: str, uid: str) -> str:
+    """With what the names of all Jobs of an object begin."""
+    return f"{name}-{short_uid(uid)}-"
+
+
 def short_uid(uid: str) -> str:
     """Six characters of an object's uid."""
     return uid.replace("-", "")[:6].lower()

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from ..api.resources import KINDS, Resource
 from ..manifests import ownership
 from .kinds import invalid
+from .observed import predecessors
 from .references import dependencies
 from .view import Heard, Key, Manifest, Settings, View
 
@@ -24,6 +25,9 @@ class Objects(Protocol):
 
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind (Job, Pod) whose label `nnunet.dev/owner-uid` is this uid; anybody may have put it there."""
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
+        """Jobs and pods whose labels name an object of this kind, namespace and name that has another uid than this."""
 
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """The last state of those deleted pods whose controller is the Job with this uid."""
@@ -57,6 +61,7 @@ def build_view(
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
+        predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
     )

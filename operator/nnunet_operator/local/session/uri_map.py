@@ -15,6 +15,7 @@ from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from ...api.resources import KINDS
+from ...manifests import names
 from ..object_store.folder import write_text
 from ..object_store.manifest_files import URIS
 from ..object_store.store import Store
@@ -77,6 +78,14 @@ class UriMap:
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind that an object owns."""
         return self._store.owned(uid, kind)
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
+        """Jobs and pods that are labelled as of another object of this kind and name."""
+        wanted = {names.OWNER_KIND: kind, names.OWNER_NAME: name}
+        for child in (*self._store.all("Job", namespace), *self._store.all("Pod", namespace)):
+            labels = child["metadata"].get("labels") or {}
+            if wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid:
+                yield child
 
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """None: here a pod is not removed before its Job has ended."""
