@@ -25,6 +25,7 @@ SEED = "nnunet.dev/seed"
 """An annotation of a training's Job: its seed, should the status that keeps it not be written."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 JOB_NAME = "batch.kubernetes.io/job-name"
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The Job controller's own, on pods."""
 
