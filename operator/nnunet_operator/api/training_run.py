@@ -214,6 +214,12 @@ class PretrainedStatus(StatusModel):
     message: Annotated[str | None, Field(max_length=1024)] = None
 
 
+class InputStatus(LocationStatus):
+    """Something that another run has made."""
+
+    digest: Annotated[str | None, Field(max_length=128, description="Of a file: its sha256.")] = None
+
+
 class FoldStatus(WorkStatus):
     """One fold over all its attempts. Losses and Dice are of the last finished epoch."""
 
@@ -237,6 +243,7 @@ class FoldStatus(WorkStatus):
     validation_dice: float | None = None
     dice_per_label: Annotated[dict[str, float] | None, Field(max_length=512)] = None
     seconds: Annotated[float | None, Field(ge=0)] = None
+    found: Annotated[bool | None, Field(description="It had been trained before, and was found in the storage.")] = None
     pretrained: PretrainedStatus | None = None
     started_epoch: Annotated[int | None, Field(ge=0, description="Epochs known when the newest attempt began.")] = None
     running_since: Annotated[Time | None, Field(description="Since when the newest attempt has been running.")] = None
@@ -263,6 +270,13 @@ class TrainingRunStatus(CommonStatus):
     plans: Annotated[str | None, Field(max_length=128, description="Digest of the plans that are trained with.")] = None
     changed_input: Annotated[
         str | None, Field(max_length=128, description="Digest of what is there now, where that is not what was trained with.")
+    ] = None
+    pretrained: Annotated[
+        InputStatus | None, Field(description="The weights of spec.pretrained.runRef, from when they are there; that run may go.")
+    ] = None
+    previous_stage: Annotated[
+        dict[str, InputStatus] | None,
+        Field(max_length=100, description="By fold, the results of spec.previousStage.runRef, from when they are there."),
     ] = None
     folds: Annotated[list[FoldStatus], Field(max_length=100, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = Field(
         default_factory=list

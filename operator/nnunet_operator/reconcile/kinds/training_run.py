@@ -33,6 +33,7 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
             results.fold(folds.row(work), result.report, references.storage)
             work.succeed(reasons.TRAINED, folds.describe(folds.row(work)), result.at)
     fold_changes.record_change(scope, works, starts)
+    fold_changes.keep_inputs(scope, works, starts, references)
     folds.sum_up(scope, works, starts)
     folds.set_trained(scope, works, starts)
     conditions.set_summary(scope, list(works.values()), reasons.COMPLETED, folds.describe_all(scope, works, starts))
