@@ -201,8 +201,10 @@ def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
     with monkeypatch.context() as patch:
         stop_after(1, patch)
         with pytest.raises(Stopped, match="a checkpoint is saved"):
-            chain.train(order(trainer=longer(3)))
+            chain.train(order(trainer=longer(3)))  # by an operator of version 0.1.0: its pods know no Job
+    uid = "8c5f0e9a-0000-4000-8000-000000000001"
     monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
+    monkeypatch.setenv(pod.ENV_JOB_UID, uid)
     before = len(chain.heard)
     report = chain.train(order(trainer=longer(3), attempt=1))
     assert (report.summary["resumedFromEpoch"], report.summary["epochs"]) == (1, 3)
@@ -211,7 +213,9 @@ def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
     assert "Stopped at epoch 1" in logs
     assert "Training done" in logs
     # The last epoch's upload may end before the training's last word or after it.
-    assert max(p.checkpoint_epoch or 0 for p in chain.heard[before:]) in (2, 3)
+    told = [progress for progress in chain.heard[before:] if progress.checkpoint_uri]
+    assert max(progress.checkpoint_epoch or 0 for progress in told) in (2, 3)
+    assert all(f"/attempts/1-{uid}/fold_0/" in str(progress.checkpoint_uri) for progress in told)
 
 
 def test_a_validation_that_was_stopped_goes_on_at_its_next_case(
