@@ -16,7 +16,9 @@ from nnunet_operator.controller.carry_out import carry_out
 from nnunet_operator.controller.object_client import AlreadyExists
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile import reconcile
+from nnunet_operator.reconcile.kinds import invalid
 from nnunet_operator.reconcile.outcome import Event, Outcome
+from nnunet_operator.reconcile.references.dependencies import needed_by
 from nnunet_operator.reconcile.view import Heard, Key, Manifest, Settings
 from nnunet_operator.reconcile.view_builder import build_view
 from nnunet_trainer.contract.progress import Progress
@@ -68,6 +70,15 @@ class MemoryWorld:
         return [
             o for k, o in self.objects.items() if k.kind == kind and o["metadata"].get("labels", {}).get(names.OWNER_UID) == uid
         ]
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
+        wanted = {names.OWNER_KIND: kind, names.OWNER_NAME: name}
+        found = [(o, o["metadata"].get("labels") or {}) for k, o in self.objects.items() if k.kind in ("Job", "Pod")]
+        return [o for o, labels in found if wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid]
+
+    def referring_to(self, kind: str, namespace: str, name: str) -> list[Manifest]:
+        ours = [o for k, o in self.objects.items() if k.kind in KINDS]
+        return [o for o in ours if (kind, namespace, name) in needed_by(invalid.parse(o))]
 
     def deleted_pods(self, job: str) -> list[Manifest]:
         return self._deleted_pods.get(job, [])
@@ -167,7 +178,8 @@ class MemoryWorld:
         if key in self.objects:
             raise AlreadyExists
         self.writes += 1
-        self.created.append(key.name)
+        if key.kind == "Job":
+            self.created.append(key.name)
         return self.put(job)
 
     def delete(self, kind: str, name: str, uid: str) -> bool:
@@ -340,6 +352,10 @@ class MemoryWorld:
     def status(self, kind: str, name: str) -> Manifest:
         """An object's status."""
         return self.objects[Key(kind, "default", name)].get("status", {})
+
+    def exists(self, kind: str, name: str) -> bool:
+        """Whether there is an object."""
+        return Key(kind, "default", name) in self.objects
 
     def condition(self, kind: str, name: str, of: str = "Ready") -> tuple[str, str, str]:
         """(status, reason, message) of a condition; three dashes when there is none."""

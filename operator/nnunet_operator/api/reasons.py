@@ -6,6 +6,7 @@ from __future__ import annotations
 WAITING_FOR_DATASET = "WaitingForDataset"
 WAITING_FOR_PLANS = "WaitingForPlans"
 WAITING_FOR_TRAINING_RUN = "WaitingForTrainingRun"
+WAITING_FOR_PREDECESSOR = "WaitingForPredecessor"  # pods of an earlier object of this name
 DEPENDENCY_FAILED = "DependencyFailed"
 
 # A Dataset's life.

@@ -175,7 +175,9 @@ class TrainingRunSpec(CommonSpec):
         Literal["Run", "Skip"] | None, Field(description="The final validation; absent: Run, for fold all Skip.")
     ] = None
     max_parallel_folds: Annotated[int, Field(ge=1, le=100)] = 5
-    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from the uid and the fold.")] = None
+    seed: Annotated[
+        int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from namespace and name; status.seed has it.")
+    ] = None
     deterministic: bool = default(TrainOrder, "deterministic")
     suspend: bool = False
     retention: Annotated[
@@ -215,6 +217,12 @@ class PretrainedStatus(StatusModel):
     message: Annotated[str | None, Field(max_length=1024)] = None
 
 
+class InputStatus(LocationStatus):
+    """Something that another run has made."""
+
+    digest: Annotated[str | None, Field(max_length=128, description="Of a file: its sha256.")] = None
+
+
 class FoldStatus(WorkStatus):
     """One fold over all its attempts. Losses and Dice are of the last finished epoch."""
 
@@ -238,6 +246,7 @@ class FoldStatus(WorkStatus):
     validation_dice: float | None = None
     dice_per_label: Annotated[dict[str, float] | None, Field(max_length=512)] = None
     seconds: Annotated[float | None, Field(ge=0)] = None
+    found: Annotated[bool | None, Field(description="It had been trained before, and was found in the storage.")] = None
     pretrained: PretrainedStatus | None = None
     started_epoch: Annotated[int | None, Field(ge=0, description="Epochs known when the newest attempt began.")] = None
     running_since: Annotated[Time | None, Field(description="Since when the newest attempt has been running.")] = None
@@ -258,9 +267,19 @@ class TrainingRunStatus(CommonStatus):
     dice: Annotated[str, Field(max_length=16)] = "-"
     eta: Annotated[str, Field(max_length=32)] = "-"
     trainer: Annotated[str | None, Field(max_length=100)] = None
+    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="What it is trained with; part of the results' address.")] = (
+        None
+    )
     plans: Annotated[str | None, Field(max_length=128, description="Digest of the plans that are trained with.")] = None
     changed_input: Annotated[
         str | None, Field(max_length=128, description="Digest of what is there now, where that is not what was trained with.")
+    ] = None
+    pretrained: Annotated[
+        InputStatus | None, Field(description="The weights of spec.pretrained.runRef, from when they are there; that run may go.")
+    ] = None
+    previous_stage: Annotated[
+        dict[str, InputStatus] | None,
+        Field(max_length=100, description="By fold, the results of spec.previousStage.runRef, from when they are there."),
     ] = None
     folds: Annotated[list[FoldStatus], Field(max_length=100, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = Field(
         default_factory=list

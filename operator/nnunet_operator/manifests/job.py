@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from nnunet_trainer.contract.faults import PERMANENT
+from nnunet_trainer.contract.work_order import TrainOrder, WorkOrder
 
 from . import names, pod, service, work_order
 from .job_parameters import JobParameters
@@ -41,7 +42,7 @@ def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
             "name": parameters.name,
             "namespace": parameters.owner.metadata.namespace,
             "labels": labels,
-            "annotations": {names.STORAGE_URI: parameters.order.storage.uri},
+            "annotations": _annotations(parameters.order),
             "ownerReferences": [names.owner_reference(parameters.owner)],
         },
         "spec": spec,
@@ -53,3 +54,8 @@ def children(parameters: JobParameters) -> tuple[list[dict[str, Any]], dict[str,
     frozen = work_order.config_map(parameters)
     first = [frozen, service.headless(parameters)] if parameters.rendezvous else [frozen]
     return first, job(parameters, frozen["metadata"]["name"])
+
+
+def _annotations(order: WorkOrder) -> dict[str, str]:
+    seed = {names.SEED: str(order.seed)} if isinstance(order, TrainOrder) else {}
+    return {names.STORAGE_URI: order.storage.uri, **seed}

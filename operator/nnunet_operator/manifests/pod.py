@@ -8,7 +8,7 @@ from typing import Any
 from nnunet_trainer.contract import pod as contract
 
 from ..api.common import ResourcesSpec, TemplateSpec
-from . import service, volumes
+from . import names, service, volumes
 from .job_parameters import JobParameters
 
 CONTAINER = "trainer"
@@ -96,7 +96,11 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
     }
     if parameters.rendezvous:
         fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(contract.RENDEZVOUS_PORT)}
-    by_field = {contract.ENV_POD_IP: "status.podIP", "POD_NAME": "metadata.name"}
+    by_field = {
+        contract.ENV_POD_IP: "status.podIP",
+        "POD_NAME": "metadata.name",
+        contract.ENV_JOB_UID: f"metadata.labels['{names.CONTROLLER_UID}']",
+    }
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in fixed.items()]
     own += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in by_field.items()]
     # The operator's come last: where a name is given twice, the kubelet takes the last.

@@ -61,7 +61,7 @@ class View(Generic[R]):
 
     `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` and `jobs` hold what the
     object controls by owner reference: objects of our four kinds, and Jobs. `pods` holds what its Jobs control, `deleted_pods` what
-    of that is gone while its Job is still there.
+    of that is gone while its Job is still there. `predecessors` holds Jobs and pods of earlier objects of this kind and name.
     `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own.
     """
 
@@ -74,6 +74,8 @@ class View(Generic[R]):
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
     deleted_pods: tuple[Manifest, ...] = ()  # as they were last seen
+    predecessors: tuple[Manifest, ...] = ()
+    referrers: tuple[Resource, ...] = ()  # to a finished run that is to be deleted
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by the pod's uid: names come again, and are in each namespace
     listening_since: datetime | None = None  # before, nobody asked the pods
 

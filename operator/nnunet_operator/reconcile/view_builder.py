@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from ..api.resources import KINDS, Resource
+from ..api.resources import KINDS, Resource, TrainingRun
 from ..manifests import ownership
 from .kinds import invalid
+from .observed import predecessors
 from .references import dependencies
 from .view import Heard, Key, Manifest, Settings, View
 
@@ -24,6 +25,12 @@ class Objects(Protocol):
 
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind (Job, Pod) whose label `nnunet.dev/owner-uid` is this uid; anybody may have put it there."""
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
+        """Jobs and pods whose labels name an object of this kind, namespace and name that has another uid than this."""
+
+    def referring_to(self, kind: str, namespace: str, name: str) -> Iterable[Manifest]:
+        """The objects of our kinds that `dependencies.needed_by` says need the one of this name."""
 
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """The last state of those deleted pods whose controller is the Job with this uid."""
@@ -57,6 +64,8 @@ def build_view(
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
+        referrers=tuple(_referrers(objects, key, resource)),
+        predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
     )
@@ -76,6 +85,13 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
         found[key] = invalid.parse(manifest)
         ahead += dependencies.needed_by(found[key])
     return found
+
+
+def _referrers(objects: Objects, key: Key, resource: Resource) -> Iterable[Resource]:
+    """Who refers to a run that may be deleted now."""
+    if not isinstance(resource, TrainingRun) or resource.spec.ttl_seconds_after_finished is None:
+        return ()
+    return map(invalid.parse, objects.referring_to(*key)) if resource.status.completion_time is not None else ()
 
 
 def _pods(objects: Objects, owner: Manifest, jobs: Iterable[Manifest]) -> Iterable[Manifest]:

@@ -73,6 +73,25 @@ def test_a_change_concerns_the_object_its_owner_and_who_refers_to_it() -> None:
     assert cache.affected_by(data) == {keys["Dataset"]}
 
 
+def test_children_of_earlier_objects_of_a_name_are_found_until_they_are_gone() -> None:
+    cache, now = ObjectCache(), stored(dataset("ns"), 9, uid="now")
+    earlier = [stored(dataset("ns"), 1, uid=uid) for uid in ("first", "second")]
+    others = [stored(dataset("ns", "other"), 1, uid="other"), stored(dataset("elsewhere"), 1, uid="elsewhere")]
+    cache.put(now)
+    children = {about["metadata"]["uid"]: child(about, f"{about['metadata']['uid']}-job", 2) for about in (*earlier, *others, now)}
+    for manifest in children.values():
+        cache.put(manifest)
+
+    def found() -> list[Manifest]:
+        return cache.of_namesakes("Dataset", "ns", "brain", "now")
+
+    assert found() == [children["first"], children["second"]]
+    cache.remember_deleted(children["first"])
+    assert found() == [children["second"]]
+    cache.remember_deleted(children["second"])
+    assert found() == []
+
+
 def test_a_transfer_is_told_of_plans_that_bear_its_name() -> None:
     spec = {"from": {"plansRef": {"name": "a"}}, "to": {"datasetRef": {"name": "b"}}, "plansName": "nnUNetPlans_a"}
     transfer = {
@@ -107,4 +126,4 @@ def test_indices_hold_nothing_once_all_is_gone() -> None:
     for manifest in manifests:
         assert cache.remember_deleted(manifest)
     assert len(cache) == 0
-    assert [len(index) for index in (cache._owned, cache._needs, cache._needed_by)] == [0, 0, 0]
+    assert [len(index) for index in (cache._owned, cache._uids, cache._needs, cache._needed_by)] == [0, 0, 0, 0]

@@ -139,6 +139,13 @@ def test_several_nodes_find_each_other_by_a_headless_service() -> None:
     assert container(job)["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
 
 
+def test_a_pod_knows_the_uid_of_its_job() -> None:
+    """By the label that the Job controller sets: the order is written before there is a Job."""
+    _, job = children(step())
+    source = next(variable["valueFrom"] for variable in container(job)["env"] if variable["name"] == "NNUNET_JOB_UID")
+    assert source == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}}
+
+
 def test_a_queue_gets_a_suspended_job() -> None:
     _, job = children(step(queue_name="gpus"))
     assert job["spec"]["suspend"] is True

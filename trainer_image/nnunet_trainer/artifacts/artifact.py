@@ -253,11 +253,21 @@ class ArtifactWriter:
             self._files[entry.path] = entry
         return entry
 
-    def finish(self, summary: dict[str, Any], inputs: dict[str, Any] | None = None) -> bool:
-        """Write the manifest. Returns False when another writer's was there first; what counts is then in that one."""
+    def finish(self, summary: dict[str, Any], inputs: dict[str, Any] | None = None, *, over: bool = False) -> bool:
+        """Write the manifest. Returns False when another writer's was there first; what counts is then in that one.
+
+        Args:
+            summary: what the report says.
+            inputs: what it was made from.
+            over: replace another's, all of whose files were written over.
+        """
         files = [self._files[path] for path in sorted(self._files)]
         manifest = Manifest(kind=self.kind, digest=self.digest, files=files, summary=summary, inputs=inputs or {})
-        return self.store.put_if_absent(self.key(MANIFEST), as_json(codec.to_plain(manifest)))
+        text = as_json(codec.to_plain(manifest))
+        if over:
+            self.store.put(self.key(MANIFEST), text)
+            return True
+        return self.store.put_if_absent(self.key(MANIFEST), text)
 
 
 def as_json(value: Any) -> bytes:

@@ -7,6 +7,7 @@ them at folders of their own.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 ORDER_MOUNT = "/etc/nnunet/order"
@@ -35,6 +36,7 @@ ENV_DEVICE = "NNUNET_DEVICE"
 ENV_RENDEZVOUS_SECONDS = "NNUNET_RENDEZVOUS_SECONDS"
 ENV_POD_IP = "POD_IP"
 ENV_SHARD = "JOB_COMPLETION_INDEX"
+ENV_JOB_UID = "NNUNET_JOB_UID"
 
 
 def secrets() -> Path:
@@ -66,6 +68,12 @@ def shared() -> Path | None:
     """A folder of all ranks of this pod that begins empty and goes with them; None where a process is alone."""
     folder = os.environ.get(ENV_SHARED)
     return Path(folder) if folder else None
+
+
+def job_uid() -> str | None:
+    """The uid of the pod's Job, which no other Job of any cluster has; None where there is no Job, or an older operator's."""
+    found = os.environ.get(ENV_JOB_UID, "")
+    return found if re.fullmatch(r"[0-9A-Za-z-]{1,64}", found) else None
 
 
 def device_instead_of_gpus() -> str | None:

@@ -17,6 +17,8 @@ from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
 from .deleted_pods import DeletedPods
 
+CHILDREN = ("Job", "Pod")
+
 
 def version_of(manifest: Manifest) -> int:
     """The resourceVersion as a number: it grows with each write to the cluster."""
@@ -38,6 +40,7 @@ class ObjectCache:
     def __init__(self) -> None:
         self._objects: dict[Key, Manifest] = {}
         self._owned: dict[tuple[str, str], set[Key]] = defaultdict(set)  # (owner's uid, kind) → children
+        self._uids: dict[Key, set[str]] = defaultdict(set)  # owner, by labels → its uids of which there are children
         self._needs: dict[Key, tuple[Key, ...]] = {}
         self._needed_by: dict[Key, set[Key]] = defaultdict(set)
         self._deleted: dict[str, None] = {}  # uids, newest last: what we deleted must not come back by a late event
@@ -55,6 +58,16 @@ class ObjectCache:
     def owned(self, uid: str, kind: str) -> list[Manifest]:
         """The children of a kind of the object with this uid, by name."""
         return [self._objects[key] for key in sorted(self._owned.get((uid, kind), ()))]
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
+        """Jobs and pods that are labelled as of another object of this kind and name."""
+        others = self._uids.get(Key(kind, namespace, name), set()) - {uid}
+        found = [child for other in sorted(others) for child_kind in CHILDREN for child in self.owned(other, child_kind)]
+        return [child for child in found if owner_of(child) == (kind, namespace, name)]
+
+    def referring_to(self, kind: str, namespace: str, name: str) -> list[Manifest]:
+        """The objects of our kinds that need the one of this name, or want it for a child."""
+        return [self._objects[key] for key in sorted(self._needed_by.get(Key(kind, namespace, name), ()))]
 
     def deleted_pods(self, job: str) -> list[Manifest]:
         """The last state of the deleted pods of the Job with this uid, while that Job is there."""
@@ -95,6 +108,8 @@ class ObjectCache:
         self._objects[key] = manifest
         if uid := labels_of(manifest).get(names.OWNER_UID):
             self._owned[uid, key.kind].add(key)
+            if owner := owner_of(manifest):
+                self._uids[owner].add(uid)
         if key.kind in OURS:
             resource = parse(manifest)
             self._needs[key] = (*needed_by(resource), *wanted_by(resource))
@@ -133,6 +148,10 @@ class ObjectCache:
             self._owned[uid, key.kind].discard(key)
             if not self._owned[uid, key.kind]:
                 del self._owned[uid, key.kind]
+                if not any((uid, kind) in self._owned for kind in CHILDREN) and (owner := owner_of(manifest)):
+                    self._uids[owner].discard(uid)
+                    if not self._uids[owner]:
+                        del self._uids[owner]
         for other in self._needs.pop(key, ()):
             self._needed_by[other].discard(key)
             if not self._needed_by[other]:

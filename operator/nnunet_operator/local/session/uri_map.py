@@ -15,6 +15,8 @@ from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from ...api.resources import KINDS
+from ...reconcile.kinds import invalid
+from ...reconcile.references.dependencies import needed_by
 from ..object_store.folder import write_text
 from ..object_store.manifest_files import URIS
 from ..object_store.store import Store
@@ -77,6 +79,15 @@ class UriMap:
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind that an object owns."""
         return self._store.owned(uid, kind)
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
+        """Jobs and pods that are labelled as of another object of this kind and name."""
+        return self._store.of_namesakes(kind, namespace, name, uid)
+
+    def referring_to(self, kind: str, namespace: str, name: str) -> Iterable[Manifest]:
+        """The objects of our kinds that need the one of this name."""
+        manifests = (manifest for each in KINDS for manifest in self._store.all(each, namespace))
+        return [manifest for manifest in manifests if (kind, namespace, name) in needed_by(invalid.parse(manifest))]
 
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """None: here a pod is not removed before its Job has ended."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nnunet_trainer.contract.work_order import TrainOrder
+
 from ...api import reasons
 from ...api.training_run import FoldStatus, TrainingRunStatus
 from ..blocker import Blocker
 from ..policies import rerun
+from ..references import kept_inputs, pretrained, previous_stage
+from ..references.resolved import RunReferences
 from ..scope import Scope
 from ..work import Startable, Work
 from .folds import Starts, row
@@ -46,6 +50,17 @@ def record_change(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], st
         )
         scope.outcome.record(reasons.REFERENCE_CHANGED, text)
     status.changed_input = now
+
+
+def keep_inputs(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts, references: RunReferences) -> None:
+    """Keep what the run starts from of other runs: until it begins what is there now, then what it has begun with."""
+    run, store = scope.view.object, references.storage
+    if any(work.status.input is not None for work in works.values()):
+        begun_with = (start.order for name, start in starts.items() if rerun.is_input(start, works[name]))
+        kept_inputs.keep(scope.status, run, [order for order in begun_with if isinstance(order, TrainOrder)][:1])
+    elif not isinstance(store, Blocker):
+        found = (pretrained.weights(references, store), previous_stage.predictions(references, store))
+        kept_inputs.keep(scope.status, run, [item for item in found if item is not None and not isinstance(item, Blocker)])
 
 
 def _forget(fold: FoldStatus) -> None:

@@ -8,7 +8,7 @@ from ..lifecycle.advance import advance
 from ..observed import results
 from ..orders import training as orders
 from ..outcome import Outcome
-from ..policies import max_parallel_folds, rerun, suspend, ttl_seconds_after_finished
+from ..policies import max_parallel_folds, rerun, seed, suspend, ttl_seconds_after_finished
 from ..references import resolved
 from ..scope import Scope
 from ..status import conditions
@@ -21,7 +21,7 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
     """The life of a TrainingRun: wait, start each fold, watch, retry, finish, tidy."""
     scope, run, references = Scope.begin(view, view.object.status), view.object, resolved.of_run(view)
     works = folds.works(scope)
-    starts = orders.train(references, works.items())
+    starts = orders.train(references, works.items(), seed.keep(scope))
     if rerun.requested(scope):
         retried = rerun.retry_failed(scope, works.values())
         rerun.record_retried(scope, [*retried, *fold_changes.retrain_changed(scope, works, starts)])
@@ -33,6 +33,7 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
             results.fold(folds.row(work), result.report, references.storage)
             work.succeed(reasons.TRAINED, folds.describe(folds.row(work)), result.at)
     fold_changes.record_change(scope, works, starts)
+    fold_changes.keep_inputs(scope, works, starts, references)
     folds.sum_up(scope, works, starts)
     folds.set_trained(scope, works, starts)
     conditions.set_summary(scope, list(works.values()), reasons.COMPLETED, folds.describe_all(scope, works, starts))

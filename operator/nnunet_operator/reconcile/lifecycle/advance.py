@@ -12,7 +12,7 @@ from ...api.common import State
 from ...api.training_run import FoldStatus
 from .. import times
 from ..blocker import Blocker
-from ..observed import attempts, failures, pending_pods, progress
+from ..observed import attempts, failures, pending_pods, predecessors, progress
 from ..observed.attempt_states import Failed, JobDeleted, NotStarted, Pending, Queued, ReportMissing, Running, Stopping, Succeeded
 from ..observed.attempts import Attempt
 from ..observed.failures import Failure
@@ -56,6 +56,7 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
         case Pending() as pending:
             keep_running_time(work, None, now)
             _report_pending(scope, work, pending)
+            jobs.make_order_again(scope, work, mine, pending, start)
         case Running() as running:
             half = pre_running_deadline_seconds.is_half_started(work, running)
             keep_running_time(work, None if half else running.since, now)
@@ -112,6 +113,10 @@ def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Start
     if older:
         ending = ", ".join(f"attempt {attempt.number + 1}" for attempt in older)
         work.wait(Blocker(work.status.reason or reasons.STARTING, f"{work.title} waits for {ending} to end"))
+        scope.look_again_at(now + timedelta(seconds=15))
+        return
+    if running := predecessors.alive(scope.view):
+        work.wait(predecessors.blocker(scope.view.object.kind, running))
         scope.look_again_at(now + timedelta(seconds=15))
         return
     if isinstance(start, Blocker):

@@ -5,15 +5,24 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from ...api import reasons
 from ...api.common import State, WorkStatus
 from ...manifests import names
 from ...manifests.job import children
 from ...manifests.job_parameters import JobParameters
+from .. import times
+from ..blocker import Blocker
+from ..observed import attempts
+from ..observed.attempt_states import Pending
 from ..observed.attempts import Attempt
 from ..outcome import Delete
 from ..scope import Scope
 from ..view import Manifest
-from ..work import ACTIVE, Work
+from ..work import ACTIVE, Startable, Work
+
+ORDINARY_MOUNT = timedelta(seconds=3)
+"""So long after it got its node, a pod is expected to have its volumes."""
+AGAIN = timedelta(seconds=60)
 
 
 def create(scope: Scope[Any], parameters: JobParameters) -> None:
@@ -39,6 +48,24 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
             _delete(scope, attempt, attempt.job)
 
 
+def make_order_again(scope: Scope[Any], work: Work, mine: dict[int, Attempt], pending: Pending, start: Startable | Blocker) -> None:
+    """A pod that does not start on its node may miss its order, or its Service, which somebody has deleted.
+
+    Where what is there to start from has changed since, the order is another one, and the attempt ends by its deadline.
+    """
+    attempt = mine[attempts.newest(work, mine)]
+    if isinstance(start, Blocker) or not pending.pod or pending.reason == reasons.UNSCHEDULABLE or attempt.job is None:
+        return
+    since = pending.scheduled or times.parse(attempt.job["metadata"].get("creationTimestamp")) or scope.now
+    if scope.now < since + ORDINARY_MOUNT:
+        scope.look_again_at(since + ORDINARY_MOUNT)
+        return
+    first, _ = children(start.job(attempt.number))
+    if first[0]["metadata"]["name"] == order_of(attempt.job):
+        scope.outcome.create_missing += first
+    scope.look_again_at(scope.now + AGAIN)
+
+
 def order_of(job: Manifest) -> str | None:
     """The ConfigMap that a Job reads its order from, where that bears the name of such a one: others are nobody's to delete."""
     volumes = job.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", [])
@@ -50,13 +77,14 @@ def _delete(scope: Scope[Any], attempt: Attempt, job: Manifest) -> None:
     """Have no Job, no Service and no work order of an attempt any more; its pods get their grace period."""
     if job["metadata"].get("deletionTimestamp"):
         return
-    scope.outcome.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
     # Their names hold the owner's uid and a digest or the attempt: no other object can bear them.
     order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})
     if order:
         scope.outcome.delete.append(Delete("ConfigMap", order, ""))
     if pod.get("subdomain") == attempt.name:
         scope.outcome.delete.append(Delete("Service", attempt.name, ""))
+    # Last: as long as it is there, it tells what else is to be deleted, should the operator be killed before all is.
+    scope.outcome.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
 
 
 def _is_kept(status: WorkStatus, attempt: Attempt) -> bool:

@@ -85,6 +85,7 @@ def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
     row.dice_per_label = read.shares(said, "dicePerLabel")
     resumed = read.integer(said, "resumedFromEpoch")
     row.resumed_from_epoch = row.resumed_from_epoch if resumed is None else resumed
+    row.found = read.flag(said, "found")
     row.seconds = _not_negative(read.number(said, "seconds"))
     row.folder = read.text(said, "folderUri", 2048)
     # A fold can only have succeeded if there was a storage; it may be gone from the settings since.

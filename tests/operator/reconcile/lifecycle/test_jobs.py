@@ -22,7 +22,7 @@ def test_a_job_is_deleted_only_when_its_result_is_stored(train: Train) -> None:
     world.carry_out(Key("TrainingRun", "default", "run"), outcome)
     after = world.outcome("TrainingRun", "run")
     assert after is not None
-    assert [delete.kind for delete in after.delete] == ["Job", "ConfigMap"]
+    assert [delete.kind for delete in after.delete] == ["ConfigMap", "Job"]
     assert after.status == outcome.status
 
 
@@ -39,7 +39,7 @@ def test_an_attempt_that_is_given_up_is_deleted_after_that_is_stored(train: Trai
     world.carry_out(key, outcome)
     after = world.outcome(*key[::2])
     assert after is not None
-    assert [delete.kind for delete in after.delete] == ["Job", "ConfigMap"]
+    assert [delete.kind for delete in after.delete] == ["ConfigMap", "Job"]
 
 
 @pytest.mark.parametrize("ended", ["running", "failed for good", "failed"])
