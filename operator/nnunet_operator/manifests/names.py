@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from ..api.placement import QUEUE_LABEL
 from ..api.resources import Resource
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -21,7 +22,7 @@ ATTEMPT = "nnunet.dev/attempt"
 CONTRACT = "nnunet.dev/contract-version"
 STORAGE_URI = "nnunet.dev/storage-uri"
 """An annotation of a Job: the storage of its order, below which all that it makes lies."""
-QUEUE = "kueue.x-k8s.io/queue-name"
+QUEUE = QUEUE_LABEL
 JOB_NAME = "batch.kubernetes.io/job-name"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The Job controller's own, on pods."""

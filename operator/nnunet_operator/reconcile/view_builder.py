@@ -36,6 +36,7 @@ def build_view(
     settings: Settings | None = None,
     heard: Mapping[str, Heard] | None = None,
     listening_since: datetime | None = None,
+    workloads: Mapping[str, Manifest] | None = None,
 ) -> View[Any] | None:
     """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
     manifest = objects.get(*key)
@@ -59,6 +60,7 @@ def build_view(
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
+        workloads={uid: workloads[uid] for job in jobs if (uid := job["metadata"].get("uid")) in workloads} if workloads else {},
     )
 
 
