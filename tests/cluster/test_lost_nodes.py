@@ -27,11 +27,8 @@ class KubeletWithDeadNode(PretendKubelet):
             super()._care_for(pod)
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_the_next_attempt_starts_beside_the_pod_that_stays(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path, nodes: int
-) -> None:
-    api = control_plane.admin
+def test_the_next_attempt_starts_beside_the_pod_that_stays(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    api, nodes = control_plane.admin, 2
 
     def script(order: Manifest, pod: Manifest) -> Ending | None:
         waits = order["step"] == "train" and pod["metadata"]["labels"]["nnunet.dev/attempt"] == "0"

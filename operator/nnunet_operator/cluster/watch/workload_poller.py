@@ -42,7 +42,7 @@ class WorkloadPoller:
         while True:
             began = time.monotonic()
             try:
-                await self._read()
+                await self.read()
                 self._problem = ""
             except (ApiError, *CONNECTION_ERRORS) as error:
                 self._kind = None
@@ -51,7 +51,12 @@ class WorkloadPoller:
                 )
             await asyncio.sleep(max(self._every, SHARE * (time.monotonic() - began)))
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Read once, where a Job waits.
+
+        Raises:
+            ApiError: Kueue is not installed, or its Workloads may not be read.
+        """
         waiting = self._waiting()
         news: dict[str, Manifest] = {}
         if waiting:
