@@ -33,6 +33,7 @@ TABLE: dict[str, Values] = {
         "trainer": {"image": {"repository": "reg/trainer", "tag": "7", "pullPolicy": "Always"}, "priorityClassName": "low"},
     },
     "own-catalogue": {"trainer": {"catalogueConfigMap": "ours"}},
+    "queues-and-gangs": {"kueue": {"workloads": True}, "gangScheduling": True},
     "two-replicas": {"replicas": 2},
     "without-crds-and-roles": {"crds": {"install": False}, "rbac": {"create": False}},
     "own-service-account": {"serviceAccount": {"create": False, "name": "mine"}},
@@ -140,6 +141,8 @@ def _asked(permissions: Any) -> set[tuple[str, str, str]]:
 def test_roles_grant_what_the_operator_asks_for_and_no_more() -> None:
     asked = _asked(preflight.PERMISSIONS)
     assert _granted(one(render({}), "ClusterRole", "nnunet-operator")["rules"]) == asked
+    more = _granted(one(render(TABLE["queues-and-gangs"]), "ClusterRole", "nnunet-operator")["rules"])
+    assert more == asked | _asked([preflight.POD_GROUPS, preflight.WORKLOADS])
     namespaced = render(TABLE["namespaced"])
     assert not any(m["kind"].startswith("ClusterRole") for m in namespaced)
     for namespace in TABLE["namespaced"]["watchNamespaces"]:
@@ -184,6 +187,9 @@ def test_storage_and_images_reach_the_operator() -> None:
         "low",
     )
     assert understood(TABLE["namespaced"]).namespaces == ("default", "kube-public")
+    assert (plain.reconcile.gang_scheduling, plain.workload_seconds) == (False, None)
+    asked = understood(TABLE["queues-and-gangs"])
+    assert (asked.reconcile.gang_scheduling, asked.workload_seconds) == (True, 10)
     assert (understood(TABLE["placed"]).verbose, understood(TABLE["placed"]).workers) == (True, 3)
 
 

@@ -1,6 +1,7 @@
-"""A real control plane on loopback: etcd, kube-apiserver, kube-controller-manager. No scheduler and no kubelet.
+"""A real control plane on loopback: etcd, kube-apiserver, kube-controller-manager. No kubelet, and a scheduler for those who ask.
 
-Pods are bound to one node at admission; whoever plays the kubelet (`support.node`, or a test itself) writes their status.
+Pods are bound to one node at admission, but for namespaces that a scheduler looks after (`create_namespace(scheduled=True)`).
+Whoever plays the kubelet (`support.node`, or a test itself) writes their status.
 Binaries come from `KUBEBUILDER_ASSETS` or from the cache that `make controlplane` fills; without them tests fail.
 
 All workers of one pytest-xdist run share one control plane: the first starts it, the last stops it.
@@ -22,7 +23,7 @@ import sys
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,18 @@ from typing import Any
 import pytest
 import yaml
 
-from .apiclient import ApiClient, ApiError, wait_until
+from .apiclient import ApiClient, ApiError, Manifest, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
 NODE = "node-0"
-BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
-STOP_ORDER = ("kube-controller-manager", "kube-apiserver", "etcd")  # an API server without etcd ignores SIGTERM
+BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+SCHEDULED = "tests.nnunet.dev/scheduled"
+"""The label of a namespace whose pods are not bound at admission."""
+STOP_ORDER = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")  # an API server without etcd ignores SIGTERM
 CONTROLLERS = (
-    "job-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller,ttl-after-finished-controller"
+    "job-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller,ttl-after-finished-controller,"
+    "podgroup-protection-controller"
 )
 
 
@@ -54,6 +58,18 @@ def assets() -> Path:
         raise FileNotFoundError(
             f"{', '.join(missing)} not found in {folder}. Build the test control plane once: {BUILD.relative_to(ROOT)}"
         )
+    return folder
+
+
+def kueue_crds() -> Path:
+    """The folder with Kueue's CRDs.
+
+    Raises:
+        FileNotFoundError: they are not there; the message names the command that fetches them.
+    """
+    folder = next(iter(sorted(assets().glob("kueue-v*"))), None)
+    if folder is None:
+        raise FileNotFoundError(f"There are no CRDs of Kueue in {assets()}. Fetch them once: {BUILD.relative_to(ROOT)}")
     return folder
 
 
@@ -103,10 +119,16 @@ class ControlPlane:
     Args:
         folder: its own, empty folder; logs, keys and data lie there.
         die_with_parent: end with the thread that started it, however that ends.
+        features: feature gates that are switched on in all components.
+        apis: groups and versions that are served although they are not by default.
     """
 
-    def __init__(self, folder: Path, *, die_with_parent: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, die_with_parent: bool = True, features: Sequence[str] = (), apis: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
+        self._gates = [f"--feature-gates={','.join(f'{name}=true' for name in features)}"] if features else []
+        self._apis = [f"--runtime-config={','.join(f'{name}=true' for name in apis)}"] if apis else []
         self._die_with_parent = die_with_parent
         self._names = itertools.count()
         self.pids: dict[str, int] = {}
@@ -140,6 +162,7 @@ class ControlPlane:
             "--authorization-mode=RBAC", "--token-auth-file", str(self.folder / "pki" / "tokens.csv"),
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file", str(key),
             "--service-account-signing-key-file", str(key), "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
+            *self._gates, *self._apis,
         ]  # fmt: skip
         health = free_port()
         self._arguments["kube-controller-manager"] = [
@@ -147,7 +170,7 @@ class ControlPlane:
             "--service-account-private-key-file", str(key), "--use-service-account-credentials=false", "--leader-elect=false",
             "--bind-address=127.0.0.1", f"--secure-port={health}", "--cert-dir", str(self.folder / "pki" / "kcm"),
             "--concurrent-job-syncs=20", "--kube-api-qps=300", "--kube-api-burst=600", "--authentication-skip-lookup=true",
-            "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics",
+            "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics", *self._gates,
         ]  # fmt: skip
         try:
             self._spawn("etcd", f"{client}/readyz")
@@ -168,6 +191,21 @@ class ControlPlane:
     def stop_apiserver(self) -> None:
         """Stop the API server alone: what an operator sees when the control plane is upgraded."""
         self._end("kube-apiserver")
+
+    @contextmanager
+    def scheduler(self) -> Iterator[None]:
+        """Run kube-scheduler meanwhile: it places the pods of all namespaces in which they are not bound at admission."""
+        name, port = "kube-scheduler", free_port()
+        self._arguments[name] = [
+            str(assets() / name), "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--bind-address=127.0.0.1",
+            f"--secure-port={port}", "--cert-dir", str(self.folder / "pki" / "scheduler"), "--authentication-skip-lookup=true",
+            "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics", *self._gates,
+        ]  # fmt: skip
+        self._spawn(name, f"https://127.0.0.1:{port}/readyz")
+        try:
+            yield
+        finally:
+            self._end(name)
 
     @contextmanager
     def while_away(self) -> Iterator[ApiClient]:
@@ -233,6 +271,18 @@ class ControlPlane:
         for manifest in yaml.safe_load_all((ROOT / "tests" / "support" / "bind-pods.yaml").read_text()):
             api.apply(manifest)
 
+    def create_gpu_nodes(self, count: int) -> list[Manifest]:
+        """Nodes that pretend to have a GPU each, for the scheduler; for the test to delete."""
+        api, prefix, nodes = self.admin, f"gpu-{secrets.token_hex(3)}", []
+        for name in (f"{prefix}-{i}" for i in range(count)):
+            node = api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+            amounts = {"cpu": "8", "memory": "32Gi", "pods": "16", "nvidia.com/gpu": "1"}
+            ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "pretended"}
+            api.patch(node, {"status": {"capacity": amounts, "allocatable": amounts, "conditions": [ready]}}, sub="status")
+            # A new node is taken to be not ready, and no node controller runs here to take that back.
+            nodes.append(api.patch(node, {"spec": {"taints": None}}))
+        return nodes
+
     # -- access --
 
     @property
@@ -286,10 +336,22 @@ class ControlPlane:
         for name in names:
             wait_until(lambda name=name: _established(api, name), what=f"CRD {name} to be established")
 
-    def create_namespace(self, prefix: str = "test") -> str:
-        """A fresh namespace that is ready for pods (its default service account is there)."""
+    def install_kueue(self) -> None:
+        """Kueue's own CRDs, without Kueue: whoever plays it writes the Workloads. Of each the newest version alone, to be quick."""
+        api, names = self.admin, []
+        for file in sorted(kueue_crds().glob("*.yaml")):
+            crd = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # a megabyte and a half
+            crd["spec"]["versions"] = [version for version in crd["spec"]["versions"] if version["storage"]]
+            names.append(crd["metadata"]["name"])
+            api.apply(crd)
+        for name in names:
+            wait_until(lambda name=name: _established(api, name), what=f"CRD {name} to be established")
+
+    def create_namespace(self, prefix: str = "test", *, scheduled: bool = False) -> str:
+        """A fresh namespace that is ready for pods (its default service account is there). `scheduled`: a scheduler places them."""
         api, name = self.admin, f"{prefix}-{os.getpid()}-{next(self._names)}-{secrets.token_hex(2)}"
-        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        labels = {SCHEDULED: "true"} if scheduled else {}
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         wait_until(lambda: api.get("v1", "ServiceAccount", name, "default"), what=f"the service account of namespace {name}")
         return name
 

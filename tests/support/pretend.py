@@ -88,15 +88,15 @@ class PretendKubelet:
         name = pod["metadata"]["name"]
         if pod["metadata"].get("deletionTimestamp"):
             if phase == "Running" and self._stopped is not None:
-                self._end(pod, self._stopped, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+                self._end(pod, self._stopped, _now())
             self._api.delete(pod, grace=0)
-        elif phase == "Pending":
+        elif phase == "Pending" and pod["spec"].get("nodeName"):
             if (order := self._order(pod)) is None:
                 return  # a pod does not start before what it mounts is there
             self.orders[name] = order
-            self._set(
-                pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, {"running": {"startedAt": NOW}}, True
-            )
+            # Deadlines count from it.
+            running = {"running": {"startedAt": _now()}}
+            self._set(pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, running, True)
         elif phase == "Running" and (ending := self._ending(pod)) is not None:
             self._end(pod, ending, NOW)
 
@@ -134,6 +134,10 @@ class PretendKubelet:
             }
         ]
         self._api.patch(pod, {"status": {**status, "conditions": conditions, "containerStatuses": containers}}, sub="status")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 CONFIGURATION: dict[str, Any] = {

@@ -55,6 +55,7 @@ class MemoryWorld:
         self.settings = settings
         self.now = START
         self.heard: dict[str, Heard] = {}
+        self.workloads: dict[str, Manifest] = {}  # by the uid of their Job
         self.events: list[tuple[Key, Event]] = []
         self._deleted_pods: dict[str, list[Manifest]] = {}  # by the uid of their Job
         self.writes = 0
@@ -129,7 +130,7 @@ class MemoryWorld:
     # What a shell does.
     def outcome(self, kind: str, name: str) -> Outcome | None:
         """What the reconciler says of an object now."""
-        view = build_view(self, Key(kind, "default", name), self.now, self.settings, self.heard)
+        view = build_view(self, Key(kind, "default", name), self.now, self.settings, self.heard, workloads=self.workloads)
         return reconcile(view) if view is not None else None
 
     def carry_out(self, key: Key, outcome: Outcome, *, steps: int | None = None) -> bool:

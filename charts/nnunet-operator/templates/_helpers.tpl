@@ -69,4 +69,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.gangScheduling }}
+- apiGroups: [scheduling.k8s.io]
+  resources: [podgroups]
+  verbs: [create, patch, delete]
+{{- end }}
+{{- if .Values.kueue.workloads }}
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads] # what a queued Job waits for
+  verbs: [list]
+{{- end }}
 {{- end }}

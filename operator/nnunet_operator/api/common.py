@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from .base import Rule, SpecModel, StatusModel, Time, fixed
 from .conditions import Condition
+from .placement import DatasetCacheSpec, ObjectName, PodResourceClaim, TopologySpreadConstraint, no_reserved
 
 Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
 """The name of an object of our kinds."""
@@ -211,6 +212,12 @@ class PodSecurity(SpecModel):
 class TemplateSpec(SpecModel):
     """What a person may say about the pods. Only these fields; changes count from the next Job on."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        no_reserved("labels"),
+        no_reserved("annotations"),
+        no_reserved("jobLabels", queue=True),
+        no_reserved("jobAnnotations"),
+    )
     image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: Annotated[
@@ -229,6 +236,21 @@ class TemplateSpec(SpecModel):
     termination_grace_period_seconds: Annotated[int | None, Field(ge=1, le=86_400)] = None
     labels: Annotated[dict[str, LabelValue] | None, Field(max_length=64)] = None
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]] | None, Field(max_length=64)] = None
+    job_labels: Annotated[
+        dict[str, LabelValue] | None, Field(max_length=64, description="Of the Job itself, such as kueue.x-k8s.io/priority-class.")
+    ] = None
+    job_annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=4096)]] | None, Field(max_length=64, description="Of the Job itself.")
+    ] = None
+    topology_spread_constraints: Annotated[
+        list[TopologySpreadConstraint] | None,
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["topologyKey", "whenUnsatisfiable"]}),
+    ] = None
+    scheduler_name: Annotated[ObjectName | None, Field(description="Absent: the cluster's default scheduler.")] = None
+    resource_claims: Annotated[
+        list[PodResourceClaim] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})
+    ] = None
+    dataset_cache: DatasetCacheSpec | None = None
     env: Annotated[list[EnvVar] | None, Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = None
 
 
@@ -237,7 +259,13 @@ class FailurePolicySpec(SpecModel):
 
     max_restarts: Annotated[int, Field(ge=0, le=100, description="Of each fold (step, configuration).")] = 3
     pre_running_deadline_seconds: Annotated[
-        int, Field(ge=1, le=604_800, description="From being scheduled to running: image, mounts, configuration.")
+        int,
+        Field(
+            ge=1,
+            le=604_800,
+            description="From being scheduled to running: image, mounts, configuration. Of a training on several nodes also from "
+            "its first pod's start until all have a node; after that its nodes are given back.",
+        ),
     ] = 1800
 
 
@@ -250,6 +278,16 @@ class CommonSpec(SpecModel):
     storage: StorageSpec | None = None
     template: TemplateSpec | None = None
     failure_policy: FailurePolicySpec = FailurePolicySpec()
+    queue_name: Annotated[KubernetesName | None, Field(description="Kueue's queue, for Jobs from then on.")] = None
+    managed_by: Annotated[
+        str | None,
+        Field(
+            max_length=63,
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9:@!$&'()*+,;=._~%/-]+$",
+            description="Passed on to Jobs: another controller than Kubernetes' own makes their pods, in this namespace, and "
+            "writes their status.",
+        ),
+    ] = None
     rerun: Rerun | None = None
 
 

@@ -56,6 +56,7 @@ class PlanTransferSpec(CommonSpec):
         None
     )
     preprocessing: PreprocessingSpec = PreprocessingSpec()
+    suspend: Annotated[bool, Field(description="Nothing of its Plans runs; cases that are preprocessed stay.")] = False
 
 
 class PlanTransferStatus(CommonStatus):

@@ -104,6 +104,7 @@ class PlansSpec(CommonSpec):
     plans_name: Annotated[PlansName | None, Field(description="Absent: the planner's own name, such as nnUNetPlans.")] = None
     patch: Annotated[FreeForm | None, Field(description="Edits the plans: objects merge, lists replace, null means null.")] = None
     preprocessing: PreprocessingSpec = PreprocessingSpec()
+    suspend: Annotated[bool, Field(description="Nothing of it runs; cases that are preprocessed stay.")] = False
 
     @property
     def planner_or_default(self) -> PlannerSpec:

@@ -24,6 +24,7 @@ from .common import (
     no_separator,
     uri_rules,
 )
+from .placement import LabelName
 from .plans import FreeForm
 
 _ANOTHER = "create another TrainingRun"
@@ -110,6 +111,10 @@ class WorkersSpec(SpecModel):
     rendezvous_deadline_seconds: Annotated[
         int, Field(ge=1, le=86_400, description="How long the ranks wait for each other at the start.")
     ] = default(TrainOrder, "rendezvous_deadline_seconds")
+    gpu_resource_claim: Annotated[
+        LabelName | None,
+        Field(description="One of template.resourceClaims, by which a pod gets its GPUs; gpuResourceName is not asked for then."),
+    ] = None
 
 
 class CheckpointSpec(SpecModel):
@@ -152,6 +157,12 @@ class TrainingRunSpec(CommonSpec):
             "validation",
         ),
         Rule(
+            "!has(self.workers.gpuResourceClaim) || (has(self.template) && has(self.template.resourceClaims) && "
+            "self.template.resourceClaims.exists(c, c.name == self.workers.gpuResourceClaim))",
+            "must be the name of one of template.resourceClaims",
+            "workers.gpuResourceClaim",
+        ),
+        Rule(
             "self.retention == 'Retain'",
             "Delete is not supported yet: results stay in the store; delete them there, or leave retention out",
             "retention",
@@ -183,7 +194,6 @@ class TrainingRunSpec(CommonSpec):
     retention: Annotated[
         Literal["Retain", "Delete"], Field(description="Of this run's own results when the object is deleted.")
     ] = "Retain"
-    queue_name: Annotated[KubernetesName | None, Field(description="Kueue's queue.")] = None
     active_deadline_seconds: Annotated[int | None, Field(ge=1, description="A fold's running time.")] = None
     ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, description="Then the object is deleted; results stay.")] = None
     plugins: Annotated[

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lease-namespace", metavar="NS", help="where the lease is kept (default: the pod's own namespace)")
     parser.add_argument("--http", metavar="HOST:PORT", help="serve /healthz, /readyz and /metrics (default in a pod: 0.0.0.0:8080)")
     parser.add_argument("--workers", type=int, default=8, metavar="N", help="objects worked on at once (default: 8)")
+    parser.add_argument(
+        "--gang-scheduling",
+        action="store_true",
+        help="have all pods of a training on several nodes placed at once, where the cluster offers PodGroups (Kubernetes 1.37)",
+    )
     parser.add_argument("--log-format", choices=("auto", "json", "text"), default="auto", help="default: json in a pod")
     parser.add_argument("--verbose", "-v", action="store_true")
 

@@ -10,7 +10,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, StorageFa
 
 from ..api.resources import API_VERSION
 from .api.client import CONNECTION_ERRORS, Api, ApiError
-from .api.kinds import JOB, KINDS, OURS, POD, ApiKind
+from .api.kinds import JOB, KINDS, OURS, POD, WORKLOAD, ApiKind
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,13 @@ PERMISSIONS: tuple[Permission, ...] = (
 LEASE: Permission = (KINDS["Lease"], "", ("get", "create", "update"))
 
 
+POD_GROUPS: Permission = (KINDS["PodGroup"], "", ("create", "patch", "delete"))
+"""With `--gang-scheduling`."""
+
+WORKLOADS: Permission = (WORKLOAD, "", ("list",))
+"""Where Kueue's Workloads are to be read."""
+
+
 async def check(api: Api, namespaces: tuple[str, ...], lease_namespace: str | None) -> str:
     """Check the cluster; its version.
 
@@ -48,8 +55,20 @@ async def check(api: Api, namespaces: tuple[str, ...], lease_namespace: str | No
     """
     version = await _version(api)
     await _check_crds(api)
+    await check_permissions(api, namespaces, *PERMISSIONS, lease_namespace=lease_namespace)
+    return version
+
+
+async def check_permissions(
+    api: Api, namespaces: tuple[str, ...], *permissions: Permission, lease_namespace: str | None = None
+) -> None:
+    """Check that all of these may be done in all watched namespaces.
+
+    Raises:
+        BadConfiguration: a permission is missing; each finding is one.
+    """
     scopes: tuple[str | None, ...] = namespaces or (None,)
-    wanted = [(scope, permission) for scope in scopes for permission in PERMISSIONS]
+    wanted = [(scope, permission) for scope in scopes for permission in permissions]
     if lease_namespace is not None:
         wanted.append((lease_namespace, LEASE))
     missing = [
@@ -61,7 +80,21 @@ async def check(api: Api, namespaces: tuple[str, ...], lease_namespace: str | No
         message = f"The operator lacks {len(missing)} permissions."
         hint = "Install its Role: `helm upgrade --install` applies the chart's, charts/nnunet-operator."
         raise BadConfiguration("MissingPermissions", message, findings=missing, hint=hint)
-    return version
+
+
+async def offers_pod_groups(api: Api) -> bool:
+    """Whether the API server has PodGroups, by which pods are placed all at once.
+
+    Raises:
+        ApiError: it does not say.
+    """
+    try:
+        answer = await api.request("GET", f"/apis/{KINDS['PodGroup'].api_version}")
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return False
+    return any(item["name"] == KINDS["PodGroup"].plural for item in answer["resources"])
 
 
 async def _version(api: Api) -> str:

@@ -38,6 +38,7 @@ class ClusterSettings:
     workers: int = 8
     relist_seconds: float = 180
     progress_seconds: tuple[float, float] = (15, 60)  # the shortest and the longest interval
+    workload_seconds: float | None = None  # between two readings of Kueue's Workloads; None: they are not read
     json_logs: bool = True
     verbose: bool = False
 
@@ -54,8 +55,14 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
     namespaces = arguments.namespace or [part.strip() for part in environment.get("NNUNET_NAMESPACES", "").split(",")]
     http = arguments.http or environment.get("NNUNET_HTTP") or ("0.0.0.0:8080" if in_cluster else "")
     progress = _number(environment, "NNUNET_PROGRESS_SECONDS", 15, at_least=0.1)
+    workloads = _number(environment, "NNUNET_KUEUE_WORKLOAD_SECONDS", 0, at_least=0)
     return ClusterSettings(
-        reconcile=Settings(storage=_storage(environment), catalogue=_catalogue(environment), **_pods(environment)),
+        reconcile=Settings(
+            storage=_storage(environment),
+            catalogue=_catalogue(environment),
+            gang_scheduling=arguments.gang_scheduling,
+            **_pods(environment),
+        ),
         namespaces=tuple(sorted({name for name in namespaces if name})),
         kubeconfig=arguments.kubeconfig,
         context=arguments.context,
@@ -68,6 +75,7 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
         workers=arguments.workers,
         relist_seconds=_number(environment, "NNUNET_RELIST_SECONDS", 180, at_least=1),
         progress_seconds=(progress, max(60, progress)),
+        workload_seconds=workloads or None,
         json_logs=arguments.log_format == "json" or (arguments.log_format == "auto" and in_cluster),
         verbose=arguments.verbose,
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from ..reconcile import reconcile
 from ..reconcile.status.child_refused import refused
-from ..reconcile.view import Heard, Key, Settings
+from ..reconcile.view import Heard, Key, Manifest, Settings
 from ..reconcile.view_builder import Objects, build_view
 from .carry_out import ChildRefused, carry_out
 from .events import EventRecorder
@@ -36,6 +36,7 @@ class Reconciliation:
         recorder: who posts events.
         settings: what an installation decides.
         listening_since: before, nobody asked the pods.
+        workloads: what Kueue says of Jobs that wait in a queue, by the Jobs' uids.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class Reconciliation:
         recorder: EventRecorder,
         settings: Settings,
         listening_since: datetime,
+        workloads: Mapping[str, Manifest] | None = None,
     ) -> None:
-        self.settings, self.listening_since = settings, listening_since
+        self.settings, self.listening_since, self._workloads = settings, listening_since, workloads
         self._client, self._objects, self._recorder = client, objects, recorder
 
     async def pass_over(self, key: Key, now: datetime, heard: Mapping[str, Heard]) -> Passed:
@@ -61,7 +63,7 @@ class Reconciliation:
             Outdated: there is a newer version, which is to be looked at.
         """
         about = self._client.known(key)
-        view = build_view(self._objects, key, now, self.settings, heard, self.listening_since)
+        view = build_view(self._objects, key, now, self.settings, heard, self.listening_since, self._workloads)
         if about is None or view is None:
             return Passed()
         outcome = reconcile(view)

@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from ..api.placement import QUEUE_LABEL
 from ..api.resources import Resource
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -23,7 +24,7 @@ STORAGE_URI = "nnunet.dev/storage-uri"
 """An annotation of a Job: the storage of its order, below which all that it makes lies."""
 SEED = "nnunet.dev/seed"
 """An annotation of a training's Job: its seed, should the status that keeps it not be written."""
-QUEUE = "kueue.x-k8s.io/queue-name"
+QUEUE = QUEUE_LABEL
 JOB_NAME = "batch.kubernetes.io/job-name"
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"

@@ -20,6 +20,7 @@ PASSED_ON = {
     "runtimeClassName": "runtime_class_name",
     "nodeSelector": "node_selector",
     "affinity": "affinity",
+    "schedulerName": "scheduler_name",
 }
 """Fields of a pod that are the template's own, as they are."""
 
@@ -53,8 +54,17 @@ def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
         spec["tolerations"] = plain["tolerations"]
     if priority := asked.priority_class_name or parameters.priority_class:
         spec["priorityClassName"] = priority
+    if asked.topology_spread_constraints:
+        same_job = {"labelSelector": {"matchLabels": {names.JOB_NAME: parameters.name}}}
+        spec["topologySpreadConstraints"] = [same_job | plain for plain in plain["topologySpreadConstraints"]]
+    if asked.resource_claims:
+        spec["resourceClaims"] = [
+            {field: value for field, value in claim.items() if field != "request"} for claim in plain["resourceClaims"]
+        ]
     if parameters.rendezvous:
         spec["subdomain"] = parameters.name
+    if parameters.gang:
+        spec["schedulingGroup"] = {"podGroupName": parameters.name}
     return spec
 
 
@@ -94,6 +104,8 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
         "TORCHINDUCTOR_CACHE_DIR": f"{contract.SCRATCH_MOUNT}/inductor",
         "TRITON_CACHE_DIR": f"{contract.SCRATCH_MOUNT}/triton",
     }
+    if parameters.template.dataset_cache:
+        fixed[contract.ENV_DATASET_CACHE] = contract.DATASET_CACHE_MOUNT
     if parameters.rendezvous:
         fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(contract.RENDEZVOUS_PORT)}
     by_field = {
@@ -111,16 +123,20 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
 def _resources(parameters: JobParameters) -> dict[str, Any]:
     asked: ResourcesSpec | None = parameters.resources or parameters.template.resources
     resources: dict[str, Any] = asked.to_json() if asked else {}
-    if parameters.gpus:
+    if parameters.gpus and parameters.gpu_claim is None:
         limits = {**(resources.get("limits") or {}), parameters.gpu_resource: str(parameters.gpus)}
         requests = {k: v for k, v in (resources.get("requests") or {}).items() if k != parameters.gpu_resource}
         resources = {"limits": limits, **({"requests": requests} if requests else {})}
+    if claims := parameters.template.resource_claims:
+        # Each claim is the pod's and the trainer's: there is no other container.
+        resources["claims"] = [{"name": c.name, **({"request": c.request} if c.request else {})} for c in claims]
     return {kind: amounts for kind, amounts in resources.items() if amounts}
 
 
 def _pod_security(asked: TemplateSpec, mounted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     own = asked.security.to_json() if asked.security else {}
     # A fresh block volume belongs to root; the kubelet gives it to this group. Elsewhere a fixed group would only be in the way.
-    claimed = any("ephemeral" in volume or "persistentVolumeClaim" in volume for volume in mounted)
+    claims = [volume.get("persistentVolumeClaim") or volume.get("ephemeral") for volume in mounted]
+    claimed = any(claim is not None and not claim.get("readOnly") for claim in claims)
     group = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
     return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}

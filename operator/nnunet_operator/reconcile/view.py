@@ -53,6 +53,8 @@ class Settings:
     pod_priority_class: str | None = None
     catalogue: Catalogue = field(default_factory=catalogue.packaged, compare=False)  # what the trainer knows by name
     names_pass: bool = False  # the trainer may know more: plug-ins are installed beside it
+    gang_scheduling: bool = False  # all pods of a training on several nodes are placed at once: the cluster offers PodGroups
+    one_machine: bool = False  # what queues and schedulers read means nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,7 @@ class View(Generic[R]):
     referrers: tuple[Resource, ...] = ()  # to a finished run that is to be deleted
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by the pod's uid: names come again, and are in each namespace
     listening_since: datetime | None = None  # before, nobody asked the pods
+    workloads: Mapping[str, Manifest] = field(default_factory=dict)  # what Kueue says of Jobs that wait in a queue, by their uids
 
     def reference(self, kind: str, name: str) -> Resource | None:
         """A referenced object of the same namespace, or None when there is none."""

@@ -43,6 +43,7 @@ def build_view(
     settings: Settings | None = None,
     heard: Mapping[str, Heard] | None = None,
     listening_since: datetime | None = None,
+    workloads: Mapping[str, Manifest] | None = None,
 ) -> View[Any] | None:
     """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
     manifest = objects.get(*key)
@@ -68,6 +69,7 @@ def build_view(
         predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
+        workloads={uid: workloads[uid] for job in jobs if (uid := job["metadata"].get("uid")) in workloads} if workloads else {},
     )
 
 

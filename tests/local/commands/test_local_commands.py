@@ -302,10 +302,32 @@ def test_what_this_machine_lacks_is_said_and_waited_for_in_vain_by_nobody(shell:
     assert "2 wanted, this machine has 1" in said
 
 
+def test_what_is_for_a_clusters_queues_and_schedulers_is_ignored_and_said(shell: Shell) -> None:
+    template = (
+        "{jobLabels: {a: b}, schedulerName: s, datasetCache: {claimName: c}, resourceClaims: [{name: g, resourceClaimName: g}]}"
+    )
+    placed = f"queueName: gpus, managedBy: example.com/a, template: {template}"
+    text = CHAIN.replace("gpusPerNode: 0}", f"gpusPerNode: 0, gpuResourceClaim: g}}, {placed}")
+    (shell.folder / "manifests" / "chain.yaml").write_text(text)
+    said = shell("apply", "-f", "manifests")
+    fields = "queueName, managedBy, workers.gpuResourceClaim, template.jobLabels, template.schedulerName"
+    assert f"run created\n  ignored on one machine: {fields}, template.resourceClaims, template.datasetCache\n" in said
+    assert said.count("ignored") == 1
+    assert "trainingrun/run: Completed" in said
+
+
+def test_plans_can_be_suspended(shell: Shell) -> None:
+    shell.quick("apply", "-f", "manifests", "--no-wait")
+    assert "plans.nnunet.dev/plans suspended" in shell("suspend", "plans", "plans")
+    assert shell.reason("Plans", "plans") == "Suspended"
+    shell.quick("resume", "plans", "plans")
+    assert "trainingrun/run: Completed" in shell("run")
+
+
 def test_wrong_words_get_one_message(shell: Shell) -> None:
     assert "There is no store" in shell.quick("get", code=64)
     assert "There is no file or folder nowhere" in shell.quick("apply", "-f", "nowhere", code=64)
     shell.quick("apply", "-f", "manifests", "--no-wait")
     assert "Did you mean" in shell.quick("get", "datset", code=64)
-    assert "only a TrainingRun can" in shell.quick("suspend", "dataset", "data", code=64)
+    assert "only a TrainingRun, a Plans or a PlanTransfer can" in shell.quick("suspend", "dataset", "data", code=64)
     assert "Delete which trainingrun?" in shell.quick("delete", "trainingrun", code=64)

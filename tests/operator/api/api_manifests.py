@@ -96,6 +96,32 @@ GOOD: dict[str, Manifest] = {
     ),
     "run-cpu": run(workers={"gpusPerNode": 0}),
     "run-amd": run(workers={"nodes": 2, "gpusPerNode": 8, "gpuResourceName": "amd.com/gpu"}),
+    "run-dra": run(
+        workers={"gpuResourceClaim": "gpu"},
+        template={
+            "resourceClaims": [
+                {"name": "gpu", "resourceClaimTemplateName": "one-h100", "request": "gpu"},
+                {"name": "nic", "resourceClaimName": "rdma"},
+            ]
+        },
+    ),
+    "run-placement": run(
+        queueName="gpus",
+        managedBy="kueue.x-k8s.io/multikueue",
+        template={
+            "jobLabels": {"kueue.x-k8s.io/priority-class": "high", "team": ""},
+            "jobAnnotations": {"example.com/cost-centre": "a b"},
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2},
+                {"maxSkew": 2, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}},
+            ],
+            "schedulerName": "bin-packing",
+            "datasetCache": {"claimName": "datasets"},
+        },
+    ),
+    "dataset-queue": dataset(queueName="cpus", managedBy="example.com/a%20b", template={"jobLabels": {"team": "a"}}),
+    "plans-suspended": plans(suspend=True, queueName="cpus"),
+    "transfer-suspended": transfer(suspend=True, queueName="cpus", managedBy="kueue.x-k8s.io/multikueue"),
     "run-editable": run(
         suspend=True, rerun="a", retention="Retain", queueName="gpu", activeDeadlineSeconds=60, ttlSecondsAfterFinished=0
     ),
@@ -256,6 +282,50 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "scratch-without-size": (run(template={"scratch": {"storageClassName": "fast"}}), "spec.template.scratch.size", "needs a size"),
     "run-as-root": (run(template={"security": {"runAsUser": 0}}), "spec.template.security.runAsUser", ""),
     "label": (run(template={"labels": {"team": "a b"}}), "spec.template.labels.team", ""),
+    **{
+        f"reserved-{field}-{key.rpartition('/')[2]}": (
+            run(template={field: {key: "x"}}),
+            f"spec.template.{field}",
+            "the operator's",
+        )
+        for field in ("labels", "annotations", "jobLabels", "jobAnnotations")
+        for key in ("nnunet.dev/owner-uid", "app.kubernetes.io/managed-by")
+    },
+    "queue-by-label": (
+        dataset(template={"jobLabels": {"kueue.x-k8s.io/queue-name": "gpus"}}),
+        "spec.template.jobLabels",
+        "is what spec.queueName makes",
+    ),
+    "managed-by": (plans(managedBy="multikueue"), "spec.managedBy", ""),
+    "claim-of-two": (
+        run(template={"resourceClaims": [{"name": "a", "resourceClaimName": "b", "resourceClaimTemplateName": "c"}]}),
+        "spec.template.resourceClaims[0]",
+        "exactly one of resourceClaimName",
+    ),
+    "claim-of-none": (run(template={"resourceClaims": [{"name": "a"}]}), "spec.template.resourceClaims[0]", "exactly one of"),
+    "claim-of-nobody": (
+        run(workers={"gpuResourceClaim": "gpu"}),
+        "spec.workers.gpuResourceClaim",
+        "one of template.resourceClaims",
+    ),
+    "claim-of-another": (
+        run(workers={"gpuResourceClaim": "gpu"}, template={"resourceClaims": [{"name": "nic", "resourceClaimName": "a"}]}),
+        "spec.workers.gpuResourceClaim",
+        "one of template.resourceClaims",
+    ),
+    "spread-domains": (
+        run(
+            template={
+                "topologySpreadConstraints": [
+                    {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 2}
+                ]
+            }
+        ),
+        "spec.template.topologySpreadConstraints[0].minDomains",
+        "goes with whenUnsatisfiable",
+    ),
+    "cache-of-nothing": (run(template={"datasetCache": {}}), "spec.template.datasetCache.claimName", ""),
+    "suspend-dataset": (dataset(suspend=True), 'unknown field "spec.suspend"', ""),
     "node-selector": (run(template={"nodeSelector": {"pool": "-"}}), "spec.template.nodeSelector.pool", ""),
     "toleration": (run(template={"tolerations": [{"operator": "Maybe"}]}), "spec.template.tolerations[0].operator", ""),
 }
@@ -351,6 +421,8 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
     "run-pretrained-secret": (run(pretrained=_PRETRAINED), run(pretrained={**_PRETRAINED, "secretName": "s"}), None),
     "run-editable": (run(), GOOD["run-editable"], None),
     "run-template": (run(), GOOD["run-template"], None),
+    "run-placement": (run(), GOOD["run-placement"], None),
+    "plans-suspended": (plans(), GOOD["plans-suspended"], None),
     "run-workers": (run(), run(workers={"nodes": 2}, checkpoint={"keep": 5}, maxParallelFolds=1), None),
     "run-failure-policy": (run(), run(failurePolicy={"maxRestarts": 9, "preRunningDeadlineSeconds": 60}), None),
 }

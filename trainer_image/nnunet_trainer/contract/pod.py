@@ -17,6 +17,7 @@ CA_MOUNT = "/etc/nnunet/ca"
 PLUGINS_MOUNT = "/etc/nnunet/plugins"
 SCRATCH_MOUNT = "/scratch"
 CLAIMS_MOUNT = "/mnt/pvc"
+DATASET_CACHE_MOUNT = "/mnt/dataset-cache"
 TERMINATION_LOG = "/dev/termination-log"
 PROGRESS_PORT = 8080
 RENDEZVOUS_PORT = 29500
@@ -30,6 +31,7 @@ ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
 ENV_SCRATCH = "NNUNET_SCRATCH"
 ENV_CLAIMS = "NNUNET_PVC"
+ENV_DATASET_CACHE = "NNUNET_DATASET_CACHE"
 ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
 ENV_SHARED = "NNUNET_SHARED"
 ENV_DEVICE = "NNUNET_DEVICE"
@@ -62,6 +64,12 @@ def scratch() -> Path:
 def claims() -> Path:
     """The folder with one sub-folder a PersistentVolumeClaim."""
     return Path(os.environ.get(ENV_CLAIMS, CLAIMS_MOUNT))
+
+
+def dataset_cache() -> Path | None:
+    """The folder with copies of artifacts, `<bucket>/<key>`; None where none is mounted."""
+    folder = os.environ.get(ENV_DATASET_CACHE)
+    return Path(folder) if folder else None
 
 
 def shared() -> Path | None:

@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, run_function, summary in (
         ("describe", describe.describe, "Show one object in full, with its events."),
         ("logs", logs.logs, "Print what an object's work has written."),
-        ("suspend", suspend.suspend, "Stop a TrainingRun with a checkpoint."),
-        ("resume", suspend.resume, "Let a TrainingRun go on from its checkpoint."),
+        ("suspend", suspend.suspend, "Stop a TrainingRun with a checkpoint; a Plans or a PlanTransfer."),
+        ("resume", suspend.resume, "Let it go on, a TrainingRun from its checkpoint."),
         ("delete", delete.delete, "Delete objects and stop their work; artifacts stay."),
     ):
         command = add(name, run_function, summary)

@@ -38,6 +38,8 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
     if status.order and status.state not in ACTIVE and (newest is None or newest.job is None):
         # Somebody else has deleted the Job; its order and its Service are left.
         scope.outcome.delete += [Delete("ConfigMap", status.order, ""), Delete("Service", status.job or status.order, "")]
+        if scope.view.settings.gang_scheduling:
+            scope.outcome.delete.append(Delete("PodGroup", status.job or status.order, ""))
         status.order = None
     for attempt in mine.values():
         if attempt.job is None or _is_kept(work.status, attempt):
@@ -83,6 +85,9 @@ def _delete(scope: Scope[Any], attempt: Attempt, job: Manifest) -> None:
         scope.outcome.delete.append(Delete("ConfigMap", order, ""))
     if pod.get("subdomain") == attempt.name:
         scope.outcome.delete.append(Delete("Service", attempt.name, ""))
+    # Without the setting there may be no right to: then it goes with its owner.
+    if scope.view.settings.gang_scheduling and (pod.get("schedulingGroup") or {}).get("podGroupName") == attempt.name:
+        scope.outcome.delete.append(Delete("PodGroup", attempt.name, ""))
     # Last: as long as it is there, it tells what else is to be deleted, should the operator be killed before all is.
     scope.outcome.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
 

@@ -94,7 +94,7 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         rendezvous=workers.nodes > 1,
         gpus=workers.gpus_per_node,
         gpu_resource=workers.gpu_resource_name,
-        queue_name=spec.queue_name,
+        gpu_claim=workers.gpu_resource_claim,
         plugins=tuple(order.plugins),
         shared_memory=SHARED_MEMORY,
     )
