@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
-from nnunet_operator.api.common import StorageSpec
+from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.controller.carry_out import carry_out
 from nnunet_operator.controller.object_client import AlreadyExists
 from nnunet_operator.manifests import names

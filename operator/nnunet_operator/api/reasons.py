@@ -87,6 +87,7 @@ NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 # Events.
 RESUMED = "Resumed"
 RERUN = "Rerun"
+FOLDS_ADDED = "FoldsAdded"
 DATASET_WARNING = "DatasetWarning"
 DATASET_UNCHANGED = "DatasetUnchanged"
 PLANS_CHANGED = "PlansChanged"

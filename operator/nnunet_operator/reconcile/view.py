@@ -15,7 +15,7 @@ from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.progress import Progress
 
-from ..api.common import StorageSpec
+from ..api.fields.uris import StorageSpec
 from ..api.resources import Resource
 
 R = TypeVar("R", bound=Resource)

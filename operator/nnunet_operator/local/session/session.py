@@ -16,7 +16,7 @@ from typing import Any, Literal
 from nnunet_trainer.contract import uri
 
 from ...api import kstatus
-from ...api.common import StorageSpec
+from ...api.fields.uris import StorageSpec
 from ...api.kstatus import Status
 from ...api.resources import KINDS
 from ...reconcile.view import Heard, Settings

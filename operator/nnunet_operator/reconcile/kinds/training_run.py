@@ -32,6 +32,7 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
         if result := advance(scope, work, start):
             results.fold(folds.row(work), result.report, references.storage)
             work.succeed(reasons.TRAINED, folds.describe(folds.row(work)), result.at)
+    fold_changes.record_added(scope, works)
     fold_changes.record_change(scope, works, starts)
     folds.sum_up(scope, works, starts)
     folds.set_trained(scope, works, starts)
