@@ -69,6 +69,7 @@ FOLDS_FAILED = "FoldsFailed"
 
 # What a spec asks for and cannot have.
 NO_STORAGE = "NoStorage"
+LOCAL_FILE = "LocalFile"  # a file:// URI on a cluster
 INVALID_SPEC = "InvalidSpec"
 UNKNOWN_FIELD = "UnknownField"
 UNKNOWN_CONFIGURATION = "UnknownConfiguration"

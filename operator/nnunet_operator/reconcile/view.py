@@ -52,6 +52,7 @@ class Settings:
     image_pull_policy: str = "IfNotPresent"
     pod_priority_class: str | None = None
     catalogue: Catalogue = field(default_factory=catalogue.packaged, compare=False)  # what the trainer knows by name
+    local_files: bool = False  # file:// URIs name folders of the one machine on which everything runs
     names_pass: bool = False  # the trainer may know more: plug-ins are installed beside it
 
 

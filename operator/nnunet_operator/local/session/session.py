@@ -78,7 +78,7 @@ class Session:
         self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
         self.progress = ProgressThread(ask_every)
         storage = StorageSpec(uri=uri.of_path(store.root / "artifacts"))
-        self.settings = Settings(storage=storage, names_pass=installed_trainer.knows_more())
+        self.settings = Settings(storage=storage, local_files=True, names_pass=installed_trainer.knows_more())
         self.loop = ReconcileLoop(store, self.node, self.settings, self.progress, UriMap(store, mapped))
         self.signals = 0
 
