@@ -31,7 +31,7 @@ from ..training.loop.full_evaluation import EVALUATED
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
 from ..training.session.setup import TrainingResult, TrainingSetup
-from . import checkpoints, staging
+from . import checkpoints, owners, staging
 from .common import Teller, read_input, scratch
 
 MODEL_FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
@@ -42,6 +42,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
     """Train a fold into `runs/<namespace>/<run>/<digest>/nnUNet_results/…/fold_K`. Every rank calls this, rank 0 uploads.
 
     Raises:
+        StorageFault: its results are being deleted.
         BadConfiguration, BadData: recipe, plans, fold or pretrained weights do not fit; GPUs were ordered, and torch sees none.
         GpuOutOfMemory: the network and its batch do not fit.
         Stopped: SIGTERM came; a checkpoint is in the store.
@@ -59,6 +60,8 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
         digest = run_digest(order, recipe.digested(resolved), sha256)
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
+        if os.environ.get("RANK", "0") == "0":
+            owners.claim(storage, run, order)
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
         there = _trained(storage, fold)
         if there and (order.validation != "Run" or _is_validated(there, configuration)):
