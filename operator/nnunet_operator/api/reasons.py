@@ -36,6 +36,8 @@ SUSPENDING = "Suspending"
 SUSPENDED = "Suspended"
 QUEUED = "Queued"
 WAITING_FOR_ROOM = "WaitingForRoom"  # maxParallelFolds
+DELETING_RESULTS = "DeletingResults"
+RESULTS_IN_USE = "ResultsInUse"
 
 # What keeps a pod from starting.
 UNSCHEDULABLE = "Unschedulable"
@@ -89,6 +91,8 @@ NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 RESUMED = "Resumed"
 RERUN = "Rerun"
 FOLDS_ADDED = "FoldsAdded"
+RESULTS_DELETED = "ResultsDeleted"
+RESULTS_KEPT = "ResultsKept"
 DATASET_WARNING = "DatasetWarning"
 DATASET_UNCHANGED = "DatasetUnchanged"
 PLANS_CHANGED = "PlansChanged"

@@ -148,11 +148,6 @@ class TrainingRunSpec(CommonSpec):
             "fold all has no cases left to validate on: leave validation out, or set it to Skip",
             "validation",
         ),
-        Rule(
-            "self.retention == 'Retain'",
-            "Delete is not supported yet: results stay in the store; delete them there, or leave retention out",
-            "retention",
-        ),
     )
     plans_ref: Reference
     configuration: Configuration = "3d_fullres"
@@ -181,11 +176,14 @@ class TrainingRunSpec(CommonSpec):
     deterministic: bool = default(TrainOrder, "deterministic")
     suspend: bool = False
     retention: Annotated[
-        Literal["Retain", "Delete"], Field(description="Of this run's own results when the object is deleted.")
+        Literal["Retain", "Delete"],
+        Field(description="Of this run's own results when the object is deleted; what others have a share in stays."),
     ] = "Retain"
     queue_name: Annotated[KubernetesName | None, Field(description="Kueue's queue.")] = None
     active_deadline_seconds: Annotated[int | None, Field(ge=1, description="A fold's running time.")] = None
-    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, description="Then the object is deleted; results stay.")] = None
+    ttl_seconds_after_finished: Annotated[
+        int | None, Field(ge=0, description="Then the object is deleted; its results go by retention.")
+    ] = None
     plugins: Annotated[
         list[PluginSpec] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["configMapName"]})
     ] = None
@@ -268,6 +266,9 @@ class TrainingRunStatus(CommonStatus):
         default_factory=list
     )
     results: Annotated[ResultsStatus | None, Field(description="nnU-Net's results folder.")] = None
+    deletion: Annotated[WorkStatus | None, Field(description="The deletion of its results, once the object is being deleted.")] = (
+        None
+    )
     mean_dice: Annotated[float | None, Field(description="Mean validation Dice over the folds.")] = None
     start_time: Time | None = None
     completion_time: Time | None = None

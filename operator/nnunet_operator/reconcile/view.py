@@ -62,8 +62,8 @@ class View(Generic[R]):
 
     `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` and `jobs` hold what the
     object controls by owner reference: objects of our four kinds, and Jobs. `pods` holds what its Jobs control, `deleted_pods` what
-    of that is gone while its Job is still there.
-    `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own.
+    of that is gone while its Job is still there. `name_conflicts` holds objects that bear the name of a wanted child but are not
+    the object's own. An object that is being deleted is seen only while a finalizer of ours holds it.
     """
 
     object: R
@@ -72,6 +72,8 @@ class View(Generic[R]):
     references: Mapping[Key, Resource] = field(default_factory=dict)
     children: tuple[Resource, ...] = ()
     name_conflicts: tuple[Key, ...] = ()
+    dependents: tuple[Resource, ...] = ()  # who refers to the object; looked up when it is being deleted
+    namespace_terminating: bool = False  # looked up then too: nothing can be made there any more
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
     deleted_pods: tuple[Manifest, ...] = ()  # as they were last seen

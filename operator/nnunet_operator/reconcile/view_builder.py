@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..api.resources import KINDS, Resource
-from ..manifests import ownership
+from ..manifests import names, ownership
 from .kinds import invalid
 from .references import dependencies
 from .view import Heard, Key, Manifest, Settings, View
@@ -25,6 +25,9 @@ class Objects(Protocol):
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind (Job, Pod) whose label `nnunet.dev/owner-uid` is this uid; anybody may have put it there."""
 
+    def dependents(self, key: Key) -> Iterable[Manifest]:
+        """The objects of our kinds that refer to this one."""
+
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """The last state of those deleted pods whose controller is the Job with this uid."""
 
@@ -36,10 +39,12 @@ def build_view(
     settings: Settings | None = None,
     heard: Mapping[str, Heard] | None = None,
     listening_since: datetime | None = None,
+    *,
+    namespace_terminating: bool = False,
 ) -> View[Any] | None:
-    """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
+    """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going and not held by us."""
     manifest = objects.get(*key)
-    if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+    if manifest is None or (is_deleted(manifest) and not is_held(manifest)):
         return None
     resource = invalid.parse(manifest)
     uid = resource.metadata.uid
@@ -54,12 +59,30 @@ def build_view(
         references=_follow(objects, resource),
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
+        dependents=tuple(invalid.parse(found) for found in objects.dependents(key)) if is_deleted(manifest) else (),
+        namespace_terminating=namespace_terminating,
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
     )
+
+
+def is_deleted(manifest: Manifest) -> bool:
+    """Whether somebody has deleted an object; finalizers may hold it."""
+    return bool(manifest["metadata"].get("deletionTimestamp"))
+
+
+def is_held(manifest: Manifest) -> bool:
+    """Whether an object is held until its results are deleted."""
+    return names.RESULTS_FINALIZER in (manifest["metadata"].get("finalizers") or ())
+
+
+def _is_lost(manifest: Manifest) -> bool:
+    """Whether an object is no longer to be referred to. One that is held has its results until their deletion begins."""
+    begun = (manifest.get("status") or {}).get("deletion") is not None
+    return is_deleted(manifest) and (begun or not is_held(manifest))
 
 
 def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
@@ -71,7 +94,7 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
         if key in found or key.kind not in KINDS:
             continue
         manifest = objects.get(*key)
-        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+        if manifest is None or _is_lost(manifest):
             continue
         found[key] = invalid.parse(manifest)
         ahead += dependencies.needed_by(found[key])

@@ -17,8 +17,6 @@ from nnunet_trainer.contract.work_order import DeleteResultsOrder, Input, Locati
 from nnunet_trainer.steps import delete_results, owners
 from nnunet_trainer.steps.owners import UNKNOWN
 
-from .conftest import Prepared
-
 DIGEST, OTHER_DIGEST = "0123456789abcdef", "fedcba9876543210"
 MODEL = "nnUNet_results/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres"
 IN_A_FOLD = (
@@ -99,19 +97,6 @@ def test_all_that_a_run_wrote_goes_and_nothing_else(place: Location) -> None:
     entry = done.artifact("deletion")
     assert entry is not None
     assert entry.uri == store.uri("runs/default/mine")
-
-
-def test_all_files_of_a_real_training_are_known(prepared: Prepared) -> None:
-    chain = prepared.chain
-    ordered = replace(
-        chain.train_order(prepared.data, prepared.plans, validation="Skip"), namespace="default", run="deleted", owner="uid-1"
-    )
-    chain.train(ordered)
-    before = {info.key for info in chain.store.list()}
-    mine = {key for key in before if key.startswith("runs/default/deleted/")}
-    done = delete(chain.storage, run="deleted")
-    assert (done.summary["kept"], done.summary["deleted"]) == ([], len(mine) - 1)
-    assert {info.key for info in chain.store.list()} == before - mine
 
 
 @pytest.mark.parametrize("finished", [True, False])

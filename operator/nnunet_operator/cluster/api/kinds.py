@@ -38,6 +38,7 @@ OURS = {kind: ApiKind(kind, GROUP, VERSION, plural) for kind, plural in PLURALS.
 JOB = ApiKind("Job", "batch", "v1", "jobs", MANAGED)
 POD = ApiKind("Pod", "", "v1", "pods", MANAGED)
 WATCHED = {**OURS, "Job": JOB, "Pod": POD}
+NAMESPACE = ApiKind("Namespace", "", "v1", "namespaces")
 KINDS = {
     **WATCHED,
     "ConfigMap": ApiKind("ConfigMap", "", "v1", "configmaps"),

@@ -56,6 +56,10 @@ class ObjectCache:
         """The children of a kind of the object with this uid, by name."""
         return [self._objects[key] for key in sorted(self._owned.get((uid, kind), ()))]
 
+    def dependents(self, key: Key) -> list[Manifest]:
+        """The objects of our kinds that refer to an object."""
+        return [self._objects[other] for other in sorted(self._needed_by.get(key, ())) if other in self._objects]
+
     def deleted_pods(self, job: str) -> list[Manifest]:
         """The last state of the deleted pods of the Job with this uid, while that Job is there."""
         return self._deleted_pods.of(job)

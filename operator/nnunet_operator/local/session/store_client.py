@@ -70,6 +70,16 @@ class StoreClient:
 
         return self._store.edit(*key, patch) is not None
 
+    async def write_finalizers(self, about: Manifest, finalizers: list[str]) -> None:
+        """Replace an object's finalizers; it goes with its last one when it is being deleted."""
+        meta = about["metadata"]
+        change = lambda new: new["metadata"].update(finalizers=list(finalizers))  # noqa: E731
+        self._store.edit(about["kind"], meta["namespace"], meta["name"], change, meta["uid"])
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """Namespaces are but names here."""
+        return False
+
     async def delete(self, key: Key, uid: str) -> bool:
         """Delete an object."""
         return self._store.delete(*key, uid)
