@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from nnunet_operator.local.object_store.store import Store
 from nnunet_operator.manifests import names
 
@@ -105,8 +104,7 @@ def test_a_deletion_that_fails_is_told_with_the_way_out(tmp_path: Path) -> None:
     assert f"{FOLD.removeprefix('artifacts/')}/checkpoint_final.pth" in left(tmp_path)
 
 
-@pytest.mark.parametrize("state", ["Succeeded", "Failed"])
-def test_other_work_of_the_store_is_not_begun(tmp_path: Path, state: str) -> None:
+def test_other_work_of_the_store_is_not_begun(tmp_path: Path) -> None:
     store = place(tmp_path)
     spec = {"name": "Dataset004_Hippocampus", "source": {"uri": f"file://{tmp_path}/raw"}}
     store.create({
