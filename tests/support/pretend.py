@@ -173,6 +173,10 @@ def succeed(order: Manifest, pod: Manifest) -> Ending:
     elif step == "preprocess":
         artifact = Artifact(kind="preprocessed", uri=f"{root}/preprocessed/{order['datasetName']}/{digest[:16]}", digest=digest)
         summary = {"configuration": order["configuration"], "cases": 12, "shardCases": 12, "sizeBytes": 5_000_000, "found": False}
+    elif step == "delete_results":
+        uri = f"{root}/runs/{order['namespace']}/{order['run']}"
+        artifact = Artifact(kind="deletion", uri=uri, digest=order["owner"])
+        summary = {"deleted": 7, "sizeBytes": 1_000_000, "kept": []}
     else:
         uri = f"{root}/runs/{order['namespace']}/{order['run']}/{digest[:16]}"
         artifact = Artifact(kind="run", uri=uri, digest=digest)

@@ -52,6 +52,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   resources: [plans] # a PlanTransfer makes one
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [nnunet.dev]
+  resources: [trainingruns] # their finalizers (retention: Delete)
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [namespaces] # one that is being deleted takes no Job: the finalizers go
+  verbs: [get]
+- apiGroups: [nnunet.dev]
   resources: [datasets/status, plans/status, plantransfers/status, trainingruns/status]
   verbs: [patch]
 - apiGroups: [batch]

@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
@@ -53,6 +63,14 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A moment in UTC."""
+
+
+Seconds = Annotated[
+    int,
+    BeforeValidator(lambda value: round(value) if isinstance(value, float) and isfinite(value) else value),
+    WithJsonSchema({"type": "number", "minimum": 0}),
+]
+"""A duration in a status, in whole seconds. The CRD takes fractions still: an operator of the version before writes them."""
 
 
 class Model(BaseModel):

@@ -7,9 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from .base import Rule, SpecModel
-
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-"""The name of a claim, of a scheduler …"""
+from .fields.names import KubernetesName
 
 LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 """A DNS label: the name of a claim within a pod."""
@@ -57,9 +55,9 @@ class PodResourceClaim(SpecModel):
     """A claim of Dynamic Resource Allocation, for the pod and for the trainer's container in it."""
 
     name: LabelName
-    resource_claim_name: Annotated[ObjectName | None, Field(description="A ResourceClaim, which all pods share.")] = None
+    resource_claim_name: Annotated[KubernetesName | None, Field(description="A ResourceClaim, which all pods share.")] = None
     resource_claim_template_name: Annotated[
-        ObjectName | None, Field(description="A ResourceClaimTemplate, of which each pod gets a claim of its own.")
+        KubernetesName | None, Field(description="A ResourceClaimTemplate, of which each pod gets a claim of its own.")
     ] = None
     request: Annotated[LabelName | None, Field(description="One request of the claim; absent: all of it.")] = None
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -77,4 +75,4 @@ class DatasetCacheSpec(SpecModel):
     each of the right size, of artifacts whose manifest.json is there and is the store's; all else comes from the store.
     """
 
-    claim_name: Annotated[ObjectName, Field(description="A PersistentVolumeClaim that many nodes can read.")]
+    claim_name: Annotated[KubernetesName, Field(description="A PersistentVolumeClaim that many nodes can read.")]

@@ -8,7 +8,8 @@ from nnunet_trainer.contract.work_order import TransferOrder, default
 from pydantic import Field
 
 from .base import Resource, Rule, SpecModel, fixed
-from .common import ArtifactStatus, CommonSpec, CommonStatus, PlansName, Reference, no_separator
+from .common import ArtifactStatus, CommonSpec, CommonStatus, Reference
+from .fields.names import PlansName, no_separator
 from .plans import CompatibilityLine, FreeForm, PreprocessingSpec
 
 

@@ -37,6 +37,8 @@ SUSPENDING = "Suspending"
 SUSPENDED = "Suspended"
 QUEUED = "Queued"
 WAITING_FOR_ROOM = "WaitingForRoom"  # maxParallelFolds
+DELETING_RESULTS = "DeletingResults"
+RESULTS_IN_USE = "ResultsInUse"
 
 # What keeps a pod from starting.
 UNSCHEDULABLE = "Unschedulable"
@@ -70,6 +72,7 @@ FOLDS_FAILED = "FoldsFailed"
 
 # What a spec asks for and cannot have.
 NO_STORAGE = "NoStorage"
+LOCAL_FILE = "LocalFile"  # a file:// URI on a cluster
 INVALID_SPEC = "InvalidSpec"
 UNKNOWN_FIELD = "UnknownField"
 UNKNOWN_CONFIGURATION = "UnknownConfiguration"
@@ -88,6 +91,9 @@ NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 # Events.
 RESUMED = "Resumed"
 RERUN = "Rerun"
+FOLDS_ADDED = "FoldsAdded"
+RESULTS_DELETED = "ResultsDeleted"
+RESULTS_KEPT = "ResultsKept"
 DATASET_WARNING = "DatasetWarning"
 DATASET_UNCHANGED = "DatasetUnchanged"
 PLANS_CHANGED = "PlansChanged"

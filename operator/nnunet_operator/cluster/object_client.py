@@ -11,7 +11,7 @@ from typing import Any
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
 from ..reconcile.view import Key, Manifest
 from .api.client import CONNECTION_ERRORS, Api, ApiError
-from .api.kinds import KINDS, WATCHED
+from .api.kinds import KINDS, NAMESPACE, WATCHED
 from .monitoring import metrics
 from .watch.cache import ObjectCache
 
@@ -84,6 +84,25 @@ class CachedApi:
                 return False
             raise
         return True
+
+    async def write_finalizers(self, about: Manifest, finalizers: list[str]) -> None:
+        """One merge patch of the metadata."""
+        meta = about["metadata"]
+        patch = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
+        try:
+            answer = await self._api.merge(KINDS[about["kind"]], meta["namespace"], meta["name"], patch)
+        except ApiError as error:
+            if error.code == 404:
+                return  # gone; the watch tells
+            if error.code == 409:
+                raise Outdated(str(error)) from error
+            raise
+        self._cache.put(answer)
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """GET of the namespace; one that is gone is."""
+        found = await self._api.get(NAMESPACE, None, namespace)
+        return found is None or bool(found["metadata"].get("deletionTimestamp"))
 
     async def delete(self, key: Key, uid: str) -> bool:
         """DELETE, its dependants in the background."""

@@ -10,7 +10,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, StorageFa
 
 from ..api.resources import API_VERSION
 from .api.client import CONNECTION_ERRORS, Api, ApiError
-from .api.kinds import JOB, KINDS, OURS, POD, WORKLOAD, ApiKind
+from .api.kinds import JOB, KINDS, NAMESPACE, OURS, POD, WORKLOAD, ApiKind
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ PERMISSIONS: tuple[Permission, ...] = (
     *((kind, "", ("get", "list", "watch", "delete")) for kind in OURS.values()),
     *((kind, "status", ("patch",)) for kind in OURS.values()),
     (OURS["Plans"], "", ("create", "patch")),
+    (OURS["TrainingRun"], "", ("patch",)),  # finalizers
+    (NAMESPACE, "", ("get",)),  # whether it is being deleted
     (JOB, "", ("get", "list", "watch", "create", "delete")),
     (POD, "", ("get", "list", "watch")),
     (KINDS["ConfigMap"], "", ("create", "patch", "delete")),

@@ -14,7 +14,7 @@ from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from pydantic import ValidationError
 
-from ..api.common import StorageSpec
+from ..api.fields.uris import StorageSpec
 from ..reconcile.view import Settings
 
 TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")

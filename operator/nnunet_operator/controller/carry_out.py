@@ -36,6 +36,10 @@ async def carry_out(client: ObjectClient, recorder: EventRecorder, about: Manife
         ChildRefused: a child cannot be made; nothing after it was done.
         Outdated: what was decided is not to be written.
     """
+    if outcome.finalizers is not None:
+        await client.write_finalizers(about, outcome.finalizers)
+        await recorder.record(about, outcome.events)
+        return False
     changed = False
     for make, children in ((_apply, outcome.apply), (_create, outcome.create), (_create_missing, outcome.create_missing)):
         for child in children:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ..reconcile import reconcile
 from ..reconcile.status.child_refused import refused
 from ..reconcile.view import Heard, Key, Manifest, Settings
-from ..reconcile.view_builder import Objects, build_view
+from ..reconcile.view_builder import Objects, build_view, is_deleted, is_held
 from .carry_out import ChildRefused, carry_out
 from .events import EventRecorder
 from .object_client import ObjectClient
@@ -63,7 +63,18 @@ class Reconciliation:
             Outdated: there is a newer version, which is to be looked at.
         """
         about = self._client.known(key)
-        view = build_view(self._objects, key, now, self.settings, heard, self.listening_since, self._workloads)
+        held = about is not None and is_deleted(about) and is_held(about)
+        going = held and await self._client.is_terminating(key.namespace)
+        view = build_view(
+            self._objects,
+            key,
+            now,
+            self.settings,
+            heard,
+            self.listening_since,
+            self._workloads,
+            namespace_terminating=going,
+        )
         if about is None or view is None:
             return Passed()
         outcome = reconcile(view)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from nnunet_trainer.contract.work_order import Input, Location
 
 from ..api import reasons
-from ..api.common import Access, ArtifactStatus, LocationStatus, StorageSpec
+from ..api.common import ArtifactStatus, LocationStatus
 from ..api.dataset import Dataset
+from ..api.fields.uris import Access, StorageSpec
 from ..api.resources import Resource
 from .blocker import Blocker
 from .view import Settings

@@ -47,6 +47,9 @@ class Outcome:
     events: list[Event] = field(default_factory=list)
     look_again: timedelta | None = None
     delete_self: bool = False  # its time to live is over
+    finalizers: list[str] | None = (
+        None  # those that the object should have; then nothing else is done in this pass, events excepted
+    )
 
     def look_again_in(self, delay: timedelta) -> None:
         """Ask to be reconciled again after `delay`, or sooner when that was asked for already."""

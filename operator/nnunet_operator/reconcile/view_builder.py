@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..api.resources import KINDS, Resource, TrainingRun
-from ..manifests import ownership
+from ..manifests import names, ownership
 from .kinds import invalid
 from .observed import predecessors
 from .references import dependencies
@@ -29,8 +29,8 @@ class Objects(Protocol):
     def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
         """Jobs and pods whose labels name an object of this kind, namespace and name that has another uid than this."""
 
-    def referring_to(self, kind: str, namespace: str, name: str) -> Iterable[Manifest]:
-        """The objects of our kinds that `dependencies.needed_by` says need the one of this name."""
+    def dependents(self, key: Key) -> Iterable[Manifest]:
+        """The objects of our kinds that `dependencies.needed_by` says refer to this one."""
 
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """The last state of those deleted pods whose controller is the Job with this uid."""
@@ -44,10 +44,12 @@ def build_view(
     heard: Mapping[str, Heard] | None = None,
     listening_since: datetime | None = None,
     workloads: Mapping[str, Manifest] | None = None,
+    *,
+    namespace_terminating: bool = False,
 ) -> View[Any] | None:
-    """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
+    """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going and not held by us."""
     manifest = objects.get(*key)
-    if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+    if manifest is None or (is_deleted(manifest) and not is_held(manifest)):
         return None
     resource = invalid.parse(manifest)
     uid = resource.metadata.uid
@@ -62,6 +64,8 @@ def build_view(
         references=_follow(objects, resource),
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
+        dependents=tuple(invalid.parse(found) for found in objects.dependents(key)) if is_deleted(manifest) else (),
+        namespace_terminating=namespace_terminating,
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
@@ -73,6 +77,22 @@ def build_view(
     )
 
 
+def is_deleted(manifest: Manifest) -> bool:
+    """Whether somebody has deleted an object; finalizers may hold it."""
+    return bool(manifest["metadata"].get("deletionTimestamp"))
+
+
+def is_held(manifest: Manifest) -> bool:
+    """Whether an object is held until its results are deleted."""
+    return names.RESULTS_FINALIZER in (manifest["metadata"].get("finalizers") or ())
+
+
+def _is_lost(manifest: Manifest) -> bool:
+    """Whether an object is no longer to be referred to. One that is held has its results until their deletion begins."""
+    begun = (manifest.get("status") or {}).get("deletion") is not None
+    return is_deleted(manifest) and (begun or not is_held(manifest))
+
+
 def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
     """What an object refers to, and what that refers to, and so on."""
     found: dict[Key, Resource] = {}
@@ -82,7 +102,7 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
         if key in found or key.kind not in KINDS:
             continue
         manifest = objects.get(*key)
-        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+        if manifest is None or _is_lost(manifest):
             continue
         found[key] = invalid.parse(manifest)
         ahead += dependencies.needed_by(found[key])
@@ -93,7 +113,7 @@ def _referrers(objects: Objects, key: Key, resource: Resource) -> Iterable[Resou
     """Who refers to a run that may be deleted now."""
     if not isinstance(resource, TrainingRun) or resource.spec.ttl_seconds_after_finished is None:
         return ()
-    return map(invalid.parse, objects.referring_to(*key)) if resource.status.completion_time is not None else ()
+    return map(invalid.parse, objects.dependents(key)) if resource.status.completion_time is not None else ()
 
 
 def _pods(objects: Objects, owner: Manifest, jobs: Iterable[Manifest]) -> Iterable[Manifest]:

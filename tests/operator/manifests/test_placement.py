@@ -28,7 +28,7 @@ def test_a_jobs_labels_and_annotations_stand_beside_ours_and_not_on_the_pods() -
     labels, annotations = job["metadata"]["labels"], job["metadata"]["annotations"]
     assert labels["kueue.x-k8s.io/priority-class"] == "high"
     assert (labels[names.OWNER_UID], labels[names.QUEUE]) == (owner().metadata.uid, "ours"), "also of what was stored long ago"
-    assert annotations == {"note": "b", names.STORAGE_URI: "s3://b"}
+    assert annotations == {"note": "b", names.STORAGE_URI: "s3://b", names.SEED: "1"}
     assert "kueue.x-k8s.io/priority-class" not in job["spec"]["template"]["metadata"]["labels"]
 
 

@@ -20,6 +20,7 @@ from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped, StorageFault, Temporary
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import (
+    DeleteResultsOrder,
     Input,
     Location,
     PretrainedPolicies,
@@ -28,7 +29,7 @@ from nnunet_trainer.contract.work_order import (
     TrainerChoice,
     TrainOrder,
 )
-from nnunet_trainer.steps import checkpoints, staging, train
+from nnunet_trainer.steps import checkpoints, delete_results, staging, train
 from nnunet_trainer.training.session.setup import TrainingSetup
 
 from .conftest import RECIPE, TARGET, Chain, Prepared
@@ -42,7 +43,7 @@ def order(prepared: Prepared, request: pytest.FixtureRequest) -> Callable[..., T
 
     def make(**changes: Any) -> TrainOrder:
         given = prepared.chain.train_order(prepared.data, prepared.plans, **changes)
-        return replace(given, run=request.node.name.replace("[", "-").replace("]", ""))
+        return replace(given, run=request.node.name.replace("[", "-").replace("]", "").replace("_", "-"))
 
     return make
 
@@ -58,8 +59,9 @@ def longer(epochs: int) -> TrainerChoice:
 
 
 def test_results_are_laid_out_as_nnunet_does_and_found_again(prepared: Prepared, order: Callable[..., TrainOrder]) -> None:
-    chain = prepared.chain
-    report = chain.train(order(validation="Run"))
+    chain, wanted = prepared.chain, order(validation="Run", owner="uid-1")
+    others = {info.key for info in chain.store.list()}
+    report = chain.train(wanted)
     folder = run_folder(chain, report)
     model = (folder / FOLD).parent
     assert {p.name for p in model.iterdir()} == {"fold_0", "plans.json", "dataset.json", "dataset_fingerprint.json"}
@@ -80,8 +82,12 @@ def test_results_are_laid_out_as_nnunet_does_and_found_again(prepared: Prepared,
     assert not list(folder.rglob("attempts/*/fold_0/*"))
     phases = [p.phase for p in chain.heard]
     assert phases.index("staging") < phases.index("training") < phases.index("uploading")
-    again = chain.train(order(validation="Run", attempt=3))
+    again = chain.train(replace(wanted, attempt=3))
     assert again.summary == {**summary, "found": True}
+    deletion = DeleteResultsOrder(namespace=wanted.namespace, run=wanted.run, owner="uid-1", storage=chain.storage)
+    done = delete_results.carry_out(deletion, lambda _: None)
+    assert done.summary["kept"] == [], "all files of a training are known as such"
+    assert {info.key for info in chain.store.list()} == others
 
 
 def test_results_are_found_in_a_copy_of_the_storage_and_named_there(

@@ -66,9 +66,19 @@ def preprocessed(name: str, full: str) -> str:
     return f"preprocessed/{name}/{short(full)}"
 
 
+def runs(namespace: str, name: str) -> str:
+    """`runs/<namespace>/<run>`: below it one folder for each digest."""
+    return f"runs/{namespace}/{name}"
+
+
 def run(namespace: str, name: str, full: str) -> str:
     """`runs/<namespace>/<run>/<digest>`"""
-    return f"runs/{namespace}/{name}/{short(full)}"
+    return f"{runs(namespace, name)}/{short(full)}"
+
+
+def owners(run_prefix: str) -> str:
+    """The folder, below a run's prefix, in which the objects are named whose results lie there."""
+    return f"{run_prefix}/owners"
 
 
 def fold_folder(dataset_name: str, trainer: str, plans_name: str, configuration: str, fold: str) -> str:

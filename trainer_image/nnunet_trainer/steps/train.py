@@ -27,7 +27,7 @@ from ..training.loop.full_evaluation import EVALUATED
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
 from ..training.session.setup import TrainingResult, TrainingSetup
-from . import checkpoints, publishing, staging
+from . import checkpoints, owners, publishing, staging
 from .common import Teller, read_input, scratch
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
     """Train a fold into `runs/<namespace>/<run>/<digest>/nnUNet_results/…/fold_K`. Every rank calls this, rank 0 uploads.
 
     Raises:
+        StorageFault: its results are being deleted.
         BadConfiguration, BadData: recipe, plans, fold or pretrained weights do not fit; GPUs were ordered, and torch sees none.
         GpuOutOfMemory: the network and its batch do not fit.
         Stopped: SIGTERM came; a checkpoint is in the store.
@@ -54,6 +55,8 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
         digest = run_digest(order, recipe.digested(resolved), sha256)
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
+        if os.environ.get("RANK", "0") == "0":
+            owners.claim(storage, run, order)
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
         there = publishing.trained(storage, fold)
         if there and (order.validation != "Run" or publishing.is_validated(there, configuration)):

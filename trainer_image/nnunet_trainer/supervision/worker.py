@@ -75,7 +75,12 @@ def main(order_file: str, report_file: str) -> int:
 
 def _failed(order: WorkOrder | None, fault: Fault) -> Report:
     report = Report(step=order.step if order else "unknown", error=failures.as_error(fault))
-    if order is None or not fault.findings or os.environ.get("RANK", "0") != "0":
+    if (
+        order is None
+        or isinstance(order, work_order.DeleteResultsOrder)
+        or not fault.findings
+        or os.environ.get("RANK", "0") != "0"
+    ):
         return report
     # The whole list of findings is too long for a status: it goes beside the artifacts.
     from ..artifacts import open_store

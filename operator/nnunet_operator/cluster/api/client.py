@@ -109,7 +109,7 @@ class Api:
 
     # -- reading --
 
-    async def get(self, kind: ApiKind, namespace: str, name: str) -> Manifest | None:
+    async def get(self, kind: ApiKind, namespace: str | None, name: str) -> Manifest | None:
         """An object, or None when there is none."""
         try:
             found: Manifest = await self.request("GET", kind.path(namespace, name))

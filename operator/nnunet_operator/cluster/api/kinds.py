@@ -40,6 +40,7 @@ POD = ApiKind("Pod", "", "v1", "pods", MANAGED)
 WORKLOAD = ApiKind("Workload", "kueue.x-k8s.io", "v1beta2", "workloads")
 """Kueue's. Of its versions the one that the cluster prefers is read."""
 WATCHED = {**OURS, "Job": JOB, "Pod": POD}
+NAMESPACE = ApiKind("Namespace", "", "v1", "namespaces")
 KINDS = {
     **WATCHED,
     "ConfigMap": ApiKind("ConfigMap", "", "v1", "configmaps"),

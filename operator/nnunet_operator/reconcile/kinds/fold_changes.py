@@ -1,4 +1,4 @@
-"""What follows when the plans, the data or the weights of a run are others than those that it began with."""
+"""What follows when folds are added to a run, and when its plans, data or weights are others than those that it began with."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def keep_inputs(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], star
     elif not isinstance(store, Blocker):
         found = (pretrained.weights(references, store), previous_stage.predictions(references, store))
         kept_inputs.keep(scope.status, run, [item for item in found if item is not None and not isinstance(item, Blocker)])
+
+
+def record_added(scope: Scope[TrainingRunStatus], works: Mapping[str, Work]) -> None:
+    """Say once that folds were added. They begin as all folds do; what is done, or has failed, stays as it is."""
+    known = {fold.name for fold in scope.view.object.status.folds}
+    added = [work.title for name, work in works.items() if name not in known]
+    if known and added:
+        scope.outcome.record(reasons.FOLDS_ADDED, f"{', '.join(added)}: added to spec.folds. What is trained stays as it is.")
 
 
 def _forget(fold: FoldStatus) -> None:

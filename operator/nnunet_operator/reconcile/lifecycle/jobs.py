@@ -47,7 +47,7 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
         if _is_kept(work.stored, attempt):
             scope.outcome.look_again_in(timedelta(seconds=1))
         else:
-            _delete(scope, attempt, attempt.job)
+            delete(scope, attempt)
 
 
 def make_order_again(scope: Scope[Any], work: Work, mine: dict[int, Attempt], pending: Pending, start: Startable | Blocker) -> None:
@@ -75,9 +75,10 @@ def order_of(job: Manifest) -> str | None:
     return found if found is not None and names.is_config_map_of(str(job["metadata"]["name"]), found) else None
 
 
-def _delete(scope: Scope[Any], attempt: Attempt, job: Manifest) -> None:
+def delete(scope: Scope[Any], attempt: Attempt) -> None:
     """Have no Job, no Service and no work order of an attempt any more; its pods get their grace period."""
-    if job["metadata"].get("deletionTimestamp"):
+    job = attempt.job
+    if job is None or job["metadata"].get("deletionTimestamp"):
         return
     # Their names hold the owner's uid and a digest or the attempt: no other object can bear them.
     order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})

@@ -86,7 +86,8 @@ def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
     resumed = read.integer(said, "resumedFromEpoch")
     row.resumed_from_epoch = row.resumed_from_epoch if resumed is None else resumed
     row.found = read.flag(said, "found")
-    row.seconds = _not_negative(read.number(said, "seconds"))
+    seconds = _not_negative(read.number(said, "seconds"))
+    row.seconds = None if seconds is None else round(seconds)
     row.folder = read.text(said, "folderUri", 2048)
     # A fold can only have succeeded if there was a storage; it may be gone from the settings since.
     access = Location(uri="") if isinstance(store, Blocker) else store

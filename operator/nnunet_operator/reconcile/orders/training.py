@@ -73,6 +73,7 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         workers,
         namespace=run.metadata.namespace,
         run=run.metadata.name,
+        owner=run.metadata.uid,
         dataset_name=given.preprocessed.dataset_name,
         preprocessed=given.preprocessed.data,
         plans=given.preprocessed.plans,

@@ -1,4 +1,4 @@
-"""`spec.ttlSecondsAfterFinished`: a finished run's object goes after a time; its results in the store stay."""
+"""`spec.ttlSecondsAfterFinished`: a finished run's object goes after a time; what becomes of its results, `spec.retention` says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def expire(scope: Scope[TrainingRunStatus], run: TrainingRun) -> None:
         scope.look_again_at(scope.now + timedelta(seconds=5))
         return
     scope.outcome.delete_self = True
-    message = f"{ttl} s after its end (spec.ttlSecondsAfterFinished); its results stay in the store"
+    results = "its results go too (spec.retention)" if run.spec.retention == "Delete" else "its results stay in the store"
+    message = f"{ttl} s after its end (spec.ttlSecondsAfterFinished); {results}"
     scope.outcome.record(reasons.DELETED, message)
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 from nnunet_operator.api.base import Resource, SpecModel
-from nnunet_operator.api.common import SourceSpec
 from nnunet_operator.api.dataset import DatasetSpec, FingerprintSpec, SplitsSpec
+from nnunet_operator.api.fields.uris import SourceSpec
 from nnunet_operator.api.plan_transfer import PlanTransferSpec
 from nnunet_operator.api.plans import PlannerOverride, PlannerSpec, PlansSpec, PreprocessingSpec, TransferFrom
 from nnunet_operator.api.training_run import CheckpointSpec, PretrainedSpec, TrainerSpec, TrainingRunSpec, WorkersSpec
