@@ -76,9 +76,8 @@ class MemoryWorld:
         found = [(o, o["metadata"].get("labels") or {}) for k, o in self.objects.items() if k.kind in ("Job", "Pod")]
         return [o for o, labels in found if wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid]
 
-    def referring_to(self, kind: str, namespace: str, name: str) -> list[Manifest]:
-        ours = [o for k, o in self.objects.items() if k.kind in KINDS]
-        return [o for o in ours if (kind, namespace, name) in needed_by(invalid.parse(o))]
+    def dependents(self, key: Key) -> list[Manifest]:
+        return [o for k, o in self.objects.items() if k.kind in KINDS and key in needed_by(invalid.parse(o))]
 
     def deleted_pods(self, job: str) -> list[Manifest]:
         return self._deleted_pods.get(job, [])

@@ -75,7 +75,7 @@ class View(Generic[R]):
     pods: tuple[Manifest, ...] = ()
     deleted_pods: tuple[Manifest, ...] = ()  # as they were last seen
     predecessors: tuple[Manifest, ...] = ()
-    referrers: tuple[Resource, ...] = ()  # to a finished run that is to be deleted
+    dependents: tuple[Resource, ...] = ()  # who refers to the object; looked up when it may be deleted
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by the pod's uid: names come again, and are in each namespace
     listening_since: datetime | None = None  # before, nobody asked the pods
 

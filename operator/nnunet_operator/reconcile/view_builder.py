@@ -29,8 +29,8 @@ class Objects(Protocol):
     def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
         """Jobs and pods whose labels name an object of this kind, namespace and name that has another uid than this."""
 
-    def referring_to(self, kind: str, namespace: str, name: str) -> Iterable[Manifest]:
-        """The objects of our kinds that `dependencies.needed_by` says need the one of this name."""
+    def dependents(self, key: Key) -> Iterable[Manifest]:
+        """The objects of our kinds that refer to this one."""
 
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """The last state of those deleted pods whose controller is the Job with this uid."""
@@ -64,7 +64,7 @@ def build_view(
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
-        referrers=tuple(_referrers(objects, key, resource)),
+        dependents=tuple(map(invalid.parse, objects.dependents(key))) if _may_expire(resource) else (),
         predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
@@ -87,11 +87,10 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
     return found
 
 
-def _referrers(objects: Objects, key: Key, resource: Resource) -> Iterable[Resource]:
-    """Who refers to a run that may be deleted now."""
-    if not isinstance(resource, TrainingRun) or resource.spec.ttl_seconds_after_finished is None:
-        return ()
-    return map(invalid.parse, objects.referring_to(*key)) if resource.status.completion_time is not None else ()
+def _may_expire(resource: Resource) -> bool:
+    """Whether a run may be deleted when its time to live is over: it has ended."""
+    ended = isinstance(resource, TrainingRun) and resource.status.completion_time is not None
+    return ended and resource.spec.ttl_seconds_after_finished is not None
 
 
 def _pods(objects: Objects, owner: Manifest, jobs: Iterable[Manifest]) -> Iterable[Manifest]:

@@ -65,9 +65,9 @@ class ObjectCache:
         found = [child for other in sorted(others) for child_kind in CHILDREN for child in self.owned(other, child_kind)]
         return [child for child in found if owner_of(child) == (kind, namespace, name)]
 
-    def referring_to(self, kind: str, namespace: str, name: str) -> list[Manifest]:
-        """The objects of our kinds that need the one of this name, or want it for a child."""
-        return [self._objects[key] for key in sorted(self._needed_by.get(Key(kind, namespace, name), ()))]
+    def dependents(self, key: Key) -> list[Manifest]:
+        """The objects of our kinds that refer to an object."""
+        return [self._objects[other] for other in sorted(self._needed_by.get(key, ())) if other in self._objects]
 
     def deleted_pods(self, job: str) -> list[Manifest]:
         """The last state of the deleted pods of the Job with this uid, while that Job is there."""
