@@ -31,6 +31,10 @@ from .conftest import API_VERSION, StartOperator, condition, dataset, plans, tra
 pytestmark = pytest.mark.controlplane
 
 
+DECIDE_NOTHING = ("attempt", "owner")
+"""Of a work order: they are not part of the address of what it makes."""
+
+
 class Storage:
     """Pods that work as trainers do: what was made from the same order is found, not made again."""
 
@@ -44,7 +48,7 @@ class Storage:
     def __call__(self, order: Manifest, pod: Manifest) -> Ending | None:
         if order["step"] == "train" and self.held:
             return None
-        address = json.dumps({key: value for key, value in order.items() if key != "attempt"}, sort_keys=True)
+        address = json.dumps({key: value for key, value in order.items() if key not in DECIDE_NOTHING}, sort_keys=True)
         if address in self._reports:
             found = self._reports[address]
             return Ending.of(Report(step=found.step, artifacts=found.artifacts, summary={**found.summary, "found": True}))

@@ -23,7 +23,7 @@ FEW = {"epochs": 2, "iterationsPerEpoch": 4, "validationIterations": 1}
 
 
 class Quickstart:
-    """A folder with the quickstart's manifests, changed in nothing but the recipe's numbers, and a store."""
+    """A folder with the quickstart's manifests, changed in nothing but the recipe's numbers and without seeds, and a store."""
 
     def __init__(self, folder: Path) -> None:
         self.manifests, self.root = folder / "manifests", folder / "store"
@@ -32,7 +32,7 @@ class Quickstart:
             text = file.read_text()
             for field, few in FEW.items():
                 text = re.sub(rf"\b{field}: \d+", f"{field}: {few}", text)
-            (self.manifests / file.name).write_text(text)
+            (self.manifests / file.name).write_text(re.sub(r"(?m)^ *seed: .*\n", "", text))
         self.process: subprocess.Popen[str] | None = None
 
     def begin(self) -> subprocess.Popen[str]:

@@ -75,13 +75,12 @@ class View(Generic[R]):
     references: Mapping[Key, Resource] = field(default_factory=dict)
     children: tuple[Resource, ...] = ()
     name_conflicts: tuple[Key, ...] = ()
-    dependents: tuple[Resource, ...] = ()  # who refers to the object; looked up when it is being deleted
     namespace_terminating: bool = False  # looked up then too: nothing can be made there any more
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
     deleted_pods: tuple[Manifest, ...] = ()  # as they were last seen
     predecessors: tuple[Manifest, ...] = ()
-    referrers: tuple[Resource, ...] = ()  # to a finished run that is to be deleted
+    dependents: tuple[Resource, ...] = ()  # who refers to the object; looked up when it is being deleted, or may be
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by the pod's uid: names come again, and are in each namespace
     listening_since: datetime | None = None  # before, nobody asked the pods
     workloads: Mapping[str, Manifest] = field(default_factory=dict)  # what Kueue says of Jobs that wait in a queue, by their uids

@@ -64,12 +64,11 @@ def build_view(
         references=_follow(objects, resource),
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
-        dependents=tuple(invalid.parse(found) for found in objects.dependents(key)) if is_deleted(manifest) else (),
         namespace_terminating=namespace_terminating,
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
-        referrers=tuple(_referrers(objects, key, resource)),
+        dependents=tuple(map(invalid.parse, objects.dependents(key))) if is_deleted(manifest) or _may_expire(resource) else (),
         predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
@@ -109,11 +108,10 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
     return found
 
 
-def _referrers(objects: Objects, key: Key, resource: Resource) -> Iterable[Resource]:
-    """Who refers to a run that may be deleted now."""
-    if not isinstance(resource, TrainingRun) or resource.spec.ttl_seconds_after_finished is None:
-        return ()
-    return map(invalid.parse, objects.dependents(key)) if resource.status.completion_time is not None else ()
+def _may_expire(resource: Resource) -> bool:
+    """Whether a run may be deleted when its time to live is over: it has ended."""
+    ended = isinstance(resource, TrainingRun) and resource.status.completion_time is not None
+    return ended and resource.spec.ttl_seconds_after_finished is not None
 
 
 def _pods(objects: Objects, owner: Manifest, jobs: Iterable[Manifest]) -> Iterable[Manifest]:

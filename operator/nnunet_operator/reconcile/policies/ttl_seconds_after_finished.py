@@ -21,7 +21,7 @@ def expire(scope: Scope[TrainingRunStatus], run: TrainingRun) -> None:
     if scope.now < ends:
         scope.look_again_at(ends)
         return
-    if any(isinstance(other, TrainingRun) and _waits_for(other, run) for other in scope.view.referrers):
+    if any(isinstance(other, TrainingRun) and _waits_for(other, run) for other in scope.view.dependents):
         scope.look_again_at(scope.now + timedelta(seconds=5))
         return
     scope.outcome.delete_self = True
