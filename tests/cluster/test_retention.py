@@ -31,7 +31,7 @@ def trained(api: ApiClient, namespace: str, **spec: object) -> Manifest:
     return run
 
 
-def test_folds_are_added_to_a_run_that_is_ready_and_all_results_go_before_it_does(
+def test_folds_are_added_and_all_results_go_before_the_run_does(
     control_plane: ControlPlane, namespace: str, start_operator: StartOperator
 ) -> None:
     api, operator = control_plane.admin, start_operator()

@@ -204,6 +204,22 @@ def test_what_determines_a_result_cannot_change(shell: Shell) -> None:
     assert shell.get("TrainingRun", "run")["spec"]["folds"] == ["0"]
 
 
+def test_folds_are_integers_or_strings_and_may_be_added(shell: Shell) -> None:
+    chain = shell.folder / "manifests" / "chain.yaml"
+
+    def applied(folds: str, code: int = 0) -> str:
+        chain.write_text(CHAIN.replace('["0"]', folds))
+        return shell.quick("apply", "-f", "manifests", "--no-wait", code=code)
+
+    applied("[0]")
+    assert "run configured" in applied('[1, "0"]')
+    assert shell.get("TrainingRun", "run")["spec"]["folds"] == [1, "0"]
+    for fewer in ("[1]", "[0, 2]", "[all]"):
+        assert "spec.folds: can be added to, not taken from" in applied(fewer, code=78)
+    assert "must name each fold once" in applied('[0, 1, "1"]', code=78)
+    assert shell.get("TrainingRun", "run")["spec"]["folds"] == [1, "0"]
+
+
 def test_ctrl_c_saves_and_the_next_call_goes_on(shell: Shell) -> None:
     shell.hold()
     process = shell.begin("apply", "-f", "manifests")

@@ -138,6 +138,7 @@ GOOD: dict[str, Manifest] = {
     "run-editable": run(
         suspend=True, rerun="a", retention="Retain", queueName="gpu", activeDeadlineSeconds=60, ttlSecondsAfterFinished=0
     ),
+    "run-retention-delete": run(retention="Delete"),
     "run-plugins": run(plugins=[{"configMapName": "my-losses"}, {"configMapName": "my-norms"}]),
     "run-template": run(
         template={
@@ -290,7 +291,6 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "checkpoint-minutes": (run(checkpoint={"everyMinutes": 0}), "spec.checkpoint.everyMinutes", ""),
     "suspend-text": (run(suspend="yes"), "spec.suspend", ""),
     "seed-negative": (run(seed=-1), "spec.seed", ""),
-    "retention-delete": (run(retention="Delete"), "spec.retention", "Delete is not supported yet"),
     "retention-word": (run(retention="Forever"), "spec.retention", ""),
     "rerun-number": (run(rerun=2), "spec.rerun", ""),
     "restarts": (run(failurePolicy={"maxRestarts": 101}), "spec.failurePolicy.maxRestarts", ""),
@@ -432,6 +432,7 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
     "run-folds-changed": (run(folds=[0, 1]), run(folds=[0, 2, 3]), ("spec.folds", "can be added to, not taken from")),
     "run-folds-to-all": (run(), run(folds=["all"]), ("spec.folds", "can be added to, not taken from")),
     "run-folds-and-all": (run(folds=["all"]), run(folds=[0]), ("spec.folds", "can be added to, not taken from")),
+    "run-retention": (run(retention="Delete"), run(), None),
     "run-trainer": (run(), run(trainer={"name": "Other"}), ("spec.trainer", "cannot change")),
     "run-seed": (run(), run(seed=1), ("spec.seed", "cannot change")),
     "run-deterministic": (run(), run(deterministic=True), ("spec.deterministic", "cannot change")),
