@@ -36,7 +36,7 @@ from .apiclient import ApiClient, ApiError, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
 NODE = "node-0"
-BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
 SCHEDULED = "tests.nnunet.dev/scheduled"
 """The label of a namespace whose pods are not bound at admission."""
 STOP_ORDER = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")  # an API server without etcd ignores SIGTERM
@@ -46,15 +46,15 @@ CONTROLLERS = (
 )
 
 
-def assets() -> Path:
-    """The folder with the binaries.
+def assets(*more: str) -> Path:
+    """The folder with the binaries. `more`: those that not every test needs.
 
     Raises:
         FileNotFoundError: they are not built; the message names the command that builds them.
     """
     printed = subprocess.run([str(BUILD), "", "--print"], check=True, capture_output=True, text=True)
     folder = Path(printed.stdout.strip())
-    if missing := [name for name in BINARIES if not os.access(folder / name, os.X_OK)]:
+    if missing := [name for name in (*BINARIES, *more) if not os.access(folder / name, os.X_OK)]:
         raise FileNotFoundError(
             f"{', '.join(missing)} not found in {folder}. Build the test control plane once: {BUILD.relative_to(ROOT)}"
         )
@@ -185,7 +185,7 @@ class ControlPlane:
         """Run kube-scheduler meanwhile: it places the pods of all namespaces in which they are not bound at admission."""
         name, port = "kube-scheduler", free_port()
         self._arguments[name] = [
-            str(assets() / name), "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--bind-address=127.0.0.1",
+            str(assets(name) / name), "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--bind-address=127.0.0.1",
             f"--secure-port={port}", "--cert-dir", str(self.folder / "pki" / "scheduler"), "--authentication-skip-lookup=true",
             "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics", *self._gates,
         ]  # fmt: skip
