@@ -31,12 +31,12 @@ from typing import Any
 import pytest
 import yaml
 
-from .apiclient import ApiClient, ApiError, Manifest, wait_until
+from .apiclient import ApiClient, ApiError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
 NODE = "node-0"
-BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
 SCHEDULED = "tests.nnunet.dev/scheduled"
 """The label of a namespace whose pods are not bound at admission."""
 STOP_ORDER = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")  # an API server without etcd ignores SIGTERM
@@ -46,30 +46,18 @@ CONTROLLERS = (
 )
 
 
-def assets() -> Path:
-    """The folder with the binaries.
+def assets(*more: str) -> Path:
+    """The folder with the binaries. `more`: those that not every test needs.
 
     Raises:
         FileNotFoundError: they are not built; the message names the command that builds them.
     """
     printed = subprocess.run([str(BUILD), "", "--print"], check=True, capture_output=True, text=True)
     folder = Path(printed.stdout.strip())
-    if missing := [name for name in BINARIES if not os.access(folder / name, os.X_OK)]:
+    if missing := [name for name in (*BINARIES, *more) if not os.access(folder / name, os.X_OK)]:
         raise FileNotFoundError(
             f"{', '.join(missing)} not found in {folder}. Build the test control plane once: {BUILD.relative_to(ROOT)}"
         )
-    return folder
-
-
-def kueue_crds() -> Path:
-    """The folder with Kueue's CRDs.
-
-    Raises:
-        FileNotFoundError: they are not there; the message names the command that fetches them.
-    """
-    folder = next(iter(sorted(assets().glob("kueue-v*"))), None)
-    if folder is None:
-        raise FileNotFoundError(f"There are no CRDs of Kueue in {assets()}. Fetch them once: {BUILD.relative_to(ROOT)}")
     return folder
 
 
@@ -197,7 +185,7 @@ class ControlPlane:
         """Run kube-scheduler meanwhile: it places the pods of all namespaces in which they are not bound at admission."""
         name, port = "kube-scheduler", free_port()
         self._arguments[name] = [
-            str(assets() / name), "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--bind-address=127.0.0.1",
+            str(assets(name) / name), "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--bind-address=127.0.0.1",
             f"--secure-port={port}", "--cert-dir", str(self.folder / "pki" / "scheduler"), "--authentication-skip-lookup=true",
             "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics", *self._gates,
         ]  # fmt: skip
@@ -271,18 +259,6 @@ class ControlPlane:
         for manifest in yaml.safe_load_all((ROOT / "tests" / "support" / "bind-pods.yaml").read_text()):
             api.apply(manifest)
 
-    def create_gpu_nodes(self, count: int) -> list[Manifest]:
-        """Nodes that pretend to have a GPU each, for the scheduler; for the test to delete."""
-        api, prefix, nodes = self.admin, f"gpu-{secrets.token_hex(3)}", []
-        for name in (f"{prefix}-{i}" for i in range(count)):
-            node = api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-            amounts = {"cpu": "8", "memory": "32Gi", "pods": "16", "nvidia.com/gpu": "1"}
-            ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "pretended"}
-            api.patch(node, {"status": {"capacity": amounts, "allocatable": amounts, "conditions": [ready]}}, sub="status")
-            # A new node is taken to be not ready, and no node controller runs here to take that back.
-            nodes.append(api.patch(node, {"spec": {"taints": None}}))
-        return nodes
-
     # -- access --
 
     @property
@@ -334,18 +310,7 @@ class ControlPlane:
         if not names:
             raise FileNotFoundError(f"There is no CRD in {folder}. Generate them: nnunet-operator crds")
         for name in names:
-            wait_until(lambda name=name: _established(api, name), what=f"CRD {name} to be established")
-
-    def install_kueue(self) -> None:
-        """Kueue's own CRDs, without Kueue: whoever plays it writes the Workloads. Of each the newest version alone, to be quick."""
-        api, names = self.admin, []
-        for file in sorted(kueue_crds().glob("*.yaml")):
-            crd = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # a megabyte and a half
-            crd["spec"]["versions"] = [version for version in crd["spec"]["versions"] if version["storage"]]
-            names.append(crd["metadata"]["name"])
-            api.apply(crd)
-        for name in names:
-            wait_until(lambda name=name: _established(api, name), what=f"CRD {name} to be established")
+            wait_until(lambda name=name: established(api, name), what=f"CRD {name} to be established")
 
     def create_namespace(self, prefix: str = "test", *, scheduled: bool = False) -> str:
         """A fresh namespace that is ready for pods (its default service account is there). `scheduled`: a scheduler places them."""
@@ -376,7 +341,8 @@ class ControlPlane:
         return plane
 
 
-def _established(api: ApiClient, name: str) -> bool:
+def established(api: ApiClient, name: str) -> bool:
+    """Whether a CRD's kind is served."""
     crd = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name) or {}
     conditions: list[dict[str, Any]] = crd.get("status", {}).get("conditions") or []
     if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):

@@ -10,7 +10,7 @@ from support.controlplane import NODE, ControlPlane
 from support.operator import OperatorProcess
 from support.pretend import Ending, PretendKubelet, succeed
 
-from .conftest import API_VERSION, STORAGE, condition, dataset, grant, plans, training_run
+from ..conftest import API_VERSION, STORAGE, condition, dataset, grant, plans, training_run
 
 pytestmark = pytest.mark.controlplane
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from nnunet_operator.cluster.preflight import WORKLOADS
+from support import kueue
 from support.apiclient import ApiClient, Manifest, wait_until
 from support.controlplane import NODE, ControlPlane
 from support.operator import OperatorProcess
 from support.pretend import PretendKubelet, succeed
 
-from .conftest import API_VERSION, STORAGE, StartOperator, condition, dataset, grant, plans, training_run
+from ..conftest import API_VERSION, STORAGE, StartOperator, condition, dataset, grant, plans, training_run
 
 pytestmark = pytest.mark.controlplane
 
@@ -49,7 +50,7 @@ def say(api: ApiClient, made: Manifest, message: str) -> None:
 
 def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     api = control_plane.admin
-    control_plane.install_kueue()
+    kueue.install_crds(control_plane)
     transfer = {
         "apiVersion": API_VERSION,
         "kind": "PlanTransfer",
@@ -98,6 +99,7 @@ def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlP
                     lambda about=about, said=said, queue=queue: (  # type: ignore[misc]
                         condition(stands(*about))["message"].endswith(f"waits in queue {queue}: {said}")
                     ),
+                    timeout=60,
                     what=lambda about=about: f"{about} to say it: {condition(stands(*about))}\n{operator.log[-2000:]}",  # type: ignore[misc]
                 )
             assert condition(stands(*about))["reason"] == "Queued"

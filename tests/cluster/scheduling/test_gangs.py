@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from nnunet_operator.cluster.preflight import POD_GROUPS
-from support.apiclient import ApiClient, Manifest, wait_until
+from support.apiclient import Manifest, wait_until
 from support.controlplane import ControlPlane
 from support.operator import OperatorProcess
 from support.pretend import Ending, PretendKubelet, succeed
 
-from .conftest import API_VERSION, STORAGE, condition, dataset, grant, plans, training_run
+from ..conftest import API_VERSION, STORAGE, condition, dataset, grant, plans, training_run
 
 pytestmark = pytest.mark.controlplane
 
@@ -70,8 +72,17 @@ class Team:
         return f"{[condition(self.run(name)) for name in RUNS]}\n{pods}\n{self.operator.log[-1500:]}"
 
 
-def gpus(api: ApiClient, plane: ControlPlane) -> Iterator[None]:
-    nodes = plane.create_gpu_nodes(3)
+@contextmanager
+def three_gpus(plane: ControlPlane) -> Iterator[None]:
+    """Three nodes that pretend to have a GPU each, and a scheduler."""
+    api, prefix, nodes = plane.admin, f"gpu-{secrets.token_hex(3)}", []
+    for name in (f"{prefix}-{i}" for i in range(3)):
+        node = api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+        amounts = {"cpu": "8", "memory": "32Gi", "pods": "16", "nvidia.com/gpu": "1"}
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "pretended"}
+        api.patch(node, {"status": {"capacity": amounts, "allocatable": amounts, "conditions": [ready]}}, sub="status")
+        # A new node is taken to be not ready, and no node controller runs here to take that back.
+        nodes.append(api.patch(node, {"spec": {"taints": None}}))
     try:
         with plane.scheduler():
             yield
@@ -80,17 +91,11 @@ def gpus(api: ApiClient, plane: ControlPlane) -> Iterator[None]:
             api.delete(node)
 
 
-@pytest.fixture
-def three_gpus(control_plane: ControlPlane) -> Iterator[None]:
-    """Three nodes that pretend to have a GPU each, and a scheduler."""
-    yield from gpus(control_plane.admin, control_plane)
-
-
 def test_without_pod_groups_a_half_started_run_gives_its_node_back_and_both_finish(
-    control_plane: ControlPlane, three_gpus: None, tmp_path: Path
+    control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     team = Team(control_plane, tmp_path, granted=False)
-    with team.operator, PretendKubelet(team.api, team.namespace, team.script):
+    with three_gpus(control_plane), team.operator, PretendKubelet(team.api, team.namespace, team.script):
         assert "--gang-scheduling is ignored: the API server has no PodGroups" in team.operator.log
         team.begin(deadline=2)
         wait_until(lambda: any("gave its nodes back" in text for text in team.said()), timeout=90, what=team.state)
@@ -117,9 +122,8 @@ def plane_with_pod_groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def test_with_pod_groups_none_is_half_started_and_both_finish(plane_with_pod_groups: ControlPlane, tmp_path: Path) -> None:
     plane = plane_with_pod_groups
-    team, nodes = Team(plane, tmp_path, granted=True), gpus(plane.admin, plane)
-    next(nodes)
-    with team.operator, PretendKubelet(team.api, team.namespace, team.script):
+    team = Team(plane, tmp_path, granted=True)
+    with three_gpus(plane), team.operator, PretendKubelet(team.api, team.namespace, team.script):
         team.begin(deadline=2)
         wait_until(
             lambda: sorted((len(team.pods(name)), team.placed(name)) for name in RUNS) == [(2, 0), (2, 2)],
@@ -135,4 +139,3 @@ def test_with_pod_groups_none_is_half_started_and_both_finish(plane_with_pod_gro
         wait_until(
             lambda: not team.api.list("scheduling.k8s.io/v1beta1", "PodGroup", team.namespace), what="the PodGroups to be gone"
         )
-    nodes.close()  # type: ignore[attr-defined]
