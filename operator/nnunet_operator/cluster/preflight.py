@@ -23,16 +23,18 @@ REVIEW = ApiKind("SelfSubjectAccessReview", "authorization.k8s.io", "v1", "selfs
 Permission = tuple[ApiKind, str, tuple[str, ...]]  # kind, subresource, verbs
 
 PERMISSIONS: tuple[Permission, ...] = (
-    *((kind, "", ("get", "list", "watch", "delete")) for kind in OURS.values()),
+    *((kind, "", ("get", "list", "watch")) for kind in OURS.values()),
     *((kind, "status", ("patch",)) for kind in OURS.values()),
     (OURS["Plans"], "", ("create", "patch")),
+    (OURS["TrainingRun"], "", ("delete",)),
     (JOB, "", ("get", "list", "watch", "create", "delete")),
     (POD, "", ("get", "list", "watch")),
     (KINDS["ConfigMap"], "", ("create", "patch", "delete")),
     (KINDS["Service"], "", ("create", "patch", "delete")),
     (KINDS["Event"], "", ("create", "patch")),
 )
-"""All that the operator asks of the API server, per watched namespace. The chart's Role grants these and nothing else."""
+"""All that the operator asks of the API server, per watched namespace. The chart's Role grants these and nothing else, and
+`tests/charts/operator_exercises.py` says what each is needed for."""
 
 LEASE: Permission = (KINDS["Lease"], "", ("get", "create", "update"))
 
