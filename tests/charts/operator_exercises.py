@@ -21,7 +21,7 @@ from support.apiclient import ApiClient, Manifest, wait_until
 from support.audit import Rule
 from support.controlplane import ROOT, ControlPlane
 from support.operator import OperatorProcess
-from support.pretend import Ending, PretendKubelet, succeed
+from support.pretend import Ending, PretendKubelet, present, succeed
 
 API_VERSION = "nnunet.dev/v1alpha1"
 VALUES: dict[str, Any] = {}
@@ -52,8 +52,8 @@ class Scene:
         return self.plane.admin
 
     def kubelet(self) -> PretendKubelet:
-        """Pods succeed, but for those of runs that are held."""
-        return PretendKubelet(self.api, self.namespace, self._end)
+        """Pods succeed, but for those of runs that are held; those that are deleted end as a trainer does."""
+        return PretendKubelet(self.api, self.namespace, self._end, stopped=Ending(143), now=present)
 
     def _end(self, order: Manifest, pod: Manifest) -> Ending | None:
         return None if order.get("run") in self.held else succeed(order, pod)
