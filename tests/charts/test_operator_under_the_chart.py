@@ -1,4 +1,4 @@
-"""The operator works under the chart's own service account: nothing that it asks for is forbidden, nothing that it may is for nothing."""
+"""The operator under the chart's own service account: nothing that it asks for is forbidden, no right of its is for nothing."""
 
 from __future__ import annotations
 

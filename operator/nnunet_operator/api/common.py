@@ -10,7 +10,7 @@ from nnunet_trainer.contract.work_order import DatasetOrder, default
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 
-from .base import Rule, SpecModel, StatusModel, Time, fixed
+from .base import FreeForm, Rule, SpecModel, StatusModel, Time, fixed
 from .conditions import Condition
 
 Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
@@ -222,7 +222,7 @@ class TemplateSpec(SpecModel):
     scratch: ScratchSpec | None = None
     shared_memory: SharedMemorySpec | None = None
     node_selector: Annotated[dict[str, LabelValue] | None, Field(max_length=64)] = None
-    affinity: dict[str, Any] | None = None
+    affinity: FreeForm | None = None
     tolerations: Annotated[list[Toleration] | None, Field(max_length=64)] = None
     priority_class_name: KubernetesName | None = None
     security: PodSecurity | None = None

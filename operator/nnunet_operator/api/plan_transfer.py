@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from nnunet_trainer.contract.work_order import TransferOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, fixed
+from .base import FreeForm, Resource, Rule, SpecModel, fixed
 from .common import ArtifactStatus, CommonSpec, CommonStatus, PlansName, Reference, no_separator
-from .plans import CompatibilityLine, FreeForm, PreprocessingSpec
+from .plans import CompatibilityLine, PreprocessingSpec
 
 
 class TransferSource(SpecModel):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from nnunet_trainer.contract.work_order import PlannerChoice, PreprocessOrder, TransferOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, StatusModel, fixed
+from .base import FreeForm, Resource, Rule, SpecModel, StatusModel, fixed
 from .common import (
     NO_SEPARATOR,
     ArtifactStatus,
@@ -24,9 +24,6 @@ from .common import (
 )
 
 Spacing = Annotated[list[Annotated[float, Field(gt=0, le=10_000)]], Field(min_length=2, max_length=3)]
-FreeForm = dict[str, Any]
-"""An object of any content; equal or not as a whole."""
-
 
 _ANOTHER = "create another Plans"
 _ANOTHER_TRANSFER = "create another PlanTransfer"

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies, TrainerChoice, TrainOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, StatusModel, Time, fixed
+from .base import FreeForm, Resource, Rule, SpecModel, StatusModel, Time, fixed
 from .common import (
     Access,
     CommonSpec,
@@ -24,7 +24,6 @@ from .common import (
     no_separator,
     uri_rules,
 )
-from .plans import FreeForm
 
 _ANOTHER = "create another TrainingRun"
 

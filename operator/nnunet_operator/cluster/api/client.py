@@ -19,7 +19,7 @@ from nnunet_trainer.contract.faults import BadUsage, Temporary
 
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
-from . import credentials
+from . import credentials, json_depth
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind
 
@@ -88,7 +88,7 @@ class Api:
             status, data, _ = await self._send(method, url, headers, body, limit)
         if status >= 400:
             raise _error(status, data)
-        return json.loads(data) if data else None
+        return json_depth.loads(data) if data else None
 
     async def another_token(self, refused: str | None) -> bool:
         """Whether there is another token now than one that was refused."""
