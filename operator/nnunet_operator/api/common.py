@@ -184,6 +184,38 @@ class EnvSource(SpecModel):
     )
 
 
+OPERATORS_VARIABLES = (
+    "JOB_COMPLETION_INDEX",
+    *("MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+    *("MPLCONFIGDIR", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+)
+"""Variables of the trainer's container that the operator, the trainer's supervisor and (the first) the Job controller set, beside
+`NNUNET_…` and `POD_…`.
+
+The Job controller leaves a JOB_COMPLETION_INDEX that is there as it is: all pods of a Job would do the work of one.
+"""
+
+OPERATORS_KEYS = ("app.kubernetes.io/managed-by", "job-name", "controller-uid")
+OPERATORS_PREFIXES = ("nnunet.dev/", "batch.kubernetes.io/")
+"""Labels and annotations of Jobs and pods that are the operator's and the Job controller's."""
+UNCONFINED = "container.apparmor.security.beta.kubernetes.io/"
+"""Annotations by which a pod could leave Pod Security: restricted."""
+
+
+def is_operators_key(key: str) -> bool:
+    """Whether a label or an annotation of a Job or a pod is not a person's to set."""
+    return key in OPERATORS_KEYS or key.startswith((*OPERATORS_PREFIXES, UNCONFINED))
+
+
+def own_keys(field: str) -> Rule:
+    """No label (annotation) of a template is the operator's own."""
+    keys = ", ".join(f"'{key}'" for key in OPERATORS_KEYS)
+    prefixes = "|".join(prefix.replace(".", "[.]") for prefix in (*OPERATORS_PREFIXES, UNCONFINED))
+    held = f"!(k in [{keys}]) && !k.matches('^({prefixes})')"
+    said = ", ".join((*(f"{prefix}*" for prefix in (*OPERATORS_PREFIXES, UNCONFINED)), *OPERATORS_KEYS))
+    return Rule(f"!has(self.{field}) || self.{field}.all(k, {held})", f"these keys are not a template's to set: {said}", field)
+
+
 class EnvVar(SpecModel):
     """An environment variable of the trainer's container."""
 
@@ -194,6 +226,11 @@ class EnvVar(SpecModel):
         Rule(
             "!self.name.startsWith('NNUNET_') && !self.name.startsWith('POD_')",
             "names that begin with NNUNET_ or POD_ are the operator's",
+            "name",
+        ),
+        Rule(
+            f"!(self.name in [{', '.join(repr(name) for name in OPERATORS_VARIABLES)}])",
+            f"{', '.join(OPERATORS_VARIABLES)} are the operator's",
             "name",
         ),
         Rule("!(has(self.value) && has(self.valueFrom))", "give value or valueFrom, not both"),
@@ -211,6 +248,7 @@ class PodSecurity(SpecModel):
 class TemplateSpec(SpecModel):
     """What a person may say about the pods. Only these fields; changes count from the next Job on."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (own_keys("labels"), own_keys("annotations"))
     image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: Annotated[
