@@ -198,21 +198,19 @@ The Job controller leaves a JOB_COMPLETION_INDEX that is there as it is: all pod
 OPERATORS_KEYS = ("app.kubernetes.io/managed-by", "job-name", "controller-uid")
 OPERATORS_PREFIXES = ("nnunet.dev/", "batch.kubernetes.io/")
 """Labels and annotations of Jobs and pods that are the operator's and the Job controller's."""
-UNCONFINED = "container.apparmor.security.beta.kubernetes.io/"
-"""Annotations by which a pod could leave Pod Security: restricted."""
 
 
 def is_operators_key(key: str) -> bool:
     """Whether a label or an annotation of a Job or a pod is not a person's to set."""
-    return key in OPERATORS_KEYS or key.startswith((*OPERATORS_PREFIXES, UNCONFINED))
+    return key in OPERATORS_KEYS or key.startswith(OPERATORS_PREFIXES)
 
 
 def own_keys(field: str) -> Rule:
     """No label (annotation) of a template is the operator's own."""
     keys = ", ".join(f"'{key}'" for key in OPERATORS_KEYS)
-    prefixes = "|".join(prefix.replace(".", "[.]") for prefix in (*OPERATORS_PREFIXES, UNCONFINED))
+    prefixes = "|".join(prefix.replace(".", "[.]") for prefix in OPERATORS_PREFIXES)
     held = f"!(k in [{keys}]) && !k.matches('^({prefixes})')"
-    said = ", ".join((*(f"{prefix}*" for prefix in (*OPERATORS_PREFIXES, UNCONFINED)), *OPERATORS_KEYS))
+    said = ", ".join((*(f"{prefix}*" for prefix in OPERATORS_PREFIXES), *OPERATORS_KEYS))
     return Rule(f"!has(self.{field}) || self.{field}.all(k, {held})", f"these keys are not a template's to set: {said}", field)
 
 

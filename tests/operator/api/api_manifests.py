@@ -163,11 +163,6 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
         "spec.template.annotations",
         "not a template's",
     ),
-    "annotation-unconfined": (
-        run(template={"annotations": {"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"}}),
-        "spec.template.annotations",
-        "not a template's to set",
-    ),
     "no-pod-spec": (run(template={"hostNetwork": True}), 'unknown field "spec.template.hostNetwork"', ""),
     "dataset-without-name": (without(dataset(), "name"), "spec.name", ""),
     "dataset-without-source": (without(dataset(), "source"), "spec.source", ""),

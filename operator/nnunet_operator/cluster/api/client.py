@@ -99,13 +99,13 @@ class Api:
     ) -> tuple[int, bytes, str | None]:
         """Status and content of the answer, and the token that was shown."""
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
-        token, code = self.configuration.api_key.get("BearerToken"), "none"
+        token, code = self.configuration.api_key.get("BearerToken"), None
         try:
             answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
-            code = str(answer.status)
+            code = int(answer.status)
             return answer.status, await answer.read(), token
         finally:
-            metrics.api_requests.labels(method, code).inc()
+            metrics.count_request(method, url, code)
 
     # -- reading --
 

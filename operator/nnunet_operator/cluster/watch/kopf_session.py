@@ -9,6 +9,7 @@ import aiohttp
 import kopf
 
 from ..api import json_depth
+from ..monitoring import metrics
 
 
 class _WholeLines:
@@ -42,6 +43,7 @@ class _Response(aiohttp.ClientResponse):
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         await super().start(connection)
+        metrics.count_request(self.method, str(self.url), self.status)
         if "watch" in self.url.query:
             self.content = _WholeLines(self.content)  # type: ignore[assignment]
         return self
