@@ -21,7 +21,7 @@ from support.apiclient import ApiClient, Manifest, wait_until
 from support.audit import Rule
 from support.controlplane import ROOT, ControlPlane
 from support.operator import OperatorProcess
-from support.pretend import Ending, PretendKubelet, present, succeed
+from support.pretend import Ending, PretendKubelet, succeed
 
 API_VERSION = "nnunet.dev/v1alpha1"
 VALUES: dict[str, Any] = {}
@@ -53,7 +53,7 @@ class Scene:
 
     def kubelet(self) -> PretendKubelet:
         """Pods succeed, but for those of runs that are held; those that are deleted end as a trainer does."""
-        return PretendKubelet(self.api, self.namespace, self._end, stopped=Ending(143), now=present)
+        return PretendKubelet(self.api, self.namespace, self._end, stopped=Ending(143))
 
     def _end(self, order: Manifest, pod: Manifest) -> Ending | None:
         return None if order.get("run") in self.held else succeed(order, pod)

@@ -31,11 +31,6 @@ class Ending:
         return cls(report.error.code if report.error else 0, reports.encode(report))
 
 
-def present() -> str:
-    """This moment."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 Script = Callable[[Manifest, Manifest], Ending | None]
 """From a work order and its pod to the pod's end; None: it goes on running."""
 
@@ -47,20 +42,12 @@ class PretendKubelet:
         script: asked once for each running pod, and again as long as it says None.
         ip: the address that every pod gets.
         stopped: how a running pod that is deleted ends; None: it goes without a word.
-        now: when all that happens, happens; long ago: back-off is over at once, and so is the deadline of a gang.
     """
 
     def __init__(
-        self,
-        api: ApiClient,
-        namespace: str,
-        script: Script,
-        *,
-        ip: str = "127.1.0.1",
-        stopped: Ending | None = None,
-        now: Callable[[], str] = lambda: NOW,
+        self, api: ApiClient, namespace: str, script: Script, *, ip: str = "127.1.0.1", stopped: Ending | None = None
     ) -> None:
-        self._api, self._namespace, self._ip, self._stopped, self._now = api, namespace, ip, stopped, now
+        self._api, self._namespace, self._ip, self._stopped = api, namespace, ip, stopped
         self.script = script
         self.orders: dict[str, Manifest] = {}  # by pod name: what each pod that ever ran was to do
         self._ended = threading.Event()
@@ -101,23 +88,20 @@ class PretendKubelet:
         name = pod["metadata"]["name"]
         if pod["metadata"].get("deletionTimestamp"):
             if phase == "Running" and self._stopped is not None:
-                self._end(pod, self._stopped, present())
+                self._end(pod, self._stopped, _now())
             self._api.delete(pod, grace=0)
-        elif phase == "Pending":
+        elif phase == "Pending" and pod["spec"].get("nodeName"):
             if (order := self._order(pod)) is None:
                 return  # a pod does not start before what it mounts is there
             self.orders[name] = order
-            self._set(
-                pod,
-                {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]},
-                {"running": {"startedAt": self._now()}},
-                True,
-            )
+            # Deadlines count from it.
+            running = {"running": {"startedAt": _now()}}
+            self._set(pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, running, True)
         elif phase == "Running" and (ending := self._ending(pod)) is not None:
-            self._end(pod, ending, self._now())
+            self._end(pod, ending, NOW)
 
     def _end(self, pod: Manifest, ending: Ending, at: str) -> None:
-        state = {"terminated": {"exitCode": ending.code, "message": ending.message, "startedAt": self._now(), "finishedAt": at}}
+        state = {"terminated": {"exitCode": ending.code, "message": ending.message, "startedAt": NOW, "finishedAt": at}}
         self._set(pod, {"phase": "Failed" if ending.code else "Succeeded"}, state, False)
 
     def _ending(self, pod: Manifest) -> Ending | None:
@@ -136,7 +120,7 @@ class PretendKubelet:
     def _set(self, pod: Manifest, status: Manifest, state: Manifest, ready: bool) -> None:
         container = pod["spec"]["containers"][0]
         own = ("PodScheduled", "Initialized", "ContainersReady")
-        conditions = [{"type": kind, "status": "True", "lastTransitionTime": self._now()} for kind in own]
+        conditions = [{"type": kind, "status": "True", "lastTransitionTime": NOW} for kind in own]
         # Others' conditions stay, as with a real one: an eviction's DisruptionTarget.
         conditions += [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] not in own]
         containers = [
@@ -150,6 +134,10 @@ class PretendKubelet:
             }
         ]
         self._api.patch(pod, {"status": {**status, "conditions": conditions, "containerStatuses": containers}}, sub="status")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 CONFIGURATION: dict[str, Any] = {
