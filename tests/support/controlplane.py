@@ -35,6 +35,7 @@ from .apiclient import ApiClient, ApiError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
+AUDIT_POLICY = ROOT / "tests" / "support" / "audit-policy.yaml"
 NODE = "node-0"
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
 SCHEDULED = "tests.nnunet.dev/scheduled"
@@ -151,6 +152,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file", str(key),
             "--service-account-signing-key-file", str(key), "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
             *self._gates, *self._apis,
+            "--audit-policy-file", str(AUDIT_POLICY), "--audit-log-path", str(self.folder / "audit.log"),
         ]  # fmt: skip
         health = free_port()
         self._arguments["kube-controller-manager"] = [

@@ -46,11 +46,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What the operator asks of the API server in each namespace that it works in. A test keeps it equal to the operator's own list. */}}
 {{- define "nnunet-operator.rules" -}}
 - apiGroups: [nnunet.dev]
-  resources: [datasets, plantransfers, trainingruns]
-  verbs: [get, list, watch, delete]
+  resources: [datasets, plans, plantransfers, trainingruns]
+  verbs: [get, list, watch]
 - apiGroups: [nnunet.dev]
   resources: [plans] # a PlanTransfer makes one
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [create, patch]
+- apiGroups: [nnunet.dev]
+  resources: [trainingruns] # ttlSecondsAfterFinished
+  verbs: [delete]
 - apiGroups: [nnunet.dev]
   resources: [trainingruns] # their finalizers (retention: Delete)
   verbs: [patch]

@@ -126,6 +126,26 @@ def unknown_fields(model: Any, path: str) -> Iterator[str]:
             yield from unknown_fields(item, f"{path}.{name}")
 
 
+DEEPEST = 64
+"""Objects and lists within each other in data of any shape, which the API server does not limit."""
+
+
+def _no_deeper(data: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        if not level:
+            return data
+        below = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [item for items in below for item in items if isinstance(item, (dict, list))]
+    if level:
+        raise ValueError(f"objects and lists lie within each other more than {DEEPEST} deep")
+    return data
+
+
+FreeForm = Annotated[dict[str, Any], AfterValidator(_no_deeper)]
+"""An object of any content; equal or not as a whole."""
+
+
 class OwnerReference(StatusModel):
     """Who owns an object."""
 

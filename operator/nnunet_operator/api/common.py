@@ -8,12 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 
-from .base import Rule, SpecModel, StatusModel, Time
+from .base import FreeForm, Rule, SpecModel, StatusModel, Time
 from .conditions import Condition
 from .fields.int_or_string import Quantity
 from .fields.names import KubernetesName, LabelValue, Name
+from .fields.own_keys import QUEUE_LABEL, own_keys
 from .fields.uris import StorageSpec
-from .placement import DatasetCacheSpec, PodResourceClaim, TopologySpreadConstraint, no_reserved
+from .placement import DatasetCacheSpec, PodResourceClaim, TopologySpreadConstraint
 
 Rerun = Annotated[str, Field(max_length=64, description="A new value ends a terminal failure and tries again.")]
 
@@ -80,6 +81,18 @@ class EnvSource(SpecModel):
     )
 
 
+OPERATORS_VARIABLES = (
+    "JOB_COMPLETION_INDEX",
+    *("MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+    *("MPLCONFIGDIR", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+)
+"""Variables of the trainer's container that the operator, the trainer's supervisor and (the first) the Job controller set, beside
+`NNUNET_…` and `POD_…`.
+
+The Job controller leaves a JOB_COMPLETION_INDEX that is there as it is: all pods of a Job would do the work of one.
+"""
+
+
 class EnvVar(SpecModel):
     """An environment variable of the trainer's container."""
 
@@ -90,6 +103,11 @@ class EnvVar(SpecModel):
         Rule(
             "!self.name.startsWith('NNUNET_') && !self.name.startsWith('POD_')",
             "names that begin with NNUNET_ or POD_ are the operator's",
+            "name",
+        ),
+        Rule(
+            f"!(self.name in [{', '.join(repr(name) for name in OPERATORS_VARIABLES)}])",
+            f"{', '.join(OPERATORS_VARIABLES)} are the operator's",
             "name",
         ),
         Rule("!(has(self.value) && has(self.valueFrom))", "give value or valueFrom, not both"),
@@ -108,10 +126,10 @@ class TemplateSpec(SpecModel):
     """What a person may say about the pods. Only these fields; changes count from the next Job on."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        no_reserved("labels"),
-        no_reserved("annotations"),
-        no_reserved("jobLabels", queue=True),
-        no_reserved("jobAnnotations"),
+        own_keys("labels"),
+        own_keys("annotations"),
+        own_keys("jobLabels", QUEUE_LABEL),
+        own_keys("jobAnnotations"),
     )
     image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
@@ -124,7 +142,7 @@ class TemplateSpec(SpecModel):
     scratch: ScratchSpec | None = None
     shared_memory: SharedMemorySpec | None = None
     node_selector: Annotated[dict[str, LabelValue] | None, Field(max_length=64)] = None
-    affinity: dict[str, Any] | None = None
+    affinity: FreeForm | None = None
     tolerations: Annotated[list[Toleration] | None, Field(max_length=64)] = None
     priority_class_name: KubernetesName | None = None
     security: PodSecurity | None = None

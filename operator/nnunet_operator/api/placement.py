@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Rule, SpecModel
+from .base import FreeForm, Rule, SpecModel
 from .fields.names import KubernetesName
 
 LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
@@ -15,21 +15,6 @@ LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 """The key of a label, such as `topology.kubernetes.io/zone`."""
 
-RESERVED = ("nnunet.dev/", "app.kubernetes.io/managed-by")
-"""How labels and annotations begin that are the operator's."""
-
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""Of a Job: Kueue's queue."""
-
-
-def no_reserved(field: str, *, queue: bool = False) -> Rule:
-    """Labels or annotations of a person's do not shadow the operator's. `queue`: nor those that `spec.queueName` makes."""
-    kept = " && ".join(f"!k.startsWith('{prefix}')" for prefix in RESERVED)
-    text = f"keys that begin with {' or '.join(RESERVED)} are the operator's"
-    if queue:
-        kept, text = f"{kept} && k != '{QUEUE_LABEL}'", f"{text}; {QUEUE_LABEL} is what spec.queueName makes"
-    return Rule(f"!has(self.{field}) || self.{field}.all(k, {kept})", text, field)
-
 
 class TopologySpreadConstraint(SpecModel):
     """As in a pod."""
@@ -37,7 +22,7 @@ class TopologySpreadConstraint(SpecModel):
     max_skew: Annotated[int, Field(ge=1, le=10_000)]
     topology_key: LabelKey
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
-    label_selector: Annotated[dict[str, Any] | None, Field(description="Absent: the pods of the same Job.")] = None
+    label_selector: Annotated[FreeForm | None, Field(description="Absent: the pods of the same Job.")] = None
     match_label_keys: Annotated[list[LabelKey] | None, Field(max_length=16)] = None
     min_domains: Annotated[int | None, Field(ge=1, le=10_000)] = None
     node_affinity_policy: Literal["Honor", "Ignore"] | None = None

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from nnunet_trainer.contract.work_order import TransferOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, fixed
+from .base import FreeForm, Resource, Rule, SpecModel, fixed
 from .common import ArtifactStatus, CommonSpec, CommonStatus, Reference
 from .fields.names import PlansName, no_separator
-from .plans import CompatibilityLine, FreeForm, PreprocessingSpec
+from .plans import CompatibilityLine, PreprocessingSpec
 
 
 class TransferSource(SpecModel):

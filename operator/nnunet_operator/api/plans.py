@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from nnunet_trainer.contract.work_order import PlannerChoice, PreprocessOrder, TransferOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, StatusModel, fixed
+from .base import FreeForm, Resource, Rule, SpecModel, StatusModel, fixed
 from .common import ArtifactStatus, CommonSpec, CommonStatus, LocationStatus, Reference, ResourcesSpec, WorkStatus
 from .fields.names import NO_SEPARATOR, Component, Configuration, PlansName, no_separator
 
 # Numbers of planning, as those of a recipe: what nnU-Net computes with is written as a number, with its fraction.
 Spacing = Annotated[list[Annotated[float, Field(gt=0, le=10_000)]], Field(min_length=2, max_length=3)]
-FreeForm = dict[str, Any]
-"""An object of any content; equal or not as a whole."""
-
 
 _ANOTHER = "create another Plans"
 _ANOTHER_TRANSFER = "create another PlanTransfer"

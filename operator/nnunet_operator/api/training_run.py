@@ -7,13 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies, TrainerChoice, TrainOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, Seconds, SpecModel, StatusModel, Time, fixed
+from .base import FreeForm, Resource, Rule, Seconds, SpecModel, StatusModel, Time, fixed
 from .common import CommonSpec, CommonStatus, LocationStatus, Reference, WorkStatus
 from .fields.int_or_string import Fold, Minutes
 from .fields.names import Component, Configuration, KubernetesName, Name, no_separator
 from .fields.uris import Access, Uri, uri_rules
 from .placement import LabelName
-from .plans import FreeForm
 
 _ANOTHER = "create another TrainingRun"
 

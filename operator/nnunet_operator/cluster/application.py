@@ -46,7 +46,8 @@ class Operator:
         if settings.leader_election:
             self._lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
             api.may_write = lambda: self._lease is not None and self._lease.held
-        self._queue: WorkQueue[Key] = WorkQueue()
+        self._queue: WorkQueue[Key] = WorkQueue(metrics.queue_seconds.observe)
+        metrics.queue_oldest.set_function(self._queue.oldest)
         self._cache = ObjectCache()
         self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake)
         client = CachedApi(api, self._cache)

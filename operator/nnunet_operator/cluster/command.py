@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         Fault: a setting, or the cluster, cannot be worked with.
     """
-    _have_a_home()
+    settings.have_a_home()
     from .application import run as run_application  # kopf and the client are slow to import: not for --help
 
     chosen = settings.load(arguments)
@@ -64,11 +64,3 @@ def run(arguments: argparse.Namespace) -> int:
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
-
-
-def _have_a_home() -> None:
-    """The Kubernetes client asks for the home folder as it is imported, and fails for a user without a name and $HOME."""
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = "/"

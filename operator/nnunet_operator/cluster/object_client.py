@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import Any
 
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
+from ..manifests import ownership
 from ..reconcile.view import Key, Manifest
 from .api.client import CONNECTION_ERRORS, Api, ApiError
 from .api.kinds import KINDS, NAMESPACE, WATCHED
@@ -118,7 +119,9 @@ class CachedApi:
             return False
         if answer.get("kind") == "Status":
             self._cache.remember_deleted(known)
-            log.info("deleted %s %s", key.kind, key.name)
+            owner = ownership.controlling_resource(known)
+            about = Key(owner[0], key.namespace, owner[1]) if owner else key
+            log.info("deleted %s %s", key.kind, key.name, extra={"object": about})
         else:  # it waits for a finalizer
             self._cache.put(answer)
         return True

@@ -43,6 +43,14 @@ class ClusterSettings:
     verbose: bool = False
 
 
+def have_a_home() -> None:
+    """The Kubernetes client asks for the home folder as it is imported, and fails for a user without a name and $HOME."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+
+
 def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> ClusterSettings:
     """Settings from flags and environment.
 

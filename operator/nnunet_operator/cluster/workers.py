@@ -82,7 +82,7 @@ class Workers:
         except CONNECTION_ERRORS as error:
             self._failed(key, error, "NoConnection")
         except Exception as error:
-            log.exception("a bug: reconciling failed", extra={"object": str(key)})
+            log.exception("a bug: reconciling failed", extra={"object": key})
             self._failed(key, error, "Bug")
         else:
             self._queue.forget(key)
@@ -92,7 +92,7 @@ class Workers:
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
         metrics.errors.labels(key.kind, cause).inc()
         delay = self._queue.retry(key)
-        log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": str(key)})
+        log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": key})
 
     async def _pass_over(self, key: Key) -> float | None:
         """Seconds until the object wants to be looked at again, if it does."""

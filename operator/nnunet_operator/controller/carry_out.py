@@ -81,7 +81,7 @@ async def _create(client: ObjectClient, about: Manifest, child: Manifest) -> boo
             raise Rejected("NameTaken", message) from error
         client.learn(found)
     else:
-        log.info("created %s %s", key.kind, key.name, extra={"object": str(key_of(about))})
+        log.info("created %s %s", key.kind, key.name, extra={"object": key_of(about)})
     return True
 
 

@@ -78,7 +78,7 @@ class Reconciliation:
         if about is None or view is None:
             return Passed()
         outcome = reconcile(view)
-        log.debug("%s", outcome, extra={"object": str(key)})
+        log.debug("%s", outcome, extra={"object": key})
         try:
             changed = await carry_out(self._client, self._recorder, about, outcome)
         except ChildRefused as refusal:

@@ -23,8 +23,8 @@ FAILURE_RULES: list[dict[str, Any]] = [
 
 def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     """The Job itself, which reads its order from that ConfigMap."""
-    labels = {**(parameters.template.job_labels or {}), **parameters.labels}
-    annotations = {**(parameters.template.job_annotations or {}), **_annotations(parameters.order)}
+    labels = {**pod.a_persons(parameters.template.job_labels), **parameters.labels}
+    annotations = {**pod.a_persons(parameters.template.job_annotations), **_annotations(parameters.order)}
     spec: dict[str, Any] = {
         "backoffLimit": 0,
         "podFailurePolicy": {"rules": copy.deepcopy(FAILURE_RULES)},

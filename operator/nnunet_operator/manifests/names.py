@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ..api.placement import QUEUE_LABEL
+from ..api.fields.own_keys import QUEUE_LABEL
 from ..api.resources import Resource
 
 MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -7,7 +7,8 @@ from typing import Any
 
 from nnunet_trainer.contract import pod as contract
 
-from ..api.common import ResourcesSpec, TemplateSpec
+from ..api.common import OPERATORS_VARIABLES, ResourcesSpec, TemplateSpec
+from ..api.fields.own_keys import is_operators_key
 from . import names, service, volumes
 from .job_parameters import JobParameters
 
@@ -28,10 +29,15 @@ PASSED_ON = {
 def template(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     """A Job's pod template."""
     asked = parameters.template
-    metadata: dict[str, Any] = {"labels": {**(asked.labels or {}), **parameters.labels}}
-    if asked.annotations:
-        metadata["annotations"] = dict(asked.annotations)
+    metadata: dict[str, Any] = {"labels": {**a_persons(asked.labels), **parameters.labels}}
+    if annotations := a_persons(asked.annotations):
+        metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": _spec(parameters, order_config_map)}
+
+
+def a_persons(keys: dict[str, str] | None) -> dict[str, str]:
+    """Without what a newer schema would refuse: an object may be older than it."""
+    return {key: value for key, value in (keys or {}).items() if not is_operators_key(key)}
 
 
 def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
     own += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in by_field.items()]
     # The operator's come last: where a name is given twice, the kubelet takes the last.
     asked = [variable.to_json() for variable in parameters.template.env or []]
-    return [variable for variable in asked if variable["name"] not in fixed | by_field] + own
+    return [variable for variable in asked if variable["name"] not in {*fixed, *by_field, *OPERATORS_VARIABLES}] + own
 
 
 def _resources(parameters: JobParameters) -> dict[str, Any]:

@@ -171,6 +171,38 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "unknown-field": (run(fold=["0"]), 'unknown field "spec.fold"', ""),
     "unknown-field-deep": (run(template={"resources": {"request": {}}}), 'unknown field "spec.template.resources.request"', ""),
     "unknown-field-in-list": (run(template={"env": [{"nam": "A"}]}), 'unknown field "spec.template.env[0].nam"', ""),
+    "template-index": (
+        run(template={"env": [{"name": "JOB_COMPLETION_INDEX", "value": "0"}]}),
+        "spec.template.env[0].name",
+        "are the operator's",
+    ),
+    "template-rank": (
+        run(template={"env": [{"name": "A"}, {"name": "WORLD_SIZE", "value": "8"}]}),
+        "spec.template.env[1].name",
+        "are the operator's",
+    ),
+    "template-cache": (
+        dataset(template={"env": [{"name": "MPLCONFIGDIR", "value": "/"}]}),
+        "spec.template.env[0].name",
+        "are the operator's",
+    ),
+    "label-of-ours": (run(template={"labels": {"nnunet.dev/attempt": "7"}}), "spec.template.labels", "not a template's to set"),
+    "label-of-jobs": (
+        run(template={"labels": {"batch.kubernetes.io/job-completion-index": "0"}}),
+        "spec.template.labels",
+        "not a template's",
+    ),
+    "label-of-jobs-before": (plans(template={"labels": {"job-name": "x"}}), "spec.template.labels", "not a template's to set"),
+    "label-manager": (
+        dataset(template={"labels": {"app.kubernetes.io/managed-by": "x"}}),
+        "spec.template.labels",
+        "not a template's",
+    ),
+    "annotation-of-ours": (
+        run(template={"annotations": {"nnunet.dev/storage-uri": "s3://x"}}),
+        "spec.template.annotations",
+        "not a template's",
+    ),
     "no-pod-spec": (run(template={"hostNetwork": True}), 'unknown field "spec.template.hostNetwork"', ""),
     "dataset-without-name": (without(dataset(), "name"), "spec.name", ""),
     "dataset-without-source": (without(dataset(), "source"), "spec.source", ""),

@@ -19,7 +19,7 @@ from nnunet_trainer.contract.faults import BadUsage, Temporary
 
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
-from . import credentials
+from . import credentials, json_depth
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind
 
@@ -88,7 +88,7 @@ class Api:
             status, data, _ = await self._send(method, url, headers, body, limit)
         if status >= 400:
             raise _error(status, data)
-        return json.loads(data) if data else None
+        return json_depth.loads(data) if data else None
 
     async def another_token(self, refused: str | None) -> bool:
         """Whether there is another token now than one that was refused."""
@@ -99,13 +99,13 @@ class Api:
     ) -> tuple[int, bytes, str | None]:
         """Status and content of the answer, and the token that was shown."""
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
-        token, code = self.configuration.api_key.get("BearerToken"), "none"
+        token, code = self.configuration.api_key.get("BearerToken"), None
         try:
             answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
-            code = str(answer.status)
+            code = int(answer.status)
             return answer.status, await answer.read(), token
         finally:
-            metrics.api_requests.labels(method, code).inc()
+            metrics.count_request(method, url, code)
 
     # -- reading --
 

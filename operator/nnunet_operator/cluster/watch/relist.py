@@ -135,7 +135,7 @@ class Relist:
             if not same and version_of(manifest) <= listed_at:
                 concerned = self._cache.affected_by(manifest)
                 if self._cache.remember_deleted(manifest):
-                    log.info("%s was deleted while no watch was open", key_of(manifest))
+                    log.info("deleted while no watch was open", extra={"object": key_of(manifest)})
                     metrics.ghosts.labels(kind.kind).inc()
                     self._wake(concerned)
         return {key: version_of(item) for key, item in found.items() if self._version(key) < version_of(item)}
