@@ -12,6 +12,8 @@ from . import service, volumes
 from .job_parameters import JobParameters
 
 CONTAINER = "trainer"
+GROUP = 65532
+"""The group of our images' user; of a pod and its volumes, unless the template names another."""
 GRACE_SECONDS = 300
 """Time for a checkpoint to be written and uploaded after SIGTERM."""
 
@@ -111,12 +113,23 @@ def _resources(parameters: JobParameters) -> dict[str, Any]:
         limits = {**(resources.get("limits") or {}), parameters.gpu_resource: str(parameters.gpus)}
         requests = {k: v for k, v in (resources.get("requests") or {}).items() if k != parameters.gpu_resource}
         resources = {"limits": limits, **({"requests": requests} if requests else {})}
-    return {kind: amounts for kind, amounts in resources.items() if amounts}
+    return {kind: amounts for kind, amounts in _with_defaults(resources, parameters.default_resources).items() if amounts}
+
+
+def _with_defaults(resources: dict[str, Any], defaults: ResourcesSpec | None) -> dict[str, Any]:
+    """A default counts for what is neither requested nor limited: a limit below a request would be refused."""
+    mentioned = {name for amounts in resources.values() for name in amounts or ()}
+    whole = {kind: dict(amounts or {}) for kind, amounts in resources.items()}
+    for kind, amounts in (defaults.to_json() if defaults else {}).items():
+        added = {name: amount for name, amount in amounts.items() if name not in mentioned}
+        whole[kind] = {**added, **whole.get(kind, {})}
+    return whole
 
 
 def _pod_security(asked: TemplateSpec, mounted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     own = asked.security.to_json() if asked.security else {}
     # A fresh block volume belongs to root; the kubelet gives it to this group. Elsewhere a fixed group would only be in the way.
     claimed = any("ephemeral" in volume or "persistentVolumeClaim" in volume for volume in mounted)
-    group = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
-    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}
+    group = {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
+    # Without a group a pod with a user of its own would be in root's.
+    return {"runAsNonRoot": True, "runAsGroup": GROUP, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}

@@ -15,7 +15,7 @@ from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.progress import Progress
 
-from ..api.common import StorageSpec
+from ..api.common import ResourcesSpec, StorageSpec
 from ..api.resources import Resource
 
 R = TypeVar("R", bound=Resource)
@@ -48,9 +48,11 @@ class Settings:
     """What whoever installs the operator decides."""
 
     storage: StorageSpec | None = None  # for objects that name none
+    namespace_storage: Mapping[str, StorageSpec] = field(default_factory=dict, hash=False)  # instead of it, by namespace
     trainer_image: str = "nnunet-trainer:latest"
     image_pull_policy: str = "IfNotPresent"
     pod_priority_class: str | None = None
+    pod_resources: ResourcesSpec | None = None  # what pods get of which neither requests nor limits are asked for
     catalogue: Catalogue = field(default_factory=catalogue.packaged, compare=False)  # what the trainer knows by name
     names_pass: bool = False  # the trainer may know more: plug-ins are installed beside it
 

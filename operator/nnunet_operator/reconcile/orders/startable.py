@@ -31,6 +31,7 @@ def startable(owner: Resource, settings: Settings, work: Work, order: WorkOrder,
             image=settings.trainer_image,
             image_pull_policy=settings.image_pull_policy,
             priority_class=settings.pod_priority_class,
+            default_resources=settings.pod_resources,
             template=owner.spec.template or TemplateSpec(),
             **more,
         )
