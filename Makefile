@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test unit lint format bench crds catalogue controlplane clean
+.PHONY: help quickstart test unit lint format bench crds catalogue controlplane prometheus clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,7 +15,7 @@ help:  ## Say what can be made
 quickstart: $(VENV)/.product  ## Run the whole chain on real images, on this machine
 	@$(BIN)/nnunet-operator local apply -f examples/quickstart --map s3://nnunet/raw=examples/data --store $(STORE)
 
-test: $(VENV)/.dev controlplane  ## Run all tests, the real API server and S3 server included
+test: $(VENV)/.dev controlplane prometheus  ## Run all tests, the real API server and S3 server included
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 unit: $(VENV)/.dev  ## Run the pure tests: no torch, no servers, no processes
@@ -43,6 +43,9 @@ catalogue: $(VENV)/.product  ## Write what the trainer knows by name, for the op
 
 controlplane:  ## Build the test control plane (once, about 10 minutes), outside the checkout
 	@tests/controlplane/build.sh
+
+prometheus:  ## Fetch Prometheus for the tests of alerts and dashboard (once), outside the checkout
+	@tests/prometheus/fetch.sh
 
 clean:  ## Remove the environment and the quickstart's results
 	rm -rf $(VENV) $(STORE)

@@ -44,6 +44,32 @@ TABLE: dict[str, Values] = {
         "verbose": True, "workers": 3,
         "serviceAccount": {"annotations": {"a": "b"}}, "metrics": {"serviceAnnotations": {"c": "d"}},
     },
+    "monitored": {
+        "metrics": {
+            "serviceMonitor": {"create": True, "labels": {"release": "prometheus"}, "interval": "1m"},
+            "podMonitor": {"create": True},
+            "prometheusRule": {"create": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"create": True, "annotations": {"folder": "nnU-Net"}},
+        }
+    },
+    "confined": {
+        "networkPolicy": {
+            "create": True, "trainerNamespaces": ["default"], "prometheus": [],
+            "storage": {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [9000]},
+            "trainerEgress": [{"to": [{"podSelector": {}}]}],
+        }
+    },
+    "confined-where-it-watches": {"networkPolicy": {"create": True}, "watchNamespaces": ["default"], "rbac": {"aggregate": False}},
+    "labelled": {
+        "commonLabels": {"team": "imaging", "cost-centre": "7"}, "commonAnnotations": {"contact": "imaging@example.org"},
+        "podLabels": {"team": "platform"}, "replicas": 2, "metrics": {"dashboard": {"create": True}},
+        "networkPolicy": {"create": True},
+    },
+    "storage-by-namespace": {
+        "storage": {"namespaces": {"team-a": {"uri": "s3://a/nnunet", "endpoint": "https://minio:9000", "secretName": "a"}}}
+    },
+    "trainer-resources": {"trainer": {"resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": "16Gi"}}}},
+    "trainer-without-resources": {"trainer": {"resources": {"requests": {"cpu": None, "memory": None}}}},
 }  # fmt: skip
 
 WRONG: dict[str, tuple[Values, str]] = {
@@ -63,6 +89,18 @@ WRONG: dict[str, tuple[Values, str]] = {
     "pull-secrets": ({"image": {"pullSecrets": ["pull"]}}, "/image/pullSecrets/0"),
     "workers": ({"workers": 0}, "/workers"),
     "resources": ({"resources": {"request": {}}}, "/resources"),
+    "trainer-resources": ({"trainer": {"resources": {"requests": {"cpu": "two"}}}}, "/trainer/resources/requests/cpu"),
+    "our-label": ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "/commonLabels"),
+    "namespace-storage": ({"storage": {"namespaces": {"team": {"endpoint": "https://x"}}}}, "/storage/namespaces/team"),
+    "namespace-storage-name": ({"storage": {"namespaces": {"Team_A": {"uri": "s3://x"}}}}, "/storage/namespaces"),
+    "namespace-storage-scheme": ({"storage": {"namespaces": {"team": {"uri": "gs://x"}}}}, "/storage/namespaces/team/uri"),
+    "policy-port": ({"networkPolicy": {"storage": {"ports": ["https"]}}}, "/networkPolicy/storage/ports/0"),
+    "policy-peer": ({"networkPolicy": {"prometheus": [{"namespace": "monitoring"}]}}, "/networkPolicy/prometheus/0"),
+    "monitor-without-service": (
+        {"metrics": {"service": False, "serviceMonitor": {"create": True}}},
+        "/metrics/serviceMonitor/create",
+    ),
+    "interval": ({"metrics": {"podMonitor": {"interval": "often"}}}, "/metrics/podMonitor/interval"),
 }
 
 
@@ -94,10 +132,10 @@ def test_every_value_is_described_and_every_description_has_a_value() -> None:
     assert schema is not None
 
     def compare(node: Any, value: Any, path: str) -> None:
-        node = schema["definitions"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+        node = {**schema["definitions"][node["$ref"].rsplit("/", 1)[1]], **node} if "$ref" in node else node
         assert path == "" or node.get("description"), path
-        if node.get("additionalProperties") is False and path != ".resources":
-            assert set(value) == set(node["properties"]) - {"global"}, path
+        if node.get("additionalProperties") is False and not path.endswith(".resources"):
+            assert set(value) == set(node.get("properties", {})) - {"global"}, path
             for key in value:
                 compare(node["properties"][key], value[key], f"{path}.{key}")
 
@@ -173,7 +211,8 @@ def test_storage_and_images_reach_the_operator() -> None:
     assert plain.reconcile.storage is None
     assert plain.reconcile.trainer_image == "nnunet-trainer:0.1.0"
     assert (plain.leader_election, plain.http, plain.namespaces) == (True, ("0.0.0.0", 8080), ())
-    assert plain.lease_namespace == "nnunet-system"
+    (own,) = [entry for entry in container(render({}))["env"] if entry["name"] == "POD_NAMESPACE"]
+    assert own["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}, "the lease is kept where the pod is"
     stored = understood(TABLE["storage"]).reconcile.storage
     assert stored.to_json() == TABLE["storage"]["storage"]
     assert understood(TABLE["path-style-off"]).reconcile.storage.path_style is False
@@ -185,6 +224,31 @@ def test_storage_and_images_reach_the_operator() -> None:
     )
     assert understood(TABLE["namespaced"]).namespaces == ("default", "kube-public")
     assert (understood(TABLE["placed"]).verbose, understood(TABLE["placed"]).workers) == (True, 3)
+    (place,) = understood(TABLE["storage-by-namespace"]).reconcile.namespace_storage.items()
+    assert (place[0], place[1].to_json()) == ("team-a", TABLE["storage-by-namespace"]["storage"]["namespaces"]["team-a"])
+
+    def resources(values: Values) -> Any:
+        found = understood(values).reconcile.pod_resources
+        return found and found.to_json()
+
+    assert resources({}) == {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    assert resources(TABLE["trainer-resources"]) == {"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"memory": "16Gi"}}
+    assert resources(TABLE["trainer-without-resources"]) is None
+
+
+def test_labels_and_annotations_of_ones_own_are_on_everything() -> None:
+    made = render(TABLE["labelled"], with_crds=True)
+    assert {"CustomResourceDefinition", "Deployment", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget"} <= {
+        m["kind"] for m in made
+    }
+    for manifest in made:
+        metadata = manifest["metadata"]
+        assert metadata["labels"].items() >= {"team": "imaging", "cost-centre": "7"}.items(), manifest["kind"]
+        assert metadata["labels"]["app.kubernetes.io/name"] == "nnunet-operator"
+        assert metadata["annotations"]["contact"] == "imaging@example.org"
+    pod = one(made, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert (pod["team"], pod["cost-centre"]) == ("platform", "7"), "a pod's own label wins"
+    assert "team" not in one(made, "Deployment")["spec"]["selector"]["matchLabels"]
 
 
 def test_a_catalogue_of_ones_own_is_mounted_where_the_operator_reads_it() -> None:
@@ -203,7 +267,7 @@ def test_the_selector_finds_the_pods(name: str) -> None:
     for service in (m for m in manifests if m["kind"] == "Service"):
         assert service["spec"]["selector"].items() <= labels
     assert [m["kind"] for m in manifests if m["kind"] == "PodDisruptionBudget"] == (
-        ["PodDisruptionBudget"] if name == "two-replicas" else []
+        ["PodDisruptionBudget"] if TABLE[name].get("replicas", 1) > 1 else []
     )
 
 
@@ -221,6 +285,7 @@ def test_notes_say_what_to_do_next() -> None:
 
 @pytest.mark.controlplane
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.usefixtures("monitoring_crds")
 def test_the_api_server_takes_what_is_rendered(name: str, control_plane: ControlPlane) -> None:
     for manifest in render(TABLE[name], namespace="default"):
         path = control_plane.admin._path_of(manifest)

@@ -24,6 +24,12 @@ queue_depth = Gauge("nnunet_operator_queue_depth", "Objects that wait for a work
 objects = Gauge(
     "nnunet_operator_objects", "Objects by the reason of their Ready condition.", ["kind", "ready", "reason"], registry=registry
 )
+stalled = Gauge(
+    "nnunet_operator_objects_stalled",
+    "Objects that will not go on by themselves, by the reason of their Ready condition.",
+    ["kind", "namespace", "reason"],
+    registry=registry,
+)
 api_requests = Counter("nnunet_operator_api_requests_total", "Requests to the API server.", ["method", "code"], registry=registry)
 status_writes = Counter("nnunet_operator_status_writes_total", "Status writes.", ["kind"], registry=registry)
 ghosts = Counter("nnunet_operator_ghosts_total", "Objects whose deletion no watch told of.", ["kind"], registry=registry)
