@@ -34,6 +34,7 @@ from .apiclient import ApiClient, ApiError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
+AUDIT_POLICY = ROOT / "tests" / "support" / "audit-policy.yaml"
 NODE = "node-0"
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
 STOP_ORDER = ("kube-controller-manager", "kube-apiserver", "etcd")  # an API server without etcd ignores SIGTERM
@@ -140,6 +141,7 @@ class ControlPlane:
             "--authorization-mode=RBAC", "--token-auth-file", str(self.folder / "pki" / "tokens.csv"),
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file", str(key),
             "--service-account-signing-key-file", str(key), "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
+            "--audit-policy-file", str(AUDIT_POLICY), "--audit-log-path", str(self.folder / "audit.log"),
         ]  # fmt: skip
         health = free_port()
         self._arguments["kube-controller-manager"] = [
