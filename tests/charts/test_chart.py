@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from nnunet_operator.api import crds
 from nnunet_operator.cluster import command, preflight, settings
-from support.apiclient import ApiError, Manifest, wait_until
+from support.apiclient import ApiError, Manifest
 from support.chart import CHART, Values, chart, container, environment, one, render
 from support.controlplane import ROOT, ControlPlane
 
@@ -313,57 +312,6 @@ def test_the_operators_pod_is_restricted(control_plane: ControlPlane) -> None:
     with pytest.raises(ApiError, match="violates PodSecurity"):
         api.create(pod)
     control_plane.delete_namespace(namespace)
-
-
-@pytest.mark.controlplane
-def test_install_upgrade_uninstall(tmp_path: Path, empty_control_plane: ControlPlane) -> None:
-    """CRDs come with an install, change with an upgrade, and outlive the release with all objects."""
-    plane, api = empty_control_plane, empty_control_plane.admin
-    # An older version of the chart, whose CRD lacks a field.
-    old = tmp_path / "nnunet-operator"
-    shutil.copytree(CHART, old)
-    file = old / "files" / "crds" / "nnunet.dev_datasets.yaml"
-    crd = yaml.safe_load(file.read_text())
-    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    del spec["properties"]["splits"], spec["x-kubernetes-validations"]
-    file.write_text(yaml.safe_dump(crd))
-
-    def has_splits() -> bool:
-        found = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, "datasets.nnunet.dev")
-        assert found is not None
-        return "splits" in found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-
-    values, namespace, name = {"replicas": 0}, "nnunet-system", "nnunet-operator"
-    with helm.Config(kubeconfig_path=plane.kubeconfig, namespace=namespace) as config:
-        config.install(str(old), name, values, create_namespace=True, namespace=namespace, timeout=60)
-        assert not has_splits()
-        example = yaml.safe_load((ROOT / "examples" / "training-run.yaml").read_text())
-        wait_until(lambda: _created(plane, example), what="the new kind to be served")
-
-        config.upgrade(str(CHART), name, values, namespace=namespace, timeout=60)
-        assert has_splits()
-
-        config.uninstall(name, timeout=60)
-        assert api.get("apps/v1", "Deployment", namespace, name) is None
-        assert api.get("nnunet.dev/v1alpha1", "TrainingRun", "default", "finetune") is not None
-
-        config.install(str(CHART), name, values, namespace=namespace, timeout=60)  # and it can come back
-        assert api.get("apps/v1", "Deployment", namespace, name) is not None
-
-
-def _created(plane: ControlPlane, manifest: Manifest) -> bool:
-    try:
-        plane.admin.request(
-            "PATCH",
-            f"/apis/nnunet.dev/v1alpha1/namespaces/default/trainingruns/{manifest['metadata']['name']}?fieldManager=tests",
-            manifest,
-            content_type="application/apply-patch+yaml",
-        )
-    except ApiError as error:
-        if error.code in (404, 429):
-            return False
-        raise
-    return True
 
 
 # -- GitOps --
