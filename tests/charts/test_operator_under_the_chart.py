@@ -53,11 +53,6 @@ def the_whole_chain_ends_ready(plane: ControlPlane, namespace: str, operator: Op
 
 
 def test_in_one_namespace_with_a_role(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """And the namespace enforces Pod Security: the admission takes every pod of the chain from the Job controller."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    control_plane.admin.patch(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, {"metadata": {"labels": labels}}
-    )
     values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, **STORAGE}
     with chart.operator(control_plane, namespace, values, tmp_path) as operator:
         the_whole_chain_ends_ready(control_plane, namespace, operator)

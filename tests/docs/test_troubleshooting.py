@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import cache
 
 from nnunet_operator.api import reasons
 from nnunet_trainer.contract import catalogue, faults
@@ -30,6 +31,7 @@ def _fault_classes() -> set[str]:
     return found
 
 
+@cache
 def of_the_trainer(*, commands: bool) -> set[str]:
     """Reasons that the trainer's code gives to its faults.
 

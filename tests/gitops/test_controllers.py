@@ -124,6 +124,10 @@ class Trainer:
 
 @pytest.fixture
 def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """In a namespace that enforces Pod Security: the admission takes every pod of the chain from the Job controller."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    here = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    control_plane.admin.patch(here, {"metadata": {"labels": labels}})
     values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, "storage": STORAGE}
     with chart.operator(control_plane, namespace, values, tmp_path) as running:
         yield running
