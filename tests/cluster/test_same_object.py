@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from nnunet_operator.api.common import StorageSpec
+from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.cluster.api.client import connect
 from nnunet_operator.cluster.object_client import UNANSWERED, CachedApi
 from nnunet_operator.cluster.watch.cache import ObjectCache

@@ -19,11 +19,38 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "nnunet-operator.labels" -}}
+{{- include "nnunet-operator.labelsAnd" (dict "root" .) }}
+{{- end }}
+
+{{/* All labels of (dict "root" … "own" …): the chart's win over an object's own, and those over the common ones. */}}
+{{- define "nnunet-operator.labelsAnd" -}}
+{{- $chart := include "nnunet-operator.chartLabels" .root | fromYaml }}
+{{- merge $chart (.own | default dict) (.root.Values.commonLabels | default dict) | toYaml }}
+{{- end }}
+
+{{- define "nnunet-operator.chartLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: nnunet-operator
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "nnunet-operator.selectorLabels" . }}
+{{- end }}
+
+{{/* The line `annotations:` and what follows it, of (dict "root" … "own" …); nothing where there are none. */}}
+{{- define "nnunet-operator.annotations" -}}
+{{- with merge (dict) (.own | default dict) (.root.Values.commonAnnotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Labels that the operator gives to each pod that it starts, and that nobody can take away (manifests/names.py). */}}
+{{- define "nnunet-operator.trainerSelector" -}}
+matchLabels:
+  app.kubernetes.io/managed-by: nnunet-operator
+matchExpressions:
+  - key: nnunet.dev/owner-uid
+    operator: Exists
 {{- end }}
 
 {{- define "nnunet-operator.serviceAccountName" -}}

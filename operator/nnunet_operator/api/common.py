@@ -122,6 +122,14 @@ class PodSecurity(SpecModel):
     fs_group: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
 
 
+CONFINEMENT = (
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "seccomp.security.alpha.kubernetes.io/",
+)
+"""Annotations that speak of a pod's confinement begin so (k8s.io/pod-security-admission, policy/check_appArmorProfile.go)."""
+
+
 class TemplateSpec(SpecModel):
     """What a person may say about the pods. Only these fields; changes count from the next Job on."""
 
@@ -130,6 +138,13 @@ class TemplateSpec(SpecModel):
         own_keys("annotations"),
         own_keys("jobLabels", QUEUE_LABEL),
         own_keys("jobAnnotations"),
+        Rule(
+            "!has(self.annotations) || self.annotations.all(key, "
+            + " && ".join(f"!key.startsWith('{prefix}')" for prefix in CONFINEMENT)
+            + ")",
+            "the pods' AppArmor and seccomp profiles are the operator's (RuntimeDefault)",
+            "annotations",
+        ),
     )
     image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None

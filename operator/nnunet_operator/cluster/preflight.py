@@ -9,6 +9,7 @@ import re
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, StorageFault
 
 from ..api.resources import API_VERSION
+from . import served_definitions
 from .api.client import CONNECTION_ERRORS, Api, ApiError
 from .api.kinds import JOB, KINDS, NAMESPACE, OURS, POD, WORKLOAD, ApiKind
 
@@ -59,6 +60,7 @@ async def check(api: Api, namespaces: tuple[str, ...], lease_namespace: str | No
     """
     version = await _version(api)
     await _check_crds(api)
+    await served_definitions.check(api)
     await check_permissions(api, namespaces, *PERMISSIONS, lease_namespace=lease_namespace)
     return version
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from nnunet_trainer.contract.faults import Fault
 
-from ..api.conditions import READY, condition_of
+from ..api.conditions import READY, STALLED, condition_of
 from ..controller.carry_out import ChildRefused
 from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
@@ -112,8 +112,11 @@ class Workers:
         """Keep the metric of objects by state."""
         while True:
             metrics.objects.clear()
+            metrics.stalled.clear()
             for kind in OURS:
                 for manifest in self._cache.all(kind):
                     ready = condition_of(manifest, READY)
                     metrics.objects.labels(kind, ready.get("status", "Unknown"), ready.get("reason", "")).inc()
+                    if condition_of(manifest, STALLED, "True"):
+                        metrics.stalled.labels(kind, manifest["metadata"]["namespace"], ready.get("reason", "")).inc()
             await asyncio.sleep(every)

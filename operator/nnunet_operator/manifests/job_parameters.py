@@ -27,6 +27,7 @@ class JobParameters:
     priority_class: str | None = None
     template: TemplateSpec = field(default_factory=TemplateSpec)
     resources: ResourcesSpec | None = None
+    default_resources: ResourcesSpec | None = None
     gpus: int = 0
     gpu_resource: str = "nvidia.com/gpu"
     pods: int = 1

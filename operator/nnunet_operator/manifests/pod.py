@@ -13,6 +13,8 @@ from . import names, service, volumes
 from .job_parameters import JobParameters
 
 CONTAINER = "trainer"
+GROUP = 65532
+"""The group of our images' user; of a pod and its volumes, unless the template names another."""
 GRACE_SECONDS = 300
 """Time for a checkpoint to be written and uploaded after SIGTERM."""
 
@@ -133,10 +135,21 @@ def _resources(parameters: JobParameters) -> dict[str, Any]:
         limits = {**(resources.get("limits") or {}), parameters.gpu_resource: str(parameters.gpus)}
         requests = {k: v for k, v in (resources.get("requests") or {}).items() if k != parameters.gpu_resource}
         resources = {"limits": limits, **({"requests": requests} if requests else {})}
+    resources = _with_defaults(resources, parameters.default_resources)
     if claims := parameters.template.resource_claims:
         # Each claim is the pod's and the trainer's: there is no other container.
         resources["claims"] = [{"name": c.name, **({"request": c.request} if c.request else {})} for c in claims]
     return {kind: amounts for kind, amounts in resources.items() if amounts}
+
+
+def _with_defaults(resources: dict[str, Any], defaults: ResourcesSpec | None) -> dict[str, Any]:
+    """A default counts for what is neither requested nor limited: a limit below a request would be refused."""
+    mentioned = {name for amounts in resources.values() for name in amounts or ()}
+    whole = {kind: dict(amounts or {}) for kind, amounts in resources.items()}
+    for kind, amounts in (defaults.to_json() if defaults else {}).items():
+        added = {name: amount for name, amount in amounts.items() if name not in mentioned}
+        whole[kind] = {**added, **whole.get(kind, {})}
+    return whole
 
 
 def _pod_security(asked: TemplateSpec, mounted: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -144,5 +157,6 @@ def _pod_security(asked: TemplateSpec, mounted: Sequence[dict[str, Any]]) -> dic
     # A fresh block volume belongs to root; the kubelet gives it to this group. Elsewhere a fixed group would only be in the way.
     claims = [volume.get("persistentVolumeClaim") or volume.get("ephemeral") for volume in mounted]
     claimed = any(claim is not None and not claim.get("readOnly") for claim in claims)
-    group = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
-    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}
+    group = {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
+    # Without a group a pod with a user of its own would be in root's.
+    return {"runAsNonRoot": True, "runAsGroup": GROUP, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}

@@ -34,8 +34,9 @@ def status(place: Location) -> LocationStatus:
 
 
 def storage(resource: Resource, settings: Settings) -> Location | Blocker:
-    """Where an object's artifacts go: its own spec.storage, else the operator's default."""
-    spec: StorageSpec | None = resource.spec.storage or settings.storage
+    """Where an object's artifacts go: its own spec.storage, else the operator's default for its namespace, else for all."""
+    default = settings.namespace_storage.get(resource.metadata.namespace, settings.storage)
+    spec: StorageSpec | None = resource.spec.storage or default
     if spec is None:
         message = (
             "has no spec.storage, and the operator has no default storage. Set spec.storage.uri (s3://bucket/prefix) with its "

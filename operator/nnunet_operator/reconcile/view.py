@@ -15,6 +15,7 @@ from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.progress import Progress
 
+from ..api.common import ResourcesSpec
 from ..api.fields.uris import StorageSpec
 from ..api.resources import Resource
 
@@ -48,9 +49,11 @@ class Settings:
     """What whoever installs the operator decides."""
 
     storage: StorageSpec | None = None  # for objects that name none
+    namespace_storage: Mapping[str, StorageSpec] = field(default_factory=dict, hash=False)  # instead of it, by namespace
     trainer_image: str = "nnunet-trainer:latest"
     image_pull_policy: str = "IfNotPresent"
     pod_priority_class: str | None = None
+    pod_resources: ResourcesSpec | None = None  # what pods get of which neither requests nor limits are asked for
     catalogue: Catalogue = field(default_factory=catalogue.packaged, compare=False)  # what the trainer knows by name
     local_files: bool = False  # file:// URIs name folders of the one machine on which everything runs
     names_pass: bool = False  # the trainer may know more: plug-ins are installed beside it

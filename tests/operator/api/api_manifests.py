@@ -344,6 +344,14 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     ),
     "scratch-without-size": (run(template={"scratch": {"storageClassName": "fast"}}), "spec.template.scratch.size", "needs a size"),
     "run-as-root": (run(template={"security": {"runAsUser": 0}}), "spec.template.security.runAsUser", ""),
+    **{
+        f"annotation {key}": (run(template={"annotations": {key: "unconfined"}}), "spec.template.annotations", "are the operator's")
+        for key in (
+            "container.apparmor.security.beta.kubernetes.io/trainer",
+            "container.seccomp.security.alpha.kubernetes.io/trainer",
+            "seccomp.security.alpha.kubernetes.io/pod",
+        )
+    },
     "label": (run(template={"labels": {"team": "a b"}}), "spec.template.labels.team", ""),
     **{
         f"reserved-{field}-{key.rpartition('/')[2]}": (

@@ -13,7 +13,7 @@ import aiohttp
 from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration
 
-from ...api.common import StorageSpec
+from ...api.fields.uris import StorageSpec
 from ...reconcile.view import Manifest
 from ..api.client import Api, ApiError
 from ..api.kinds import KINDS, OURS, ApiKind

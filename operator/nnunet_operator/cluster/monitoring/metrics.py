@@ -41,6 +41,12 @@ api_requests = Counter(
     ["verb", "resource", "code"],
     registry=registry,
 )
+stalled = Gauge(
+    "nnunet_operator_objects_stalled",
+    "Objects that will not go on by themselves, by the reason of their Ready condition.",
+    ["kind", "namespace", "reason"],
+    registry=registry,
+)
 status_writes = Counter("nnunet_operator_status_writes_total", "Status writes.", ["kind"], registry=registry)
 ghosts = Counter("nnunet_operator_ghosts_total", "Objects whose deletion no watch told of.", ["kind"], registry=registry)
 watch_behind = Gauge("nnunet_operator_watch_behind", "1 while the watch of a kind does not keep up.", ["kind"], registry=registry)
