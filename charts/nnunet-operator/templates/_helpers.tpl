@@ -110,7 +110,7 @@ matchExpressions:
   resources: [podgroups]
   verbs: [create, patch, delete]
 {{- end }}
-{{- if .Values.kueue.workloads }}
+{{- if (.Values.kueue).workloads }}
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads] # what a queued Job waits for
   verbs: [list]

@@ -357,7 +357,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
         f"reserved-{field}-{key.rpartition('/')[2]}": (
             run(template={field: {key: "x"}}),
             f"spec.template.{field}",
-            "the operator's",
+            "not a template's to set",
         )
         for field in ("labels", "annotations", "jobLabels", "jobAnnotations")
         for key in ("nnunet.dev/owner-uid", "app.kubernetes.io/managed-by")
@@ -365,7 +365,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "queue-by-label": (
         dataset(template={"jobLabels": {"kueue.x-k8s.io/queue-name": "gpus"}}),
         "spec.template.jobLabels",
-        "is what spec.queueName makes",
+        "kueue.x-k8s.io/queue-name",
     ),
     "managed-by": (plans(managedBy="multikueue"), "spec.managedBy", ""),
     "claim-of-two": (

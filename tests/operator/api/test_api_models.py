@@ -38,7 +38,7 @@ def test_write_makes_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_crd_is_small_and_structural(kind: str) -> None:
     crd = crds.crd(kind)
-    assert len(crds.dump(crd)) < 60_000
+    assert len(crds.dump(crd)) < 70_000
     assert len(json.dumps(crd)) < 262_144  # what `kubectl apply` can keep in its annotation
     for path, node in _nodes(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
         assert not {"$ref", "anyOf", "allOf", "oneOf", "title", "uniqueItems"} & node.keys(), path

@@ -17,6 +17,7 @@ import pytest
 from api_manifests import GOOD, Manifest, dataset, plans, run, transfer
 from nnunet_operator.api import crds, metadata, validation
 from nnunet_operator.api.base import DEEPEST
+from nnunet_operator.api.fields.own_keys import is_operators_key
 from nnunet_operator.api.resources import KINDS, parse
 from nnunet_trainer.contract import pod as contract
 from nnunet_trainer.contract.faults import BadUsage
@@ -44,7 +45,7 @@ TRICKS = {
 FREE_FORM = {"patch", "parameters", "recipe", "affinity"}
 ROOTS = (
     contract.ORDER_MOUNT, contract.SECRETS_MOUNT, contract.CA_MOUNT, contract.PLUGINS_MOUNT, contract.CLAIMS_MOUNT,
-    contract.SCRATCH_MOUNT, "/tmp", "/dev/shm",
+    contract.SCRATCH_MOUNT, contract.DATASET_CACHE_MOUNT, "/tmp", "/dev/shm",
 )  # fmt: skip
 SOURCES = {"configMap", "secret", "persistentVolumeClaim", "emptyDir", "ephemeral"}
 POD_FIELDS = {
@@ -127,7 +128,8 @@ def is_harmless(child: Manifest) -> None:
     names = [variable["name"] for variable in container["env"]]
     assert len(set(names)) == len(names)
     assert contract.ENV_SHARD not in names, "the Job controller would leave it as it is"
-    assert template["metadata"]["labels"].items() >= child["metadata"]["labels"].items()
+    ours = {key: value for key, value in child["metadata"]["labels"].items() if is_operators_key(key)}
+    assert template["metadata"]["labels"].items() >= ours.items()
 
 
 @pytest.mark.parametrize("trick", TRICKS)

@@ -17,7 +17,8 @@ from ..work import Startable, Work
 from .startable import startable
 
 RESOURCES = ResourcesSpec(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"})
-"""It lists and deletes; what a training asks for is not for it."""
+NOT_NEEDED = ("scratch", "shared_memory", "runtime_class_name", "resource_claims", "dataset_cache", "topology_spread_constraints")
+"""It lists and deletes; what a training asks for is not for it, nor is a queue."""
 
 
 def delete_results(run: TrainingRun, settings: Settings, work: Work) -> Startable | Blocker:
@@ -31,7 +32,7 @@ def delete_results(run: TrainingRun, settings: Settings, work: Work) -> Startabl
 
     def job(attempt: int) -> JobParameters:
         parameters = made.job(attempt)
-        small = parameters.template.model_copy(update={"scratch": None, "shared_memory": None, "runtime_class_name": None})
-        return dataclasses.replace(parameters, template=small)
+        small = parameters.template.model_copy(update=dict.fromkeys(NOT_NEEDED))
+        return dataclasses.replace(parameters, template=small, queue_name=None)
 
     return dataclasses.replace(made, job=job)
