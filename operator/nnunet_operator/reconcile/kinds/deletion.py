@@ -50,7 +50,7 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
     scope.outcome.look_again_in(LOOK_AGAIN)
     if any(attempt.alive(scope.now) for attempt in trainings):
         return _wait(scope, Blocker(reasons.DELETING_RESULTS, "its trainings are being stopped; then its results are deleted"))
-    if users := _users(view):
+    if run.status.deletion is None and (users := _users(view)):
         text = f"{', '.join(users)} trains from its results; they are deleted when that is Ready or deleted"
         return _wait(scope, Blocker(reasons.RESULTS_IN_USE, text))
     work = _work(scope)

@@ -310,6 +310,20 @@ def test_who_trains_from_its_results_is_waited_for(train: Train) -> None:
     assert run(world) is None
 
 
+def test_who_comes_when_the_deletion_has_begun_waits_for_another_run(train: Train) -> None:
+    world = finished(train)
+    delete(world)
+    world.put({"apiVersion": "nnunet.dev/v1alpha1", "kind": "TrainingRun", "metadata": {"name": "next"}, "spec": {
+        "plansRef": {"name": "plans"}, "folds": ["all"], "pretrained": {"runRef": {"name": "run", "fold": "0"}},
+    }})  # fmt: skip
+    world.settle()
+    assert world.condition("TrainingRun", "next")[1] == "WaitingForTrainingRun"
+    assert world.jobs(owner_name="next") == []
+    world.finish(deletion(world))
+    world.settle()
+    assert run(world) is None
+
+
 def test_who_is_being_deleted_too_is_not_waited_for(train: Train) -> None:
     world = finished(train)
     world.put({"apiVersion": "nnunet.dev/v1alpha1", "kind": "TrainingRun", "metadata": {"name": "next"}, "spec": {
