@@ -184,6 +184,19 @@ def an_object_whose_time_is_over(scene: Scene) -> None:
     wait_until(lambda: not scene.get("TrainingRun", "expiring"), timeout=60, what="the run to be deleted")
 
 
+@exercise(needs("trainingruns.nnunet.dev", "patch"), needs("namespaces", "get"))
+def results_that_go_with_their_run(scene: Scene) -> None:
+    """`retention: Delete` holds the run by a finalizer, until a Job in a namespace that stays has deleted its results."""
+    manifest = scene.run("unwanted", retention="Delete")
+    scene.until("TrainingRun", "unwanted")
+    scene.api.delete(manifest)
+    wait_until(
+        lambda: not scene.get("TrainingRun", "unwanted"),
+        timeout=60,
+        what=lambda: f"the run to be gone, it is {scene.ready('TrainingRun', 'unwanted')}",
+    )
+
+
 @exercise(needs("jobs.batch", "get"))
 def a_job_that_is_there_already(scene: Scene) -> None:
     """One of somebody else's under the name of ours is looked at, told and left alone."""
