@@ -184,6 +184,19 @@ def an_object_whose_time_is_over(scene: Scene) -> None:
     wait_until(lambda: not scene.get("TrainingRun", "expiring"), timeout=60, what="the run to be deleted")
 
 
+@exercise(needs("trainingruns.nnunet.dev", "patch"), needs("namespaces", "get"))
+def a_run_that_takes_its_results_along(scene: Scene) -> None:
+    """`retention: Delete` holds the run by a finalizer until a Job has deleted its results."""
+    manifest = scene.run("deleted", retention="Delete")
+    scene.until("TrainingRun", "deleted")
+    scene.api.delete(manifest)
+    wait_until(
+        lambda: not scene.get("TrainingRun", "deleted"),
+        timeout=60,
+        what=lambda: f"it to be gone: {scene.get('TrainingRun', 'deleted')}",
+    )
+
+
 @exercise(needs("jobs.batch", "get"))
 def a_job_that_is_there_already(scene: Scene) -> None:
     """One of somebody else's under the name of ours is looked at, told and left alone."""
