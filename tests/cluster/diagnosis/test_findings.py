@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from nnunet_operator.api import crds, reasons
+from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.api.resources import KINDS
 from nnunet_operator.cluster.diagnosis import definitions, findings, leader, objects, storage
 from nnunet_operator.cluster.diagnosis.findings import Finding, Level
@@ -134,7 +135,7 @@ def test_a_suspended_run_waits_for_a_person() -> None:
 
 # -- storage --
 
-DEFAULT = storage.StorageSpec.model_validate({"uri": "s3://b/x", "endpoint": "https://s3:9000", "caConfigMap": "ca"})
+DEFAULT = StorageSpec.model_validate({"uri": "s3://b/x", "endpoint": "https://s3:9000", "caConfigMap": "ca"})
 
 
 @pytest.mark.parametrize(

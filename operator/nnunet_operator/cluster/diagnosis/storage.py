@@ -13,7 +13,7 @@ import aiohttp
 from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration
 
-from ...api.fields.uris import StorageSpec
+from ...api.base import SpecModel
 from ...reconcile.view import Manifest
 from ..api.client import Api, ApiError
 from ..api.kinds import KINDS, OURS, ApiKind
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     ca_config_map: str | None = None
 
 
-async def check(api: Api, namespaces: tuple[str, ...], default: StorageSpec | None) -> list[Finding]:
+async def check(api: Api, namespaces: tuple[str, ...], default: SpecModel | None) -> list[Finding]:
     """One finding a bucket (claim) that any object names.
 
     Args:
@@ -59,7 +59,7 @@ async def check(api: Api, namespaces: tuple[str, ...], default: StorageSpec | No
     return list(await asyncio.gather(*(_check(api, place) for place in found)))
 
 
-def named_by(manifest: Manifest, default: StorageSpec | None = None) -> Iterator[Place]:
+def named_by(manifest: Manifest, default: SpecModel | None = None) -> Iterator[Place]:
     """The buckets and claims that an object names, reached as its Jobs reach them."""
     spec, namespace = manifest.get("spec") or {}, manifest["metadata"]["namespace"]
     storage = spec.get("storage") or (default.to_json() if default else {})
