@@ -247,7 +247,7 @@ def test_the_order_of_a_job_that_queues_is_made_again(here: Namespace, start_ope
     for name in names[:2]:
         [job] = here.jobs(name)
         here.api.patch(job, {"spec": {"suspend": False}})  # as Kueue does
-    wait_until(lambda: all(here.orders(name) for name in names), timeout=30, what="the orders to be there again")
+    wait_until(lambda: all(here.orders(name) for name in names), timeout=60, what="the orders to be there again")
     for name, [order] in before.items():
         [again] = here.orders(name)
         assert (again["data"], again["metadata"]["name"]) == (order["data"], order["metadata"]["name"])

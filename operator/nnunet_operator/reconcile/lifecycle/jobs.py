@@ -22,7 +22,7 @@ from ..work import ACTIVE, Startable, Work
 
 ORDINARY_MOUNT = timedelta(seconds=3)
 """So long after it got its node, a pod is expected to have its volumes."""
-AGAIN = timedelta(seconds=60)
+AGAIN = timedelta(seconds=15)
 
 
 def create(scope: Scope[Any], parameters: JobParameters) -> None:
