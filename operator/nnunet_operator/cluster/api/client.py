@@ -20,6 +20,7 @@ from nnunet_trainer.contract.faults import BadUsage, Temporary
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
 from . import credentials, json_depth
+from .clock import ServerClock
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind
 
@@ -57,6 +58,7 @@ class Api:
         self.configuration = configuration
         self.renewal = renewal
         self.may_write = may_write
+        self.clock = ServerClock()
         self._client: Any = kubernetes_client.ApiClient(configuration)
 
     async def close(self) -> None:
@@ -103,6 +105,7 @@ class Api:
         try:
             answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
             code = int(answer.status)
+            self.clock.heard(answer.getheader("Date"))
             return answer.status, await answer.read(), token
         finally:
             metrics.count_request(method, url, code)
