@@ -124,7 +124,12 @@ class Operator:
             return LOST
         finally:
             await _end(tasks)
-            metrics.leading.set(0)
+            await self._stand_down()
+
+    async def _stand_down(self) -> None:
+        """Let another replica begin; nothing is written any more."""
+        metrics.leading.set(0)
+        if self._lease is not None:
             await self._lease.release()
 
     async def _check_what_settings_ask_for(self) -> None:
@@ -184,8 +189,7 @@ class Operator:
             done, _ = await asyncio.wait({watching, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await _end(tasks)  # first: kopf waits for what runs beside it
-            if self._lease is not None:
-                await self._lease.release()  # nothing is written any more: the next replica need not wait for kopf
+            await self._stand_down()  # the next replica need not wait for kopf
             stop_kopf.set()
             await asyncio.wait({watching}, timeout=1)
             raise

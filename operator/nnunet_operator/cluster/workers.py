@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 CONFLICT_DELAY = 0.5
 """Seconds, if the newer version does not come sooner by its watch."""
+OUTAGE_RETRY = 15.0
+"""The longest delay, in seconds, after an API server that was away or in trouble: that is no fault of the object's."""
 
 
 class Workers:
@@ -94,7 +96,10 @@ class Workers:
 
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
         metrics.errors.labels(key.kind, cause).inc()
-        delay = self._queue.retry(key)
+        in_trouble = isinstance(error, CONNECTION_ERRORS) or (
+            isinstance(error, ApiError) and (error.code == 429 or error.code >= 500)
+        )
+        delay = self._queue.retry(key, OUTAGE_RETRY) if in_trouble else self._queue.retry(key)
         log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": key})
 
     async def _pass_over(self, key: Key) -> float | None:

@@ -101,6 +101,13 @@ class ApiProxy:
         return fault
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._pass_on(request)
+        except (OSError, aiohttp.ClientError):  # one of the two has hung up, and so do we
+            _hang_up(request)
+            return web.Response()
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         watch = "watch" in request.query and request.query["watch"] not in ("false", "0")
         writes = request.method not in ("GET", "HEAD")
         fault = self._fault(*REFUSALS, *(AFTERWARDS if writes else ()))
