@@ -20,7 +20,7 @@ from ..controlplane import ControlPlane
 
 REFUSALS = {"429": "TooManyRequests", "500": "InternalError", "503": "ServiceUnavailable"}
 """Nothing is done."""
-AFTERWARDS = ("500 afterwards", "no answer")
+AFTERWARDS = ("500 afterwards", "no JSON", "no answer")
 """It is done, and whoever asked is not told: what etcd's timeouts and a restart look like."""
 CUT = "watch cut"
 FAULTS = (*REFUSALS, *AFTERWARDS, CUT)
@@ -110,10 +110,11 @@ class ApiProxy:
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         watch = "watch" in request.query and request.query["watch"] not in ("false", "0")
         writes = request.method not in ("GET", "HEAD")
-        fault = self._fault(*REFUSALS, *(AFTERWARDS if writes else ()))
+        fault = self._fault(*REFUSALS, *(AFTERWARDS if writes else () if watch else AFTERWARDS[1:]))
         if fault in REFUSALS:
             return _refusal(fault)
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        headers["Accept-Encoding"] = "identity"
         url, body = self._plane.url + request.raw_path, await request.read()
         async with self._session.request(request.method, url, headers=headers, data=body or None, allow_redirects=False) as answer:
             if watch and answer.status == 200:
@@ -121,6 +122,8 @@ class ApiProxy:
             content = await answer.read()
         if fault == "500 afterwards":
             return _refusal("500")
+        if fault == "no JSON":
+            return web.Response(status=200, body=b"\x1f\x8b<html>", headers={"Content-Type": "text/html"})
         if fault == "no answer":
             _hang_up(request)
         return web.Response(status=answer.status, body=content, headers={"Content-Type": answer.headers.get("Content-Type", "")})

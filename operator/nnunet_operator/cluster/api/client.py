@@ -90,7 +90,7 @@ class Api:
             status, data, _ = await self._send(method, url, headers, body, limit)
         if status >= 400:
             raise _error(status, data)
-        return json_depth.loads(data) if data else None
+        return _object(data, f"{method} {path}") if data else None
 
     async def another_token(self, refused: str | None) -> bool:
         """Whether there is another token now than one that was refused."""
@@ -176,6 +176,17 @@ class Api:
     @staticmethod
     def _kind(manifest: Manifest) -> ApiKind:
         return KINDS[manifest["kind"]]
+
+
+def _object(data: bytes, what: str) -> Manifest:
+    """The JSON object that every answer is; something between us and the API server may have answered in its place."""
+    try:
+        found = json_depth.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(502, "BadGateway", f"{what} was answered, but not by the API server: {data[:100]!r}")
+    return found
 
 
 def _error(code: int, data: bytes) -> ApiError:
