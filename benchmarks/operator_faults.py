@@ -38,7 +38,9 @@ def faults(runs: int) -> dict[str, Callable[[ControlPlane, Path, int], Count]]:
         "leader-killed": lambda *more: leader(signal.SIGKILL, *more),
         "leader-stopped": lambda *more: leader(signal.SIGTERM, *more),
         "leader-frozen": lambda *more: leader(signal.SIGSTOP, *more),
-        "clock-jumps": lambda plane, folder, seed: refusals.clock_jumps(plane, folder, runs=few, jumps=20, seed=seed),
+        "clock-jumps": lambda plane, folder, seed: refusals.clock_jumps(
+            plane, folder, runs=few, jumps=20, forsaken=True, seed=seed
+        ),
         "last-words": lambda plane, folder, seed: last_words.garbage(plane, folder, of_each=1, seed=seed),
         "progress": lambda plane, folder, seed: bad_answers.bad_progress(plane, folder, hanging=40, honest=5, seed=seed),
     }

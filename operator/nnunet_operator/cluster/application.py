@@ -58,6 +58,7 @@ class Operator:
         self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, api.clock.now(), said)
         self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard, api.clock.now)
         self._relist = Relist(api, self._cache, settings.namespaces, settings.relist_seconds, self._wake)
+        api.clock.jumped = lambda: self._wake(self._cache.keys(*OURS))
         self._phase = "starting"
         self._stop = asyncio.Event()
 

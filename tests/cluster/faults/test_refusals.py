@@ -18,5 +18,5 @@ def test_refused_requests_and_lost_answers_cost_nothing_but_time(control_plane: 
 
 
 def test_a_clock_that_jumps_by_hours_costs_nothing(control_plane: ControlPlane, tmp_path: Path) -> None:
-    count = refusals.clock_jumps(control_plane, tmp_path, runs=3, jumps=3, seed=1)
+    count = refusals.clock_jumps(control_plane, tmp_path, runs=3, jumps=3, forsaken=False, seed=1)
     assert (count.tried, count.lost, count.doubled) == (3, [], [])

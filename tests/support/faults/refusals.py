@@ -27,10 +27,14 @@ def requests_refused(plane: ControlPlane, folder: Path, *, runs: int, share: flo
             return trial.settle(count, timeout=400)
 
 
-def clock_jumps(plane: ControlPlane, folder: Path, *, runs: int, jumps: int, seed: int) -> Count:
-    """The clock that the operator goes by jumps by hours, forwards and back, while pods are deleted by hand."""
+def clock_jumps(plane: ControlPlane, folder: Path, *, runs: int, jumps: int, forsaken: bool, seed: int) -> Count:
+    """The clock that the operator goes by jumps by hours, forwards and back, while pods are deleted by hand.
+
+    Args:
+        forsaken: these pods never end.
+    """
     count = Count("clock jumps by hours")
-    with Trial(plane, folder, seed=seed) as trial, ApiProxy(plane, share=0.0, seed=seed) as proxy:
+    with Trial(plane, folder, seed=seed, forsaken=forsaken) as trial, ApiProxy(plane, share=0.0, seed=seed) as proxy:
         kubeconfig = proxy.kubeconfig(folder / "through-the-proxy", plane.kubeconfig)
         with Supervisor(trial.operator(kubeconfig=kubeconfig)):
             trial.prepare()

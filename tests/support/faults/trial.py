@@ -22,6 +22,7 @@ from .job_records import JobRecords
 T = TypeVar("T")
 API_VERSION = "nnunet.dev/v1alpha1"
 STORAGE = {"NNUNET_STORAGE_URI": "s3://nnunet", "NNUNET_STORAGE_SECRET": "s3", "NNUNET_TRAINER_IMAGE": "example/trainer:1"}
+KILLED = Ending(code=137)
 AWAY = (OSError, http.client.HTTPException)
 
 
@@ -79,6 +80,7 @@ class Trial:
         looks: a pod goes on running for so many looks of the kubelet at most.
         script: how pods end, in place of that.
         ip: the pods' addresses.
+        forsaken: pods that are deleted never end, as on a node that is lost.
     """
 
     def __init__(
@@ -90,13 +92,14 @@ class Trial:
         looks: int = 6,
         script: Callable[[Manifest, Manifest], Ending | None] | None = None,
         ip: str | Callable[[Manifest], str] = "127.1.0.1",
+        forsaken: bool = False,
     ) -> None:
         self.plane, self.folder, self.seed, self._looks = plane, folder, seed, looks
         self.api: ApiClient = plane.admin
         self.random = random.Random(seed)
         self.namespace = plane.create_namespace("faults")
         self.records = JobRecords(self.api, self.namespace)
-        self.kubelet = PretendKubelet(self.api, self.namespace, script or self._script, ip=ip)
+        self.kubelet = PretendKubelet(self.api, self.namespace, script or self._script, ip=ip, stopped=None if forsaken else KILLED)
         self.hold = False
         """Trainings go on running as long as it is set."""
         self._seen: Counter[str] = Counter()

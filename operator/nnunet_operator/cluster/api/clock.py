@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 
 TOLERANCE = 2.0
 """Seconds by which an answer may disagree: its Date has whole seconds, and it was on its way for a while."""
+JUMP = 60.0
+"""Seconds from which on it is told that the server's clock was set."""
 
 
 class ServerClock:
@@ -21,10 +23,14 @@ class ServerClock:
     Args:
         wall: our own clock, in Unix seconds; it counts until the first answer.
         monotonic: seconds that nobody can set.
+
+    Attributes:
+        jumped: called when the server's clock was set: what was to be looked at again after a while may be due now.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._monotonic = wall, monotonic
+        self.jumped: Callable[[], None] = lambda: None
         self._at_zero: float | None = None  # the server's Unix seconds when our monotonic clock was at 0
 
     def heard(self, date: str | None) -> None:
@@ -34,8 +40,11 @@ class ServerClock:
         except (ValueError, OverflowError):
             return
         at_zero = said + 0.5 - self._monotonic()
-        if self._at_zero is None or abs(at_zero - self._at_zero) > TOLERANCE:
+        before = self._at_zero
+        if before is None or abs(at_zero - before) > TOLERANCE:
             self._at_zero = at_zero
+        if before is not None and abs(at_zero - before) > JUMP:
+            self.jumped()
 
     def now(self) -> datetime:
         """This moment."""
