@@ -111,23 +111,6 @@ def test_a_failure_is_said_and_ends_with_rerun(api: ApiClient, namespace: str, s
         until(api, plans(namespace))  # heals by itself
 
 
-def test_a_killed_operator_never_makes_a_second_job(api: ApiClient, namespace: str, start_operator: StartOperator) -> None:
-    operator = start_operator()
-    with PretendKubelet(api, namespace, wait) as kubelet:
-        manifests = [dataset(namespace, f"d{i}") for i in range(5)]
-        for manifest in manifests:
-            api.apply(manifest)
-            # In the middle of things: some have a Job, some have only a work order, some have nothing.
-        wait_until(lambda: len(api.list("batch/v1", "Job", namespace)) >= 2, what="the first Jobs")
-        operator.kill()
-        start_operator()
-        wait_until(lambda: len(kubelet.orders) == 5, what="five pods")
-        kubelet.script = succeed
-        for manifest in manifests:
-            until(api, manifest)
-    assert sorted(kubelet.steps()) == ["dataset"] * 5
-
-
 def test_a_foreign_job_of_the_same_name_is_left_alone(api: ApiClient, namespace: str, start_operator: StartOperator) -> None:
     with PretendKubelet(api, namespace, wait):
         first = start_operator()

@@ -1,38 +1,147 @@
-"""At most one of several replicas works."""
+"""One replica's view of the Lease, on the real API server, with a clock that the tests set."""
 
 from __future__ import annotations
 
-import pytest
-from support.apiclient import wait_until
-from support.controlplane import ControlPlane
-from support.pretend import PretendKubelet, succeed
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
-from .conftest import API_VERSION, StartOperator, condition, dataset, leading
+import pytest
+from nnunet_operator.cluster import lease as lease_module
+from nnunet_operator.cluster.api.client import Api, ApiError, connect
+from nnunet_operator.cluster.lease import Lease
+from support.controlplane import ControlPlane
 
 pytestmark = pytest.mark.controlplane
 
+DURATION, DEADLINE = 12.0, 8.0
 
-def test_one_of_two_leads_and_the_other_takes_over(
-    control_plane: ControlPlane, namespace: str, start_operator: StartOperator
+
+class Clock:
+    """The monotonic clock of all replicas."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(lease_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+@pytest.fixture
+async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:
+    api = await connect(control_plane.kubeconfig)
+    yield api
+    await api.close()
+
+
+def replica(api: Api, namespace: str, name: str) -> Lease:
+    return Lease(api, namespace, "nnunet-operator", name, duration=DURATION, deadline=DEADLINE, retry=0.01, look=0.01)
+
+
+async def soon(task: asyncio.Task[None]) -> bool:
+    """Whether a task ends when it is given some turns; real requests lie between them."""
+    done, _ = await asyncio.wait({task}, timeout=0.5)
+    return bool(done)
+
+
+async def acquired(one: Lease) -> None:
+    async with asyncio.timeout(30):
+        await one.acquire()
+    assert one.held
+
+
+def holder(plane: ControlPlane, namespace: str) -> str:
+    found = plane.admin.get("coordination.k8s.io/v1", "Lease", namespace, "nnunet-operator")
+    assert found is not None
+    return str(found["spec"]["holderIdentity"])
+
+
+async def test_it_runs_out_by_the_clock_of_who_waits(api: Api, namespace: str, clock: Clock) -> None:
+    first, second = replica(api, namespace, "first"), replica(api, namespace, "second")
+    await acquired(first)
+    waiting = asyncio.create_task(second.acquire())
+    assert not await soon(waiting)
+    clock.now += DEADLINE
+    assert not first.held, "writes end before another may begin"
+    clock.now += DURATION - DEADLINE - 0.1
+    assert not await soon(waiting)
+    clock.now += 0.2
+    assert await soon(waiting)
+    assert second.held
+
+
+async def test_it_is_taken_at_once_when_it_was_given_away(
+    api: Api, control_plane: ControlPlane, namespace: str, clock: Clock
 ) -> None:
-    flags = ("--leader-election", "--lease-namespace", namespace)
-    first = start_operator(*flags, POD_NAME="first")
-    wait_until(lambda: leading([first]), what="the first to lead")
-    second = start_operator(*flags, POD_NAME="second")
-    assert leading([first, second]) == [first]
-    first.stop()  # gives the lease away
-    wait_until(lambda: leading([second]), timeout=10, what="the second to lead")
-    third = start_operator(*flags, POD_NAME="third")
-    second.kill()  # cannot give it away
-    api = control_plane.admin
-    with PretendKubelet(api, namespace, succeed):
-        api.apply(dataset(namespace))
-        wait_until(lambda: leading([third]), timeout=30, what="the third to lead")
-        wait_until(
-            lambda: condition(api.get(API_VERSION, "Dataset", namespace, "brain")).get("status") == "True",
-            what="the third to do the work",
-        )
-    lease = api.get("coordination.k8s.io/v1", "Lease", namespace, "nnunet-operator")
+    first, second = replica(api, namespace, "first"), replica(api, namespace, "second")
+    await acquired(first)
+    waiting = asyncio.create_task(second.acquire())
+    assert not await soon(waiting)
+    await first.release()
+    assert not first.held
+    await asyncio.wait_for(waiting, 30)
+    await first.release()  # again: what another has is left
+    assert holder(control_plane, namespace) == "second"
+
+
+@pytest.mark.parametrize("after", ["nothing", "taken", "taken and given away"])
+@pytest.mark.parametrize("seconds", [DEADLINE + 1, DURATION + 1, 3600])
+async def test_whoever_was_frozen_for_long_does_not_go_on(
+    api: Api, control_plane: ControlPlane, namespace: str, clock: Clock, seconds: float, after: str
+) -> None:
+    frozen, other = replica(api, namespace, "frozen"), replica(api, namespace, "other")
+    await acquired(frozen)
+    keeping = asyncio.create_task(frozen.keep())
+    if after != "nothing":
+        waiting = asyncio.create_task(other.acquire())
+        keeping.cancel()
+        assert not await soon(waiting)
+        clock.now += DURATION + 1
+        await asyncio.wait_for(waiting, 30)
+        if after == "taken and given away":
+            await other.release()
+        keeping = asyncio.create_task(frozen.keep())
+    await asyncio.sleep(0)  # it waits for its next renewal, and wakes up after the clock has gone on
+    clock.now += seconds
+    assert await soon(keeping)
+    assert not frozen.held
+    assert holder(control_plane, namespace) == {"nothing": "frozen", "taken": "other", "taken and given away": ""}[after]
+
+
+async def test_another_that_has_it_is_believed_at_once(api: Api, control_plane: ControlPlane, namespace: str, clock: Clock) -> None:
+    ours = replica(api, namespace, "ours")
+    await acquired(ours)
+    keeping = asyncio.create_task(ours.keep())
+    lease = control_plane.admin.get("coordination.k8s.io/v1", "Lease", namespace, "nnunet-operator")
     assert lease is not None
-    assert lease["spec"]["holderIdentity"] == "third"
-    assert lease["spec"]["leaseTransitions"] == 2
+    control_plane.admin.patch(lease, {"spec": {"holderIdentity": "by hand"}})
+    await asyncio.wait_for(keeping, 30)
+    assert not ours.held
+    await ours.release()
+    assert holder(control_plane, namespace) == "by hand"
+
+
+async def test_a_renewal_that_comes_between_does_not_hinder_giving_it_away(
+    api: Api, control_plane: ControlPlane, namespace: str, clock: Clock
+) -> None:
+    ours = replica(api, namespace, "ours")
+    await acquired(ours)
+    real, conflicts = api.replace, [True]
+
+    async def replace(manifest: dict[str, Any]) -> dict[str, Any]:
+        if conflicts:
+            conflicts.pop()
+            raise ApiError(409, "Conflict", "the object has been modified")
+        return await real(manifest)
+
+    api.replace = replace  # type: ignore[method-assign]
+    await ours.release()
+    assert holder(control_plane, namespace) == ""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from nnunet_trainer.contract.faults import ExitCode
+from nnunet_operator.cluster import preflight, served_definitions
+from nnunet_operator.cluster.api import retry
+from nnunet_operator.cluster.api.client import ApiError
+from nnunet_operator.cluster.api.kinds import OURS
+from nnunet_trainer.contract.faults import ExitCode, StorageFault
 from support.controlplane import ControlPlane
 from support.operator import OperatorProcess
 
@@ -28,3 +33,59 @@ def test_no_cluster_is_one_message(control_plane: ControlPlane, tmp_path: Path) 
     assert operator.process.wait(60) == ExitCode.BAD_USAGE
     assert str(tmp_path / "none") in operator.log
     assert "Traceback" not in operator.log
+
+
+class Troubled:
+    """An API server that answers with errors for a while."""
+
+    def __init__(self, errors: dict[int, Exception]) -> None:
+        """By the number of the request that they answer."""
+        self.errors, self.configuration, self.asked = errors, SimpleNamespace(host="https://here"), 0
+
+    async def request(self, *_: object, **__: object) -> dict[str, object]:
+        number, self.asked = self.asked, self.asked + 1
+        if number in self.errors:
+            raise self.errors[number]
+        resources = [{"name": f"{info.plural}{sub}"} for info in OURS.values() for sub in ("", "/status")]
+        return {
+            "major": "1",
+            "minor": "33+",
+            "gitVersion": "v1.33.1",
+            "resources": resources,
+            "status": {"allowed": True},
+            "components": {"schemas": {}},
+        }
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(_: float) -> None:
+        pass
+
+    monkeypatch.setattr(retry.asyncio, "sleep", at_once)
+    monkeypatch.setattr(served_definitions, "_findings", lambda _: [])  # a test of its own
+
+
+TROUBLES = [
+    ApiError(429, "TooManyRequests", ""),
+    ApiError(500, "InternalError", ""),
+    ApiError(503, "", ""),
+    TimeoutError(),
+    OSError(),
+]
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("trouble", TROUBLES, ids=repr)
+async def test_an_api_server_in_trouble_is_asked_again(trouble: Exception, number: int) -> None:
+    api = Troubled({number: trouble})  # the version, the CRDs, their fields, a permission
+    assert await preflight.check(api, ("default",), "default") == "v1.33.1"  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_trouble_that_does_not_end_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "PATIENCE", 0.0)
+    api = Troubled(dict.fromkeys(range(1000), ApiError(503, "ServiceUnavailable", "etcd is away")))
+    with pytest.raises(StorageFault, match=r"https://here does not answer: 503 ServiceUnavailable: etcd is away"):
+        await preflight.check(api, (), None)  # type: ignore[arg-type]

@@ -182,6 +182,24 @@ class ControlPlane:
         """Stop the API server alone: what an operator sees when the control plane is upgraded."""
         self._end("kube-apiserver")
 
+    def kill_apiserver(self) -> None:
+        """SIGKILL to the API server; `start_apiserver` starts it again."""
+        self._kill("kube-apiserver")
+
+    def kill_etcd(self) -> None:
+        """SIGKILL to etcd; `start_etcd` starts it again over the same data."""
+        self._kill("etcd")
+
+    def start_etcd(self) -> None:
+        """Start etcd, and wait until the API server answers again."""
+        client = self._arguments["kube-apiserver"][2]
+        self._spawn("etcd", f"{client}/readyz")
+        self._await("kube-apiserver", f"{self.url}/readyz")
+
+    def _kill(self, name: str) -> None:
+        os.kill(self.pids.pop(name), signal.SIGKILL)
+        self._processes.pop(name).wait()
+
     @contextmanager
     def scheduler(self) -> Iterator[None]:
         """Run kube-scheduler meanwhile: it places the pods of all namespaces in which they are not bound at admission."""
@@ -236,6 +254,10 @@ class ControlPlane:
                 preexec_fn=_die_with_parent if self._die_with_parent else None,
             )  # fmt: skip
         self._processes[name], self.pids[name] = process, process.pid
+        self._await(name, health)
+
+    def _await(self, name: str, health: str) -> None:
+        process = self._processes[name]
         # Loopback, and a certificate that was made a moment ago: there is nothing to check it against yet.
         context = ssl._create_unverified_context()
         request = urllib.request.Request(health, headers={"Authorization": f"Bearer {self.token}"})

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
 
 from nnunet_trainer.contract import report as reports
@@ -40,12 +41,18 @@ class PretendKubelet:
 
     Args:
         script: asked once for each running pod, and again as long as it says None.
-        ip: the address that every pod gets.
+        ip: the address that every pod gets, or a pod's.
         stopped: how a running pod that is deleted ends; None: it goes without a word.
     """
 
     def __init__(
-        self, api: ApiClient, namespace: str, script: Script, *, ip: str = "127.1.0.1", stopped: Ending | None = None
+        self,
+        api: ApiClient,
+        namespace: str,
+        script: Script,
+        *,
+        ip: str | Callable[[Manifest], str] = "127.1.0.1",
+        stopped: Ending | None = None,
     ) -> None:
         self._api, self._namespace, self._ip, self._stopped = api, namespace, ip, stopped
         self.script = script
@@ -74,10 +81,11 @@ class PretendKubelet:
                 for pod in self._api.list("v1", "Pod", self._namespace):
                     self._care_for(pod)
             except ApiError as error:
-                if error.code not in (404, 409):  # it changed meanwhile: looked at again
+                # It changed meanwhile, or the API server cannot answer now: looked at again.
+                if error.code < 500 and error.code not in (404, 409, 429):
                     self._problem = error
                     return
-            except OSError:
+            except (OSError, HTTPException):
                 continue  # the API server is away; so would a kubelet wait
             except BaseException as error:
                 self._problem = error
@@ -96,7 +104,8 @@ class PretendKubelet:
             self.orders[name] = order
             # Deadlines count from it.
             running = {"running": {"startedAt": _now()}}
-            self._set(pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, running, True)
+            ip = self._ip if isinstance(self._ip, str) else self._ip(pod)
+            self._set(pod, {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}, running, True)
         elif phase == "Running" and (ending := self._ending(pod)) is not None:
             self._end(pod, ending, NOW)
 

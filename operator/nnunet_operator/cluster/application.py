@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import kopf
@@ -49,16 +48,17 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(metrics.queue_seconds.observe)
         metrics.queue_oldest.set_function(self._queue.oldest)
         self._cache = ObjectCache()
-        self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake)
+        self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake, now=api.clock.now)
         client = CachedApi(api, self._cache)
         recorder = EventRecorder(client, settings.identity, UNANSWERED)
         self._workloads: WorkloadPoller | None = None
         if settings.workload_seconds is not None:
             self._workloads = WorkloadPoller(api, self._cache, settings.workload_seconds, self._wake)
         said = self._workloads.found if self._workloads else None
-        self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, datetime.now(UTC), said)
-        self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard)
+        self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, api.clock.now(), said)
+        self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard, api.clock.now)
         self._relist = Relist(api, self._cache, settings.namespaces, settings.relist_seconds, self._wake)
+        api.clock.jumped = lambda: self._wake(self._cache.keys(*OURS))
         self._phase = "starting"
         self._stop = asyncio.Event()
 
@@ -111,19 +111,26 @@ class Operator:
             return await self._work()
         self._phase = "standby"
         log.info("waiting for the lease %s/%s", lease_namespace, self._settings.lease_name)
-        await self._lease.acquire()
-        metrics.leading.set(1)
-        work = asyncio.create_task(self._work(), name="work")
-        keep = asyncio.create_task(self._lease.keep(), name="lease")
+        tasks: list[asyncio.Task[Any]] = []
         try:
-            await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
+            await self._lease.acquire()
+            metrics.leading.set(1)
+            work = asyncio.create_task(self._work(), name="work")
+            keep = asyncio.create_task(self._lease.keep(), name="lease")
+            tasks = [work, keep]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             log.error("the lease is lost")
             return LOST
         finally:
-            await _end([work, keep])
-            metrics.leading.set(0)
+            await _end(tasks)
+            await self._stand_down()
+
+    async def _stand_down(self) -> None:
+        """Let another replica begin; nothing is written any more."""
+        metrics.leading.set(0)
+        if self._lease is not None:
             await self._lease.release()
 
     async def _check_what_settings_ask_for(self) -> None:
@@ -144,7 +151,7 @@ class Operator:
         await self._relist.fill()
         self._wake(self._cache.keys(*OURS))
         log.info("working; %d objects known", len(self._cache))
-        self._reconciliation.listening_since = datetime.now(UTC)
+        self._reconciliation.listening_since = self._api.clock.now()
         tasks = [asyncio.create_task(self._workers.work(), name=f"worker {i}") for i in range(self._settings.workers)]
         tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
         tasks.append(asyncio.create_task(self._poller.run(), name="progress"))
@@ -182,8 +189,8 @@ class Operator:
         try:
             done, _ = await asyncio.wait({watching, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            for task in tasks:  # first: kopf waits for what runs beside it
-                task.cancel()
+            await _end(tasks)  # first: kopf waits for what runs beside it
+            await self._stand_down()  # the next replica need not wait for kopf
             stop_kopf.set()
             await asyncio.wait({watching}, timeout=1)
             raise

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 
-from nnunet_trainer.contract.faults import BadConfiguration, BadUsage, StorageFault
+from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from ..api.resources import API_VERSION
 from . import served_definitions
-from .api.client import CONNECTION_ERRORS, Api, ApiError
+from .api.client import Api, ApiError
 from .api.kinds import JOB, KINDS, NAMESPACE, OURS, POD, WORKLOAD, ApiKind
-
-log = logging.getLogger(__name__)
+from .api.retry import ask, no_cluster
 
 MINIMUM = (1, 31)
-PATIENCE = 30.0
-"""Seconds to wait for an API server that does not answer."""
 
 REVIEW = ApiKind("SelfSubjectAccessReview", "authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 REVIEW_OF_OTHERS = ApiKind("SubjectAccessReview", "authorization.k8s.io", "v1", "subjectaccessreviews")
@@ -93,7 +89,7 @@ async def offers_pod_groups(api: Api) -> bool:
         ApiError: it does not say.
     """
     try:
-        answer = await api.request("GET", f"/apis/{KINDS['PodGroup'].api_version}")
+        answer = await ask(api, "GET", f"/apis/{KINDS['PodGroup'].api_version}")
     except ApiError as error:
         if error.code != 404:
             raise
@@ -102,28 +98,14 @@ async def offers_pod_groups(api: Api) -> bool:
 
 
 async def _version(api: Api) -> str:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + PATIENCE
-    while True:
-        try:
-            found = await api.request("GET", "/version", timeout=10)
-            break
-        except ApiError as error:
-            if error.code in (401, 403):
-                raise BadUsage(
-                    "Unauthorized", f"{api.configuration.host} refuses us: {error.message}", hint="Look at the kubeconfig."
-                ) from error
-            problem = str(error)
-        except CONNECTION_ERRORS as error:
-            problem = str(error) or type(error).__name__
-        if loop.time() > end:
-            raise StorageFault(
-                "NoCluster",
-                f"{api.configuration.host} does not answer: {problem}.",
-                hint="Is it the right cluster (--kubeconfig, --context)?",
-            )
-        log.warning("%s does not answer yet: %s", api.configuration.host, problem)
-        await asyncio.sleep(1)
+    try:
+        found = await ask(api, "GET", "/version")
+    except ApiError as error:
+        if error.code in (401, 403):
+            raise BadUsage(
+                "Unauthorized", f"{api.configuration.host} refuses us: {error.message}", hint="Look at the kubeconfig."
+            ) from error
+        raise no_cluster(api, str(error)) from error
     if numbers(found) < MINIMUM:
         needed = ".".join(map(str, MINIMUM))
         raise BadConfiguration(
@@ -134,7 +116,7 @@ async def _version(api: Api) -> str:
 
 async def _check_crds(api: Api) -> None:
     try:
-        served = {item["name"] for item in (await api.request("GET", f"/apis/{API_VERSION}"))["resources"]}
+        served = {item["name"] for item in (await ask(api, "GET", f"/apis/{API_VERSION}"))["resources"]}
     except ApiError as error:
         if error.code != 404:
             raise
@@ -166,9 +148,8 @@ async def missing(api: Api, scope: str | None, permission: Permission, service_a
     for verb in verbs:
         attributes = {"group": kind.group, "resource": kind.plural, "subresource": sub, "verb": verb, "namespace": scope or ""}
         spec = {"resourceAttributes": attributes, **subject}
-        answer = await api.request(
-            "POST", review.path(None), body={"apiVersion": review.api_version, "kind": review.kind, "spec": spec}
-        )
+        body = {"apiVersion": review.api_version, "kind": review.kind, "spec": spec}
+        answer = await ask(api, "POST", review.path(None), body)
         if not answer["status"]["allowed"]:
             lines.append(f"{verb} {kind.plural}{f'/{sub}' if sub else ''}{f'.{kind.group}' if kind.group else ''} {where}")
     return lines

@@ -13,6 +13,7 @@ from ..api import crds
 from ..api.resources import API_VERSION
 from .api.client import Api, ApiError
 from .api.kinds import OURS
+from .api.retry import ask
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ async def check(api: Api) -> None:
     end = loop.time() + PATIENCE
     while True:
         try:
-            described = await api.request("GET", f"/openapi/v3/apis/{API_VERSION}", timeout=10)
+            described = await ask(api, "GET", f"/openapi/v3/apis/{API_VERSION}")
         except ApiError as error:
             if error.code != 404 or loop.time() > end:
                 log.warning("whether the CRDs are of this version cannot be found out: %s", error)

@@ -63,10 +63,10 @@ class WorkQueue(Generic[K]):
         del self._timers[key]
         self.add(key)
 
-    def retry(self, key: K) -> float:
+    def retry(self, key: K, longest: float = LONGEST_RETRY) -> float:
         """Hand out the key again after a jittered delay that doubles with each failure; the delay, in seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay: float = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(failures - 1, 20)) * random.uniform(0.5, 1.0)
+        delay: float = min(longest, FIRST_RETRY * 2 ** min(failures - 1, 20)) * random.uniform(0.5, 1.0)
         self.add_after(key, delay)
         return delay
 

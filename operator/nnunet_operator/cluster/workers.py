@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from nnunet_trainer.contract.faults import Fault
 
@@ -24,15 +24,22 @@ log = logging.getLogger(__name__)
 
 CONFLICT_DELAY = 0.5
 """Seconds, if the newer version does not come sooner by its watch."""
+OUTAGE_RETRY = 15.0
+"""The longest delay, in seconds, after an API server that was away or in trouble: that is no fault of the object's."""
 
 
 class Workers:
     """Turn what the cache holds into what the cluster should hold."""
 
     def __init__(
-        self, cache: ObjectCache, queue: WorkQueue[Key], reconciliation: Reconciliation, heard: Mapping[str, Heard]
+        self,
+        cache: ObjectCache,
+        queue: WorkQueue[Key],
+        reconciliation: Reconciliation,
+        heard: Mapping[str, Heard],
+        now: Callable[[], datetime],
     ) -> None:
-        self._cache, self._queue, self._reconciliation, self._heard = cache, queue, reconciliation, heard
+        self._cache, self._queue, self._reconciliation, self._heard, self._now = cache, queue, reconciliation, heard, now
 
     def wake(self, keys: Iterable[Key]) -> None:
         """Reconcile these soon."""
@@ -73,9 +80,7 @@ class Workers:
         """One pass over one object. Nothing that goes wrong with it may end the worker."""
         try:
             look_again = await self._pass_over(key)
-        except NotLeading:
-            return
-        except Outdated:
+        except (Outdated, NotLeading):  # without the lease only for a moment: what was not done then is done after it
             self._queue.add_after(key, CONFLICT_DELAY)
         except (ApiError, Fault, ChildRefused, Rejected) as error:
             self._failed(key, error, getattr(error, "reason", "") or f"Http{getattr(error, 'code', '')}")
@@ -91,13 +96,16 @@ class Workers:
 
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
         metrics.errors.labels(key.kind, cause).inc()
-        delay = self._queue.retry(key)
+        in_trouble = isinstance(error, CONNECTION_ERRORS) or (
+            isinstance(error, ApiError) and (error.code == 429 or error.code >= 500)
+        )
+        delay = self._queue.retry(key, OUTAGE_RETRY) if in_trouble else self._queue.retry(key)
         log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": key})
 
     async def _pass_over(self, key: Key) -> float | None:
         """Seconds until the object wants to be looked at again, if it does."""
         before = self._cache.get(*key)
-        passed = await self._reconciliation.pass_over(key, datetime.now(UTC), self._heard)
+        passed = await self._reconciliation.pass_over(key, self._now(), self._heard)
         written = self._cache.get(*key)
         concerned = self._cache.affected_by(written) if written is not None and written is not before else set()
         if passed.refusal is not None:

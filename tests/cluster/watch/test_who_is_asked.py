@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import aiohttp
 import pytest
+from nnunet_operator.cluster.watch import progress_poller
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.progress_poller import ProgressPoller
 from nnunet_operator.manifests import names
@@ -112,3 +115,45 @@ async def test_only_children_are_asked_and_names_do_not_mix(kind: str, change: C
     assert {uid: heard.progress.done for uid, heard in poller.heard.items()} == {"one-pod": 1, "two-pod": 2}
     assert set(asked) == {"127.1.79.1", "127.1.79.2"}
     assert woken == {Key("Dataset", "one", "brain"), Key("Dataset", "two", "brain")}
+
+
+async def test_pods_that_hang_hold_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_poller, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    monkeypatch.setattr(progress_poller, "PER_SECOND", 1e6)
+    port, cache, asked = free_port(), ObjectCache(), Counter[str]()
+    hanging = {f"h{i}": f"127.1.80.{i + 1}" for i in range(3 * progress_poller.AT_ONCE)}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address = writer.get_extra_info("sockname")[0]
+        asked[address] += 1
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            if address == "127.1.81.1":
+                body = codec.dumps(Progress(step="dataset", done=1)).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body)
+            else:
+                await reader.read()  # until the operator hangs up
+        writer.close()
+
+    def add(namespace: str, address: str) -> None:
+        for manifest in family(namespace, address):
+            cache.put(manifest)
+
+    async with contextlib.AsyncExitStack() as servers:
+        for address in (*hanging.values(), "127.1.81.1"):
+            await servers.enter_async_context(await asyncio.start_server(answer, address, port))
+        for namespace, address in hanging.items():
+            add(namespace, address)
+        poller = ProgressPoller(cache, (0.1, 1.0), lambda keys: None, port=port)
+        task = asyncio.create_task(poller.run())
+        try:
+            async with asyncio.timeout(60):
+                while len(asked) < len(hanging) or min(asked.values()) < 2:
+                    await asyncio.sleep(0.02)
+                before = asked.total()
+                add("honest", "127.1.81.1")
+                while "honest-pod" not in poller.heard:
+                    await asyncio.sleep(0.02)
+        finally:
+            task.cancel()
+    assert asked.total() - before < len(hanging), "it waits for none of the others' rounds"

@@ -135,8 +135,9 @@ class AnyOrder(RuleBasedStateMachine):
             self.world.edit(KIND_OF[name], name, rerun=str(self.reruns))
             self.over.clear()
 
-    @rule(seconds=st.sampled_from([1, 20, 400, 4000]))
+    @rule(seconds=st.sampled_from([1, 20, 400, 4000, 40_000, -400, -40_000]))
     def time_passes(self, seconds: int) -> None:
+        """Or a clock is set, forwards or back."""
         self.world.wait(seconds=seconds)
         self.world.end_deletions(overdue=True)
 

@@ -1,1 +1,1 @@
-"""The Kubernetes API: requests, credentials, kinds."""
+"""The Kubernetes API: requests, credentials, kinds, the server's clock."""

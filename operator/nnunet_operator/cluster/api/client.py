@@ -20,6 +20,7 @@ from nnunet_trainer.contract.faults import BadUsage, Temporary
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
 from . import credentials, json_depth
+from .clock import ServerClock
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind
 
@@ -57,6 +58,7 @@ class Api:
         self.configuration = configuration
         self.renewal = renewal
         self.may_write = may_write
+        self.clock = ServerClock()
         self._client: Any = kubernetes_client.ApiClient(configuration)
 
     async def close(self) -> None:
@@ -88,7 +90,7 @@ class Api:
             status, data, _ = await self._send(method, url, headers, body, limit)
         if status >= 400:
             raise _error(status, data)
-        return json_depth.loads(data) if data else None
+        return _object(data, f"{method} {path}") if data else None
 
     async def another_token(self, refused: str | None) -> bool:
         """Whether there is another token now than one that was refused."""
@@ -103,6 +105,7 @@ class Api:
         try:
             answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
             code = int(answer.status)
+            self.clock.heard(answer.getheader("Date"))
             return answer.status, await answer.read(), token
         finally:
             metrics.count_request(method, url, code)
@@ -173,6 +176,17 @@ class Api:
     @staticmethod
     def _kind(manifest: Manifest) -> ApiKind:
         return KINDS[manifest["kind"]]
+
+
+def _object(data: bytes, what: str) -> Manifest:
+    """The JSON object that every answer is; something between us and the API server may have answered in its place."""
+    try:
+        found = json_depth.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(502, "BadGateway", f"{what} was answered, but not by the API server: {data[:100]!r}")
+    return found
 
 
 def _error(code: int, data: bytes) -> ApiError:

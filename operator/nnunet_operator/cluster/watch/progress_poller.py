@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
 AT_ONCE = 16
+"""So many pods are asked at the same time, and as many of those that did not answer when they were asked last: who hangs holds up
+nobody else."""
 PER_SECOND = 20
 """So many pods can be asked each second; with more of them each is asked less often."""
 FIRST_SILENCE = 2.0
@@ -40,6 +42,7 @@ class ProgressPoller:
         interval: the shortest and the longest time between two questions to a pod, in seconds.
         wake: called with the pod's owner when there is news.
         port: of the pods' `/progress`.
+        now: this moment, as statuses tell when something was heard.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class ProgressPoller:
         wake: Callable[[Iterable[Key]], None],
         *,
         port: int = pod_contract.PROGRESS_PORT,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.heard: dict[str, Heard] = {}
-        self._cache, self._interval, self._wake, self._port = cache, interval, wake, port
+        self._cache, self._interval, self._wake, self._port, self._now = cache, interval, wake, port, now
         self._next: dict[str, float] = {}  # by uid, on the monotonic clock
         self._silences: dict[str, int] = {}
-        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._asking: set[str] = set()
+        self._limit, self._limit_of_silent = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         """Ask for ever."""
@@ -80,7 +85,7 @@ class ProgressPoller:
             del self._next[gone]
             self._silences.pop(gone, None)
         now = time.monotonic()
-        due = [uid for uid in running if self._next.get(uid, 0.0) <= now]
+        due = [uid for uid in running if self._next.get(uid, 0.0) <= now and uid not in self._asking]
         shortest, longest = self._interval
         interval = min(longest, max(shortest, len(running) / PER_SECOND))
         for uid in due:
@@ -91,13 +96,18 @@ class ProgressPoller:
 
     async def _ask(self, session: aiohttp.ClientSession, pod: Manifest) -> None:
         uid = pod["metadata"]["uid"]
-        async with self._limit:
-            progress = await self._fetch(session, pod["status"]["podIP"])
+        self._asking.add(uid)
+        try:
+            async with self._limit_of_silent if self._silences.get(uid) else self._limit:
+                progress = await self._fetch(session, pod["status"]["podIP"])
+        finally:
+            self._asking.discard(uid)
         if progress is None:
             self._silences[uid] = self._silences.get(uid, 0) + 1
             return
+        self._silences.pop(uid, None)
         before = self.heard.get(uid)
-        self.heard[uid] = Heard(progress=progress, at=datetime.now(UTC))
+        self.heard[uid] = Heard(progress=progress, at=self._now())
         if (before is None or before.progress != progress) and (owner := self._owner(pod)):
             self._wake([owner])
 

@@ -106,7 +106,8 @@ def _note(work: Work, mine: dict[int, Attempt]) -> None:
 def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Startable | Blocker) -> None:
     """Ask for the next attempt's Job, once its back-off is over, nothing of an older one runs, and all that it needs is there."""
     status, now = work.status, scope.now
-    if status.not_before is not None and now < status.not_before:
+    # What lies further ahead than any back-off was written by a clock that was ahead.
+    if status.not_before is not None and now < status.not_before <= now + failure_policy.LONGEST_BACK_OFF:
         scope.look_again_at(status.not_before)
         return
     # A Job that was asked for and has not been seen, nor any pod of it, is asked for again; any other is a new attempt.

@@ -161,7 +161,8 @@ def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> Attemp
     silent = not any(reading.terminated(pod) for pod in attempt.all_pods)
     # What a disrupted pod said is a help, not a need: it is waited for only while there is a pod that may yet be seen to end.
     needed = "DisruptionTarget" not in str(condition.get("message")) or any(not reading.is_over(pod) for pod in attempt.pods)
-    if silent and needed and now < at + SETTLE:
+    settles = abs(now - at) < SETTLE  # an end that lies far ahead is of another clock than ours
+    if silent and needed and settles:
         return Stopping()
     if condition["type"] == "Failed":
         return Failed(at)
@@ -171,7 +172,7 @@ def _ended(attempt: Attempt, condition: dict[str, Any], now: datetime) -> Attemp
         report = reading.report(pod)
         if report is not None and report.error is None:
             return Succeeded(report, at)
-    if silent or done or now >= at + SETTLE:
+    if silent or done or not settles:
         return ReportMissing(at)
     return Stopping()
 

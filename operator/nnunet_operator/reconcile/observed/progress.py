@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nnunet_trainer.contract.progress import Progress
@@ -45,7 +45,7 @@ def of(scope: Scope[Any], work: Work, running: Running) -> None:
     if heard is not None and heard.progress.step != work.step:
         heard = None  # no answer to what was ordered
     status = work.status
-    if heard is not None and _is_news(work, heard):
+    if heard is not None and _is_news(work, heard, scope.now):
         status.phase = heard.progress.phase[:64] or None
         status.last_heard = heard.at
         _details(scope, work, running, heard.progress)
@@ -57,11 +57,13 @@ def of(scope: Scope[Any], work: Work, running: Running) -> None:
     work.set_state(State.VALIDATING if validating else State.RUNNING, reason, message)
 
 
-def _is_news(work: Work, heard: Heard) -> bool:
+def _is_news(work: Work, heard: Heard, now: datetime) -> bool:
     """Whether an answer is worth a status write: something has come about, or a minute has passed."""
     status, said = work.status, heard.progress
     if status.last_heard is None or heard.at >= status.last_heard + FRESH:
         return True
+    if status.last_heard > now + FRESH:
+        return True  # by a clock that was ahead
     if heard.at < status.last_heard:
         return False
     same = isinstance(status, FoldStatus) and (said.phase[:64] or None, said.epoch) == (status.phase, status.epoch)

@@ -22,6 +22,7 @@ from ..work import Work
 
 MAX_DISRUPTIONS = 10
 FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
+LONGEST_BACK_OFF = timedelta(seconds=LONGEST_DELAY)
 AGAIN = "Set spec.rerun to a new value to try again."
 
 

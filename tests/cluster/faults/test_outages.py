@@ -1,4 +1,4 @@
-"""The API server is away, or does not know our kinds."""
+"""The API server or etcd is away, or does not know our kinds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import pytest
 from nnunet_trainer.contract.faults import ExitCode
 from support.apiclient import wait_until
 from support.controlplane import ControlPlane
+from support.faults import outages
 from support.operator import OperatorProcess
 from support.pretend import PretendKubelet, wait
 
-from .conftest import API_VERSION, STORAGE, condition, dataset, leading, plans
+from ..conftest import API_VERSION, STORAGE, condition, dataset, leading, plans
 
-pytestmark = pytest.mark.controlplane
+# One group: its control plane is started once, not by each worker.
+pytestmark = [pytest.mark.controlplane, pytest.mark.xdist_group("private-control-plane")]
 
 
 def test_a_cluster_without_our_kinds_is_told_how_to_get_them(private_control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -62,3 +64,13 @@ def test_a_leader_that_cannot_renew_ends(private_control_plane: ControlPlane, tm
             assert operator.process.wait(30) == ExitCode.TRY_AGAIN
         finally:
             plane.start_apiserver()
+
+
+def test_nothing_is_lost_when_the_api_server_is_killed(private_control_plane: ControlPlane, tmp_path: Path) -> None:
+    count = outages.api_server_killed(private_control_plane, tmp_path, runs=3, kills=1, seed=1)
+    assert (count.tried, count.lost, count.doubled) == (2, [], [])
+
+
+def test_nothing_is_lost_while_etcd_is_away(private_control_plane: ControlPlane, tmp_path: Path) -> None:
+    count = outages.etcd_away(private_control_plane, tmp_path, runs=3, seconds=2, seed=1)
+    assert (count.tried, count.lost, count.doubled) == (1, [], [])
