@@ -30,6 +30,8 @@ for file in /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
 done
 folder() { if [ "$1" = trainer ]; then echo trainer_image; else echo operator; fi; }
 for name in "$@"; do
-  $BUILDAH build "${options[@]}" --build-arg BASE=localhost/python-base:1 --build-arg WHEELS=wheels \
+  # The operator has nothing of CUDA: its layers stay in the cache whatever the stand-ins are.
+  if [ "$name" = trainer ]; then preferred=wheels; else preferred=constraints.txt; fi
+  $BUILDAH build "${options[@]}" --build-arg BASE=localhost/python-base:1 --build-arg WHEELS=$preferred \
     -f "$context/$(folder "$name")/Dockerfile" -t "localhost/nnunet-$name:e2e" "$context"
 done

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 
-NO_CUDA = re.compile(r"(nvidia|cuda)-|triton$")
+NO_CUDA = re.compile(r"(nvidia|cuda)-(?!toolkit)|triton$")
+"""cuda-toolkit is but a list of the others, and is asked for with extras."""
 SOURCE = """
 static long none(void) { return 100; }
 static const char *text(void) { return "a library that stands in for CUDA"; }
