@@ -10,6 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 DPKG = Path("/var/lib/dpkg/status")
 
@@ -17,13 +18,8 @@ DPKG = Path("/var/lib/dpkg/status")
 def python_component(found: metadata.Distribution) -> dict[str, Any]:
     """One distribution; a licence only as its author wrote it, since free texts are no SPDX expressions."""
     name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
-    component: dict[str, Any] = {
-        "type": "library",
-        "name": name,
-        "version": found.version,
-        "purl": f"pkg:pypi/{name}@{found.version}",
-        "bom-ref": f"pkg:pypi/{name}@{found.version}",
-    }
+    purl = f"pkg:pypi/{name}@{quote(found.version, safe='')}"
+    component: dict[str, Any] = {"type": "library", "name": name, "version": found.version, "purl": purl, "bom-ref": purl}
     expression, free = found.metadata.get("License-Expression"), found.metadata.get("License")
     if expression:
         component["licenses"] = [{"expression": expression}]
@@ -38,7 +34,8 @@ def debian_components(status: str) -> list[dict[str, Any]]:
     for paragraph in status.split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", paragraph, re.MULTILINE))
         if fields.get("Status") == "install ok installed":
-            purl = f"pkg:deb/debian/{fields['Package']}@{fields['Version']}?arch={fields['Architecture']}"
+            version = quote(fields["Version"], safe=":~")
+            purl = f"pkg:deb/debian/{fields['Package']}@{version}?arch={fields['Architecture']}"
             component = {"type": "library", "name": fields["Package"], "version": fields["Version"], "purl": purl, "bom-ref": purl}
             found.append(component)
     return found
