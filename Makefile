@@ -14,7 +14,7 @@ BUILD    = $(BUILDER) build --build-arg BASE=$(BASE) --build-arg WHEELS=$(WHEELS
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test unit lint format bench crds chart catalogue controlplane kubectl prometheus images node e2e e2e-smoke clean
+.PHONY: help quickstart test unit lint format bench crds chart catalogue controlplane kubectl prometheus images node node-check e2e e2e-smoke clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,10 +67,14 @@ images:  ## Build both images with docker or buildah (REGISTRY=…/ TAG=… BASE
 node: controlplane  ## Build the programs of the test node (once, about 10 minutes), outside the checkout
 	@tests/realnode/build.sh
 
-e2e: $(VENV)/.dev node  ## Try all of it on a real node: images, chart, chain, loss of pods and node (root; 25 minutes)
+# What the machine lacks is said before anything is built.
+node-check: $(VENV)/.dev
+	@cd tests && $(abspath $(BIN))/python -m realnode check
+
+e2e: $(VENV)/.dev node-check node  ## Try all of it on a real node: images, chart, chain, loss of pods and node (root; 25 minutes)
 	@cd tests && $(abspath $(BIN))/python -m realnode e2e
 
-e2e-smoke: $(VENV)/.dev node  ## The same, but only whether images, chart and node fit
+e2e-smoke: $(VENV)/.dev node-check node  ## The same, but only whether images, chart and node fit
 	@cd tests && $(abspath $(BIN))/python -m realnode smoke
 
 clean:  ## Remove the environment and the quickstart's results

@@ -1,12 +1,14 @@
-"""The product on a real node: `cd tests && python -m realnode [e2e | smoke | up | down] [--only SCENARIO …]`.
+"""The product on a real node: `cd tests && python -m realnode [e2e | smoke | up | down | check] [--only SCENARIO …]`.
 
 `e2e` starts a node, runs every scenario, prints a line for each, and leaves nothing behind. `smoke` runs the few that show that
-images, chart and node fit. `up` has a node with an S3 server run until Ctrl-C, for a person; `down` removes what was left.
+images, chart and node fit. `up` has a node with an S3 server run until Ctrl-C, for a person; `down` removes what was left; `check` says
+what this machine lacks.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import importlib
 import os
 import signal
@@ -21,7 +23,7 @@ from support.s3 import S3Server
 
 from . import images
 from .cluster import Cluster
-from .node.cluster import RealNode, binaries, requirements
+from .node.cluster import RealNode, binaries_folder, requirements
 from .node.layout import ADDRESS, Layout, default_root
 from .scenarios import ALL, SMOKE
 
@@ -90,13 +92,22 @@ class Run:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m realnode", description=__doc__)
-    parser.add_argument("command", choices=("e2e", "smoke", "up", "down"))
+    parser.add_argument("command", choices=("e2e", "smoke", "up", "down", "check"))
     parser.add_argument("--only", nargs="*", metavar="SCENARIO", choices=ALL, help="these alone, after `install`")
     parser.add_argument("--root", type=Path, default=default_root(), help="the folder of all state (%(default)s)")
     asked = parser.parse_args(arguments)
-    if lacking := requirements(Layout(asked.root, binaries())):
+    if lacking := requirements(Layout(asked.root, binaries_folder())):
         print(f"A real node needs on this machine: {'; '.join(lacking)}", file=sys.stderr)
         return 69
+    if asked.command == "check":
+        return 0
+    asked.root.mkdir(parents=True, exist_ok=True)
+    lock = (asked.root / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
+    except BlockingIOError:
+        print(f"Another run uses {asked.root}: there can be one node on a machine.", file=sys.stderr)
+        return 75
     run = Run(asked.root)
     if asked.command == "down":
         run.node.stop()

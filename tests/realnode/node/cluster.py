@@ -29,13 +29,18 @@ STOP_ORDER = (
 """containerd comes last: containers are killed before."""
 
 
+def binaries_folder() -> Path:
+    """Where the programs are, or will be."""
+    return Path(subprocess.run([str(BUILD), "--print"], check=True, capture_output=True, text=True).stdout.strip())
+
+
 def binaries() -> Path:
     """The folder with all programs; those of the test control plane are linked into it.
 
     Raises:
         FileNotFoundError: they are not built; the message names the command that builds them.
     """
-    folder = Path(subprocess.run([str(BUILD), "--print"], check=True, capture_output=True, text=True).stdout.strip())
+    folder = binaries_folder()
     for name in ("etcd", "kube-apiserver", "kube-controller-manager"):
         link = folder / name
         if folder.is_dir() and not link.exists():
