@@ -1,8 +1,8 @@
 """The product on a real node: `cd tests && python -m realnode [e2e | smoke | up | down | check] [--only SCENARIO …]`.
 
 `e2e` starts a node, runs every scenario, prints a line for each, and leaves nothing behind. `smoke` runs the few that show that
-images, chart and node fit. `up` has a node with an S3 server run until Ctrl-C, for a person; `down` removes what was left; `check` says
-what this machine lacks.
+images, chart and node fit. `up` has a node with an S3 server run until Ctrl-C, for a person; `down` removes what was left;
+`check` says what this machine lacks.
 """
 
 from __future__ import annotations
