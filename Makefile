@@ -10,7 +10,7 @@ REGISTRY ?=
 TAG     ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BASE    ?= python:3.11-slim
 WHEELS  ?= constraints.txt
-BUILD    = $(BUILDER) build --build-arg BASE=$(BASE) --build-arg WHEELS=$(WHEELS) --build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null)
+BUILD    = $(BUILDER) build --build-arg BASE=$(BASE) --build-arg WHEELS=$(WHEELS) --build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git describe --always --dirty --abbrev=40 2>/dev/null)
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help

@@ -28,10 +28,13 @@ options=(--pull=never --layers --isolation chroot --network host -v /etc/ssl/cer
 for file in /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
   if [ -e "$file" ]; then options+=(-v "$file:/etc/pip.conf:ro"); break; fi
 done
+# buildah's cache does not look at what a mounted stage holds: the sources' digest in an argument says when our layer is an old one.
+sources=$(cd "$context" && find . -path ./wheels -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
 folder() { if [ "$1" = trainer ]; then echo trainer_image; else echo operator; fi; }
 for name in "$@"; do
   # The operator has nothing of CUDA: its layers stay in the cache whatever the stand-ins are.
   if [ "$name" = trainer ]; then preferred=wheels; else preferred=constraints.txt; fi
   $BUILDAH build "${options[@]}" --build-arg BASE=localhost/python-base:1 --build-arg WHEELS=$preferred \
+    --build-arg REVISION="$sources" \
     -f "$context/$(folder "$name")/Dockerfile" -t "localhost/nnunet-$name:e2e" "$context"
 done
