@@ -19,6 +19,6 @@ def run(cluster: Cluster) -> str:
     (leader,) = [variable["value"] for variable in container["env"] if variable["name"] == "MASTER_ADDR"]
     assert not leader[0].isdigit(), leader
     cluster.wait_ready("TrainingRun", name, seconds=400)
-    assert cluster.fold(name).get("attempt") == 1, cluster.fold(name)
+    assert cluster.fold(name).get("attempt") == 0, cluster.fold(name)
     cluster.delete("TrainingRun", name)
     return f"{' and '.join(addresses)} met at {leader}"

@@ -16,13 +16,13 @@ def run(cluster: Cluster) -> str:
 
     def resumed() -> int | None:
         fold = cluster.fold(name)
-        return int(fold["resumedFromEpoch"]) if fold.get("attempt") == 2 and fold.get("resumedFromEpoch") is not None else None
+        return int(fold["resumedFromEpoch"]) if fold.get("attempt") == 1 and fold.get("resumedFromEpoch") is not None else None
 
     epoch = wait_until(resumed, timeout=240, what=lambda: f"a second attempt that resumes: {cluster.fold(name)}")
     assert epoch >= 3, epoch
     cluster.wait_ready("TrainingRun", name, seconds=400)
     fold = cluster.fold(name)
-    assert (fold["attempt"], fold.get("disruptions"), fold.get("restarts", 0)) == (2, 1, 0), fold
+    assert (fold["attempt"], fold.get("disruptions"), fold.get("restarts", 0)) == (1, 1, 0), fold
     assert fold["epoch"] == 40, fold
     cluster.delete("TrainingRun", name)
     return f"resumed from epoch {epoch}"

@@ -20,11 +20,11 @@ def run(cluster: Cluster) -> str:
 
     def resumed() -> int | None:
         fold = cluster.fold(name)
-        return int(fold["resumedFromEpoch"]) if fold.get("attempt", 1) > 1 and fold.get("resumedFromEpoch") is not None else None
+        return int(fold["resumedFromEpoch"]) if fold.get("attempt") and fold.get("resumedFromEpoch") is not None else None
 
     epoch = wait_until(resumed, timeout=300, what=lambda: f"a next attempt that resumes: {cluster.fold(name)}")
     assert epoch >= before, (epoch, before)
     cluster.wait_ready("TrainingRun", name, seconds=400)
     fold = cluster.fold(name)
     cluster.delete("TrainingRun", name)
-    return f"resumed from epoch {epoch} in attempt {fold['attempt']}, {fold.get('restarts', 0)} restarts counted"
+    return f"resumed from epoch {epoch} in attempt {fold['attempt'] + 1}, {fold.get('restarts', 0)} restarts counted"
