@@ -4,13 +4,20 @@ VENV   ?= .venv
 STORE  ?= quickstart
 UNIT   := tests/operator tests/trainer/contract tests/trainer/planning tests/docs/test_architecture.py
 BIN    := $(VENV)/bin
+# Of images: docker or buildah; how they are tagged; a base with Python, by digest; a folder of wheels, below the root, that are preferred.
+BUILDER ?= $(firstword $(notdir $(shell command -v docker buildah)))
+REGISTRY ?=
+TAG     ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BASE    ?= python:3.11-slim
+WHEELS  ?= constraints.txt
+BUILD    = $(BUILDER) build --build-arg BASE=$(BASE) --build-arg WHEELS=$(WHEELS) --build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git describe --always --dirty --abbrev=40 2>/dev/null)
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test unit lint format bench crds chart catalogue controlplane kubectl prometheus clean
+.PHONY: help quickstart test unit lint format bench crds chart catalogue controlplane kubectl prometheus images node node-check e2e e2e-smoke clean
 
 help:  ## Say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 quickstart: $(VENV)/.product  ## Run the whole chain on real images, on this machine
 	@$(BIN)/nnunet-operator local apply -f examples/quickstart --map s3://nnunet/raw=examples/data --store $(STORE)
@@ -52,6 +59,23 @@ kubectl:  ## Build kubectl, where there is none (once, a few minutes), outside t
 
 prometheus:  ## Fetch Prometheus for the tests of alerts and dashboard (once), outside the checkout
 	@tests/prometheus/fetch.sh > /dev/null
+
+images:  ## Build both images with docker or buildah (REGISTRY=…/ TAG=… BASE=… WHEELS=…)
+	$(BUILD) -f operator/Dockerfile -t $(REGISTRY)nnunet-operator:$(TAG) .
+	$(BUILD) -f trainer_image/Dockerfile -t $(REGISTRY)nnunet-trainer:$(TAG) .
+
+node: controlplane  ## Build the programs of the test node (once, about 10 minutes), outside the checkout
+	@tests/realnode/build.sh
+
+# What the machine lacks is said before anything is built.
+node-check: $(VENV)/.dev
+	@cd tests && $(abspath $(BIN))/python -m realnode check
+
+e2e: $(VENV)/.dev node-check node  ## Try all of it on a real node: images, chart, chain, loss of pods and node (root; 25 minutes)
+	@cd tests && $(abspath $(BIN))/python -m realnode e2e
+
+e2e-smoke: $(VENV)/.dev node-check node  ## The same, but only whether images, chart and node fit
+	@cd tests && $(abspath $(BIN))/python -m realnode smoke
 
 clean:  ## Remove the environment and the quickstart's results
 	rm -rf $(VENV) $(STORE)

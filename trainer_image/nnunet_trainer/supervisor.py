@@ -19,7 +19,7 @@ from .contract import codec, pod, progress, report, work_order
 from .contract.faults import BadUsage, ExitCode, Fault
 from .contract.report import Report
 from .contract.work_order import WorkOrder
-from .supervision import failures, oom_kills, ranks
+from .supervision import failures, logs, oom_kills, ranks
 from .supervision.current_progress import CurrentProgress
 from .supervision.server import serve
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry a work order out. Returns the contract's exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure()
     try:
         end = _carry_out(arguments.order)
     except Fault as fault:
@@ -104,5 +104,9 @@ def _leave(end: Report) -> None:
         log.warning("the report could not be left at %s: %s", pod.termination_log(), error.strerror)
     if end.error is None:
         print(text, flush=True)
+        return
+    said = f"{end.error.reason}: {end.error.message} {end.error.hint}".rstrip()
+    if os.environ.get(logs.ENV_POD):
+        log.error("%s", said)
     else:
-        print(f"{end.error.reason}: {end.error.message} {end.error.hint}".rstrip(), file=sys.stderr, flush=True)
+        print(said, file=sys.stderr, flush=True)

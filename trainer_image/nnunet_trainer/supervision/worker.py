@@ -20,7 +20,7 @@ from ..contract.faults import Fault
 from ..contract.progress import Progress
 from ..contract.report import Report
 from ..contract.work_order import WorkOrder
-from . import failures, oom_kills
+from . import failures, logs, oom_kills
 
 ENV_PROGRESS = "NNUNET_PROGRESS_FD"
 ENV_SUPERVISOR = "NNUNET_SUPERVISOR_PID"
@@ -53,7 +53,7 @@ def main(order_file: str, report_file: str) -> int:
     """Carry the order out, leave the report, return the contract's exit code."""
     _die_with_the_supervisor()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears Ctrl-C too, and says SIGTERM
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure()
     descriptor = int(os.environ[ENV_PROGRESS]) if ENV_PROGRESS in os.environ else None
     order: WorkOrder | None = None
     kills = oom_kills.oom_kills()

@@ -55,6 +55,9 @@ DISRUPTIONS = {
     "TerminationByKubelet": "was evicted by its node (short of memory or disk, or shutting down)",
 }
 
+END_UNKNOWN = {("Unknown", 255), ("ContainerStatusUnknown", 137)}
+"""Reason and exit code of a container of which nobody saw the end: containerd's, and the kubelet's where the runtime forgot it."""
+
 STOPPED_BY_SHELL = "StoppedByLocalShell"
 """The local shell's own reason of DisruptionTarget: a person ended it."""
 
@@ -107,6 +110,9 @@ def classify(attempt: Attempt, at: datetime) -> Failure:
     if storage := _evicted_for_storage(culprit):
         return Failure(cause=Cause.PERMANENT, reason=reasons.OUT_OF_DISK, message=storage, at=at, hint=MORE_DISK)
     ended = reading.terminated(culprit) or {}
+    if (ended.get("reason"), ended.get("exitCode")) in END_UNKNOWN:
+        message = f"was lost with its node{_on_node(culprit)}, which crashed or was started anew"
+        return Failure(cause=Cause.DISRUPTION, reason=reasons.DISRUPTED, message=message, at=at)
     return _exited(int(ended.get("exitCode", 1)), culprit, at)
 
 

@@ -39,6 +39,31 @@ def test_a_full_disk_of_its_own_is_permanent(train: Train) -> None:
     assert "scratch.size" in world.fold("run")["message"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "code", "counted"),
+    [
+        ("Unknown", 255, (1, 0)),  # containerd, of a container that went with the machine
+        ("ContainerStatusUnknown", 137, (1, 0)),  # the kubelet, where containerd forgot it
+        ("Error", 255, (0, 1)),
+        ("Error", 137, (0, 1)),
+        ("Unknown", 1, (0, 1)),
+    ],
+)
+def test_a_container_that_crashed_with_its_node_is_no_restart(
+    train: Train, reason: str, code: int, counted: tuple[int, int]
+) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    pod = world.run(job)[0]
+    world.fail(job, code)
+    pod["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = reason
+    world.settle()
+    fold = world.fold("run")
+    assert (fold["disruptions"], fold["restarts"]) == counted
+    told = " ".join(event.message for _, event in world.events)
+    assert ("was lost with its node (node node-a), which crashed or was started anew" in told) == (counted == (1, 0))
+
+
 def test_of_several_pods_the_first_to_fail_is_told(train: Train) -> None:
     world = train(workers={"nodes": 2})
     job = world.job(owner_name="run")

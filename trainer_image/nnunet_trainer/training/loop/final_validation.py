@@ -17,7 +17,7 @@ from nnunet_trainer.inference.validation import validate as predict_and_compare
 
 from ..ranks import distributed
 from ..ranks.file_gathering import gather
-from ..reporting.reporter import Reporter
+from ..reporting.reporter import VALIDATING, Reporter
 from ..session import previous_stage
 from ..session.session import Session
 
@@ -97,7 +97,7 @@ def whole_images(
     setup, ranks = session.setup, session.ranks
 
     def tell(done: int, total: int) -> None:
-        reporter.progress("validating", done, total, force=True)
+        reporter.progress(VALIDATING, done, total, force=True)
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The {what} was stopped after {done} of {total} cases; {kept}.")
 

@@ -16,10 +16,13 @@ from ..session.session import Session
 from .diagnostic_checks import DiagnosticContext
 from .diagnostics import Diagnostics
 from .epoch_statistics import EpochStatistics
+from .remaining_time import RemainingTime
 
 EVERY_SECONDS = 5.0
 PLOT_EVERY_SECONDS = 60.0
 MOST_WARNINGS = 10
+VALIDATING = "validating"
+"""The phase of predicting whole validation cases, which `done` and `total` count."""
 
 
 class Reporter:
@@ -28,7 +31,7 @@ class Reporter:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._heard, self._plotted = 0.0, time.monotonic()
-        self._seconds: list[float] = []
+        self._remaining = RemainingTime()
         self._checkpoint: tuple[int, str] | None = None
         self._diagnostics: Diagnostics | None = None
         self._events: EventFile | None = None
@@ -59,7 +62,9 @@ class Reporter:
         session, history = self.session, self.session.history
         if not session.ranks.first:
             return
-        self._seconds = [*self._seconds[-9:], history.last("epoch_end_timestamps") - history.last("epoch_start_timestamps")]
+        seconds = history.last("epoch_end_timestamps") - history.last("epoch_start_timestamps")
+        whole = session.recipe.iterations_per_epoch * session.configuration.batch_size
+        self._remaining.epoch_done(seconds, statistics.patches / whole)
         self.line(f"Epoch {session.epoch - 1}")
         self.line(f"Current learning rate: {history.last('lrs'):.5g}")
         self.line(f"train_loss {history.last('train_losses'):.4f}")
@@ -69,7 +74,7 @@ class Reporter:
             self.line(f"Pseudo dice {[round(d, 4) for d in history.last('dice_per_class_or_region')]}")
         else:
             self._tell_target(history.last("mean_fg_dice"), session.recipe.full_evaluation.target_dice)
-        self.line(f"Epoch time: {self._seconds[-1]:.2f} s")
+        self.line(f"Epoch time: {seconds:.2f} s")
         self.line(f"Waited for data: {statistics.waiting:.0%} of the training")
         self._diagnose(statistics)
         if self._events is None:
@@ -116,8 +121,10 @@ class Reporter:
             return
         self._heard = time.monotonic()
         history, epochs = session.history, session.recipe.epochs
-        per_epoch = sum(self._seconds) / len(self._seconds) if self._seconds else None
-        left = epochs - session.epoch - session.iteration / session.recipe.iterations_per_epoch
+        left = self._remaining.of_epochs(epochs - session.epoch - session.iteration / session.recipe.iterations_per_epoch)
+        if phase == VALIDATING and done is not None and total is not None:
+            cases = self._remaining.of_cases(done, total)
+            left = None if left is None or cases is None else left + cases
         session.setup.listener(
             Progress(
                 step="train",
@@ -131,8 +138,8 @@ class Reporter:
                 pseudo_dice=_finite(history.last("mean_fg_dice")),
                 ema_pseudo_dice=_finite(history.last("ema_fg_dice")),
                 learning_rate=session.optimizer.param_groups[0]["lr"],
-                seconds_per_epoch=per_epoch,
-                eta_seconds=None if per_epoch is None else max(0.0, per_epoch * left),
+                seconds_per_epoch=self._remaining.per_epoch,
+                eta_seconds=left,
                 resumed_from_epoch=session.resumed_from,
                 checkpoint_epoch=self._checkpoint[0] if self._checkpoint else None,
                 checkpoint_sha256=self._checkpoint[1] if self._checkpoint else None,

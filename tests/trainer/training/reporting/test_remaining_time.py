@@ -1,0 +1,82 @@
+"""What is told of the time that a training still takes."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.reporting import reporter as reporter_module
+from nnunet_trainer.training.reporting.remaining_time import RECENT_EPOCHS, RemainingTime
+from nnunet_trainer.training.reporting.reporter import Reporter
+
+
+@pytest.mark.parametrize(
+    ("epochs", "left", "expected"),
+    [
+        ([], 10, None),
+        ([], 0, 0.0),  # only the validation is left
+        ([(90.0, 1.0)], 2.5, 225.0),
+        ([(9.0, 0.1)], 9, 810.0),  # resumed after nine tenths of an epoch: 9 s, but of a tenth
+        ([(9.0, 0.1), (90.0, 1.0)], 8, 720.0),
+        ([(1000.0, 1.0), *[(60.0, 1.0)] * RECENT_EPOCHS], 1, 60.0),  # what was slow long ago does not count
+        ([(5.0, 0.0), (60.0, 1.0)], 1, 60.0),  # stopped at the very end of an epoch: no iteration was left of it
+        ([(60.0, 1.0)], -1, 0.0),
+    ],
+)
+def test_epochs_that_are_left(epochs, left, expected):
+    remaining = RemainingTime()
+    for seconds, share in epochs:
+        remaining.epoch_done(seconds, share)
+    assert remaining.of_epochs(left) == (expected if expected is None else pytest.approx(expected))
+
+
+def test_cases_that_are_left():
+    now = [100.0]
+    remaining = RemainingTime(lambda: now[0])
+    assert remaining.of_cases(2, 6) is None  # two were there already: they say nothing about the pace
+    now[0] += 8
+    assert remaining.of_cases(3, 6) == pytest.approx(24)
+    now[0] += 4
+    assert remaining.of_cases(4, 6) == pytest.approx(12)
+    assert remaining.of_cases(6, 6) == 0
+    assert remaining.of_cases(0, 6) is None  # another validation begins
+
+
+@pytest.mark.parametrize(("epoch", "before"), [(2, 0.0), (1, 30.0)])
+def test_a_validation_is_told_of_by_its_cases(epoch, before, tmp_path, monkeypatch):
+    """At the end of the training, and of whole images in the middle of it: then the epochs that are left come on top."""
+    now = [0.0]
+    monkeypatch.setattr(reporter_module, "RemainingTime", lambda: RemainingTime(lambda: now[0]))
+    heard = []
+    session = SimpleNamespace(
+        setup=SimpleNamespace(fold_folder=tmp_path, listener=heard.append, on_step=None),
+        ranks=SimpleNamespace(first=True, device=torch.device("cpu")),
+        history=SimpleNamespace(last=lambda name: None),
+        recipe=SimpleNamespace(epochs=2, iterations_per_epoch=3),
+        optimizer=SimpleNamespace(param_groups=[{"lr": 0.1}]),
+        epoch=epoch, iteration=0, resumed_from=None, warnings=[],
+    )  # fmt: skip
+    reporter = Reporter(session)
+    reporter._remaining.epoch_done(30.0, 1.0)
+    for done in range(4):
+        reporter.progress("validating", done, 3, force=True)
+        now[0] += 5
+    left = [p.eta_seconds for p in heard]
+    assert left == [None, before + 10, before + 5, before]
+
+
+def test_an_epoch_that_was_gone_on_with_counts_for_its_share(setup, monkeypatch):
+    shares = []
+    monkeypatch.setattr(RemainingTime, "epoch_done", lambda self, seconds, share: shares.append(share))
+    stop = SimpleNamespace(is_set=lambda: stop.asked, asked=False)
+
+    def step(iteration, total):
+        stop.asked = iteration == 2 and not shares
+
+    asked = {"epochs": 2, "iterationsPerEpoch": 4}
+    first = setup(asked, stop=stop, on_step=step)
+    with pytest.raises(Exception, match="stopped"):
+        train(first)
+    stop.asked = False
+    train(setup(asked, resume=True))
+    assert shares == [0.5, 1.0]
