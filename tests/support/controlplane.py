@@ -22,7 +22,7 @@ import sys
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,12 @@ class ControlPlane:
     Args:
         folder: its own, empty folder; logs, keys and data lie there.
         die_with_parent: end with the thread that started it, however that ends.
+        apiserver: further arguments of the API server.
     """
 
-    def __init__(self, folder: Path, *, die_with_parent: bool = True) -> None:
+    def __init__(self, folder: Path, *, die_with_parent: bool = True, apiserver: Sequence[str] = ()) -> None:
         self.folder = folder
-        self._die_with_parent = die_with_parent
+        self._die_with_parent, self._apiserver = die_with_parent, tuple(apiserver)
         self._names = itertools.count()
         self.pids: dict[str, int] = {}
         self._arguments: dict[str, list[str]] = {}
@@ -140,6 +141,7 @@ class ControlPlane:
             "--authorization-mode=RBAC", "--token-auth-file", str(self.folder / "pki" / "tokens.csv"),
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file", str(key),
             "--service-account-signing-key-file", str(key), "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
+            *self._apiserver,
         ]  # fmt: skip
         health = free_port()
         self._arguments["kube-controller-manager"] = [

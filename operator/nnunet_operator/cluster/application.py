@@ -16,7 +16,7 @@ from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Key
 from . import preflight
 from .api.client import Api, connect
-from .api.kinds import OURS
+from .api.kinds import OURS, WATCHED
 from .lease import Lease
 from .monitoring import metrics
 from .monitoring.health import Health
@@ -24,6 +24,7 @@ from .object_client import UNANSWERED, CachedApi
 from .settings import ClusterSettings
 from .watch import watches
 from .watch.cache import ObjectCache
+from .watch.list_watch import ListWatch
 from .watch.progress_poller import ProgressPoller
 from .watch.relist import Relist
 from .work_queue import WorkQueue
@@ -126,6 +127,7 @@ class Operator:
         log.info("working; %d objects known", len(self._cache))
         self._reconciliation.listening_since = datetime.now(UTC)
         tasks = [asyncio.create_task(self._workers.work(), name=f"worker {i}") for i in range(self._settings.workers)]
+        tasks += [asyncio.create_task(watch.run(), name=name) for name, watch in self._list_watches().items()]
         tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
         tasks.append(asyncio.create_task(self._poller.run(), name="progress"))
         tasks.append(asyncio.create_task(self._workers.count_objects(), name="metrics"))
@@ -135,6 +137,17 @@ class Operator:
             self._phase = "stopping"
             await _end(tasks)
             self._queue.close()
+
+    def _list_watches(self) -> dict[str, ListWatch]:
+        """The watches of what is not ours: each begins where it was listed."""
+        changed, deleted, soon = self._workers.changed, self._workers.deleted, self._relist.soon
+        return {
+            f"watch of {WATCHED[kind].plural} in {scope or 'all namespaces'}": ListWatch(
+                self._api, WATCHED[kind], scope, version, changed=changed, deleted=deleted, listed=soon, failed=soon
+            )
+            for (kind, scope), version in self._relist.versions.items()
+            if kind not in OURS
+        }
 
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> int:
         """Run kopf's watches until told to stop, or until something ended that never should."""

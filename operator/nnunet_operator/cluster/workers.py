@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 
 from nnunet_trainer.contract.faults import Fault
 
-from ..api.conditions import READY, condition_of
 from ..controller.carry_out import ChildRefused
 from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Heard, Key, Manifest
 from .api.client import CONNECTION_ERRORS, ApiError, NotLeading
-from .api.kinds import OURS
 from .monitoring import metrics
 from .watch.cache import ObjectCache
 from .work_queue import WorkQueue
@@ -43,12 +41,7 @@ class Workers:
 
     def changed(self, manifest: Manifest) -> None:
         """An object was added or modified."""
-        # Whom the old version concerned is concerned as well: a reference or a label may be gone.
-        meta = manifest["metadata"]
-        old = self._cache.get(manifest["kind"], meta["namespace"], meta["name"])
-        concerned = self._cache.affected_by(old) if old is not None else set()
-        if self._cache.put(manifest):
-            self.wake(concerned | self._cache.affected_by(manifest))
+        self.wake(self._cache.change(manifest))
 
     def deleted(self, manifest: Manifest) -> None:
         """An object was deleted."""
@@ -96,10 +89,10 @@ class Workers:
 
     async def _pass_over(self, key: Key) -> float | None:
         """Seconds until the object wants to be looked at again, if it does."""
-        before = self._cache.get(*key)
+        before = self._cache.version(key)
         passed = await self._reconciliation.pass_over(key, datetime.now(UTC), self._heard)
-        written = self._cache.get(*key)
-        concerned = self._cache.affected_by(written) if written is not None and written is not before else set()
+        was_written = self._cache.version(key) not in (before, None)
+        concerned = self._cache.affected_by(written) if was_written and (written := self._cache.get(*key)) else set()
         if passed.refusal is not None:
             self.wake(concerned - {key})  # itself is looked at again with back-off
             raise passed.refusal
@@ -112,8 +105,7 @@ class Workers:
         """Keep the metric of objects by state."""
         while True:
             metrics.objects.clear()
-            for kind in OURS:
-                for manifest in self._cache.all(kind):
-                    ready = condition_of(manifest, READY)
-                    metrics.objects.labels(kind, ready.get("status", "Unknown"), ready.get("reason", "")).inc()
+            for (kind, ready, reason), count in self._cache.states().items():
+                if count:
+                    metrics.objects.labels(kind, ready, reason).set(count)
             await asyncio.sleep(every)
