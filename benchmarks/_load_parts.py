@@ -152,9 +152,9 @@ class Load:
 
         try:
             await until(ready, "the operator to be ready", 180, every=0.1)
-            yield Process(_worker(running.pid) if self._wrap else running.pid)
+            yield Process(_worker(running.pid))
         finally:
-            stop(running.pid)
+            stop(_worker(running.pid))
             running.wait()
 
     async def _burst(self, process: Process, namespace: str, runs: int) -> tuple[float, float, dict[str, str], list[Manifest]]:

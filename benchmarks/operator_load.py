@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -43,7 +44,7 @@ parser.add_argument("--finished", type=int, default=5000, help="finished runs, f
 parser.add_argument("--idle-seconds", type=float, default=120, help="of idling that are measured (default: %(default)s)")
 parser.add_argument("--five-fold", type=int, default=10_000, help="finished runs of five folds, for memory (default: %(default)s)")
 parser.add_argument("--folder", type=Path, help="an empty folder to keep logs in (default: a temporary one)")
-parser.add_argument("--wrap", nargs=argparse.REMAINDER, default=[], help="a command that runs the operator, such as a profiler's")
+parser.add_argument("--wrap", type=shlex.split, default=[], help="a command that runs the operator, such as a profiler's")
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:

@@ -48,10 +48,10 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._cache = ObjectCache()
         self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake)
-        client = CachedApi(api, self._cache)
+        client = CachedApi(api, self._cache, lambda: self._relist.soon())
         recorder = EventRecorder(client, settings.identity, UNANSWERED)
         self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, datetime.now(UTC))
-        self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard)
+        self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard, read_again=client.read_again)
         self._relist = Relist(api, self._cache, settings.namespaces, settings.relist_seconds, self._wake)
         self._phase = "starting"
         self._stop = asyncio.Event()

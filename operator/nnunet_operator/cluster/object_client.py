@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
@@ -15,6 +16,7 @@ from .api.client import CONNECTION_ERRORS, Api, ApiError
 from .api.kinds import KINDS, WATCHED
 from .monitoring import metrics
 from .watch.cache import ObjectCache
+from .watch.versions import version_of
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +33,13 @@ class CachedApi:
     """Reads from the cache, writes to the API server and the cache (`controller.object_client.ObjectClient`).
 
     Beside the errors of `ObjectClient`, methods raise `ApiError` and `CONNECTION_ERRORS`: to be tried again.
+
+    Args:
+        suspect: called when an object is older than the cache has it: has the cluster gone back in time?
     """
 
-    def __init__(self, api: Api, cache: ObjectCache) -> None:
-        self._api, self._cache = api, cache
+    def __init__(self, api: Api, cache: ObjectCache, suspect: Callable[[], None] = lambda: None) -> None:
+        self._api, self._cache, self._suspect = api, cache, suspect
         self._applied: OrderedDict[Key, tuple[bytes, float]] = OrderedDict()  # digest of what was applied, and when
         self._mended: OrderedDict[str, bytes] = OrderedDict()  # uid → digest of a wanted status and what the server made of it
 
@@ -50,6 +55,15 @@ class CachedApi:
     async def get(self, key: Key) -> Manifest | None:
         """GET."""
         return await self._api.get(KINDS[key.kind], key.namespace, key.name)
+
+    async def read_again(self, key: Key) -> None:
+        """GET into the cache, whatever that has; what is gone is forgotten."""
+        found, known = await self.get(key), self.known(key)
+        if found is None:
+            if known is not None:
+                self._cache.remember_deleted(known)
+        elif not self._cache.put(found) and self._cache.version(key) != version_of(found):
+            self._suspect()
 
     async def apply(self, manifest: Manifest, *, force: bool) -> bool:
         """Server-side apply, unless the same was applied before and is there still."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from nnunet_trainer.contract.faults import Fault
@@ -14,23 +14,35 @@ from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Heard, Key, Manifest
 from .api.client import CONNECTION_ERRORS, ApiError, NotLeading
+from .api.kinds import OURS
 from .monitoring import metrics
 from .watch.cache import ObjectCache
 from .work_queue import WorkQueue
 
 log = logging.getLogger(__name__)
 
-CONFLICT_DELAY = 0.5
-"""Seconds, if the newer version does not come sooner by its watch."""
+CHILDREN_DELAY = 0.1
+"""Seconds. What a Job and its pods tell comes in bursts, as does what follows from our own writes: one pass looks at all of it."""
 
 
 class Workers:
-    """Turn what the cache holds into what the cluster should hold."""
+    """Turn what the cache holds into what the cluster should hold.
+
+    Args:
+        read_again: read an object from the API server into the cache.
+    """
 
     def __init__(
-        self, cache: ObjectCache, queue: WorkQueue[Key], reconciliation: Reconciliation, heard: Mapping[str, Heard]
+        self,
+        cache: ObjectCache,
+        queue: WorkQueue[Key],
+        reconciliation: Reconciliation,
+        heard: Mapping[str, Heard],
+        *,
+        read_again: Callable[[Key], Awaitable[None]],
     ) -> None:
         self._cache, self._queue, self._reconciliation, self._heard = cache, queue, reconciliation, heard
+        self._read_again = read_again
 
     def wake(self, keys: Iterable[Key]) -> None:
         """Reconcile these soon."""
@@ -41,13 +53,20 @@ class Workers:
 
     def changed(self, manifest: Manifest) -> None:
         """An object was added or modified."""
-        self.wake(self._cache.change(manifest))
+        self._wake_of(manifest["kind"], self._cache.change(manifest))
 
     def deleted(self, manifest: Manifest) -> None:
         """An object was deleted."""
         concerned = self._cache.affected_by(manifest)
         if self._cache.remember_deleted(manifest):
-            self.wake(concerned)
+            self._wake_of(manifest["kind"], concerned)
+
+    def _wake_of(self, kind: str, keys: Iterable[Key]) -> None:
+        if kind in OURS:
+            self.wake(keys)
+        else:
+            for key in keys:
+                self._queue.add_after(key, CHILDREN_DELAY)
 
     # -- work --
 
@@ -69,7 +88,7 @@ class Workers:
         except NotLeading:
             return
         except Outdated:
-            self._queue.add_after(key, CONFLICT_DELAY)
+            await self._conflicted(key)
         except (ApiError, Fault, ChildRefused, Rejected) as error:
             self._failed(key, error, getattr(error, "reason", "") or f"Http{getattr(error, 'code', '')}")
         except CONNECTION_ERRORS as error:
@@ -81,6 +100,16 @@ class Workers:
             self._queue.forget(key)
             if look_again is not None:
                 self._queue.add_after(key, look_again)
+
+    async def _conflicted(self, key: Key) -> None:
+        """Somebody has written it meanwhile: its watch brings that. What has not come by the second time is asked for."""
+        metrics.conflicts.labels(key.kind).inc()
+        self._queue.retry(key)
+        if self._queue.failures(key) > 1:
+            try:
+                await self._read_again(key)
+            except (ApiError, *CONNECTION_ERRORS) as error:
+                log.warning("could not be read again: %s", str(error) or type(error).__name__, extra={"object": str(key)})
 
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
         metrics.errors.labels(key.kind, cause).inc()
@@ -96,9 +125,9 @@ class Workers:
         if passed.refusal is not None:
             self.wake(concerned - {key})  # itself is looked at again with back-off
             raise passed.refusal
-        self.wake(concerned)
-        if passed.children_changed and not concerned:
-            self._queue.add(key)  # its children are others than those that this View showed
+        self.wake(concerned - {key})
+        if passed.children_changed or concerned:
+            self._queue.add_after(key, CHILDREN_DELAY)  # its status, or its children, are others than those that this View showed
         return passed.look_again.total_seconds() if passed.look_again is not None else None
 
     async def count_objects(self, every: float = 5) -> None:

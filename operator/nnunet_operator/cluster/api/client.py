@@ -17,12 +17,11 @@ import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from nnunet_trainer.contract.faults import BadUsage, Temporary
-from pydantic_core import from_json
 from yarl import URL
 
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
-from . import credentials
+from . import credentials, wire
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind
 
@@ -102,7 +101,7 @@ class Api:
             ApiError: the server's answer is an error.
             OSError, asyncio.TimeoutError: there is no answer (aiohttp's errors of connections are `OSError`s or `ClientError`s).
         """
-        data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
+        data = wire.encode(body) if body is not None else None
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         url = self._url(path, query)
         limit = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
@@ -111,7 +110,7 @@ class Api:
             status, answer, _ = await self._send(method, url, headers, data, limit)
         if status >= 400:
             raise _error(status, answer)
-        return from_json(answer) if answer else None
+        return wire.decode(answer) if answer else None
 
     def _url(self, path: str, query: dict[str, str] | None) -> URL:
         return URL(self.configuration.host + path + (f"?{urlencode(query)}" if query else ""), encoded=True)
@@ -188,7 +187,7 @@ class Api:
                 if answer.status >= 400:
                     raise _error(answer.status, await answer.read())
                 async for line in _lines(answer.content):
-                    yield from_json(line)
+                    yield wire.decode(line)
         finally:
             metrics.api_requests.labels("WATCH", code).inc()
 

@@ -106,12 +106,15 @@ class ObjectCache:
     # -- writing --
 
     def change(self, manifest: Manifest) -> set[Key]:
-        """Keep an object unless what is known is as new; whom it concerns, nobody when it is no news."""
+        """Keep an object unless what is known is as new; whom it concerns: nobody when nothing has changed that anybody reads."""
         key = key_of(manifest)
         # Whom the old version concerned is concerned as well: a reference or a label may be gone.
         old = self._known.get(key.kind, {}).get(key)
         before = self._affected(key, old.owner) if old is not None else set()
-        return before | self.affected_by(manifest) if self.put(manifest) else set()
+        seen = self._objects[key] if old is not None and key.kind not in OURS else None
+        if not self.put(manifest) or (seen is not None and _is_same(seen, self._objects[key])):
+            return set()
+        return before | self.affected_by(manifest)
 
     def put(self, manifest: Manifest) -> bool:
         """Keep an object unless what is known is as new; whether it was news."""
@@ -180,3 +183,9 @@ class ObjectCache:
             self._needed_by[other].discard(key)
             if not self._needed_by[other]:
                 del self._needed_by[other]
+
+
+def _is_same(one: Manifest, other: Manifest) -> bool:
+    """Whether two versions of an object say the same."""
+    ours, theirs = ({**manifest["metadata"], "resourceVersion": ""} for manifest in (one, other))
+    return ours == theirs and {**one, "metadata": None} == {**other, "metadata": None}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 
-from pydantic_core import from_json
-
 from ...reconcile.view import Key, Manifest
+from ..api import wire
 
 MOST_UNPACKED = 1000
 """Manifests that are kept as they are, about 15 kB each. Packed, one of a finished run of five folds takes 2 kB."""
@@ -36,7 +34,7 @@ class PackedManifests(MutableMapping[Key, Manifest]):
             return found
         packed = self._packed[key]
         assert packed is not None
-        unpacked: Manifest = from_json(zlib.decompress(packed))
+        unpacked: Manifest = wire.decode(zlib.decompress(packed))
         self[key] = unpacked
         return unpacked
 
@@ -46,7 +44,7 @@ class PackedManifests(MutableMapping[Key, Manifest]):
         self._unpacked.move_to_end(key)
         if len(self._unpacked) > self._most:
             oldest, cold = self._unpacked.popitem(last=False)
-            self._packed[oldest] = zlib.compress(json.dumps(cold, separators=(",", ":")).encode(), 1)
+            self._packed[oldest] = zlib.compress(wire.encode(cold), 1)
 
     def __delitem__(self, key: Key) -> None:
         del self._packed[key]

@@ -7,15 +7,19 @@ from typing import Any
 from ...reconcile.view import Manifest
 
 OF_METADATA = frozenset({"managedFields"})
+OF_A_CHILD = OF_METADATA | {"finalizers", "generation"}
+"""Jobs and pods: the finalizers are the Job controller's, for its counting."""
 OF_A_POD = frozenset({"containers", "initContainers", "tolerations", "affinity", "securityContext", "nodeSelector"})
 OF_A_JOB = frozenset({"podFailurePolicy", "selector"})
-OF_A_JOB_STATUS = frozenset({"uncountedTerminatedPods"})
+OF_A_JOB_STATUS = frozenset({"uncountedTerminatedPods", "active", "ready", "terminating", "succeeded", "failed", "startTime"})
+"""Its pods are looked at themselves: a change of their number is no news."""
 OF_A_POD_STATUS = frozenset({"hostIPs", "podIPs", "qosClass"})
 
 
 def trimmed(manifest: Manifest) -> Manifest:
     """An object without what nobody reads; the manifest itself stays as it is."""
-    found = {**manifest, "metadata": _without(manifest["metadata"], OF_METADATA)}
+    is_child = manifest["kind"] in ("Job", "Pod")
+    found = {**manifest, "metadata": _without(manifest["metadata"], OF_A_CHILD if is_child else OF_METADATA)}
     spec, status = manifest.get("spec"), manifest.get("status")
     if manifest["kind"] == "Pod":
         if spec:
