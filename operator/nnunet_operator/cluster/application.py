@@ -27,6 +27,7 @@ from .watch.cache import ObjectCache
 from .watch.list_watch import ListWatch
 from .watch.progress_poller import ProgressPoller
 from .watch.relist import Relist
+from .watch.versions import WentBack
 from .work_queue import WorkQueue
 from .workers import Workers
 
@@ -180,6 +181,9 @@ class Operator:
             raise
         ended = next(iter(done))
         problem = ended.exception()
+        if isinstance(problem, WentBack):
+            log.error("%s; whoever started the operator starts it anew, and it lists everything", problem)
+            return LOST
         log.error("%s ended: %s", ended.get_name(), problem or "nobody asked for it", exc_info=problem)
         return LOST
 
