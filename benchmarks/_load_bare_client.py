@@ -61,7 +61,7 @@ class BareClient:
             meta = found["metadata"]
             if kind == "DELETED":
                 self._known.pop((plural, meta["name"]), None)
-            elif kind != "BOOKMARK":
+            else:
                 self._known[plural, meta["name"]] = found
                 self._notice(plural, found)
 
@@ -83,7 +83,11 @@ class BareClient:
             self._begun[name] = moment
             task = asyncio.create_task(self._write(name, range(before, moment)))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        task.result()  # else an error would be told to nobody
 
     async def _write(self, name: str, moments: range) -> None:
         recipe, sample = self._recipe, self._recipe["run"]

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -211,17 +211,30 @@ class Client:
                 raise RuntimeError(f"{method} {path}: {answer.status} {text[:500].decode(errors='replace')}")
             return json.loads(text)
 
-    async def watch(self, path: str, query: str = "", began: asyncio.Event | None = None) -> Any:
-        """The events of a watch from now on, for ever: (type, object). `began` is set when it cannot miss anything any more."""
-        version = (await self.request("GET", f"{path}?limit=1{query}"))["metadata"]["resourceVersion"]
-        if began is not None:
-            began.set()
-        timeout = aiohttp.ClientTimeout(total=None)
-        url = f"{path}?watch=true&allowWatchBookmarks=true&resourceVersion={version}{query}"
-        async with self.session.get(url, timeout=timeout) as answer:
-            async for line in answer.content:
-                event = json.loads(line)
-                yield event["type"], event["object"]
+    async def watch(self, path: str, query: str = "", began: asyncio.Event | None = None) -> AsyncIterator[tuple[str, Manifest]]:
+        """All that there is and each change, for ever: (type, object). `began` is set when nothing can be missed any more.
+
+        A server that finds its client too slow ends the watch; the next one begins where it was.
+        """
+        version, timeout = "", aiohttp.ClientTimeout(total=None)
+        while True:
+            if not version:
+                found = await self.request("GET", f"{path}?{query}")
+                for item in found["items"]:
+                    yield "ADDED", item
+                version = found["metadata"]["resourceVersion"]
+            if began is not None:
+                began.set()
+            url = f"{path}?watch=true&allowWatchBookmarks=true&resourceVersion={version}{query}"
+            async with self.session.get(url, timeout=timeout) as answer:
+                async for line in answer.content:
+                    event = json.loads(line)
+                    if event.get("type") not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
+                        version = ""
+                        break
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        yield event["type"], event["object"]
 
 
 async def in_parallel(work: Callable[[Any], Any], items: Iterable[Any], width: int = 16) -> None:
