@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -22,7 +23,7 @@ import sys
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ class ControlPlane:
         self.pids: dict[str, int] = {}
         self._arguments: dict[str, list[str]] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.url = self.token = ""
+        self.url = self.token = self._etcd_health = ""
 
     # -- life --
 
@@ -152,7 +153,8 @@ class ControlPlane:
             "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics",
         ]  # fmt: skip
         try:
-            self._spawn("etcd", f"{client}/readyz")
+            self._etcd_health = f"{client}/readyz"
+            self._spawn("etcd", self._etcd_health)
             self.start_apiserver()
             self._write_kubeconfig(self.kubeconfig, self.token)
             self._prepare()
@@ -190,6 +192,28 @@ class ControlPlane:
             self.stop_apiserver()
             self._arguments["kube-apiserver"], self.url = arguments, url
             self.start_apiserver()
+
+    def back_up(self) -> Path:
+        """A copy of all that is stored, in a folder of its own; the API server is away meanwhile."""
+        copy = self.folder / f"backup-{next(self._names)}"
+        self._with_etcd_stopped(lambda: shutil.copytree(self.folder / "etcd", copy))
+        return copy
+
+    def restore(self, copy: Path) -> None:
+        """Let the cluster be as it was when a backup was made: what came later is gone, and versions begin at the backup's."""
+
+        def replace() -> None:
+            shutil.rmtree(self.folder / "etcd")
+            shutil.copytree(copy, self.folder / "etcd")
+
+        self._with_etcd_stopped(replace)
+
+    def _with_etcd_stopped(self, do: Callable[[], object]) -> None:
+        self.stop_apiserver()
+        self._end("etcd")
+        do()
+        self._spawn("etcd", self._etcd_health)
+        self.start_apiserver()
 
     def stop(self) -> None:
         """Stop all of it, in the order in which it can end."""
