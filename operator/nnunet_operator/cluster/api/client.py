@@ -108,7 +108,7 @@ class Api:
         status, answer, token = await self._send(method, url, headers, data, limit)
         if status == 401 and await self.another_token(token):
             status, answer, _ = await self._send(method, url, headers, data, limit)
-        if status >= 400:
+        if status >= 300:
             raise _error(status, answer)
         return wire.decode(answer) if answer else None
 
@@ -184,7 +184,7 @@ class Api:
                 code = str(answer.status)
                 if answer.status == 401:
                     await self.another_token(token)  # for the next attempt
-                if answer.status >= 400:
+                if answer.status >= 300:
                     raise _error(answer.status, await answer.read())
                 async for line in _lines(answer.content):
                     yield wire.decode(line)
