@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test unit lint format bench crds catalogue controlplane clean
+.PHONY: help quickstart test unit lint format bench crds chart catalogue controlplane kubectl prometheus clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,7 +15,7 @@ help:  ## Say what can be made
 quickstart: $(VENV)/.product  ## Run the whole chain on real images, on this machine
 	@$(BIN)/nnunet-operator local apply -f examples/quickstart --map s3://nnunet/raw=examples/data --store $(STORE)
 
-test: $(VENV)/.dev controlplane  ## Run all tests, the real API server and S3 server included
+test: $(VENV)/.dev controlplane kubectl prometheus  ## Run all tests, the real API server and S3 server included
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 unit: $(VENV)/.dev  ## Run the pure tests: no torch, no servers, no processes
@@ -38,11 +38,20 @@ crds: $(VENV)/.product  ## Write the CRDs from the API's models
 	$(BIN)/nnunet-operator crds -o crds
 	$(BIN)/nnunet-operator crds -o charts/nnunet-operator/files/crds
 
+chart: $(VENV)/.dev  ## Write the chart's table of values, and the manifests for kustomize
+	$(BIN)/python charts/generate.py
+
 catalogue: $(VENV)/.product  ## Write what the trainer knows by name, for the operator's checks
 	$(BIN)/nnunet-trainer trainers --catalogue -o trainer_image/nnunet_trainer/contract/catalogue/catalogue.json
 
 controlplane:  ## Build the test control plane (once, about 10 minutes), outside the checkout
 	@tests/controlplane/build.sh
+
+kubectl:  ## Build kubectl, where there is none (once, a few minutes), outside the checkout
+	@tests/kubectl/build.sh > /dev/null
+
+prometheus:  ## Fetch Prometheus for the tests of alerts and dashboard (once), outside the checkout
+	@tests/prometheus/fetch.sh > /dev/null
 
 clean:  ## Remove the environment and the quickstart's results
 	rm -rf $(VENV) $(STORE)

@@ -11,6 +11,7 @@ from nnunet_trainer.contract import command_line
 
 COMMANDS = {
     "run": ("cluster.command", "Run the operator: inside a cluster, or against the one of your kubeconfig."),
+    "diagnose": ("cluster.diagnosis.command", "Say what is wrong with an installation on a cluster, and what to do."),
     "local": ("local.commands.command_line", "The same manifests on this machine alone: no cluster, no containers, no root."),
     "crds": ("crds_command", "Write the CustomResourceDefinitions."),
 }

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from nnunet_operator.api import crds
 from support.controlplane import ControlPlane
+
+
+@pytest.fixture(scope="session")
+def monitoring_crds(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The Prometheus operator's kinds."""
+    folder = tmp_path_factory.mktemp("monitoring")
+    shutil.copy(Path(__file__).with_name("monitoring-crds.yaml"), folder)
+    control_plane.install_crds(folder)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from nnunet_operator.api import crds
 from nnunet_operator.cluster import command, preflight, settings
-from support.apiclient import ApiError, Manifest, wait_until
+from support.apiclient import ApiError, Manifest
 from support.chart import CHART, Values, chart, container, environment, one, render
 from support.controlplane import ROOT, ControlPlane
 
@@ -33,6 +32,7 @@ TABLE: dict[str, Values] = {
         "trainer": {"image": {"repository": "reg/trainer", "tag": "7", "pullPolicy": "Always"}, "priorityClassName": "low"},
     },
     "own-catalogue": {"trainer": {"catalogueConfigMap": "ours"}},
+    "queues-and-gangs": {"kueue": {"workloads": True}, "gangScheduling": True},
     "two-replicas": {"replicas": 2},
     "without-crds-and-roles": {"crds": {"install": False}, "rbac": {"create": False}},
     "own-service-account": {"serviceAccount": {"create": False, "name": "mine"}},
@@ -44,6 +44,32 @@ TABLE: dict[str, Values] = {
         "verbose": True, "workers": 3,
         "serviceAccount": {"annotations": {"a": "b"}}, "metrics": {"serviceAnnotations": {"c": "d"}},
     },
+    "monitored": {
+        "metrics": {
+            "serviceMonitor": {"create": True, "labels": {"release": "prometheus"}, "interval": "1m"},
+            "podMonitor": {"create": True},
+            "prometheusRule": {"create": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"create": True, "annotations": {"folder": "nnU-Net"}},
+        }
+    },
+    "confined": {
+        "networkPolicy": {
+            "create": True, "trainerNamespaces": ["default"], "prometheus": [],
+            "storage": {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [9000]},
+            "trainerEgress": [{"to": [{"podSelector": {}}]}],
+        }
+    },
+    "confined-where-it-watches": {"networkPolicy": {"create": True}, "watchNamespaces": ["default"], "rbac": {"aggregate": False}},
+    "labelled": {
+        "commonLabels": {"team": "imaging", "cost-centre": "7"}, "commonAnnotations": {"contact": "imaging@example.org"},
+        "podLabels": {"team": "platform"}, "replicas": 2, "metrics": {"dashboard": {"create": True}},
+        "networkPolicy": {"create": True},
+    },
+    "storage-by-namespace": {
+        "storage": {"namespaces": {"team-a": {"uri": "s3://a/nnunet", "endpoint": "https://minio:9000", "secretName": "a"}}}
+    },
+    "trainer-resources": {"trainer": {"resources": {"requests": {"cpu": 0.5, "memory": "8Gi"}, "limits": {"memory": 16000000000}}}},
+    "trainer-without-resources": {"trainer": {"resources": {"requests": {"cpu": None, "memory": None}}}},
 }  # fmt: skip
 
 WRONG: dict[str, tuple[Values, str]] = {
@@ -63,6 +89,18 @@ WRONG: dict[str, tuple[Values, str]] = {
     "pull-secrets": ({"image": {"pullSecrets": ["pull"]}}, "/image/pullSecrets/0"),
     "workers": ({"workers": 0}, "/workers"),
     "resources": ({"resources": {"request": {}}}, "/resources"),
+    "trainer-resources": ({"trainer": {"resources": {"requests": {"cpu": "two"}}}}, "/trainer/resources/requests/cpu"),
+    "our-label": ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "/commonLabels"),
+    "namespace-storage": ({"storage": {"namespaces": {"team": {"endpoint": "https://x"}}}}, "/storage/namespaces/team"),
+    "namespace-storage-name": ({"storage": {"namespaces": {"Team_A": {"uri": "s3://x"}}}}, "/storage/namespaces"),
+    "namespace-storage-scheme": ({"storage": {"namespaces": {"team": {"uri": "gs://x"}}}}, "/storage/namespaces/team/uri"),
+    "policy-port": ({"networkPolicy": {"storage": {"ports": ["https"]}}}, "/networkPolicy/storage/ports/0"),
+    "policy-peer": ({"networkPolicy": {"prometheus": [{"namespace": "monitoring"}]}}, "/networkPolicy/prometheus/0"),
+    "monitor-without-service": (
+        {"metrics": {"service": False, "serviceMonitor": {"create": True}}},
+        "/metrics/serviceMonitor/create",
+    ),
+    "interval": ({"metrics": {"podMonitor": {"interval": "often"}}}, "/metrics/podMonitor/interval"),
 }
 
 
@@ -94,10 +132,10 @@ def test_every_value_is_described_and_every_description_has_a_value() -> None:
     assert schema is not None
 
     def compare(node: Any, value: Any, path: str) -> None:
-        node = schema["definitions"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+        node = {**schema["definitions"][node["$ref"].rsplit("/", 1)[1]], **node} if "$ref" in node else node
         assert path == "" or node.get("description"), path
-        if node.get("additionalProperties") is False and path != ".resources":
-            assert set(value) == set(node["properties"]) - {"global"}, path
+        if node.get("additionalProperties") is False and not path.endswith(".resources"):
+            assert set(value) == set(node.get("properties", {})) - {"global"}, path
             for key in value:
                 compare(node["properties"][key], value[key], f"{path}.{key}")
 
@@ -140,6 +178,8 @@ def _asked(permissions: Any) -> set[tuple[str, str, str]]:
 def test_roles_grant_what_the_operator_asks_for_and_no_more() -> None:
     asked = _asked(preflight.PERMISSIONS)
     assert _granted(one(render({}), "ClusterRole", "nnunet-operator")["rules"]) == asked
+    more = _granted(one(render(TABLE["queues-and-gangs"]), "ClusterRole", "nnunet-operator")["rules"])
+    assert more == asked | _asked([preflight.POD_GROUPS, preflight.WORKLOADS])
     namespaced = render(TABLE["namespaced"])
     assert not any(m["kind"].startswith("ClusterRole") for m in namespaced)
     for namespace in TABLE["namespaced"]["watchNamespaces"]:
@@ -173,7 +213,8 @@ def test_storage_and_images_reach_the_operator() -> None:
     assert plain.reconcile.storage is None
     assert plain.reconcile.trainer_image == "nnunet-trainer:0.1.0"
     assert (plain.leader_election, plain.http, plain.namespaces) == (True, ("0.0.0.0", 8080), ())
-    assert plain.lease_namespace == "nnunet-system"
+    (own,) = [entry for entry in container(render({}))["env"] if entry["name"] == "POD_NAMESPACE"]
+    assert own["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}, "the lease is kept where the pod is"
     stored = understood(TABLE["storage"]).reconcile.storage
     assert stored.to_json() == TABLE["storage"]["storage"]
     assert understood(TABLE["path-style-off"]).reconcile.storage.path_style is False
@@ -184,7 +225,38 @@ def test_storage_and_images_reach_the_operator() -> None:
         "low",
     )
     assert understood(TABLE["namespaced"]).namespaces == ("default", "kube-public")
+    assert (plain.reconcile.gang_scheduling, plain.workload_seconds) == (False, None)
+    asked = understood(TABLE["queues-and-gangs"])
+    assert (asked.reconcile.gang_scheduling, asked.workload_seconds) == (True, 10)
     assert (understood(TABLE["placed"]).verbose, understood(TABLE["placed"]).workers) == (True, 3)
+    (place,) = understood(TABLE["storage-by-namespace"]).reconcile.namespace_storage.items()
+    assert (place[0], place[1].to_json()) == ("team-a", TABLE["storage-by-namespace"]["storage"]["namespaces"]["team-a"])
+
+    def resources(values: Values) -> Any:
+        found = understood(values).reconcile.pod_resources
+        return found and found.to_json()
+
+    assert resources({}) == {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    assert resources(TABLE["trainer-resources"]) == {
+        "requests": {"cpu": "0.5", "memory": "8Gi"},
+        "limits": {"memory": "16000000000"},
+    }
+    assert resources(TABLE["trainer-without-resources"]) == {"requests": {}}
+
+
+def test_labels_and_annotations_of_ones_own_are_on_everything() -> None:
+    made = render(TABLE["labelled"], with_crds=True)
+    assert {"CustomResourceDefinition", "Deployment", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget"} <= {
+        m["kind"] for m in made
+    }
+    for manifest in made:
+        metadata = manifest["metadata"]
+        assert metadata["labels"].items() >= {"team": "imaging", "cost-centre": "7"}.items(), manifest["kind"]
+        assert metadata["labels"]["app.kubernetes.io/name"] == "nnunet-operator"
+        assert metadata["annotations"]["contact"] == "imaging@example.org"
+    pod = one(made, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert (pod["team"], pod["cost-centre"]) == ("platform", "7"), "a pod's own label wins"
+    assert "team" not in one(made, "Deployment")["spec"]["selector"]["matchLabels"]
 
 
 def test_a_catalogue_of_ones_own_is_mounted_where_the_operator_reads_it() -> None:
@@ -203,7 +275,7 @@ def test_the_selector_finds_the_pods(name: str) -> None:
     for service in (m for m in manifests if m["kind"] == "Service"):
         assert service["spec"]["selector"].items() <= labels
     assert [m["kind"] for m in manifests if m["kind"] == "PodDisruptionBudget"] == (
-        ["PodDisruptionBudget"] if name == "two-replicas" else []
+        ["PodDisruptionBudget"] if TABLE[name].get("replicas", 1) > 1 else []
     )
 
 
@@ -221,6 +293,7 @@ def test_notes_say_what_to_do_next() -> None:
 
 @pytest.mark.controlplane
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.usefixtures("monitoring_crds")
 def test_the_api_server_takes_what_is_rendered(name: str, control_plane: ControlPlane) -> None:
     for manifest in render(TABLE[name], namespace="default"):
         path = control_plane.admin._path_of(manifest)
@@ -248,57 +321,6 @@ def test_the_operators_pod_is_restricted(control_plane: ControlPlane) -> None:
     with pytest.raises(ApiError, match="violates PodSecurity"):
         api.create(pod)
     control_plane.delete_namespace(namespace)
-
-
-@pytest.mark.controlplane
-def test_install_upgrade_uninstall(tmp_path: Path, empty_control_plane: ControlPlane) -> None:
-    """CRDs come with an install, change with an upgrade, and outlive the release with all objects."""
-    plane, api = empty_control_plane, empty_control_plane.admin
-    # An older version of the chart, whose CRD lacks a field.
-    old = tmp_path / "nnunet-operator"
-    shutil.copytree(CHART, old)
-    file = old / "files" / "crds" / "nnunet.dev_datasets.yaml"
-    crd = yaml.safe_load(file.read_text())
-    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    del spec["properties"]["splits"], spec["x-kubernetes-validations"]
-    file.write_text(yaml.safe_dump(crd))
-
-    def has_splits() -> bool:
-        found = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, "datasets.nnunet.dev")
-        assert found is not None
-        return "splits" in found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-
-    values, namespace, name = {"replicas": 0}, "nnunet-system", "nnunet-operator"
-    with helm.Config(kubeconfig_path=plane.kubeconfig, namespace=namespace) as config:
-        config.install(str(old), name, values, create_namespace=True, namespace=namespace, timeout=60)
-        assert not has_splits()
-        example = yaml.safe_load((ROOT / "examples" / "training-run.yaml").read_text())
-        wait_until(lambda: _created(plane, example), what="the new kind to be served")
-
-        config.upgrade(str(CHART), name, values, namespace=namespace, timeout=60)
-        assert has_splits()
-
-        config.uninstall(name, timeout=60)
-        assert api.get("apps/v1", "Deployment", namespace, name) is None
-        assert api.get("nnunet.dev/v1alpha1", "TrainingRun", "default", "finetune") is not None
-
-        config.install(str(CHART), name, values, namespace=namespace, timeout=60)  # and it can come back
-        assert api.get("apps/v1", "Deployment", namespace, name) is not None
-
-
-def _created(plane: ControlPlane, manifest: Manifest) -> bool:
-    try:
-        plane.admin.request(
-            "PATCH",
-            f"/apis/nnunet.dev/v1alpha1/namespaces/default/trainingruns/{manifest['metadata']['name']}?fieldManager=tests",
-            manifest,
-            content_type="application/apply-patch+yaml",
-        )
-    except ApiError as error:
-        if error.code in (404, 429):
-            return False
-        raise
-    return True
 
 
 # -- GitOps --

@@ -1,64 +1,60 @@
-"""The operator works under the chart's own service account: nothing that it asks for is forbidden."""
+"""The operator under the chart's own service account: nothing that it asks for is forbidden, no right of its is for nothing."""
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
-from typing import Any
 
 import helm_python as helm
 import pytest
-import yaml
-from support import chart
-from support.apiclient import Manifest, wait_until
-from support.controlplane import ROOT, ControlPlane
-from support.operator import OperatorProcess
-from support.pretend import PretendKubelet, succeed
+from support import audit, chart
+from support.audit import Rule
+from support.chart import Values
+from support.controlplane import ControlPlane
+
+from . import operator_exercises as exercises
+from .operator_exercises import EXERCISES, Scene
 
 pytestmark = pytest.mark.controlplane
 
-API_VERSION = "nnunet.dev/v1alpha1"
 STORAGE = {"storage": {"uri": "s3://nnunet", "secretName": "s3"}}
+ACCOUNT = "nnunet-operator"
 
 
-def quickstart(namespace: str) -> list[Manifest]:
-    files = sorted((ROOT / "examples" / "quickstart").glob("*.yaml"))
-    found = [manifest for file in files for manifest in yaml.safe_load_all(file.read_text()) if manifest]
-    random.Random(11).shuffle(found)
-    return [{**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}} for manifest in found]
+def granted(values: Values, release: str) -> set[Rule]:
+    """The rules of all Roles that the chart binds the operator to."""
+    manifests = chart.render(values, release)
+    bound = {(m["roleRef"]["kind"], m["roleRef"]["name"]) for m in manifests if m["kind"].endswith("RoleBinding")}
+    roles = [m for m in manifests if (m["kind"], m["metadata"]["name"]) in bound]
+    assert len({m["metadata"]["name"] for m in roles}) == 2, "its own, and that of the lease"
+    rules = [rule for role in roles for rule in role["rules"]]
+    return {(group, what, verb) for r in rules for group in r["apiGroups"] for what in r["resources"] for verb in r["verbs"]}
 
 
-def the_whole_chain_ends_ready(plane: ControlPlane, namespace: str, operator: OperatorProcess) -> None:
-    api, manifests = plane.admin, quickstart(namespace)
-
-    def ready(manifest: Manifest) -> Manifest:
-        found = api.get(API_VERSION, manifest["kind"], namespace, manifest["metadata"]["name"]) or {}
-        conditions: list[dict[str, Any]] = found.get("status", {}).get("conditions", [])
-        return next((c for c in conditions if c["type"] == "Ready"), {})
-
-    with PretendKubelet(api, namespace, succeed):
-        api.apply_all(manifests)
-        for manifest in manifests:
-            wait_until(
-                lambda m=manifest: ready(m).get("status") == "True",
-                timeout=90,
-                what=lambda m=manifest: (
-                    f"{m['kind']} {m['metadata']['name']} to be Ready, it is {ready(m)}; {operator.log[-2000:]}"
-                ),
-            )
-    assert operator.metric("nnunet_operator_errors_total") == 0
-    assert operator.metric("nnunet_operator_api_requests_total", code="403") == 0
-    assert operator.metric("nnunet_operator_api_requests_total") > 0
-    assert api.list("v1", "Event", namespace), "nothing was said to people"
+def all_that_it_does(
+    plane: ControlPlane, release: str, namespace: str, values: Values, folder: Path, *, without: tuple[exercises.Exercise, ...] = ()
+) -> None:
+    """Do every exercise (but some) under the chart's rights; then no request was refused, and every rule was needed."""
+    values = {**values, **exercises.VALUES}
+    with chart.operator(plane, release, values, folder) as operator:
+        kubeconfig = plane.kubeconfig_for(release, ACCOUNT)
+        replica = lambda: chart.operator(plane, release, values, folder)  # noqa: E731
+        scene = Scene(plane, namespace, release, operator, kubeconfig, replica)
+        with scene.kubelet():
+            for exercise in EXERCISES:
+                if exercise not in without:
+                    exercise(scene)
+    requests = audit.requests(plane.folder, release, ACCOUNT)
+    assert [request for request in requests if request.code in (401, 403)] == []
+    used, rules = {rule for request in requests for rule in request.rules}, granted(values, release)
+    declared = {rule for needed in EXERCISES.values() for rule in needed}
+    assert rules - declared == set(), "a rule of the chart without an exercise that needs it (tests/charts/operator_exercises.py)"
+    assert rules - used == set(), "rules that were never used"
+    assert declared - rules == set(), "an exercise names a rule that the chart does not have"
 
 
 def test_in_one_namespace_with_a_role(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, **STORAGE}
-    with chart.operator(control_plane, namespace, values, tmp_path) as operator:
-        the_whole_chain_ends_ready(control_plane, namespace, operator)
-        lease = control_plane.admin.get("coordination.k8s.io/v1", "Lease", namespace, "nnunet-operator")
-        assert lease is not None, "it leads by the lease of its own namespace"
-        assert lease["spec"]["holderIdentity"]
+    all_that_it_does(control_plane, namespace, namespace, values, tmp_path)
 
 
 def test_in_all_namespaces_with_a_cluster_role(empty_control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -67,15 +63,21 @@ def test_in_all_namespaces_with_a_cluster_role(empty_control_plane: ControlPlane
         config.install(
             str(chart.CHART), "nnunet-operator", {"replicas": 0, **STORAGE}, create_namespace=True, namespace=release, timeout=60
         )
-    with chart.operator(plane, release, {"replicas": 0, **STORAGE}, tmp_path) as operator:
-        the_whole_chain_ends_ready(plane, plane.create_namespace(), operator)
+    values, one_is_enough = {"replicas": 0, **STORAGE}, (exercises.another_replica_takes_over,)
+    all_that_it_does(plane, release, plane.create_namespace(), values, tmp_path, without=one_is_enough)
 
 
 def test_in_its_own_container(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     """As on a node: a read-only root, a user without a name, and the cluster's address and token where every pod finds them."""
     values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, **STORAGE}
     with chart.operator(control_plane, namespace, values, tmp_path, contained=True) as operator:
-        the_whole_chain_ends_ready(control_plane, namespace, operator)
+        kubeconfig = control_plane.kubeconfig_for(namespace, ACCOUNT)
+        scene = Scene(control_plane, namespace, namespace, operator, kubeconfig, lambda: operator)
+        with scene.kubelet():
+            exercises.the_whole_chain(scene)
+        assert operator.metric("nnunet_operator_errors_total") == 0
+        assert operator.metric("nnunet_operator_api_requests_total", code="403") == 0
+        assert operator.metric("nnunet_operator_api_requests_total") > 0
         for complaint in ("Read-only file system", "Permission denied", "getpwuid"):
             assert complaint not in operator.log
         lease = control_plane.admin.get("coordination.k8s.io/v1", "Lease", namespace, "nnunet-operator")

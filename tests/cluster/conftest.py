@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from nnunet_operator.cluster.preflight import LEASE, PERMISSIONS
+from nnunet_operator.cluster.preflight import LEASE, PERMISSIONS, Permission
 from support.apiclient import Manifest
 from support.controlplane import ROOT, ControlPlane
 from support.operator import OperatorProcess
@@ -19,16 +19,17 @@ API_VERSION = "nnunet.dev/v1alpha1"
 StartOperator = Callable[..., OperatorProcess]
 
 
-def grant(plane: ControlPlane, namespace: str, *, without: tuple[str, str] | None = None) -> Path:
+def grant(plane: ControlPlane, namespace: str, *more: Permission, without: tuple[str, str] | None = None) -> Path:
     """A kubeconfig of a service account that may do in a namespace what the operator says it needs, and nothing else.
 
     Args:
+        more: permissions that a setting calls for.
         without: a verb and a resource to leave out.
     """
     api, meta = plane.admin, {"name": "operator", "namespace": namespace}
     rules = [
         {"apiGroups": [kind.group], "resources": [f"{kind.plural}/{sub}" if sub else kind.plural], "verbs": [verb]}
-        for kind, sub, verbs in (*PERMISSIONS, LEASE)
+        for kind, sub, verbs in (*PERMISSIONS, LEASE, *more)
         for verb in verbs
         if (verb, kind.plural) != without
     ]

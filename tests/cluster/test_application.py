@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -51,6 +52,12 @@ def test_a_dataset_becomes_ready(api: ApiClient, namespace: str, start_operator:
     assert operator.metric("nnunet_operator_errors_total") == 0
     assert operator.metric("nnunet_operator_reconcile_seconds_count", kind="Dataset") > 0
     assert operator.metric("nnunet_operator_api_requests_total", code="403") == 0
+    assert operator.metric("nnunet_operator_api_requests_total", verb="create", resource="jobs", code="201") == 1
+    assert operator.metric("nnunet_operator_api_requests_total", verb="watch", resource="datasets", code="200") >= 1
+    assert operator.metric("nnunet_operator_queue_seconds_count") > 0
+    lines = [json.loads(line) for line in operator.log.splitlines()]
+    about = {"kind": "Dataset", "namespace": namespace, "name": "brain"}
+    assert {line["message"].split()[0] for line in lines if about.items() <= line.items()} == {"created", "deleted"}
     wait_until(lambda: operator.metric("nnunet_operator_objects", kind="Dataset", ready="True") == 1, what="the metric of objects")
     assert operator.get("/healthz") == (200, "ok\n")
     assert operator.stop() < 5

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.contract.report import Artifact, Report
-from support.apiclient import ApiClient, Manifest, wait_until
+from support.apiclient import ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ControlPlane
 from support.operator import OperatorProcess
 from support.pretend import Ending, PretendKubelet, succeed
@@ -102,15 +102,20 @@ def forged_pod_outside(job: Manifest, neighbour: str) -> Manifest:
 
 
 Forge = Callable[[Manifest, str], Manifest]
-FORGERIES: list[Forge] = [
-    outside,
-    outside_without_owner,
-    copied_inside,
-    copied_as_the_next_attempt,
-    copied_without_controller,
-    forged_pod,
-    forged_pod_outside,
-]
+OUTSIDE: list[Forge] = [outside, outside_without_owner, forged_pod_outside]
+"""What a neighbour can do who has rights in its own namespace only."""
+INSIDE: list[Forge] = [copied_inside, copied_as_the_next_attempt, copied_without_controller, forged_pod]
+
+
+def tenant(plane: ControlPlane, namespace: str) -> ApiClient:
+    """Somebody who may do everything in one namespace, and nothing elsewhere."""
+    api, meta, rbac = plane.admin, {"name": "tenant", "namespace": namespace}, "rbac.authorization.k8s.io"
+    api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
+    everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+    api.apply({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": everything})
+    to = {"roleRef": {"apiGroup": rbac, "kind": "Role", "name": "tenant"}, "subjects": [{"kind": "ServiceAccount", **meta}]}
+    api.apply({"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta, **to})
+    return plane.client_for(namespace, "tenant")
 
 
 @pytest.fixture
@@ -143,7 +148,7 @@ def ended_or_gone(api: ApiClient, manifest: Manifest) -> bool:
 def test_nothing_that_looks_like_a_child_speaks_for_an_object(
     control_plane: ControlPlane, namespace: str, neighbour: str, tmp_path: Path, kind: str
 ) -> None:
-    api, released = control_plane.admin, threading.Event()
+    api, released, theirs = control_plane.admin, threading.Event(), tenant(control_plane, neighbour)
     of = {"Dataset": "dataset", "TrainingRun": "train"}[kind]
 
     def script(order: Manifest, pod: Manifest) -> Ending | None:
@@ -160,9 +165,11 @@ def test_nothing_that_looks_like_a_child_speaks_for_an_object(
         orders = [order for order in api.list("v1", "ConfigMap", namespace) if "order.json" in order.get("data", {})]
         for order in orders:
             meta = {"name": order["metadata"]["name"], "namespace": neighbour}
-            api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": order["data"]})
-        forged = [api.create(forge(ours, neighbour)) for forge in FORGERIES]
-        forged = [*forged, adopt_by_hand(api, ours)]
+            theirs.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": order["data"]})
+        with pytest.raises(ApiError, match="403"):
+            theirs.create(copied_inside(ours, neighbour))
+        forged = [theirs.create(forge(ours, neighbour)) for forge in OUTSIDE]
+        forged = [*forged, *(api.create(forge(ours, neighbour)) for forge in INSIDE), adopt_by_hand(api, ours)]
         wait_until(lambda: all(ended_or_gone(api, one) for one in forged), timeout=60, what="all that was forged to have ended")
 
         def stands() -> Manifest:

@@ -94,3 +94,25 @@ def test_whatever_happens_no_key_is_worked_on_twice_and_none_is_lost(steps: list
         assert {await next_of(queue) for _ in range(len(owed))} == owed
 
     asyncio.run(play())
+
+
+async def test_how_long_keys_wait_is_told() -> None:
+    waited: list[float] = []
+    queue: WorkQueue[str] = WorkQueue(waited.append)
+    assert queue.oldest() == 0
+    begun = asyncio.get_running_loop().time()
+    queue.add("a")
+    queue.add("b")
+    queue.add("a")  # it waits already: its time goes on
+    await asyncio.sleep(0)
+    assert 0 <= queue.oldest() <= asyncio.get_running_loop().time() - begun
+    assert [await queue.get(), await queue.get()] == ["a", "b"]
+    assert queue.oldest() == 0
+    assert len(waited) == 2
+    assert all(0 <= each <= asyncio.get_running_loop().time() - begun for each in waited)
+    queue.add("a")  # a worker has it: it does not wait
+    assert queue.oldest() == 0
+    queue.done("a")
+    assert queue.oldest() >= 0
+    assert await queue.get() == "a"
+    assert len(waited) == 3

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 PACKAGES = ("operator/nnunet_operator", "trainer_image/nnunet_trainer")
 HEAD = "| room | what lives there |\n|---|---|"
-DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md")
+DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md")
 
 
 def rooms(package: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ FEW = {"epochs": 2, "iterationsPerEpoch": 4, "validationIterations": 1}
 
 
 class Quickstart:
-    """A folder with the quickstart's manifests, changed in nothing but the recipe's numbers, and a store."""
+    """A folder with the quickstart's manifests, changed in nothing but the recipe's numbers and without seeds, and a store."""
 
     def __init__(self, folder: Path) -> None:
         self.manifests, self.root = folder / "manifests", folder / "store"
@@ -32,7 +32,7 @@ class Quickstart:
             text = file.read_text()
             for field, few in FEW.items():
                 text = re.sub(rf"\b{field}: \d+", f"{field}: {few}", text)
-            (self.manifests / file.name).write_text(text)
+            (self.manifests / file.name).write_text(re.sub(r"(?m)^ *seed: .*\n", "", text))
         self.process: subprocess.Popen[str] | None = None
 
     def begin(self) -> subprocess.Popen[str]:
@@ -104,7 +104,37 @@ def test_killed_in_the_middle_it_goes_on_and_the_next_call_finds_all_done(quicks
     assert "done already" in again
     assert {name: item["metadata"]["resourceVersion"] for name, item in quickstart.objects().items()} == versions
 
+    made_anew_they_find_their_results(quickstart, "pretrain", "finetune")
+
     nnunets_predictor_reads(Path(quickstart.folds("finetune")[0]["folder"].removeprefix("file://")))
+
+
+def made_anew_they_find_their_results(quickstart: Quickstart, *names: str) -> None:
+    """Runs that are deleted and applied again have other uids, and are not trained again."""
+    before = {name: quickstart.objects()[f"TrainingRun/{name}"] for name in names}
+    command = [sys.executable, "-m", "nnunet_operator.cli", "local", "delete", "--store", str(quickstart.root)]
+    for name in names:
+        subprocess.run([*command, "trainingrun", name], cwd=ROOT, check=True, capture_output=True)
+    assert "found in the storage" in quickstart.finish()
+    for name, old in before.items():
+        new = quickstart.objects()[f"TrainingRun/{name}"]
+        assert new["metadata"]["uid"] != old["metadata"]["uid"]
+        assert new["status"]["seed"] == old["status"]["seed"]
+        (was,), (fold,) = old["status"]["folds"], new["status"]["folds"]
+        assert (was["found"], fold["found"]) == (False, True)
+        for key in (
+            "digest",
+            "folder",
+            "artifact",
+            "checkpoint",
+            "best",
+            "epochs",
+            "trainLoss",
+            "valLoss",
+            "pseudoDice",
+            "seconds",
+        ):
+            assert fold.get(key) == was.get(key), (name, key)
 
 
 def nnunets_predictor_reads(folder: Path) -> None:

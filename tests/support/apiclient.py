@@ -70,12 +70,12 @@ class ApiClient:
     def request(
         self, method: str, path: str, body: Any = None, *, content_type: str = JSON, accept: str = JSON, timeout: float = 30
     ) -> Any:
-        """One request; the answer's JSON.
+        """One request, of JSON (a text: as it is); the answer's JSON.
 
         Raises:
             ApiError: the server's answer is an error.
         """
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type, "Accept": accept}
         request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
         try:

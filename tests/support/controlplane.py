@@ -1,6 +1,7 @@
-"""A real control plane on loopback: etcd, kube-apiserver, kube-controller-manager. No scheduler and no kubelet.
+"""A real control plane on loopback: etcd, kube-apiserver, kube-controller-manager. No kubelet, and a scheduler for those who ask.
 
-Pods are bound to one node at admission; whoever plays the kubelet (`support.node`, or a test itself) writes their status.
+Pods are bound to one node at admission, but for namespaces that a scheduler looks after (`create_namespace(scheduled=True)`).
+Whoever plays the kubelet (`support.node`, or a test itself) writes their status.
 Binaries come from `KUBEBUILDER_ASSETS` or from the cache that `make controlplane` fills; without them tests fail.
 
 All workers of one pytest-xdist run share one control plane: the first starts it, the last stops it.
@@ -35,23 +36,27 @@ from .apiclient import ApiClient, ApiError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
+AUDIT_POLICY = ROOT / "tests" / "support" / "audit-policy.yaml"
 NODE = "node-0"
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
-STOP_ORDER = ("kube-controller-manager", "kube-apiserver", "etcd")  # an API server without etcd ignores SIGTERM
+SCHEDULED = "tests.nnunet.dev/scheduled"
+"""The label of a namespace whose pods are not bound at admission."""
+STOP_ORDER = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")  # an API server without etcd ignores SIGTERM
 CONTROLLERS = (
-    "job-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller,ttl-after-finished-controller"
+    "job-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller,ttl-after-finished-controller,"
+    "podgroup-protection-controller"
 )
 
 
-def assets() -> Path:
-    """The folder with the binaries.
+def assets(*more: str) -> Path:
+    """The folder with the binaries. `more`: those that not every test needs.
 
     Raises:
         FileNotFoundError: they are not built; the message names the command that builds them.
     """
     printed = subprocess.run([str(BUILD), "", "--print"], check=True, capture_output=True, text=True)
     folder = Path(printed.stdout.strip())
-    if missing := [name for name in BINARIES if not os.access(folder / name, os.X_OK)]:
+    if missing := [name for name in (*BINARIES, *more) if not os.access(folder / name, os.X_OK)]:
         raise FileNotFoundError(
             f"{', '.join(missing)} not found in {folder}. Build the test control plane once: {BUILD.relative_to(ROOT)}"
         )
@@ -104,11 +109,23 @@ class ControlPlane:
     Args:
         folder: its own, empty folder; logs, keys and data lie there.
         die_with_parent: end with the thread that started it, however that ends.
+        features: feature gates that are switched on in all components.
+        apis: groups and versions that are served although they are not by default.
         apiserver: further arguments of the API server.
     """
 
-    def __init__(self, folder: Path, *, die_with_parent: bool = True, apiserver: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        die_with_parent: bool = True,
+        features: Sequence[str] = (),
+        apis: Sequence[str] = (),
+        apiserver: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self._gates = [f"--feature-gates={','.join(f'{name}=true' for name in features)}"] if features else []
+        self._apis = [f"--runtime-config={','.join(f'{name}=true' for name in apis)}"] if apis else []
         self._die_with_parent, self._apiserver = die_with_parent, tuple(apiserver)
         self._names = itertools.count()
         self.pids: dict[str, int] = {}
@@ -142,7 +159,8 @@ class ControlPlane:
             "--authorization-mode=RBAC", "--token-auth-file", str(self.folder / "pki" / "tokens.csv"),
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file", str(key),
             "--service-account-signing-key-file", str(key), "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
-            *self._apiserver,
+            *self._gates, *self._apis,
+            "--audit-policy-file", str(AUDIT_POLICY), "--audit-log-path", str(self.folder / "audit.log"), *self._apiserver,
         ]  # fmt: skip
         health = free_port()
         self._arguments["kube-controller-manager"] = [
@@ -150,7 +168,7 @@ class ControlPlane:
             "--service-account-private-key-file", str(key), "--use-service-account-credentials=false", "--leader-elect=false",
             "--bind-address=127.0.0.1", f"--secure-port={health}", "--cert-dir", str(self.folder / "pki" / "kcm"),
             "--concurrent-job-syncs=20", "--kube-api-qps=300", "--kube-api-burst=600", "--authentication-skip-lookup=true",
-            "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics",
+            "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics", *self._gates,
         ]  # fmt: skip
         try:
             self._etcd_health = f"{client}/readyz"
@@ -172,6 +190,21 @@ class ControlPlane:
     def stop_apiserver(self) -> None:
         """Stop the API server alone: what an operator sees when the control plane is upgraded."""
         self._end("kube-apiserver")
+
+    @contextmanager
+    def scheduler(self) -> Iterator[None]:
+        """Run kube-scheduler meanwhile: it places the pods of all namespaces in which they are not bound at admission."""
+        name, port = "kube-scheduler", free_port()
+        self._arguments[name] = [
+            str(assets(name) / name), "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--bind-address=127.0.0.1",
+            f"--secure-port={port}", "--cert-dir", str(self.folder / "pki" / "scheduler"), "--authentication-skip-lookup=true",
+            "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics", *self._gates,
+        ]  # fmt: skip
+        self._spawn(name, f"https://127.0.0.1:{port}/readyz")
+        try:
+            yield
+        finally:
+            self._end(name)
 
     @contextmanager
     def while_away(self) -> Iterator[ApiClient]:
@@ -310,12 +343,13 @@ class ControlPlane:
         if not names:
             raise FileNotFoundError(f"There is no CRD in {folder}. Generate them: nnunet-operator crds")
         for name in names:
-            wait_until(lambda name=name: _established(api, name), what=f"CRD {name} to be established")
+            wait_until(lambda name=name: established(api, name), what=f"CRD {name} to be established")
 
-    def create_namespace(self, prefix: str = "test") -> str:
-        """A fresh namespace that is ready for pods (its default service account is there)."""
+    def create_namespace(self, prefix: str = "test", *, scheduled: bool = False) -> str:
+        """A fresh namespace that is ready for pods (its default service account is there). `scheduled`: a scheduler places them."""
         api, name = self.admin, f"{prefix}-{os.getpid()}-{next(self._names)}-{secrets.token_hex(2)}"
-        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        labels = {SCHEDULED: "true"} if scheduled else {}
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         wait_until(lambda: api.get("v1", "ServiceAccount", name, "default"), what=f"the service account of namespace {name}")
         return name
 
@@ -340,7 +374,8 @@ class ControlPlane:
         return plane
 
 
-def _established(api: ApiClient, name: str) -> bool:
+def established(api: ApiClient, name: str) -> bool:
+    """Whether a CRD's kind is served."""
     crd = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name) or {}
     conditions: list[dict[str, Any]] = crd.get("status", {}).get("conditions") or []
     if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ from .apiclient import wait_until
 from .container import Container
 from .controlplane import ControlPlane, free_port
 
+HURRIED = Path(__file__).with_name("hurried_operator.py")
+
 
 class OperatorProcess:
     """`nnunet-operator run` with a kubeconfig, in a process of its own.
@@ -29,6 +32,7 @@ class OperatorProcess:
         environment: added to our own, such as NNUNET_STORAGE_URI.
         arguments: further flags.
         container: where it runs, with its variables alone and the rights of the service account that is mounted there.
+        seconds: constants by their dotted names, and what they are instead, so that a test need not wait for minutes to pass.
     """
 
     def __init__(
@@ -41,10 +45,12 @@ class OperatorProcess:
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
         container: Container | None = None,
+        seconds: Mapping[str, float] | None = None,
     ) -> None:
         self.port = free_port()
         self.log_file = folder / f"operator-{self.port}.log"
-        program = [sys.executable, "-m", "nnunet_operator.cli", "run", "--kubeconfig", str(kubeconfig or plane.kubeconfig)]
+        start = ["-m", "nnunet_operator.cli"] if seconds is None else ["-P", str(HURRIED), json.dumps(dict(seconds))]
+        program = [sys.executable, *start, "run", "--kubeconfig", str(kubeconfig or plane.kubeconfig)]
         self._command = [
             *(("nnunet-operator", "run") if container else program),
             *("--http", f"127.0.0.1:{self.port}", "--log-format", "json"),

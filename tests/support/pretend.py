@@ -88,15 +88,15 @@ class PretendKubelet:
         name = pod["metadata"]["name"]
         if pod["metadata"].get("deletionTimestamp"):
             if phase == "Running" and self._stopped is not None:
-                self._end(pod, self._stopped, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+                self._end(pod, self._stopped, _now())
             self._api.delete(pod, grace=0)
-        elif phase == "Pending":
+        elif phase == "Pending" and pod["spec"].get("nodeName"):
             if (order := self._order(pod)) is None:
                 return  # a pod does not start before what it mounts is there
             self.orders[name] = order
-            self._set(
-                pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, {"running": {"startedAt": NOW}}, True
-            )
+            # Deadlines count from it.
+            running = {"running": {"startedAt": _now()}}
+            self._set(pod, {"phase": "Running", "podIP": self._ip, "podIPs": [{"ip": self._ip}]}, running, True)
         elif phase == "Running" and (ending := self._ending(pod)) is not None:
             self._end(pod, ending, NOW)
 
@@ -136,6 +136,10 @@ class PretendKubelet:
         self._api.patch(pod, {"status": {**status, "conditions": conditions, "containerStatuses": containers}}, sub="status")
 
 
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 CONFIGURATION: dict[str, Any] = {
     "patchSize": [32, 48, 32],
     "batchSize": 2,
@@ -169,6 +173,10 @@ def succeed(order: Manifest, pod: Manifest) -> Ending:
     elif step == "preprocess":
         artifact = Artifact(kind="preprocessed", uri=f"{root}/preprocessed/{order['datasetName']}/{digest[:16]}", digest=digest)
         summary = {"configuration": order["configuration"], "cases": 12, "shardCases": 12, "sizeBytes": 5_000_000, "found": False}
+    elif step == "delete_results":
+        uri = f"{root}/runs/{order['namespace']}/{order['run']}"
+        artifact = Artifact(kind="deletion", uri=uri, digest=order["owner"])
+        summary = {"deleted": 7, "sizeBytes": 1_000_000, "kept": []}
     else:
         uri = f"{root}/runs/{order['namespace']}/{order['run']}/{digest[:16]}"
         artifact = Artifact(kind="run", uri=uri, digest=digest)

@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
-from nnunet_operator.api.common import StorageSpec
+from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.controller.carry_out import carry_out
 from nnunet_operator.controller.object_client import AlreadyExists
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile import reconcile
+from nnunet_operator.reconcile.kinds.invalid import parse
 from nnunet_operator.reconcile.outcome import Event, Outcome
+from nnunet_operator.reconcile.references.dependencies import needed_by
 from nnunet_operator.reconcile.view import Heard, Key, Manifest, Settings
 from nnunet_operator.reconcile.view_builder import build_view
 from nnunet_trainer.contract.progress import Progress
@@ -53,10 +55,12 @@ class MemoryWorld:
         self.settings = settings
         self.now = START
         self.heard: dict[str, Heard] = {}
+        self.workloads: dict[str, Manifest] = {}  # by the uid of their Job
         self.events: list[tuple[Key, Event]] = []
         self._deleted_pods: dict[str, list[Manifest]] = {}  # by the uid of their Job
         self.writes = 0
         self.created: list[str] = []  # names of all Jobs ever created
+        self.namespace_terminating = False
         self.background = True  # a deleted Job is gone at once, and its pods end after it; else it stays until they have ended
         self._uids = itertools.count(1)
 
@@ -68,6 +72,14 @@ class MemoryWorld:
         return [
             o for k, o in self.objects.items() if k.kind == kind and o["metadata"].get("labels", {}).get(names.OWNER_UID) == uid
         ]
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
+        wanted = {names.OWNER_KIND: kind, names.OWNER_NAME: name}
+        found = [(o, o["metadata"].get("labels") or {}) for k, o in self.objects.items() if k.kind in ("Job", "Pod")]
+        return [o for o, labels in found if wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid]
+
+    def dependents(self, key: Key) -> list[Manifest]:
+        return [o for k, o in self.objects.items() if k.kind in KINDS and key in needed_by(parse(o))]
 
     def deleted_pods(self, job: str) -> list[Manifest]:
         return self._deleted_pods.get(job, [])
@@ -118,7 +130,16 @@ class MemoryWorld:
     # What a shell does.
     def outcome(self, kind: str, name: str) -> Outcome | None:
         """What the reconciler says of an object now."""
-        view = build_view(self, Key(kind, "default", name), self.now, self.settings, self.heard)
+        going = self.namespace_terminating
+        view = build_view(
+            self,
+            Key(kind, "default", name),
+            self.now,
+            self.settings,
+            self.heard,
+            workloads=self.workloads,
+            namespace_terminating=going,
+        )
         return reconcile(view) if view is not None else None
 
     def carry_out(self, key: Key, outcome: Outcome, *, steps: int | None = None) -> bool:
@@ -167,7 +188,8 @@ class MemoryWorld:
         if key in self.objects:
             raise AlreadyExists
         self.writes += 1
-        self.created.append(key.name)
+        if key.kind == "Job":
+            self.created.append(key.name)
         return self.put(job)
 
     def delete(self, kind: str, name: str, uid: str) -> bool:
@@ -176,6 +198,9 @@ class MemoryWorld:
         if found is None or (uid and found["metadata"]["uid"] != uid):
             return False
         self.writes += 1
+        if found["metadata"].get("finalizers"):
+            found["metadata"].setdefault("deletionTimestamp", stamp(self.now))
+            return True
         living = [pod for pod in self.pods(name) if pod["status"]["phase"] in ("Pending", "Running")] if kind == "Job" else []
         for pod in living:
             pod["metadata"].setdefault("deletionTimestamp", stamp(self.now + timedelta(seconds=300)))  # it is never put off
@@ -189,6 +214,14 @@ class MemoryWorld:
         else:
             found["metadata"]["deletionTimestamp"] = stamp(self.now)
         return True
+
+    def write_finalizers(self, about: Manifest, finalizers: list[str]) -> None:
+        """Replace an object's finalizers; it goes with its last one when that was asked for."""
+        found = self.objects[Key(about["kind"], "default", about["metadata"]["name"])]
+        self.writes += 1
+        found["metadata"]["finalizers"] = list(finalizers)
+        if not finalizers and found["metadata"].get("deletionTimestamp"):
+            self.remove(about["kind"], about["metadata"]["name"])
 
     def write_status(self, about: Manifest, status: Manifest) -> None:
         """Write a status, unless it is stored so."""
@@ -324,7 +357,7 @@ class MemoryWorld:
         """Let what was asked to go have gone; `overdue`: only what had its grace."""
         for key, found in list(self.objects.items()):
             asked = found["metadata"].get("deletionTimestamp")
-            if asked and (not overdue or asked <= stamp(self.now)):
+            if asked and not found["metadata"].get("finalizers") and (not overdue or asked <= stamp(self.now)):
                 self.remove(key.kind, key.name)
 
     def _end(self, pod: Manifest, code: int, message: str, reason: str = "") -> None:
@@ -340,6 +373,10 @@ class MemoryWorld:
     def status(self, kind: str, name: str) -> Manifest:
         """An object's status."""
         return self.objects[Key(kind, "default", name)].get("status", {})
+
+    def exists(self, kind: str, name: str) -> bool:
+        """Whether there is an object."""
+        return Key(kind, "default", name) in self.objects
 
     def condition(self, kind: str, name: str, of: str = "Ready") -> tuple[str, str, str]:
         """(status, reason, message) of a condition; three dashes when there is none."""
@@ -388,6 +425,10 @@ class _WorldClient:
     async def delete(self, key: Key, uid: str) -> bool:
         self._step()
         return self._world.delete(key.kind, key.name, uid)
+
+    async def write_finalizers(self, about: Manifest, finalizers: list[str]) -> None:
+        self._step()
+        self._world.write_finalizers(about, finalizers)
 
     async def write_status(self, about: Manifest, status: Manifest) -> None:
         self._step()
@@ -442,6 +483,9 @@ def report_of(job: Manifest, version: str = "1") -> Report:
         if step == "transfer":
             same = {"field": "channels", "source": "MRI", "target": "MRI", "verdict": "same"}
             summary["compatibility"] = [same, {"field": "labels", "source": "2", "target": "1", "verdict": "differs"}]
+    elif step == "delete_results":
+        artifact = Artifact(kind="deletion", uri=f"{storage}/runs/default/{owner}", digest="uid")
+        summary = {"deleted": 12, "sizeBytes": 1000, "kept": []}
     elif step == "preprocess":
         uri = f"{storage}/preprocessed/{owner}/{configuration}/{version}"
         artifact = Artifact(kind="preprocessed", uri=uri, digest=f"x-{owner}-{configuration}-{version}")

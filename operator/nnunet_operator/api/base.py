@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
@@ -53,6 +63,14 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A moment in UTC."""
+
+
+Seconds = Annotated[
+    int,
+    BeforeValidator(lambda value: round(value) if isinstance(value, float) and isfinite(value) else value),
+    WithJsonSchema({"type": "number", "minimum": 0}),
+]
+"""A duration in a status, in whole seconds. The CRD takes fractions still: an operator of the version before writes them."""
 
 
 class Model(BaseModel):
@@ -106,6 +124,26 @@ def unknown_fields(model: Any, path: str) -> Iterator[str]:
     elif isinstance(model, dict):
         for name, item in model.items():
             yield from unknown_fields(item, f"{path}.{name}")
+
+
+DEEPEST = 64
+"""Objects and lists within each other in data of any shape, which the API server does not limit."""
+
+
+def _no_deeper(data: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        if not level:
+            return data
+        below = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [item for items in below for item in items if isinstance(item, (dict, list))]
+    if level:
+        raise ValueError(f"objects and lists lie within each other more than {DEEPEST} deep")
+    return data
+
+
+FreeForm = Annotated[dict[str, Any], AfterValidator(_no_deeper)]
+"""An object of any content; equal or not as a whole."""
 
 
 class OwnerReference(StatusModel):

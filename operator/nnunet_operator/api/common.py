@@ -5,121 +5,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from nnunet_trainer.contract import uri
-from nnunet_trainer.contract.work_order import DatasetOrder, default
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 
-from .base import Rule, SpecModel, StatusModel, Time, fixed
+from .base import FreeForm, Rule, SpecModel, StatusModel, Time
 from .conditions import Condition
+from .fields.int_or_string import Quantity
+from .fields.names import KubernetesName, LabelValue, Name
+from .fields.own_keys import QUEUE_LABEL, own_keys
+from .fields.uris import StorageSpec
+from .placement import DatasetCacheSpec, PodResourceClaim, TopologySpreadConstraint
 
-Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
-"""The name of an object of our kinds."""
-
-KubernetesName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-"""The name of a Secret, a ConfigMap, a ServiceAccount …"""
-
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
-"""The value of a label."""
-
-Configuration = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
-"""A configuration of a plans file, such as `3d_fullres`. It becomes a label's value."""
-
-PlansName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
-"""A plans file's name without `.json`, such as `nnUNetPlans`. It becomes a part of a folder's name."""
-
-DatasetName = Annotated[str, Field(max_length=100, pattern=r"^Dataset[0-9]{3,6}_[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
-"""nnU-Net's folder name, such as `Dataset004_Hippocampus`."""
-
-Component = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-"""The name of a planner, an extractor, a trainer."""
-
-Fold = Annotated[str, Field(max_length=3, pattern=r"^(all|0|[1-9][0-9]?)$")]
-"""A fold's number, or `all`."""
-
-
-Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
-"""An amount of a resource, such as `500m`, `16Gi`."""
-
-Uri = Annotated[str, Field(min_length=1, max_length=1024)]
-Endpoint = Annotated[str, Field(max_length=512, pattern=r"^https?://[^\s]+$")]
 Rerun = Annotated[str, Field(max_length=64, description="A new value ends a terminal failure and tries again.")]
-
-
-def uri_rules(*, optional: bool = False) -> tuple[Rule, ...]:
-    """A `uri` is one that the trainer can read, in the words of `contract.uri.parse`."""
-
-    def rule(held: str, message: str) -> Rule:
-        return Rule(f"!has(self.uri) || {held}" if optional else held, message, "uri")
-
-    def matches(pattern: str) -> str:
-        return f"self.uri.matches('{pattern}')".replace("\\", "\\\\")
-
-    known = " || ".join(f"self.uri.startsWith('{scheme}://')" for scheme in uri.SCHEMES)
-    claim, bucket = matches(f"^pvc://{uri.CLAIM}(/|$)"), matches(f"^s3://{uri.BUCKET}(/|$)")
-    return (
-        rule(known, "must begin with s3://, pvc:// or, in the local shell, file://"),
-        rule(f"!self.uri.startsWith('s3://') || {bucket}", "must name a bucket after s3://, as s3://bucket/prefix"),
-        rule(f"!self.uri.startsWith('pvc://') || {claim}", "must name a claim after pvc://, as pvc://claim/path"),
-        rule(
-            f"!self.uri.startsWith('file://') || {matches('^file://(localhost)?/')}",
-            "must name an absolute folder after file://, as file:///path",
-        ),
-        rule(f"!{matches('/[.][.](/|$)')}", "must not leave its root by '..'"),
-        rule(
-            f"!{matches('^s3://.*(//|/[.](/|$))')}",
-            "must have no '//' and no '/./' in its path, which an object store takes for names of their own",
-        ),
-        rule(f"!{matches('[[:cntrl:]]')}", "must hold no control characters"),
-    )
-
-
-def no_separator(field: str, *, optional: bool = False) -> Rule:
-    """A name can be a part of nnU-Net's results folder, `Trainer__Plans__Configuration`."""
-    rule = f"!self.{field}.contains('__')"
-    return Rule(f"!has(self.{field}) || {rule}" if optional else rule, NO_SEPARATOR, field)
-
-
-NO_SEPARATOR = "must not contain '__', which separates the parts of nnU-Net's folder names"
-
-
-class Access(SpecModel):
-    """How to reach a URI of an object store."""
-
-    endpoint: Annotated[Endpoint | None, Field(description="The S3 server's URL; absent: AWS.")] = None
-    region: Annotated[str | None, Field(max_length=64)] = None
-    path_style: Annotated[bool | None, Field(description="Bucket in the path instead of the host name.")] = None
-    secret_name: Annotated[
-        KubernetesName | None,
-        Field(description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; absent: the pod's own identity."),
-    ] = None
-    ca_config_map: Annotated[
-        KubernetesName | None, Field(alias="caConfigMap", description="ConfigMap with the certificates to trust (ca.crt).")
-    ] = None
-
-
-class StorageSpec(Access):
-    """Where artifacts go."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *uri_rules(),
-        fixed("uri", "create another object"),
-    )
-    uri: Annotated[Uri, Field(description="s3://bucket/prefix")]
-
-
-class SourceSpec(Access):
-    """Where raw data lies, and in which layout."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *uri_rules(),
-        fixed("uri", "create another Dataset (to read the same place again, set spec.rerun)"),
-        fixed("layout", "create another Dataset"),
-    )
-    uri: Annotated[Uri, Field(description="s3://bucket/…/DatasetXXX_Name, pvc://claim/path; file:// in the local shell.")]
-    layout: Annotated[
-        Literal["nnUNetV2", "MSD"], Field(description="nnU-Net v2's raw layout, or the Medical Segmentation Decathlon's.")
-    ] = default(DatasetOrder, "layout")
 
 
 class Reference(SpecModel):
@@ -184,6 +81,18 @@ class EnvSource(SpecModel):
     )
 
 
+OPERATORS_VARIABLES = (
+    "JOB_COMPLETION_INDEX",
+    *("MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+    *("MPLCONFIGDIR", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+)
+"""Variables of the trainer's container that the operator, the trainer's supervisor and (the first) the Job controller set, beside
+`NNUNET_…` and `POD_…`.
+
+The Job controller leaves a JOB_COMPLETION_INDEX that is there as it is: all pods of a Job would do the work of one.
+"""
+
+
 class EnvVar(SpecModel):
     """An environment variable of the trainer's container."""
 
@@ -194,6 +103,11 @@ class EnvVar(SpecModel):
         Rule(
             "!self.name.startsWith('NNUNET_') && !self.name.startsWith('POD_')",
             "names that begin with NNUNET_ or POD_ are the operator's",
+            "name",
+        ),
+        Rule(
+            f"!(self.name in [{', '.join(repr(name) for name in OPERATORS_VARIABLES)}])",
+            f"{', '.join(OPERATORS_VARIABLES)} are the operator's",
             "name",
         ),
         Rule("!(has(self.value) && has(self.valueFrom))", "give value or valueFrom, not both"),
@@ -208,9 +122,30 @@ class PodSecurity(SpecModel):
     fs_group: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
 
 
+CONFINEMENT = (
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "seccomp.security.alpha.kubernetes.io/",
+)
+"""Annotations that speak of a pod's confinement begin so (k8s.io/pod-security-admission, policy/check_appArmorProfile.go)."""
+
+
 class TemplateSpec(SpecModel):
     """What a person may say about the pods. Only these fields; changes count from the next Job on."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        own_keys("labels"),
+        own_keys("annotations"),
+        own_keys("jobLabels", QUEUE_LABEL),
+        own_keys("jobAnnotations"),
+        Rule(
+            "!has(self.annotations) || self.annotations.all(key, "
+            + " && ".join(f"!key.startsWith('{prefix}')" for prefix in CONFINEMENT)
+            + ")",
+            "the pods' AppArmor and seccomp profiles are the operator's (RuntimeDefault)",
+            "annotations",
+        ),
+    )
     image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: Annotated[
@@ -222,13 +157,28 @@ class TemplateSpec(SpecModel):
     scratch: ScratchSpec | None = None
     shared_memory: SharedMemorySpec | None = None
     node_selector: Annotated[dict[str, LabelValue] | None, Field(max_length=64)] = None
-    affinity: dict[str, Any] | None = None
+    affinity: FreeForm | None = None
     tolerations: Annotated[list[Toleration] | None, Field(max_length=64)] = None
     priority_class_name: KubernetesName | None = None
     security: PodSecurity | None = None
     termination_grace_period_seconds: Annotated[int | None, Field(ge=1, le=86_400)] = None
     labels: Annotated[dict[str, LabelValue] | None, Field(max_length=64)] = None
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]] | None, Field(max_length=64)] = None
+    job_labels: Annotated[
+        dict[str, LabelValue] | None, Field(max_length=64, description="Of the Job itself, such as kueue.x-k8s.io/priority-class.")
+    ] = None
+    job_annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=4096)]] | None, Field(max_length=64, description="Of the Job itself.")
+    ] = None
+    topology_spread_constraints: Annotated[
+        list[TopologySpreadConstraint] | None,
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["topologyKey", "whenUnsatisfiable"]}),
+    ] = None
+    scheduler_name: Annotated[KubernetesName | None, Field(description="Absent: the cluster's default scheduler.")] = None
+    resource_claims: Annotated[
+        list[PodResourceClaim] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})
+    ] = None
+    dataset_cache: DatasetCacheSpec | None = None
     env: Annotated[list[EnvVar] | None, Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = None
 
 
@@ -237,7 +187,13 @@ class FailurePolicySpec(SpecModel):
 
     max_restarts: Annotated[int, Field(ge=0, le=100, description="Of each fold (step, configuration).")] = 3
     pre_running_deadline_seconds: Annotated[
-        int, Field(ge=1, le=604_800, description="From being scheduled to running: image, mounts, configuration.")
+        int,
+        Field(
+            ge=1,
+            le=604_800,
+            description="From being scheduled to running: image, mounts, configuration. Of a training on several nodes also from "
+            "its first pod's start until all have a node; after that its nodes are given back.",
+        ),
     ] = 1800
 
 
@@ -250,6 +206,16 @@ class CommonSpec(SpecModel):
     storage: StorageSpec | None = None
     template: TemplateSpec | None = None
     failure_policy: FailurePolicySpec = FailurePolicySpec()
+    queue_name: Annotated[KubernetesName | None, Field(description="Kueue's queue, for Jobs from then on.")] = None
+    managed_by: Annotated[
+        str | None,
+        Field(
+            max_length=63,
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9:@!$&'()*+,;=._~%/-]+$",
+            description="Passed on to Jobs: another controller than Kubernetes' own makes their pods, in this namespace, and "
+            "writes their status.",
+        ),
+    ] = None
     rerun: Rerun | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from nnunet_trainer.contract.yaml_text import writer
 
 from .base import GROUP, VERSION, Resource, Rule
+from .fields.int_or_string import MARK as INT_OR_STRING
 from .resources import CATEGORY, KINDS
 
 Schema = dict[str, Any]
@@ -172,6 +173,8 @@ def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
     """pydantic's schema of one field as the API server wants it: references inlined, no null, no unknown keyword."""
     node = _resolve(node, definitions)
     out: Schema = {key: node[key] for key in _KEPT if key in node}
+    if INT_OR_STRING in node:
+        out[INT_OR_STRING] = True
     if out.get("default", ...) is None:
         del out["default"]
     if "const" in node:

@@ -8,15 +8,9 @@ from nnunet_trainer.contract.work_order import DatasetOrder, default
 from pydantic import Field
 
 from .base import Resource, Rule, SpecModel, StatusModel, fixed
-from .common import (
-    ArtifactStatus,
-    CommonSpec,
-    CommonStatus,
-    Component,
-    DatasetName,
-    SourceSpec,
-    WorkStatus,
-)
+from .common import ArtifactStatus, CommonSpec, CommonStatus, WorkStatus
+from .fields.names import Component, DatasetName
+from .fields.uris import SourceSpec
 
 _ANOTHER = "create another Dataset"
 

@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from nnunet_trainer.contract.work_order import TransferOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, fixed
-from .common import ArtifactStatus, CommonSpec, CommonStatus, PlansName, Reference, no_separator
-from .plans import CompatibilityLine, FreeForm, PreprocessingSpec
+from .base import FreeForm, Resource, Rule, SpecModel, fixed
+from .common import ArtifactStatus, CommonSpec, CommonStatus, Reference
+from .fields.names import PlansName, no_separator
+from .plans import CompatibilityLine, PreprocessingSpec
 
 
 class TransferSource(SpecModel):
@@ -56,6 +57,7 @@ class PlanTransferSpec(CommonSpec):
         None
     )
     preprocessing: PreprocessingSpec = PreprocessingSpec()
+    suspend: Annotated[bool, Field(description="Nothing of its Plans runs; cases that are preprocessed stay.")] = False
 
 
 class PlanTransferStatus(CommonStatus):

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from nnunet_trainer.contract.work_order import PlannerChoice, PreprocessOrder, TransferOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, StatusModel, fixed
-from .common import (
-    NO_SEPARATOR,
-    ArtifactStatus,
-    CommonSpec,
-    CommonStatus,
-    Component,
-    Configuration,
-    LocationStatus,
-    PlansName,
-    Reference,
-    ResourcesSpec,
-    WorkStatus,
-    no_separator,
-)
+from .base import FreeForm, Resource, Rule, SpecModel, StatusModel, fixed
+from .common import ArtifactStatus, CommonSpec, CommonStatus, LocationStatus, Reference, ResourcesSpec, WorkStatus
+from .fields.names import NO_SEPARATOR, Component, Configuration, PlansName, no_separator
 
+# Numbers of planning, as those of a recipe: what nnU-Net computes with is written as a number, with its fraction.
 Spacing = Annotated[list[Annotated[float, Field(gt=0, le=10_000)]], Field(min_length=2, max_length=3)]
-FreeForm = dict[str, Any]
-"""An object of any content; equal or not as a whole."""
-
 
 _ANOTHER = "create another Plans"
 _ANOTHER_TRANSFER = "create another PlanTransfer"
@@ -104,6 +90,7 @@ class PlansSpec(CommonSpec):
     plans_name: Annotated[PlansName | None, Field(description="Absent: the planner's own name, such as nnUNetPlans.")] = None
     patch: Annotated[FreeForm | None, Field(description="Edits the plans: objects merge, lists replace, null means null.")] = None
     preprocessing: PreprocessingSpec = PreprocessingSpec()
+    suspend: Annotated[bool, Field(description="Nothing of it runs; cases that are preprocessed stay.")] = False
 
     @property
     def planner_or_default(self) -> PlannerSpec:

@@ -6,6 +6,7 @@ from __future__ import annotations
 WAITING_FOR_DATASET = "WaitingForDataset"
 WAITING_FOR_PLANS = "WaitingForPlans"
 WAITING_FOR_TRAINING_RUN = "WaitingForTrainingRun"
+WAITING_FOR_PREDECESSOR = "WaitingForPredecessor"  # pods of an earlier object of this name
 DEPENDENCY_FAILED = "DependencyFailed"
 
 # A Dataset's life.
@@ -36,6 +37,8 @@ SUSPENDING = "Suspending"
 SUSPENDED = "Suspended"
 QUEUED = "Queued"
 WAITING_FOR_ROOM = "WaitingForRoom"  # maxParallelFolds
+DELETING_RESULTS = "DeletingResults"
+RESULTS_IN_USE = "ResultsInUse"
 
 # What keeps a pod from starting.
 UNSCHEDULABLE = "Unschedulable"
@@ -69,6 +72,7 @@ FOLDS_FAILED = "FoldsFailed"
 
 # What a spec asks for and cannot have.
 NO_STORAGE = "NoStorage"
+LOCAL_FILE = "LocalFile"  # a file:// URI on a cluster
 INVALID_SPEC = "InvalidSpec"
 UNKNOWN_FIELD = "UnknownField"
 UNKNOWN_CONFIGURATION = "UnknownConfiguration"
@@ -87,6 +91,9 @@ NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 # Events.
 RESUMED = "Resumed"
 RERUN = "Rerun"
+FOLDS_ADDED = "FoldsAdded"
+RESULTS_DELETED = "ResultsDeleted"
+RESULTS_KEPT = "ResultsKept"
 DATASET_WARNING = "DatasetWarning"
 DATASET_UNCHANGED = "DatasetUnchanged"
 PLANS_CHANGED = "PlansChanged"

@@ -76,7 +76,11 @@ def parse(manifest: dict[str, Any]) -> Resource:
             kept = {key: value for key, value in status.items() if key not in broken} if isinstance(status, dict) else {}
             return parse({**manifest, "status": kept if broken else {}})
         name = (manifest.get("metadata") or {}).get("name", "")
-        findings = [f"{_path(item['loc'])}: {item['msg']}" for item in error.errors() if item["loc"][:1] != ("status",)]
+        findings = [
+            f"{_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+            if item["loc"][:1] != ("status",)
+        ]
         raise BadUsage("InvalidSpec", f"{kind} {name} does not fit the schema of {API_VERSION}.", findings=findings) from error
     return resource
 

@@ -7,24 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies, TrainerChoice, TrainOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, StatusModel, Time, fixed
-from .common import (
-    Access,
-    CommonSpec,
-    CommonStatus,
-    Component,
-    Configuration,
-    Fold,
-    KubernetesName,
-    LocationStatus,
-    Name,
-    Reference,
-    Uri,
-    WorkStatus,
-    no_separator,
-    uri_rules,
-)
-from .plans import FreeForm
+from .base import FreeForm, Resource, Rule, Seconds, SpecModel, StatusModel, Time, fixed
+from .common import CommonSpec, CommonStatus, LocationStatus, Reference, WorkStatus
+from .fields.int_or_string import Fold, Minutes
+from .fields.names import Component, Configuration, KubernetesName, Name, no_separator
+from .fields.uris import Access, Uri, uri_rules
+from .placement import LabelName
 
 _ANOTHER = "create another TrainingRun"
 
@@ -61,7 +49,12 @@ class PretrainedSpec(Access):
             "goes with runRef; a uri names the file itself",
             "checkpoint",
         ),
-        fixed("runRef", _ANOTHER, optional=True),
+        Rule(
+            "has(self.runRef) == has(oldSelf.runRef) && (!has(self.runRef) || (self.runRef.name == oldSelf.runRef.name"
+            " && string(self.runRef.fold) == string(oldSelf.runRef.fold)))",
+            f"cannot change: {_ANOTHER}",
+            "runRef",
+        ),
         fixed("uri", _ANOTHER, optional=True),
         fixed("checkpoint", _ANOTHER),
         fixed("inputChannels", _ANOTHER),
@@ -107,13 +100,22 @@ class WorkersSpec(SpecModel):
     gpu_resource_name: Annotated[
         str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
     ] = "nvidia.com/gpu"
+    rendezvous_deadline_seconds: Annotated[
+        int, Field(ge=1, le=86_400, description="How long the ranks wait for each other at the start.")
+    ] = default(TrainOrder, "rendezvous_deadline_seconds")
+    gpu_resource_claim: Annotated[
+        LabelName | None,
+        Field(description="One of template.resourceClaims, by which a pod gets its GPUs; gpuResourceName is not asked for then."),
+    ] = None
 
 
 class CheckpointSpec(SpecModel):
     """How often a checkpoint is written, and how many are kept."""
 
     every_epochs: Annotated[int, Field(ge=1, le=100_000)] = default(CheckpointPolicy, "every_epochs")
-    every_minutes: Annotated[float, Field(gt=0, le=100_000)] = default(CheckpointPolicy, "every_minutes")
+    every_minutes: Annotated[Minutes, Field(description='A fraction as a string: "0.5".')] = default(
+        CheckpointPolicy, "every_minutes"
+    )
     keep: Annotated[int, Field(ge=1, le=1000)] = default(CheckpointPolicy, "keep")
 
 
@@ -130,7 +132,12 @@ class TrainingRunSpec(CommonSpec):
         no_separator("configuration"),
         fixed("plansRef", _ANOTHER),
         fixed("configuration", _ANOTHER),
-        fixed("folds", _ANOTHER),
+        Rule(
+            "oldSelf.folds.all(f, self.folds.exists(g, string(g) == string(f)))",
+            "can be added to, not taken from: a run of other folds is another TrainingRun",
+            "folds",
+        ),
+        Rule("self.folds.all(f, self.folds.exists_one(g, string(g) == string(f)))", "must name each fold once", "folds"),
         fixed("trainer", _ANOTHER),
         fixed("previousStage", _ANOTHER, optional=True),
         fixed("seed", _ANOTHER, optional=True),
@@ -149,16 +156,22 @@ class TrainingRunSpec(CommonSpec):
             "validation",
         ),
         Rule(
-            "self.retention == 'Retain'",
-            "Delete is not supported yet: results stay in the store; delete them there, or leave retention out",
-            "retention",
+            "!has(self.workers.gpuResourceClaim) || (has(self.template) && has(self.template.resourceClaims) && "
+            "self.template.resourceClaims.exists(c, c.name == self.workers.gpuResourceClaim))",
+            "must be the name of one of template.resourceClaims",
+            "workers.gpuResourceClaim",
         ),
     )
     plans_ref: Reference
     configuration: Configuration = "3d_fullres"
     folds: Annotated[
         list[Fold],
-        Field(min_length=1, max_length=100, json_schema_extra={"x-kubernetes-list-type": "set"}, description='"0" … or "all".'),
+        Field(
+            min_length=1,
+            max_length=100,
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+            description='0 … or "all". Folds may be added later, not taken away.',
+        ),
     ]
     trainer: TrainerSpec = TrainerSpec()
     pretrained: PretrainedSpec | None = None
@@ -172,15 +185,19 @@ class TrainingRunSpec(CommonSpec):
         Literal["Run", "Skip"] | None, Field(description="The final validation; absent: Run, for fold all Skip.")
     ] = None
     max_parallel_folds: Annotated[int, Field(ge=1, le=100)] = 5
-    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from the uid and the fold.")] = None
+    seed: Annotated[
+        int | None, Field(ge=0, le=2**32 - 1, description="Absent: made from namespace and name; status.seed has it.")
+    ] = None
     deterministic: bool = default(TrainOrder, "deterministic")
     suspend: bool = False
     retention: Annotated[
-        Literal["Retain", "Delete"], Field(description="Of this run's own results when the object is deleted.")
+        Literal["Retain", "Delete"],
+        Field(description="Of this run's own results when the object is deleted; what others have a share in stays."),
     ] = "Retain"
-    queue_name: Annotated[KubernetesName | None, Field(description="Kueue's queue.")] = None
     active_deadline_seconds: Annotated[int | None, Field(ge=1, description="A fold's running time.")] = None
-    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, description="Then the object is deleted; results stay.")] = None
+    ttl_seconds_after_finished: Annotated[
+        int | None, Field(ge=0, description="Then the object is deleted; its results go by retention.")
+    ] = None
     plugins: Annotated[
         list[PluginSpec] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["configMapName"]})
     ] = None
@@ -212,6 +229,12 @@ class PretrainedStatus(StatusModel):
     message: Annotated[str | None, Field(max_length=1024)] = None
 
 
+class InputStatus(LocationStatus):
+    """Something that another run has made."""
+
+    digest: Annotated[str | None, Field(max_length=128, description="Of a file: its sha256.")] = None
+
+
 class FoldStatus(WorkStatus):
     """One fold over all its attempts. Losses and Dice are of the last finished epoch."""
 
@@ -234,11 +257,12 @@ class FoldStatus(WorkStatus):
     folder: Annotated[str | None, Field(max_length=2048, description="nnU-Net's fold folder.")] = None
     validation_dice: float | None = None
     dice_per_label: Annotated[dict[str, float] | None, Field(max_length=512)] = None
-    seconds: Annotated[float | None, Field(ge=0)] = None
+    seconds: Seconds | None = None
+    found: Annotated[bool | None, Field(description="It had been trained before, and was found in the storage.")] = None
     pretrained: PretrainedStatus | None = None
     started_epoch: Annotated[int | None, Field(ge=0, description="Epochs known when the newest attempt began.")] = None
     running_since: Annotated[Time | None, Field(description="Since when the newest attempt has been running.")] = None
-    running_seconds: Annotated[float | None, Field(ge=0, description="Running time of ended attempts, for the deadline.")] = None
+    running_seconds: Annotated[Seconds | None, Field(description="Running time of ended attempts, for the deadline.")] = None
 
 
 class ResultsStatus(StatusModel):
@@ -255,14 +279,27 @@ class TrainingRunStatus(CommonStatus):
     dice: Annotated[str, Field(max_length=16)] = "-"
     eta: Annotated[str, Field(max_length=32)] = "-"
     trainer: Annotated[str | None, Field(max_length=100)] = None
+    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="What it is trained with; part of the results' address.")] = (
+        None
+    )
     plans: Annotated[str | None, Field(max_length=128, description="Digest of the plans that are trained with.")] = None
     changed_input: Annotated[
         str | None, Field(max_length=128, description="Digest of what is there now, where that is not what was trained with.")
+    ] = None
+    pretrained: Annotated[
+        InputStatus | None, Field(description="The weights of spec.pretrained.runRef, from when they are there; that run may go.")
+    ] = None
+    previous_stage: Annotated[
+        dict[str, InputStatus] | None,
+        Field(max_length=100, description="By fold, the results of spec.previousStage.runRef, from when they are there."),
     ] = None
     folds: Annotated[list[FoldStatus], Field(max_length=100, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = Field(
         default_factory=list
     )
     results: Annotated[ResultsStatus | None, Field(description="nnU-Net's results folder.")] = None
+    deletion: Annotated[WorkStatus | None, Field(description="The deletion of its results, once the object is being deleted.")] = (
+        None
+    )
     mean_dice: Annotated[float | None, Field(description="Mean validation Dice over the folds.")] = None
     start_time: Time | None = None
     completion_time: Time | None = None

@@ -18,12 +18,13 @@ from nnunet_trainer.contract.faults import BadUsage, unknown_name
 
 from . import cel_rules, crds, metadata
 from .base import API_VERSION
+from .fields.int_or_string import MARK as INT_OR_STRING
 from .resources import KINDS
 
 Schema = dict[str, Any]
 Manifest = dict[str, Any]
 
-_BLOCKING = frozenset({"type", "enum", "required", "maxLength", "maxItems"})
+_BLOCKING = frozenset({"type", INT_OR_STRING, "enum", "required", "maxLength", "maxItems"})
 """After one of these the API server does not come to the CEL rules."""
 
 
@@ -177,8 +178,13 @@ def _check_pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[jsonsc
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
+def _check_int_or_string(_: Any, __: Any, value: Any, ___: Any) -> Iterator[jsonschema.ValidationError]:
+    if not isinstance(value, (int, str)) or isinstance(value, bool):
+        yield jsonschema.ValidationError(f"{value!r} is neither an integer nor a string")
+
+
 _Draft: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft4Validator, {"pattern": _check_pattern}
+    jsonschema.Draft4Validator, {"pattern": _check_pattern, INT_OR_STRING: _check_int_or_string}
 )
 """Draft 4: as in OpenAPI v3, `exclusiveMinimum` is a flag beside `minimum`."""
 
@@ -194,6 +200,8 @@ def _schema_messages(error: Any) -> Iterator[str]:
         json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float)) else f'"{metadata.JSON_TYPES[type(value)]}"'
     )
     match error.validator:
+        case name if name == INT_OR_STRING:
+            yield metadata.wrong_type(path, value, "integer or string")
         case "required":
             missing = next((name for name in bound if error.message.startswith(repr(name))), bound[0])
             yield f"{child(path, missing)}: Required value"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
@@ -16,7 +17,7 @@ from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Key
 from . import preflight
 from .api.client import Api, connect
-from .api.kinds import OURS, WATCHED
+from .api.kinds import KINDS, OURS, WATCHED
 from .lease import Lease
 from .monitoring import metrics
 from .monitoring.health import Health
@@ -28,6 +29,7 @@ from .watch.list_watch import ListWatch
 from .watch.progress_poller import ProgressPoller
 from .watch.relist import Relist
 from .watch.versions import WentBack
+from .watch.workload_poller import WorkloadPoller
 from .work_queue import WorkQueue
 from .workers import Workers
 
@@ -46,12 +48,17 @@ class Operator:
         if settings.leader_election:
             self._lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
             api.may_write = lambda: self._lease is not None and self._lease.held
-        self._queue: WorkQueue[Key] = WorkQueue()
+        self._queue: WorkQueue[Key] = WorkQueue(metrics.queue_seconds.observe)
+        metrics.queue_oldest.set_function(self._queue.oldest)
         self._cache = ObjectCache()
         self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake)
         client = CachedApi(api, self._cache, lambda: self._relist.soon())
         recorder = EventRecorder(client, settings.identity, UNANSWERED)
-        self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, datetime.now(UTC))
+        self._workloads: WorkloadPoller | None = None
+        if settings.workload_seconds is not None:
+            self._workloads = WorkloadPoller(api, self._cache, settings.workload_seconds, self._wake)
+        said = self._workloads.found if self._workloads else None
+        self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, datetime.now(UTC), said)
         self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard, read_again=client.read_again)
         self._relist = Relist(api, self._cache, settings.namespaces, settings.relist_seconds, self._wake)
         self._phase = "starting"
@@ -100,6 +107,7 @@ class Operator:
         """Check the cluster, wait for the lease, work as long as it is ours."""
         lease_namespace = self._settings.lease_namespace if self._lease else None
         version = await preflight.check(self._api, self._settings.namespaces, lease_namespace)
+        await self._check_what_settings_ask_for()
         log.info("Kubernetes %s, %s", version, ", ".join(self._settings.namespaces) or "all namespaces")
         if self._lease is None:
             return await self._work()
@@ -120,6 +128,18 @@ class Operator:
             metrics.leading.set(0)
             await self._lease.release()
 
+    async def _check_what_settings_ask_for(self) -> None:
+        """Their permissions. Gang scheduling is done without where the API server does not offer it."""
+        settings, needed = self._reconciliation.settings, []
+        if settings.gang_scheduling and not await preflight.offers_pod_groups(self._api):
+            log.warning("--gang-scheduling is ignored: the API server has no PodGroups (%s)", KINDS["PodGroup"].api_version)
+            settings = self._reconciliation.settings = dataclasses.replace(settings, gang_scheduling=False)
+        if settings.gang_scheduling:
+            needed.append(preflight.POD_GROUPS)
+        if self._workloads:
+            needed.append(preflight.WORKLOADS)
+        await preflight.check_permissions(self._api, self._settings.namespaces, *needed)
+
     async def _work(self) -> int:
         """List everything, then reconcile and watch."""
         self._phase = "listing the cluster"
@@ -132,6 +152,8 @@ class Operator:
         tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
         tasks.append(asyncio.create_task(self._poller.run(), name="progress"))
         tasks.append(asyncio.create_task(self._workers.count_objects(), name="metrics"))
+        if self._workloads:
+            tasks.append(asyncio.create_task(self._workloads.run(), name="workloads"))
         try:
             return await self._watch(tasks)
         finally:

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lease-namespace", metavar="NS", help="where the lease is kept (default: the pod's own namespace)")
     parser.add_argument("--http", metavar="HOST:PORT", help="serve /healthz, /readyz and /metrics (default in a pod: 0.0.0.0:8080)")
     parser.add_argument("--workers", type=int, default=8, metavar="N", help="objects worked on at once (default: 8)")
+    parser.add_argument(
+        "--gang-scheduling",
+        action="store_true",
+        help="have all pods of a training on several nodes placed at once, where the cluster offers PodGroups (Kubernetes 1.37)",
+    )
     parser.add_argument("--log-format", choices=("auto", "json", "text"), default="auto", help="default: json in a pod")
     parser.add_argument("--verbose", "-v", action="store_true")
 
@@ -49,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         Fault: a setting, or the cluster, cannot be worked with.
     """
-    _have_a_home()
+    settings.have_a_home()
     from .application import run as run_application  # kopf and the client are slow to import: not for --help
 
     chosen = settings.load(arguments)
@@ -59,11 +64,3 @@ def run(arguments: argparse.Namespace) -> int:
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
-
-
-def _have_a_home() -> None:
-    """The Kubernetes client asks for the home folder as it is imported, and fails for a user without a name and $HOME."""
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = "/"

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
+from ..manifests import ownership
 from ..reconcile.view import Key, Manifest
 from .api.client import CONNECTION_ERRORS, Api, ApiError
-from .api.kinds import KINDS, WATCHED
+from .api.kinds import KINDS, NAMESPACE, WATCHED
 from .monitoring import metrics
 from .watch.cache import ObjectCache
 from .watch.versions import version_of
@@ -100,6 +101,25 @@ class CachedApi:
             raise
         return True
 
+    async def write_finalizers(self, about: Manifest, finalizers: list[str]) -> None:
+        """One merge patch of the metadata."""
+        meta = about["metadata"]
+        patch = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
+        try:
+            answer = await self._api.merge(KINDS[about["kind"]], meta["namespace"], meta["name"], patch)
+        except ApiError as error:
+            if error.code == 404:
+                return  # gone; the watch tells
+            if error.code == 409:
+                raise Outdated(str(error)) from error
+            raise
+        self._cache.put(answer)
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """GET of the namespace; one that is gone is."""
+        found = await self._api.get(NAMESPACE, None, namespace)
+        return found is None or bool(found["metadata"].get("deletionTimestamp"))
+
     async def delete(self, key: Key, uid: str) -> bool:
         """DELETE, its dependants in the background."""
         self._applied.pop(key, None)
@@ -114,7 +134,9 @@ class CachedApi:
             return False
         if answer.get("kind") == "Status":
             self._cache.remember_deleted(known)
-            log.info("deleted %s %s", key.kind, key.name)
+            owner = ownership.controlling_resource(known)
+            about = Key(owner[0], key.namespace, owner[1]) if owner else key
+            log.info("deleted %s %s", key.kind, key.name, extra={"object": about})
         else:  # it waits for a finalizer
             self._cache.put(answer)
         return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from pydantic import ValidationError
 
-from ..api.common import StorageSpec
+from ..api.base import SpecModel
+from ..api.common import ResourcesSpec
+from ..api.fields.uris import StorageSpec
 from ..reconcile.view import Settings
 
 TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -38,8 +41,17 @@ class ClusterSettings:
     workers: int = 8
     relist_seconds: float = 180
     progress_seconds: tuple[float, float] = (15, 60)  # the shortest and the longest interval
+    workload_seconds: float | None = None  # between two readings of Kueue's Workloads; None: they are not read
     json_logs: bool = True
     verbose: bool = False
+
+
+def have_a_home() -> None:
+    """The Kubernetes client asks for the home folder as it is imported, and fails for a user without a name and $HOME."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
 
 
 def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> ClusterSettings:
@@ -54,8 +66,16 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
     namespaces = arguments.namespace or [part.strip() for part in environment.get("NNUNET_NAMESPACES", "").split(",")]
     http = arguments.http or environment.get("NNUNET_HTTP") or ("0.0.0.0:8080" if in_cluster else "")
     progress = _number(environment, "NNUNET_PROGRESS_SECONDS", 15, at_least=0.1)
+    workloads = _number(environment, "NNUNET_KUEUE_WORKLOAD_SECONDS", 0, at_least=0)
     return ClusterSettings(
-        reconcile=Settings(storage=_storage(environment), catalogue=_catalogue(environment), **_pods(environment)),
+        reconcile=Settings(
+            storage=_storage(environment),
+            namespace_storage=_namespace_storage(environment),
+            pod_resources=_resources(environment),
+            catalogue=_catalogue(environment),
+            gang_scheduling=arguments.gang_scheduling,
+            **_pods(environment),
+        ),
         namespaces=tuple(sorted({name for name in namespaces if name})),
         kubeconfig=arguments.kubeconfig,
         context=arguments.context,
@@ -68,6 +88,7 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
         workers=arguments.workers,
         relist_seconds=_number(environment, "NNUNET_RELIST_SECONDS", 180, at_least=1),
         progress_seconds=(progress, max(60, progress)),
+        workload_seconds=workloads or None,
         json_logs=arguments.log_format == "json" or (arguments.log_format == "auto" and in_cluster),
         verbose=arguments.verbose,
     )
@@ -91,17 +112,70 @@ def _storage(environment: Mapping[str, str]) -> StorageSpec | None:
         raise BadUsage(
             "InvalidSettings", f"{set_ones} is set, but {prefix}URI is not: say where artifacts go (s3://bucket/prefix)."
         )
+    return _place(given, {field: prefix + name for field, name in names.items()})
+
+
+NAMESPACE_STORAGE = "NNUNET_STORAGE_NAMESPACES"
+RESOURCES = "NNUNET_TRAINER_RESOURCES"
+
+
+def _namespace_storage(environment: Mapping[str, str]) -> dict[str, StorageSpec]:
+    found = {}
+    for namespace, given in _json(environment, NAMESPACE_STORAGE).items():
+        path = f"{NAMESPACE_STORAGE}.{namespace}"
+        if not isinstance(given, dict) or not isinstance(given.get("uri"), str):
+            raise BadUsage("InvalidSettings", f"{path}: an object with a uri was expected, as in spec.storage, found {given!r}.")
+        names = {alias: f"{path}.{alias}" for alias in _aliases(StorageSpec)}
+        _only(given, names, path)
+        found[namespace] = _place(given, names)
+    return found
+
+
+def _place(given: dict[str, Any], names: Mapping[str, str]) -> StorageSpec:
+    """A storage of these fields; `names`: what each is called in messages."""
     if not given["uri"].startswith(("s3://", "pvc://")):
-        raise BadUsage("InvalidSettings", f"{prefix}URI is {given['uri']!r}; s3://bucket/prefix or pvc://claim/path was expected.")
+        message = f"{names['uri']} is {given['uri']!r}; s3://bucket/prefix or pvc://claim/path was expected."
+        raise BadUsage("InvalidSettings", message)
     try:
         uri.parse(given["uri"])
     except BadConfiguration as error:
-        raise BadUsage("InvalidSettings", f"{prefix}URI: {error.message}", hint=error.hint) from error
+        raise BadUsage("InvalidSettings", f"{names['uri']}: {error.message}", hint=error.hint) from error
     try:
         return StorageSpec.model_validate(given)
     except ValidationError as error:
-        findings = [f"{prefix}{names.get(str(e['loc'][0]), e['loc'][0])}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        findings = [f"{names.get(str(e['loc'][0]), e['loc'][0])}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
         raise BadUsage("InvalidSettings", "The default storage cannot be read.", findings=findings) from error
+
+
+def _resources(environment: Mapping[str, str]) -> ResourcesSpec | None:
+    if not (given := _json(environment, RESOURCES)):
+        return None
+    _only(given, _aliases(ResourcesSpec), RESOURCES)
+    try:
+        return ResourcesSpec.model_validate(given)
+    except ValidationError as error:
+        findings = [f"{'.'.join(map(str, (RESOURCES, *e['loc'])))}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        raise BadUsage("InvalidSettings", "The default resources of pods cannot be read.", findings=findings) from error
+
+
+def _aliases(model: type[SpecModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _only(given: dict[str, Any], known: Collection[str], path: str) -> None:
+    if unknown := sorted(set(given) - set(known)):
+        raise BadUsage("InvalidSettings", f"{path}.{unknown[0]} is unknown; {', '.join(known)} was expected.")
+
+
+def _json(environment: Mapping[str, str], name: str) -> dict[str, Any]:
+    text = environment.get(name) or "{}"
+    try:
+        found = json.loads(text, parse_int=str, parse_float=str)  # YAML's `cpu: 2` is a number
+    except ValueError as error:
+        raise BadUsage("InvalidSettings", f"{name} is no JSON: {error}; found {text!r}.") from error
+    if not isinstance(found, dict):
+        raise BadUsage("InvalidSettings", f"{name} is {text!r}; a JSON object was expected.")
+    return found
 
 
 def _catalogue(environment: Mapping[str, str]) -> Catalogue:

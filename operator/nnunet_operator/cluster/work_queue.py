@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -19,11 +19,15 @@ class WorkQueue(Generic[K]):
 
     A key that is added while it waits is handed out once; one that is added while a worker has it is handed out again
     after `done`. So no two workers ever have the same key, and no change is missed.
+
+    Args:
+        waited: called with the seconds that a key has waited, when it is handed out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waited: Callable[[float], None] = lambda _: None) -> None:
+        self._waited = waited
         self._waiting: deque[K] = deque()
-        self._queued: set[K] = set()
+        self._queued: dict[K, float] = {}  # since when, on the loop's clock
         self._working: set[K] = set()
         self._again: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -33,12 +37,16 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._waiting) + len(self._again)
 
+    def oldest(self) -> float:
+        """The seconds that the key at the head has been waiting; 0 when none waits."""
+        return asyncio.get_running_loop().time() - self._queued[self._waiting[0]] if self._waiting else 0.0
+
     def add(self, key: K) -> None:
         """Hand out the key as soon as a worker is free."""
         if key in self._working:
             self._again.add(key)
         elif key not in self._queued:
-            self._queued.add(key)
+            self._queued[key] = asyncio.get_running_loop().time()
             self._waiting.append(key)
             self._arrived.set()
 
@@ -76,7 +84,7 @@ class WorkQueue(Generic[K]):
             self._arrived.clear()
             await self._arrived.wait()
         key = self._waiting.popleft()
-        self._queued.discard(key)
+        self._waited(asyncio.get_running_loop().time() - self._queued.pop(key))
         self._working.add(key)
         if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()

@@ -94,7 +94,7 @@ class Workers:
         except CONNECTION_ERRORS as error:
             self._failed(key, error, "NoConnection")
         except Exception as error:
-            log.exception("a bug: reconciling failed", extra={"object": str(key)})
+            log.exception("a bug: reconciling failed", extra={"object": key})
             self._failed(key, error, "Bug")
         else:
             self._queue.forget(key)
@@ -109,12 +109,12 @@ class Workers:
             try:
                 await self._read_again(key)
             except (ApiError, *CONNECTION_ERRORS) as error:
-                log.warning("could not be read again: %s", str(error) or type(error).__name__, extra={"object": str(key)})
+                log.warning("could not be read again: %s", str(error) or type(error).__name__, extra={"object": key})
 
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
         metrics.errors.labels(key.kind, cause).inc()
         delay = self._queue.retry(key)
-        log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": str(key)})
+        log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": key})
 
     async def _pass_over(self, key: Key) -> float | None:
         """Seconds until the object wants to be looked at again, if it does."""
@@ -134,7 +134,9 @@ class Workers:
         """Keep the metric of objects by state."""
         while True:
             metrics.objects.clear()
-            for (kind, ready, reason), count in self._cache.states().items():
-                if count:
-                    metrics.objects.labels(kind, ready, reason).set(count)
+            metrics.stalled.clear()
+            for state, count in self._cache.states().items():
+                metrics.objects.labels(state.kind, state.ready, state.reason).inc(count)
+                if state.stalled:
+                    metrics.stalled.labels(state.kind, state.namespace, state.reason).inc(count)
             await asyncio.sleep(every)

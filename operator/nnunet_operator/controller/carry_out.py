@@ -36,8 +36,12 @@ async def carry_out(client: ObjectClient, recorder: EventRecorder, about: Manife
         ChildRefused: a child cannot be made; nothing after it was done.
         Outdated: what was decided is not to be written.
     """
+    if outcome.finalizers is not None:
+        await client.write_finalizers(about, outcome.finalizers)
+        await recorder.record(about, outcome.events)
+        return False
     changed = False
-    for make, children in ((_apply, outcome.apply), (_create, outcome.create)):
+    for make, children in ((_apply, outcome.apply), (_create, outcome.create), (_create_missing, outcome.create_missing)):
         for child in children:
             try:
                 changed |= await make(client, about, child)
@@ -77,7 +81,17 @@ async def _create(client: ObjectClient, about: Manifest, child: Manifest) -> boo
             raise Rejected("NameTaken", message) from error
         client.learn(found)
     else:
-        log.info("created %s %s", key.kind, key.name, extra={"object": str(key_of(about))})
+        log.info("created %s %s", key.kind, key.name, extra={"object": key_of(about)})
+    return True
+
+
+async def _create_missing(client: ObjectClient, about: Manifest, child: Manifest) -> bool:
+    key = key_of(child)
+    try:
+        await client.create(child)
+    except AlreadyExists:
+        return False
+    log.warning("%s %s had been deleted, and is made again", key.kind, key.name, extra={"object": str(key_of(about))})
     return True
 
 

@@ -53,7 +53,7 @@ class EventRecorder:
                 try:
                     await self._post(about, event)
                 except self._unanswered as error:
-                    log.warning("event %s could not be posted: %s", event.reason, error, extra={"object": str(key_of(about))})
+                    log.warning("event %s could not be posted: %s", event.reason, error, extra={"object": key_of(about)})
 
     async def _post(self, about: Manifest, event: Event) -> None:
         namespace, name = about["metadata"]["namespace"], event_name(about, event)

@@ -65,6 +65,16 @@ class ObjectClient(Protocol):
     async def merge(self, key: Key, change: Manifest) -> bool:
         """Merge patch (RFC 7386); False when there is no such object."""
 
+    async def write_finalizers(self, about: Manifest, finalizers: list[str]) -> None:
+        """Make these all finalizers of `about`, as that was read; an object that is being deleted goes with its last one.
+
+        Raises:
+            Outdated: there is a newer version.
+        """
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted."""
+
     async def delete(self, key: Key, uid: str) -> bool:
         """Delete this very object (empty uid: whichever bears the name); whether a known object went or is on its way.
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from ..reconcile import reconcile
 from ..reconcile.status.child_refused import refused
-from ..reconcile.view import Heard, Key, Settings
-from ..reconcile.view_builder import Objects, build_view
+from ..reconcile.view import Heard, Key, Manifest, Settings
+from ..reconcile.view_builder import Objects, build_view, is_deleted, is_held
 from .carry_out import ChildRefused, carry_out
 from .events import EventRecorder
 from .object_client import ObjectClient
@@ -36,6 +36,7 @@ class Reconciliation:
         recorder: who posts events.
         settings: what an installation decides.
         listening_since: before, nobody asked the pods.
+        workloads: what Kueue says of Jobs that wait in a queue, by the Jobs' uids.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class Reconciliation:
         recorder: EventRecorder,
         settings: Settings,
         listening_since: datetime,
+        workloads: Mapping[str, Manifest] | None = None,
     ) -> None:
-        self.settings, self.listening_since = settings, listening_since
+        self.settings, self.listening_since, self._workloads = settings, listening_since, workloads
         self._client, self._objects, self._recorder = client, objects, recorder
 
     async def pass_over(self, key: Key, now: datetime, heard: Mapping[str, Heard]) -> Passed:
@@ -61,11 +63,22 @@ class Reconciliation:
             Outdated: there is a newer version, which is to be looked at.
         """
         about = self._client.known(key)
-        view = build_view(self._objects, key, now, self.settings, heard, self.listening_since)
+        held = about is not None and is_deleted(about) and is_held(about)
+        going = held and await self._client.is_terminating(key.namespace)
+        view = build_view(
+            self._objects,
+            key,
+            now,
+            self.settings,
+            heard,
+            self.listening_since,
+            self._workloads,
+            namespace_terminating=going,
+        )
         if about is None or view is None:
             return Passed()
         outcome = reconcile(view)
-        log.debug("%s", outcome, extra={"object": str(key)})
+        log.debug("%s", outcome, extra={"object": key})
         try:
             changed = await carry_out(self._client, self._recorder, about, outcome)
         except ChildRefused as refusal:

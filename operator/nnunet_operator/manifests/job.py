@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 from nnunet_trainer.contract.faults import PERMANENT
+from nnunet_trainer.contract.work_order import TrainOrder, WorkOrder
 
-from . import names, pod, service, work_order
+from . import names, pod, pod_group, service, work_order
 from .job_parameters import JobParameters
 
 FAILURE_RULES: list[dict[str, Any]] = [
@@ -22,7 +23,8 @@ FAILURE_RULES: list[dict[str, Any]] = [
 
 def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     """The Job itself, which reads its order from that ConfigMap."""
-    labels = dict(parameters.labels)
+    labels = {**pod.a_persons(parameters.template.job_labels), **parameters.labels}
+    annotations = {**pod.a_persons(parameters.template.job_annotations), **_annotations(parameters.order)}
     spec: dict[str, Any] = {
         "backoffLimit": 0,
         "podFailurePolicy": {"rules": copy.deepcopy(FAILURE_RULES)},
@@ -34,6 +36,8 @@ def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
         # Written once, at creation: from then on `suspend` is Kueue's.
         labels[names.QUEUE] = parameters.queue_name
         spec["suspend"] = True
+    if parameters.managed_by:
+        spec["managedBy"] = parameters.managed_by
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -41,7 +45,7 @@ def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
             "name": parameters.name,
             "namespace": parameters.owner.metadata.namespace,
             "labels": labels,
-            "annotations": {names.STORAGE_URI: parameters.order.storage.uri},
+            "annotations": annotations,
             "ownerReferences": [names.owner_reference(parameters.owner)],
         },
         "spec": spec,
@@ -49,7 +53,16 @@ def job(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
 
 
 def children(parameters: JobParameters) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """All that one attempt needs: what is applied first (its order, its Service), and the Job that is created then."""
+    """All that one attempt needs: what is applied first (its order, Service, PodGroup), and the Job that is created then."""
     frozen = work_order.config_map(parameters)
-    first = [frozen, service.headless(parameters)] if parameters.rendezvous else [frozen]
+    first = [frozen]
+    if parameters.rendezvous:
+        first.append(service.headless(parameters))
+    if parameters.gang:
+        first.append(pod_group.gang(parameters))
     return first, job(parameters, frozen["metadata"]["name"])
+
+
+def _annotations(order: WorkOrder) -> dict[str, str]:
+    seed = {names.SEED: str(order.seed)} if isinstance(order, TrainOrder) else {}
+    return {names.STORAGE_URI: order.storage.uri, **seed}

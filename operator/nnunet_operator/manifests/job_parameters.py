@@ -14,7 +14,8 @@ from ..api.resources import Resource
 class JobParameters:
     """One attempt at one piece of work, as data.
 
-    `pods` > 1 makes an Indexed Job; with `rendezvous` its pods find each other by a headless Service.
+    `pods` > 1 makes an Indexed Job; with `rendezvous` its pods find each other by a headless Service, and with `gang` they are
+    placed all at once.
     """
 
     owner: Resource
@@ -26,10 +27,14 @@ class JobParameters:
     priority_class: str | None = None
     template: TemplateSpec = field(default_factory=TemplateSpec)
     resources: ResourcesSpec | None = None
+    default_resources: ResourcesSpec | None = None
     gpus: int = 0
     gpu_resource: str = "nvidia.com/gpu"
     pods: int = 1
     rendezvous: bool = False
+    gpu_claim: str | None = None  # of the template's resourceClaims: the GPUs come by it, not by `gpu_resource`
+    gang: bool = False
     queue_name: str | None = None
+    managed_by: str | None = None
     plugins: tuple[str, ...] = ()
     shared_memory: str | None = None

@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from ..api.fields.own_keys import QUEUE_LABEL
 from ..api.resources import Resource
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -21,8 +22,13 @@ ATTEMPT = "nnunet.dev/attempt"
 CONTRACT = "nnunet.dev/contract-version"
 STORAGE_URI = "nnunet.dev/storage-uri"
 """An annotation of a Job: the storage of its order, below which all that it makes lies."""
-QUEUE = "kueue.x-k8s.io/queue-name"
+SEED = "nnunet.dev/seed"
+"""An annotation of a training's Job: its seed, should the status that keeps it not be written."""
+RESULTS_FINALIZER = "nnunet.dev/results"
+"""Holds a TrainingRun with `retention: Delete` until its results are deleted."""
+QUEUE = QUEUE_LABEL
 JOB_NAME = "batch.kubernetes.io/job-name"
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The Job controller's own, on pods."""
 
@@ -52,6 +58,11 @@ def _job(name: str, uid: str, part: str, attempt: int) -> str:
         room = LONGEST - len(stem) - len(end) - 1
         slug = hashlib.sha256(part.encode()).hexdigest()[: min(6, room)]
     return f"{stem}-{slug}{end}"
+
+
+def job_prefix(name: str, uid: str) -> str:
+    """With what the names of all Jobs of an object begin."""
+    return f"{name}-{short_uid(uid)}-"
 
 
 def short_uid(uid: str) -> str:

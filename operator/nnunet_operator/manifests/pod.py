@@ -7,11 +7,14 @@ from typing import Any
 
 from nnunet_trainer.contract import pod as contract
 
-from ..api.common import ResourcesSpec, TemplateSpec
-from . import service, volumes
+from ..api.common import OPERATORS_VARIABLES, ResourcesSpec, TemplateSpec
+from ..api.fields.own_keys import is_operators_key
+from . import names, service, volumes
 from .job_parameters import JobParameters
 
 CONTAINER = "trainer"
+GROUP = 65532
+"""The group of our images' user; of a pod and its volumes, unless the template names another."""
 GRACE_SECONDS = 300
 """Time for a checkpoint to be written and uploaded after SIGTERM."""
 
@@ -20,6 +23,7 @@ PASSED_ON = {
     "runtimeClassName": "runtime_class_name",
     "nodeSelector": "node_selector",
     "affinity": "affinity",
+    "schedulerName": "scheduler_name",
 }
 """Fields of a pod that are the template's own, as they are."""
 
@@ -27,10 +31,15 @@ PASSED_ON = {
 def template(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     """A Job's pod template."""
     asked = parameters.template
-    metadata: dict[str, Any] = {"labels": {**(asked.labels or {}), **parameters.labels}}
-    if asked.annotations:
-        metadata["annotations"] = dict(asked.annotations)
+    metadata: dict[str, Any] = {"labels": {**a_persons(asked.labels), **parameters.labels}}
+    if annotations := a_persons(asked.annotations):
+        metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": _spec(parameters, order_config_map)}
+
+
+def a_persons(keys: dict[str, str] | None) -> dict[str, str]:
+    """Without what a newer schema would refuse: an object may be older than it."""
+    return {key: value for key, value in (keys or {}).items() if not is_operators_key(key)}
 
 
 def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
@@ -53,8 +62,17 @@ def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
         spec["tolerations"] = plain["tolerations"]
     if priority := asked.priority_class_name or parameters.priority_class:
         spec["priorityClassName"] = priority
+    if asked.topology_spread_constraints:
+        same_job = {"labelSelector": {"matchLabels": {names.JOB_NAME: parameters.name}}}
+        spec["topologySpreadConstraints"] = [same_job | plain for plain in plain["topologySpreadConstraints"]]
+    if asked.resource_claims:
+        spec["resourceClaims"] = [
+            {field: value for field, value in claim.items() if field != "request"} for claim in plain["resourceClaims"]
+        ]
     if parameters.rendezvous:
         spec["subdomain"] = parameters.name
+    if parameters.gang:
+        spec["schedulingGroup"] = {"podGroupName": parameters.name}
     return spec
 
 
@@ -94,29 +112,51 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
         "TORCHINDUCTOR_CACHE_DIR": f"{contract.SCRATCH_MOUNT}/inductor",
         "TRITON_CACHE_DIR": f"{contract.SCRATCH_MOUNT}/triton",
     }
+    if parameters.template.dataset_cache:
+        fixed[contract.ENV_DATASET_CACHE] = contract.DATASET_CACHE_MOUNT
     if parameters.rendezvous:
         fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(contract.RENDEZVOUS_PORT)}
-    by_field = {contract.ENV_POD_IP: "status.podIP", "POD_NAME": "metadata.name"}
+    by_field = {
+        contract.ENV_POD_IP: "status.podIP",
+        "POD_NAME": "metadata.name",
+        contract.ENV_JOB_UID: f"metadata.labels['{names.CONTROLLER_UID}']",
+    }
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in fixed.items()]
     own += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in by_field.items()]
     # The operator's come last: where a name is given twice, the kubelet takes the last.
     asked = [variable.to_json() for variable in parameters.template.env or []]
-    return [variable for variable in asked if variable["name"] not in fixed | by_field] + own
+    return [variable for variable in asked if variable["name"] not in {*fixed, *by_field, *OPERATORS_VARIABLES}] + own
 
 
 def _resources(parameters: JobParameters) -> dict[str, Any]:
     asked: ResourcesSpec | None = parameters.resources or parameters.template.resources
     resources: dict[str, Any] = asked.to_json() if asked else {}
-    if parameters.gpus:
+    if parameters.gpus and parameters.gpu_claim is None:
         limits = {**(resources.get("limits") or {}), parameters.gpu_resource: str(parameters.gpus)}
         requests = {k: v for k, v in (resources.get("requests") or {}).items() if k != parameters.gpu_resource}
         resources = {"limits": limits, **({"requests": requests} if requests else {})}
+    resources = _with_defaults(resources, parameters.default_resources)
+    if claims := parameters.template.resource_claims:
+        # Each claim is the pod's and the trainer's: there is no other container.
+        resources["claims"] = [{"name": c.name, **({"request": c.request} if c.request else {})} for c in claims]
     return {kind: amounts for kind, amounts in resources.items() if amounts}
+
+
+def _with_defaults(resources: dict[str, Any], defaults: ResourcesSpec | None) -> dict[str, Any]:
+    """A default counts for what is neither requested nor limited: a limit below a request would be refused."""
+    mentioned = {name for amounts in resources.values() for name in amounts or ()}
+    whole = {kind: dict(amounts or {}) for kind, amounts in resources.items()}
+    for kind, amounts in (defaults.to_json() if defaults else {}).items():
+        added = {name: amount for name, amount in amounts.items() if name not in mentioned}
+        whole[kind] = {**added, **whole.get(kind, {})}
+    return whole
 
 
 def _pod_security(asked: TemplateSpec, mounted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     own = asked.security.to_json() if asked.security else {}
     # A fresh block volume belongs to root; the kubelet gives it to this group. Elsewhere a fixed group would only be in the way.
-    claimed = any("ephemeral" in volume or "persistentVolumeClaim" in volume for volume in mounted)
-    group = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
-    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}
+    claims = [volume.get("persistentVolumeClaim") or volume.get("ephemeral") for volume in mounted]
+    claimed = any(claim is not None and not claim.get("readOnly") for claim in claims)
+    group = {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
+    # Without a group a pod with a user of its own would be in root's.
+    return {"runAsNonRoot": True, "runAsGroup": GROUP, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}

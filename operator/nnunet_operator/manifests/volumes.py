@@ -1,4 +1,4 @@
-"""A pod's volumes: the order, one a Secret, one a CA, one a plug-in, one a claim, and the pod's own disks."""
+"""A pod's volumes: the order, one a Secret, one a CA, one a plug-in, one a claim, a cache, and the pod's own disks."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ def of(parameters: JobParameters, order_config_map: str) -> Volumes:
         found.add(f"plugin-{i}", {"configMap": {"name": plugin}}, f"{pod.PLUGINS_MOUNT}/{plugin}", read_only=True)
     for i, claim in enumerate(sorted({name for p in places if (name := uri.claim(p.uri))})):
         found.add(f"claim-{i}", {"persistentVolumeClaim": {"claimName": claim}}, f"{pod.CLAIMS_MOUNT}/{claim}")
+    if cache := parameters.template.dataset_cache:
+        source = {"persistentVolumeClaim": {"claimName": cache.claim_name, "readOnly": True}}
+        found.add("dataset-cache", source, pod.DATASET_CACHE_MOUNT, read_only=True)
     found.add("scratch", _scratch(parameters.template.scratch), pod.SCRATCH_MOUNT)
     found.add("tmp", {"emptyDir": {}}, TMP_MOUNT)
     size = parameters.template.shared_memory.size if parameters.template.shared_memory else parameters.shared_memory

@@ -26,6 +26,7 @@ STALLING = frozenset(
     {
         reasons.DEPENDENCY_FAILED,
         reasons.NO_STORAGE,
+        reasons.LOCAL_FILE,
         reasons.INVALID_SPEC,
         reasons.UNKNOWN_CONFIGURATION,
         reasons.CONFIGURATION_NOT_PREPROCESSED,

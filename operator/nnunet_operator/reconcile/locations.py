@@ -7,8 +7,9 @@ from dataclasses import replace
 from nnunet_trainer.contract.work_order import Input, Location
 
 from ..api import reasons
-from ..api.common import Access, ArtifactStatus, LocationStatus, StorageSpec
+from ..api.common import ArtifactStatus, LocationStatus
 from ..api.dataset import Dataset
+from ..api.fields.uris import Access, StorageSpec
 from ..api.resources import Resource
 from .blocker import Blocker
 from .view import Settings
@@ -33,8 +34,9 @@ def status(place: Location) -> LocationStatus:
 
 
 def storage(resource: Resource, settings: Settings) -> Location | Blocker:
-    """Where an object's artifacts go: its own spec.storage, else the operator's default."""
-    spec: StorageSpec | None = resource.spec.storage or settings.storage
+    """Where an object's artifacts go: its own spec.storage, else the operator's default for its namespace, else for all."""
+    default = settings.namespace_storage.get(resource.metadata.namespace, settings.storage)
+    spec: StorageSpec | None = resource.spec.storage or default
     if spec is None:
         message = (
             "has no spec.storage, and the operator has no default storage. Set spec.storage.uri (s3://bucket/prefix) with its "

@@ -34,17 +34,22 @@ class Outcome:
     """What should be, in the order in which a shell makes it so: apply, create, delete, then one status write, then events.
 
     `apply` is server-side applied (ConfigMaps, Services, our own kinds); `create` is posted, where 409 means that it is there
-    already (Jobs: an apply would resurrect a deleted one). `status` is the whole wanted status; equal to the stored one, nothing
+    already (Jobs: an apply would resurrect a deleted one). `create_missing` is posted too: what was made once, and may have been
+    deleted by somebody. `status` is the whole wanted status; equal to the stored one, nothing
     is written.
     """
 
     status: dict[str, Any] = field(default_factory=dict)
     apply: list[Manifest] = field(default_factory=list)
     create: list[Manifest] = field(default_factory=list)
+    create_missing: list[Manifest] = field(default_factory=list)
     delete: list[Delete] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     look_again: timedelta | None = None
     delete_self: bool = False  # its time to live is over
+    finalizers: list[str] | None = (
+        None  # those that the object should have; then nothing else is done in this pass, events excepted
+    )
 
     def look_again_in(self, delay: timedelta) -> None:
         """Ask to be reconciled again after `delay`, or sooner when that was asked for already."""

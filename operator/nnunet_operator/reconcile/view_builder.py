@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from ..api.resources import KINDS, Resource
-from ..manifests import ownership
+from ..api.resources import KINDS, Resource, TrainingRun
+from ..manifests import names, ownership
 from .kinds import invalid
+from .observed import predecessors
 from .references import dependencies
 from .view import Heard, Key, Manifest, Settings, View
 
@@ -29,6 +30,12 @@ class Objects(Protocol):
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind (Job, Pod) whose label `nnunet.dev/owner-uid` is this uid; anybody may have put it there."""
 
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
+        """Jobs and pods whose labels name an object of this kind, namespace and name that has another uid than this."""
+
+    def dependents(self, key: Key) -> Iterable[Manifest]:
+        """The objects of our kinds that `dependencies.needed_by` says refer to this one."""
+
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """The last state of those deleted pods whose controller is the Job with this uid."""
 
@@ -40,10 +47,13 @@ def build_view(
     settings: Settings | None = None,
     heard: Mapping[str, Heard] | None = None,
     listening_since: datetime | None = None,
+    workloads: Mapping[str, Manifest] | None = None,
+    *,
+    namespace_terminating: bool = False,
 ) -> View[Any] | None:
-    """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going."""
+    """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going and not held by us."""
     manifest = objects.get(*key)
-    if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+    if manifest is None or (is_deleted(manifest) and not is_held(manifest)):
         return None
     resource = invalid.parse(manifest)
     uid = resource.metadata.uid
@@ -58,12 +68,32 @@ def build_view(
         references=_follow(objects, resource),
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
+        namespace_terminating=namespace_terminating,
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
+        dependents=tuple(map(invalid.parse, objects.dependents(key))) if is_deleted(manifest) or _may_expire(resource) else (),
+        predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},
         listening_since=listening_since,
+        workloads={uid: workloads[uid] for job in jobs if (uid := job["metadata"].get("uid")) in workloads} if workloads else {},
     )
+
+
+def is_deleted(manifest: Manifest) -> bool:
+    """Whether somebody has deleted an object; finalizers may hold it."""
+    return bool(manifest["metadata"].get("deletionTimestamp"))
+
+
+def is_held(manifest: Manifest) -> bool:
+    """Whether an object is held until its results are deleted."""
+    return names.RESULTS_FINALIZER in (manifest["metadata"].get("finalizers") or ())
+
+
+def _is_lost(manifest: Manifest) -> bool:
+    """Whether an object is no longer to be referred to. One that is held has its results until their deletion begins."""
+    begun = (manifest.get("status") or {}).get("deletion") is not None
+    return is_deleted(manifest) and (begun or not is_held(manifest))
 
 
 def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
@@ -75,11 +105,17 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
         if key in found or key.kind not in KINDS:
             continue
         manifest = objects.get(*key)
-        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+        if manifest is None or _is_lost(manifest):
             continue
         found[key] = _parse_reference(manifest)
         ahead += dependencies.needed_by(found[key])
     return found
+
+
+def _may_expire(resource: Resource) -> bool:
+    """Whether a run may be deleted when its time to live is over: it has ended."""
+    ended = isinstance(resource, TrainingRun) and resource.status.completion_time is not None
+    return ended and resource.spec.ttl_seconds_after_finished is not None
 
 
 _parsed: OrderedDict[str, tuple[Manifest, str, Resource]] = OrderedDict()

@@ -94,11 +94,10 @@ def test_states_are_counted_as_they_change() -> None:
     ready = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Verified"}]}}
     for version, manifest in enumerate((dataset("ns"), dataset("ns", "other"), {**dataset("ns"), **ready}), 1):
         cache.put(stored(manifest, version))
-    counts = {state: count for state, count in cache.states().items() if count}
-    assert counts == {("Dataset", "Unknown", ""): 1, ("Dataset", "True", "Verified"): 1}
+    assert cache.states() == {("Dataset", "ns", "Unknown", "", False): 1, ("Dataset", "ns", "True", "Verified", False): 1}
     for manifest in list(cache.all("Dataset")):
         cache.remember_deleted(manifest)
-    assert not [count for count in cache.states().values() if count]
+    assert not cache.states()
 
 
 def test_what_was_deleted_does_not_come_back_by_a_late_event_but_its_successor_does() -> None:
@@ -126,6 +125,25 @@ def test_a_change_concerns_the_object_its_owner_and_who_refers_to_it() -> None:
     assert cache.owned("uid-brain", "Job") == [job]
     cache.put(stored(plans("ns", of="other"), 5))
     assert cache.affected_by(data) == {keys["Dataset"]}
+
+
+def test_children_of_earlier_objects_of_a_name_are_found_until_they_are_gone() -> None:
+    cache, now = ObjectCache(), stored(dataset("ns"), 9, uid="now")
+    earlier = [stored(dataset("ns"), 1, uid=uid) for uid in ("first", "second")]
+    others = [stored(dataset("ns", "other"), 1, uid="other"), stored(dataset("elsewhere"), 1, uid="elsewhere")]
+    cache.put(now)
+    children = {about["metadata"]["uid"]: child(about, f"{about['metadata']['uid']}-job", 2) for about in (*earlier, *others, now)}
+    for manifest in children.values():
+        cache.put(manifest)
+
+    def found() -> list[Manifest]:
+        return cache.of_namesakes("Dataset", "ns", "brain", "now")
+
+    assert found() == [children["first"], children["second"]]
+    cache.remember_deleted(children["first"])
+    assert found() == [children["second"]]
+    cache.remember_deleted(children["second"])
+    assert found() == []
 
 
 def test_a_transfer_is_told_of_plans_that_bear_its_name() -> None:
@@ -162,5 +180,5 @@ def test_indices_hold_nothing_once_all_is_gone() -> None:
     for manifest in manifests:
         assert cache.remember_deleted(manifest)
     assert len(cache) == 0
-    assert [len(index) for index in (cache._owned, cache._needs, cache._needed_by)] == [0, 0, 0]
+    assert [len(index) for index in (cache._owned, cache._uids, cache._needs, cache._needed_by)] == [0, 0, 0, 0]
     assert not [known for known in cache._known.values() if known]

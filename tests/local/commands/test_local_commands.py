@@ -204,6 +204,22 @@ def test_what_determines_a_result_cannot_change(shell: Shell) -> None:
     assert shell.get("TrainingRun", "run")["spec"]["folds"] == ["0"]
 
 
+def test_folds_are_integers_or_strings_and_may_be_added(shell: Shell) -> None:
+    chain = shell.folder / "manifests" / "chain.yaml"
+
+    def applied(folds: str, code: int = 0) -> str:
+        chain.write_text(CHAIN.replace('["0"]', folds))
+        return shell.quick("apply", "-f", "manifests", "--no-wait", code=code)
+
+    applied("[0]")
+    assert "run configured" in applied('[1, "0"]')
+    assert shell.get("TrainingRun", "run")["spec"]["folds"] == [1, "0"]
+    for fewer in ("[1]", "[0, 2]", "[all]"):
+        assert "spec.folds: can be added to, not taken from" in applied(fewer, code=78)
+    assert "must name each fold once" in applied('[0, 1, "1"]', code=78)
+    assert shell.get("TrainingRun", "run")["spec"]["folds"] == [1, "0"]
+
+
 def test_ctrl_c_saves_and_the_next_call_goes_on(shell: Shell) -> None:
     shell.hold()
     process = shell.begin("apply", "-f", "manifests")
@@ -302,10 +318,32 @@ def test_what_this_machine_lacks_is_said_and_waited_for_in_vain_by_nobody(shell:
     assert "2 wanted, this machine has 1" in said
 
 
+def test_what_is_for_a_clusters_queues_and_schedulers_is_ignored_and_said(shell: Shell) -> None:
+    template = (
+        "{jobLabels: {a: b}, schedulerName: s, datasetCache: {claimName: c}, resourceClaims: [{name: g, resourceClaimName: g}]}"
+    )
+    placed = f"queueName: gpus, managedBy: example.com/a, template: {template}"
+    text = CHAIN.replace("gpusPerNode: 0}", f"gpusPerNode: 0, gpuResourceClaim: g}}, {placed}")
+    (shell.folder / "manifests" / "chain.yaml").write_text(text)
+    said = shell("apply", "-f", "manifests")
+    fields = "queueName, managedBy, workers.gpuResourceClaim, template.jobLabels, template.schedulerName"
+    assert f"run created\n  ignored on one machine: {fields}, template.resourceClaims, template.datasetCache\n" in said
+    assert said.count("ignored") == 1
+    assert "trainingrun/run: Completed" in said
+
+
+def test_plans_can_be_suspended(shell: Shell) -> None:
+    shell.quick("apply", "-f", "manifests", "--no-wait")
+    assert "plans.nnunet.dev/plans suspended" in shell("suspend", "plans", "plans")
+    assert shell.reason("Plans", "plans") == "Suspended"
+    shell.quick("resume", "plans", "plans")
+    assert "trainingrun/run: Completed" in shell("run")
+
+
 def test_wrong_words_get_one_message(shell: Shell) -> None:
     assert "There is no store" in shell.quick("get", code=64)
     assert "There is no file or folder nowhere" in shell.quick("apply", "-f", "nowhere", code=64)
     shell.quick("apply", "-f", "manifests", "--no-wait")
     assert "Did you mean" in shell.quick("get", "datset", code=64)
-    assert "only a TrainingRun can" in shell.quick("suspend", "dataset", "data", code=64)
+    assert "only a TrainingRun, a Plans or a PlanTransfer can" in shell.quick("suspend", "dataset", "data", code=64)
     assert "Delete which trainingrun?" in shell.quick("delete", "trainingrun", code=64)

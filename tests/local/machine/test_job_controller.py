@@ -77,6 +77,7 @@ def test_one_failed_shard_ends_the_others_first() -> None:
     pods = made(result, [])
     assert [pod["metadata"]["annotations"][COMPLETION_INDEX] for pod in pods] == ["0", "1", "2"]
     assert [pod["metadata"]["name"][:4] for pod in pods] == ["j-0-", "j-1-", "j-2-"]
+    assert {pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] for pod in pods} == {whole["metadata"]["uid"]}
     whole["status"] = result.status
     ended(pods[1], 65)
     result = job_controller.sync(whole, pods, NOW)

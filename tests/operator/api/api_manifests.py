@@ -71,6 +71,7 @@ GOOD: dict[str, Manifest] = {
             "perConfiguration": {"2d": {"gpuMemoryGB": 4.5}},
         }
     ),
+    "plans-preprocessing-integers": plans(preprocessing={"resources": {"requests": {"cpu": 4, "memory": 0}}}),
     "plans-patch": plans(
         patch=PATCH, plansName="nnUNetPlans_small", preprocessing={"configurations": ["2d", "3d_fullres"], "shards": 4}
     ),
@@ -88,6 +89,18 @@ GOOD: dict[str, Manifest] = {
     "run-all": run(folds=["all"]),
     "run-all-skip": run(folds=["all"], validation="Skip"),
     "run-five": run(folds=["0", "1", "2", "3", "4"], maxParallelFolds=2, validation="Run", seed=12345, deterministic=True),
+    "run-folds-integers": run(folds=[0, 1, 2, 3, 4]),
+    "run-folds-mixed": run(folds=[0, "1", 99]),
+    "run-pretrained-fold-integer": run(pretrained={"runRef": {"name": "pretrain", "fold": 0}}),
+    "run-checkpoint": run(checkpoint={"everyEpochs": 2, "everyMinutes": 5, "keep": 1}),
+    "run-checkpoint-fraction": run(checkpoint={"everyMinutes": "0.5"}),
+    "run-quantities-integers": run(
+        template={
+            "resources": {"requests": {"cpu": 4, "memory": 34359738368}, "limits": {"nvidia.com/gpu": 1, "cpu": "4.5"}},
+            "scratch": {"size": 107374182400},
+            "sharedMemory": {"size": 8589934592},
+        }
+    ),
     "run-recipe": run(trainer={"name": "Mine", "base": "nnUNetTrainer", "recipe": {"epochs": 2, "loss": {"name": "Dice"}}}),
     "run-pretrained-run": run(pretrained={"runRef": {"name": "pretrain", "fold": "all"}, "checkpoint": "best"}),
     "run-pretrained-uri": run(pretrained={"uri": "s3://b/checkpoint_final.pth", "secretName": "s3"}),
@@ -96,9 +109,36 @@ GOOD: dict[str, Manifest] = {
     ),
     "run-cpu": run(workers={"gpusPerNode": 0}),
     "run-amd": run(workers={"nodes": 2, "gpusPerNode": 8, "gpuResourceName": "amd.com/gpu"}),
+    "run-dra": run(
+        workers={"gpuResourceClaim": "gpu"},
+        template={
+            "resourceClaims": [
+                {"name": "gpu", "resourceClaimTemplateName": "one-h100", "request": "gpu"},
+                {"name": "nic", "resourceClaimName": "rdma"},
+            ]
+        },
+    ),
+    "run-placement": run(
+        queueName="gpus",
+        managedBy="kueue.x-k8s.io/multikueue",
+        template={
+            "jobLabels": {"kueue.x-k8s.io/priority-class": "high", "team": ""},
+            "jobAnnotations": {"example.com/cost-centre": "a b"},
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2},
+                {"maxSkew": 2, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}},
+            ],
+            "schedulerName": "bin-packing",
+            "datasetCache": {"claimName": "datasets"},
+        },
+    ),
+    "dataset-queue": dataset(queueName="cpus", managedBy="example.com/a%20b", template={"jobLabels": {"team": "a"}}),
+    "plans-suspended": plans(suspend=True, queueName="cpus"),
+    "transfer-suspended": transfer(suspend=True, queueName="cpus", managedBy="kueue.x-k8s.io/multikueue"),
     "run-editable": run(
         suspend=True, rerun="a", retention="Retain", queueName="gpu", activeDeadlineSeconds=60, ttlSecondsAfterFinished=0
     ),
+    "run-retention-delete": run(retention="Delete"),
     "run-plugins": run(plugins=[{"configMapName": "my-losses"}, {"configMapName": "my-norms"}]),
     "run-template": run(
         template={
@@ -131,6 +171,38 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "unknown-field": (run(fold=["0"]), 'unknown field "spec.fold"', ""),
     "unknown-field-deep": (run(template={"resources": {"request": {}}}), 'unknown field "spec.template.resources.request"', ""),
     "unknown-field-in-list": (run(template={"env": [{"nam": "A"}]}), 'unknown field "spec.template.env[0].nam"', ""),
+    "template-index": (
+        run(template={"env": [{"name": "JOB_COMPLETION_INDEX", "value": "0"}]}),
+        "spec.template.env[0].name",
+        "are the operator's",
+    ),
+    "template-rank": (
+        run(template={"env": [{"name": "A"}, {"name": "WORLD_SIZE", "value": "8"}]}),
+        "spec.template.env[1].name",
+        "are the operator's",
+    ),
+    "template-cache": (
+        dataset(template={"env": [{"name": "MPLCONFIGDIR", "value": "/"}]}),
+        "spec.template.env[0].name",
+        "are the operator's",
+    ),
+    "label-of-ours": (run(template={"labels": {"nnunet.dev/attempt": "7"}}), "spec.template.labels", "not a template's to set"),
+    "label-of-jobs": (
+        run(template={"labels": {"batch.kubernetes.io/job-completion-index": "0"}}),
+        "spec.template.labels",
+        "not a template's",
+    ),
+    "label-of-jobs-before": (plans(template={"labels": {"job-name": "x"}}), "spec.template.labels", "not a template's to set"),
+    "label-manager": (
+        dataset(template={"labels": {"app.kubernetes.io/managed-by": "x"}}),
+        "spec.template.labels",
+        "not a template's",
+    ),
+    "annotation-of-ours": (
+        run(template={"annotations": {"nnunet.dev/storage-uri": "s3://x"}}),
+        "spec.template.annotations",
+        "not a template's",
+    ),
     "no-pod-spec": (run(template={"hostNetwork": True}), 'unknown field "spec.template.hostNetwork"', ""),
     "dataset-without-name": (without(dataset(), "name"), "spec.name", ""),
     "dataset-without-source": (without(dataset(), "source"), "spec.source", ""),
@@ -185,7 +257,6 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "transfer-mismatch": (transfer(onMismatch="Ignore"), "spec.onMismatch", ""),
     "run-without-folds": (without(run(), "folds"), "spec.folds", ""),
     "run-no-folds": (run(folds=[]), "spec.folds", ""),
-    "fold-number": (run(folds=[0]), "spec.folds[0]", ""),
     "fold-word": (run(folds=["first"]), "spec.folds[0]", ""),
     "fold-newline": (run(folds=["0\n"]), "spec.folds[0]", ""),
     "fold-leading-zero": (run(folds=["01"]), "spec.folds[0]", ""),
@@ -230,10 +301,28 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "workers-nodes": (run(workers={"nodes": 0}), "spec.workers.nodes", ""),
     "workers-fraction": (run(workers={"gpusPerNode": 0.5}), "spec.workers.gpusPerNode", ""),
     "gpu-resource": (run(workers={"gpuResourceName": "gpu"}), "spec.workers.gpuResourceName", ""),
+    "checkpoint-minutes-negative": (run(checkpoint={"everyMinutes": -1}), "spec.checkpoint.everyMinutes", ""),
+    "checkpoint-minutes-none": (run(checkpoint={"everyMinutes": "0.0"}), "spec.checkpoint.everyMinutes", ""),
+    "checkpoint-minutes-word": (run(checkpoint={"everyMinutes": "10m"}), "spec.checkpoint.everyMinutes", ""),
+    "checkpoint-minutes-fraction": (run(checkpoint={"everyMinutes": 0.5}), "spec.checkpoint.everyMinutes", ""),
+    "checkpoint-minutes-many": (run(checkpoint={"everyMinutes": "100000.5"}), "spec.checkpoint.everyMinutes", ""),
+    "folds-none": (run(folds=[]), "spec.folds", ""),
+    "folds-negative": (run(folds=[-1]), "spec.folds[0]", ""),
+    "folds-hundred": (run(folds=[0, 100]), "spec.folds[1]", ""),
+    "folds-fraction": (run(folds=[0.5]), "spec.folds[0]", ""),
+    "folds-truth": (run(folds=[True]), "spec.folds[0]", ""),
+    "folds-word": (run(folds=["zero"]), "spec.folds[0]", ""),
+    "folds-twice": (run(folds=[0, 0]), "spec.folds[1]", ""),
+    "folds-twice-otherwise-spelled": (run(folds=[0, "0"]), "spec.folds", "must name each fold once"),
+    "folds-all-and-another": (run(folds=["all", 0]), "spec.folds", "fold all stands alone"),
+    "cpu-fraction": (run(template={"resources": {"requests": {"cpu": 0.5}}}), "spec.template.resources.requests.cpu", ""),
+    "cpu-negative": (run(template={"resources": {"requests": {"cpu": -1}}}), "spec.template.resources.requests.cpu", ""),
+    "cpu-truth": (run(template={"resources": {"limits": {"cpu": True}}}), "spec.template.resources.limits.cpu", ""),
+    "cpu-list": (run(template={"resources": {"limits": {"cpu": [4]}}}), "spec.template.resources.limits.cpu", ""),
+    "memory-word": (run(template={"sharedMemory": {"size": "8 GB"}}), "spec.template.sharedMemory.size", ""),
     "checkpoint-minutes": (run(checkpoint={"everyMinutes": 0}), "spec.checkpoint.everyMinutes", ""),
     "suspend-text": (run(suspend="yes"), "spec.suspend", ""),
     "seed-negative": (run(seed=-1), "spec.seed", ""),
-    "retention-delete": (run(retention="Delete"), "spec.retention", "Delete is not supported yet"),
     "retention-word": (run(retention="Forever"), "spec.retention", ""),
     "rerun-number": (run(rerun=2), "spec.rerun", ""),
     "restarts": (run(failurePolicy={"maxRestarts": 101}), "spec.failurePolicy.maxRestarts", ""),
@@ -255,7 +344,59 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     ),
     "scratch-without-size": (run(template={"scratch": {"storageClassName": "fast"}}), "spec.template.scratch.size", "needs a size"),
     "run-as-root": (run(template={"security": {"runAsUser": 0}}), "spec.template.security.runAsUser", ""),
+    **{
+        f"annotation {key}": (run(template={"annotations": {key: "unconfined"}}), "spec.template.annotations", "are the operator's")
+        for key in (
+            "container.apparmor.security.beta.kubernetes.io/trainer",
+            "container.seccomp.security.alpha.kubernetes.io/trainer",
+            "seccomp.security.alpha.kubernetes.io/pod",
+        )
+    },
     "label": (run(template={"labels": {"team": "a b"}}), "spec.template.labels.team", ""),
+    **{
+        f"reserved-{field}-{key.rpartition('/')[2]}": (
+            run(template={field: {key: "x"}}),
+            f"spec.template.{field}",
+            "not a template's to set",
+        )
+        for field in ("labels", "annotations", "jobLabels", "jobAnnotations")
+        for key in ("nnunet.dev/owner-uid", "app.kubernetes.io/managed-by")
+    },
+    "queue-by-label": (
+        dataset(template={"jobLabels": {"kueue.x-k8s.io/queue-name": "gpus"}}),
+        "spec.template.jobLabels",
+        "kueue.x-k8s.io/queue-name",
+    ),
+    "managed-by": (plans(managedBy="multikueue"), "spec.managedBy", ""),
+    "claim-of-two": (
+        run(template={"resourceClaims": [{"name": "a", "resourceClaimName": "b", "resourceClaimTemplateName": "c"}]}),
+        "spec.template.resourceClaims[0]",
+        "exactly one of resourceClaimName",
+    ),
+    "claim-of-none": (run(template={"resourceClaims": [{"name": "a"}]}), "spec.template.resourceClaims[0]", "exactly one of"),
+    "claim-of-nobody": (
+        run(workers={"gpuResourceClaim": "gpu"}),
+        "spec.workers.gpuResourceClaim",
+        "one of template.resourceClaims",
+    ),
+    "claim-of-another": (
+        run(workers={"gpuResourceClaim": "gpu"}, template={"resourceClaims": [{"name": "nic", "resourceClaimName": "a"}]}),
+        "spec.workers.gpuResourceClaim",
+        "one of template.resourceClaims",
+    ),
+    "spread-domains": (
+        run(
+            template={
+                "topologySpreadConstraints": [
+                    {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 2}
+                ]
+            }
+        ),
+        "spec.template.topologySpreadConstraints[0].minDomains",
+        "goes with whenUnsatisfiable",
+    ),
+    "cache-of-nothing": (run(template={"datasetCache": {}}), "spec.template.datasetCache.claimName", ""),
+    "suspend-dataset": (dataset(suspend=True), 'unknown field "spec.suspend"', ""),
     "node-selector": (run(template={"nodeSelector": {"pool": "-"}}), "spec.template.nodeSelector.pool", ""),
     "toleration": (run(template={"tolerations": [{"operator": "Maybe"}]}), "spec.template.tolerations[0].operator", ""),
 }
@@ -323,7 +464,15 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
     "transfer-mismatch": (transfer(), transfer(onMismatch="Fail"), None),
     "run-plans": (run(), run(plansRef={"name": "b"}), ("spec.plansRef", "cannot change")),
     "run-configuration": (run(), run(configuration="2d"), ("spec.configuration", "cannot change")),
-    "run-folds": (run(), run(folds=["0", "1"]), ("spec.folds", "cannot change")),
+    "run-folds-added": (run(), run(folds=["0", "1"]), None),
+    "run-folds-added-in-front": (run(folds=["2"]), run(folds=["0", "1", "2"]), None),
+    "run-folds-otherwise-spelled": (run(), run(folds=[0]), None),
+    "run-folds-added-otherwise-spelled": (run(folds=["0"]), run(folds=[1, 0]), None),
+    "run-folds-taken-away": (run(folds=["0", "1"]), run(folds=["1"]), ("spec.folds", "can be added to, not taken from")),
+    "run-folds-changed": (run(folds=[0, 1]), run(folds=[0, 2, 3]), ("spec.folds", "can be added to, not taken from")),
+    "run-folds-to-all": (run(), run(folds=["all"]), ("spec.folds", "can be added to, not taken from")),
+    "run-folds-and-all": (run(folds=["all"]), run(folds=[0]), ("spec.folds", "can be added to, not taken from")),
+    "run-retention": (run(retention="Delete"), run(), None),
     "run-trainer": (run(), run(trainer={"name": "Other"}), ("spec.trainer", "cannot change")),
     "run-seed": (run(), run(seed=1), ("spec.seed", "cannot change")),
     "run-deterministic": (run(), run(deterministic=True), ("spec.deterministic", "cannot change")),
@@ -340,6 +489,16 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
         run(pretrained={"runRef": {"name": "a", "fold": "0"}}),
         ("spec.pretrained.runRef", "cannot change"),
     ),
+    "run-pretrained-fold-otherwise-spelled": (
+        run(pretrained={"runRef": {"name": "a", "fold": "0"}}),
+        run(pretrained={"runRef": {"name": "a", "fold": 0}}),
+        None,
+    ),
+    "run-pretrained-name": (
+        run(pretrained={"runRef": {"name": "a"}}),
+        run(pretrained={"runRef": {"name": "b"}}),
+        ("spec.pretrained.runRef", "cannot change"),
+    ),
     **{
         f"run-pretrained-{field.lower()}": (
             run(pretrained=_PRETRAINED),
@@ -351,6 +510,8 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
     "run-pretrained-secret": (run(pretrained=_PRETRAINED), run(pretrained={**_PRETRAINED, "secretName": "s"}), None),
     "run-editable": (run(), GOOD["run-editable"], None),
     "run-template": (run(), GOOD["run-template"], None),
+    "run-placement": (run(), GOOD["run-placement"], None),
+    "plans-suspended": (plans(), GOOD["plans-suspended"], None),
     "run-workers": (run(), run(workers={"nodes": 2}, checkpoint={"keep": 5}, maxParallelFolds=1), None),
     "run-failure-policy": (run(), run(failurePolicy={"maxRestarts": 9, "preRunningDeadlineSeconds": 60}), None),
 }

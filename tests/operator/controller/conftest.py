@@ -17,7 +17,7 @@ ABOUT = {
     "apiVersion": "nnunet.dev/v1alpha1",
     "kind": "Dataset",
     "metadata": {"name": "brain", "namespace": "default"},
-    "spec": {"name": "Dataset001_Brain", "source": {"uri": "file:///nowhere"}},
+    "spec": {"name": "Dataset001_Brain", "source": {"uri": "s3://nnunet/raw/Dataset001_Brain"}},
 }
 
 

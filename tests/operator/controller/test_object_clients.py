@@ -117,3 +117,27 @@ async def test_a_status_is_the_whole_status_and_written_once(keeper: Keeper) -> 
         assert found["metadata"]["generation"] == 1
         versions.append(found["metadata"]["resourceVersion"])
     assert versions[0] == versions[1] != versions[2]
+
+
+async def test_an_object_that_is_held_goes_with_its_last_finalizer(keeper: Keeper) -> None:
+    made, held = await keeper.client.create(keeper.here(DATASET)), ["example.com/mine", "nnunet.dev/results"]
+    await keeper.client.write_finalizers(made, held)
+    known = keeper.client.known(key_of(made))
+    assert known is not None
+    assert known["metadata"]["finalizers"] == held
+    assert known["spec"] == made["spec"]
+    await keeper.client.delete(key_of(made), made["metadata"]["uid"])
+    deleted = keeper.client.known(key_of(made))
+    assert deleted is not None
+    assert deleted["metadata"]["deletionTimestamp"]
+    await keeper.client.write_finalizers(deleted, held[:1])
+    assert await keeper.client.get(key_of(made)) is not None, "another one holds it"
+    last = await keeper.client.get(key_of(made))
+    assert last is not None
+    await keeper.client.write_finalizers(last, [])
+    assert await keeper.client.get(key_of(made)) is None
+    await keeper.client.write_finalizers(last, [])  # it is gone: no error
+
+
+async def test_a_namespace_that_nobody_deletes_is_not_terminating(keeper: Keeper) -> None:
+    assert not await keeper.client.is_terminating(keeper.namespace)

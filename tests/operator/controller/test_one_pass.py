@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from nnunet_operator.api.common import StorageSpec
 from nnunet_operator.api.conditions import condition_of
+from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.controller.events import EventRecorder
 from nnunet_operator.controller.object_client import key_of
 from nnunet_operator.controller.one_pass import Passed, Reconciliation

@@ -94,7 +94,7 @@ def test_the_pod_is_what_pod_security_restricted_admits() -> None:
     _, job = children(step())
     pod, inside = job["spec"]["template"]["spec"], container(job)
     assert pod["automountServiceAccountToken"] is False
-    restricted = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    restricted = {"runAsNonRoot": True, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
     # A claim is mounted: a fresh block volume belongs to root unless the kubelet gives it to a group.
     assert pod["securityContext"] == {**restricted, "fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
     assert inside["securityContext"] == {
@@ -106,6 +106,40 @@ def test_the_pod_is_what_pod_security_restricted_admits() -> None:
     assert all(volume.keys() <= allowed for volume in pod["volumes"])
     assert inside["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert pod["terminationGracePeriodSeconds"] == 300
+
+
+DEFAULTS = ResourcesSpec.model_validate({"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "8Gi"}})
+WITH_DEFAULTS: dict[str, tuple[dict[str, Any] | None, int, dict[str, Any]]] = {
+    "nothing asked": (None, 0, {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "8Gi"}}),
+    "a request alone": (
+        {"requests": {"memory": "16Gi"}},
+        0,
+        {"requests": {"cpu": "1", "memory": "16Gi"}},  # no limit of 8Gi below it
+    ),
+    "a limit alone": (
+        {"limits": {"memory": "2Gi"}},
+        0,
+        {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}},  # Kubernetes makes the request of it
+    ),
+    "all asked": (
+        {"requests": {"cpu": "2"}, "limits": {"cpu": "4", "memory": "1Gi"}},
+        0,
+        {"requests": {"cpu": "2"}, "limits": {"cpu": "4", "memory": "1Gi"}},
+    ),
+    "GPUs": (
+        None,
+        2,
+        {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "8Gi", "nvidia.com/gpu": "2"}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_DEFAULTS)
+def test_default_resources_count_for_what_is_not_asked(name: str) -> None:
+    asked, gpus, made = WITH_DEFAULTS[name]
+    template = TemplateSpec.model_validate({"resources": asked} if asked else {})
+    _, job = children(step(template=template, gpus=gpus, default_resources=DEFAULTS))
+    assert container(job)["resources"] == made
 
 
 def test_each_secret_ca_plugin_and_claim_is_mounted_once() -> None:
@@ -137,6 +171,13 @@ def test_several_nodes_find_each_other_by_a_headless_service() -> None:
     environment = {variable["name"]: variable.get("value") for variable in container(job)["env"]}
     assert environment["MASTER_ADDR"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
     assert container(job)["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
+
+
+def test_a_pod_knows_the_uid_of_its_job() -> None:
+    """By the label that the Job controller sets: the order is written before there is a Job."""
+    _, job = children(step())
+    source = next(variable["valueFrom"] for variable in container(job)["env"] if variable["name"] == "NNUNET_JOB_UID")
+    assert source == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}}
 
 
 def test_a_queue_gets_a_suspended_job() -> None:

@@ -109,6 +109,26 @@ def test_what_is_no_checkpoint_is_said(tmp_path):
         checkpoint.load(tmp_path / "absent.pth")
 
 
+@pytest.mark.parametrize("written", [2, 17, "two", 1.5])
+def test_a_newer_format_is_refused_with_both_versions_and_not_passed_over(tmp_path, written):
+    checkpoint.save(tmp_path / "old.pth", content(3, **{checkpoint.EXTRA: {"format": 1}}))
+    checkpoint.save(tmp_path / "new.pth", content(9, **{checkpoint.EXTRA: {"format": written, "version": "9.9.9"}}))
+    for read in (
+        lambda: checkpoint.load(tmp_path / "new.pth"),
+        lambda: checkpoint.newest([tmp_path / "old.pth", tmp_path / "new.pth"]),
+    ):
+        with pytest.raises(
+            BadConfiguration, match=rf"format {written!r}, by nnunet-trainer 9.9.9; this is .*{checkpoint.version()}"
+        ):
+            read()
+
+
+@pytest.mark.parametrize("extra", [None, {}, {"iteration": 3}, {"format": 1}])
+def test_nnunets_own_and_older_checkpoints_have_no_format_to_refuse(tmp_path, extra):
+    checkpoint.save(tmp_path / "x.pth", content(3, **({} if extra is None else {checkpoint.EXTRA: extra})))
+    assert checkpoint.load(tmp_path / "x.pth")["current_epoch"] == 3
+
+
 def test_the_most_advanced_whole_one_is_chosen(tmp_path):
     def save(name, epoch, iteration=0):
         checkpoint.save(tmp_path / name, content(epoch, **{checkpoint.EXTRA: {"iteration": iteration}}))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from nnunet_operator.api.cel_rules import violations
-from nnunet_operator.api.common import SourceSpec
+from nnunet_operator.api.fields.uris import SourceSpec
 from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration, ExitCode
 

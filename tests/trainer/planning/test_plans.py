@@ -43,6 +43,30 @@ def test_inheritance_that_leads_nowhere(plans: dict[str, Any], own: dict[str, An
     assert said in caught.value.message
 
 
+LEADING_ELSEWHERE = ("", ".", "..", "../x", "/etc", "a/b", "a\\b", "a\n", "a\x00", "x" * 300, 7, None)
+
+
+@pytest.mark.parametrize("name", LEADING_ELSEWHERE)
+@pytest.mark.parametrize("field", ["plans_name", "dataset_name", "configurations", "data_identifier"])
+def test_no_name_of_a_folder_leads_elsewhere(plans: dict[str, Any], field: str, name: Any) -> None:
+    if field == "data_identifier":
+        plans["configurations"]["3d_fullres"][field] = name
+    elif field == "configurations":
+        plans[field] = {name: plans[field]["3d_fullres"]}
+    else:
+        plans[field] = name
+    with pytest.raises(BadConfiguration) as caught:
+        _ = Plans(plans).configuration("3d_fullres").data_identifier
+    assert field in caught.value.message
+    assert repr(name) in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["nnUNetPlans", "a b", "größe", "..a", "v1.0", "x" * 255])
+def test_a_name_of_a_folder_is_nearly_any(plans: dict[str, Any], name: str) -> None:
+    plans["plans_name"] = plans["configurations"]["3d_fullres"]["data_identifier"] = name
+    assert Plans(plans).configuration("3d_fullres").data_identifier == Plans(plans).name == name
+
+
 def test_an_unknown_configuration_names_the_known(plans: dict[str, Any]) -> None:
     with pytest.raises(BadConfiguration, match="Did you mean 3d_fullres") as caught:
         Plans(plans).configuration("3d_fulres")

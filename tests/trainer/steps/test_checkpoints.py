@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.artifacts import ObjectStore, digests, open_store
+from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, Fault, StorageFault
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.contract.work_order import Location
@@ -83,6 +84,36 @@ def test_the_newest_are_kept_and_told(store: ObjectStore, tmp_path: Path, work: 
     assert heard[-1].checkpoint_uri is not None
     assert heard[-1].checkpoint_uri.startswith(store.uri(f"{RUN}/attempts/0/fold_0/checkpoint_00004"))
     assert list(work.iterdir()) == []
+
+
+UIDS = ("0b1c2d3e-0000-4000-8000-000000000001", "f" * 36)
+
+
+def test_jobs_with_one_number_keep_apart_and_all_are_found(store: ObjectStore, tmp_path: Path, work: Path) -> None:
+    """A run of another cluster, or the same run made anew, counts its attempts from 0 too."""
+    jobs = (None, *UIDS)  # without a Job: as version 0.1.0
+    for i, job in enumerate(jobs):
+        uploads = Uploads(store, attempt_prefix(RUN, 0, "0", job), 1, lambda p: None, work)
+        training = Training(tmp_path, uploads)
+        training.save(i + 1)
+        training.save(i + 1, "checkpoint_best.pth")
+        uploads.close()
+    found, best = candidates(store, RUN, "0")
+    assert [c.stored.epoch for c in found] == [3, 2, 1]
+    assert sorted(c.stored.epoch for c in best) == [1, 2, 3]
+    folders = {key.rpartition("/")[0] for key in (c.key for c in found)}
+    assert folders == {f"{RUN}/attempts/0/fold_0", *(f"{RUN}/attempts/0-{uid}/fold_0" for uid in UIDS)}
+    newest = fetch_newest(store, found, work)
+    assert newest is not None
+    assert newest[1].epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "uid"), [("", None), (UIDS[0], UIDS[0]), ("../x", None), ("a/b", None), ("x" * 65, None), ("a b", None)]
+)
+def test_the_uid_of_a_job_is_a_name_of_a_folder_or_none(monkeypatch: pytest.MonkeyPatch, given: str, uid: str | None) -> None:
+    monkeypatch.setenv(pod.ENV_JOB_UID, given)
+    assert pod.job_uid() == uid
 
 
 def test_the_best_is_kept_whatever_comes_after(store: ObjectStore, tmp_path: Path, work: Path) -> None:

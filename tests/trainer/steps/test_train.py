@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +17,10 @@ from nnunet_trainer.artifacts import artifact, open_store
 from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped, StorageFault
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped, StorageFault, Temporary
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import (
+    DeleteResultsOrder,
     Input,
     Location,
     PretrainedPolicies,
@@ -27,7 +29,7 @@ from nnunet_trainer.contract.work_order import (
     TrainerChoice,
     TrainOrder,
 )
-from nnunet_trainer.steps import checkpoints, staging, train
+from nnunet_trainer.steps import checkpoints, delete_results, staging, train
 from nnunet_trainer.training.session.setup import TrainingSetup
 
 from .conftest import RECIPE, TARGET, Chain, Prepared
@@ -41,7 +43,7 @@ def order(prepared: Prepared, request: pytest.FixtureRequest) -> Callable[..., T
 
     def make(**changes: Any) -> TrainOrder:
         given = prepared.chain.train_order(prepared.data, prepared.plans, **changes)
-        return replace(given, run=request.node.name.replace("[", "-").replace("]", ""))
+        return replace(given, run=request.node.name.replace("[", "-").replace("]", "").replace("_", "-"))
 
     return make
 
@@ -57,8 +59,9 @@ def longer(epochs: int) -> TrainerChoice:
 
 
 def test_results_are_laid_out_as_nnunet_does_and_found_again(prepared: Prepared, order: Callable[..., TrainOrder]) -> None:
-    chain = prepared.chain
-    report = chain.train(order(validation="Run"))
+    chain, wanted = prepared.chain, order(validation="Run", owner="uid-1")
+    others = {info.key for info in chain.store.list()}
+    report = chain.train(wanted)
     folder = run_folder(chain, report)
     model = (folder / FOLD).parent
     assert {p.name for p in model.iterdir()} == {"fold_0", "plans.json", "dataset.json", "dataset_fingerprint.json"}
@@ -79,8 +82,62 @@ def test_results_are_laid_out_as_nnunet_does_and_found_again(prepared: Prepared,
     assert not list(folder.rglob("attempts/*/fold_0/*"))
     phases = [p.phase for p in chain.heard]
     assert phases.index("staging") < phases.index("training") < phases.index("uploading")
-    again = chain.train(order(validation="Run", attempt=3))
+    again = chain.train(replace(wanted, attempt=3))
     assert again.summary == {**summary, "found": True}
+    deletion = DeleteResultsOrder(namespace=wanted.namespace, run=wanted.run, owner="uid-1", storage=chain.storage)
+    done = delete_results.carry_out(deletion, lambda _: None)
+    assert done.summary["kept"] == [], "all files of a training are known as such"
+    assert {info.key for info in chain.store.list()} == others
+
+
+def test_results_are_found_in_a_copy_of_the_storage_and_named_there(
+    prepared: Prepared, order: Callable[..., TrainOrder], tmp_path: Path
+) -> None:
+    chain = prepared.chain
+    first = chain.train(order())
+    original = Path(chain.storage.uri.removeprefix("file://"))
+    moved = tmp_path / "restored"
+    shutil.copytree(original / "runs", moved / "runs")
+    wanted = replace(order(), storage=Location(uri=f"file://{moved}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnunet_trainer.steps.train.train", lambda setup: pytest.fail("it is trained already"))
+        again = chain.train(wanted)
+    for key, value in first.summary.items():
+        text = json.dumps(again.summary[key])
+        assert str(original) not in text, key
+        if key != "found":
+            assert text.replace(str(moved), str(original)) == json.dumps(value)
+    assert again.summary["found"] is True
+    [made] = again.artifacts
+    assert made.uri.startswith(f"file://{moved}/runs/")
+    assert again.detail is not None
+    assert again.detail.startswith(f"file://{moved}/runs/")
+    assert Path(again.summary["checkpointUri"].removeprefix("file://")).is_file()
+
+
+@pytest.mark.parametrize("validation", ["Skip", "Run"])
+def test_a_fold_that_another_job_publishes_meanwhile_is_not_written_over(
+    prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch, validation: str
+) -> None:
+    """Two clusters share a storage, and both have the run."""
+    chain, others = prepared.chain, order(validation="Skip")
+    published: list[Report] = []
+
+    def train_while_another_publishes(setup: TrainingSetup) -> Any:
+        monkeypatch.undo()
+        monkeypatch.setenv(pod.ENV_JOB_UID, "the-other-one")
+        published.append(chain.train(others))
+        return None  # of no use any more
+
+    monkeypatch.setattr("nnunet_trainer.steps.train.train", train_while_another_publishes)
+    if validation == "Run":  # the other one's is not validated: the next attempt does it
+        with pytest.raises(Temporary, match=r"its validation is made by the next attempt"):
+            chain.train(order(validation=validation))
+        assert (run_folder(chain, published[0]) / FOLD / "manifest.json").is_file()
+    else:
+        report = chain.train(order(validation=validation))
+        assert report.summary == {**published[0].summary, "found": True}
+        assert not list(run_folder(chain, report).rglob("attempts/*/fold_0/*"))
 
 
 def test_a_fold_that_was_not_validated_is_when_that_is_wanted(
@@ -150,8 +207,10 @@ def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
     with monkeypatch.context() as patch:
         stop_after(1, patch)
         with pytest.raises(Stopped, match="a checkpoint is saved"):
-            chain.train(order(trainer=longer(3)))
+            chain.train(order(trainer=longer(3)))  # by an operator of version 0.1.0: its pods know no Job
+    uid = "8c5f0e9a-0000-4000-8000-000000000001"
     monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
+    monkeypatch.setenv(pod.ENV_JOB_UID, uid)
     before = len(chain.heard)
     report = chain.train(order(trainer=longer(3), attempt=1))
     assert (report.summary["resumedFromEpoch"], report.summary["epochs"]) == (1, 3)
@@ -160,7 +219,9 @@ def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
     assert "Stopped at epoch 1" in logs
     assert "Training done" in logs
     # The last epoch's upload may end before the training's last word or after it.
-    assert max(p.checkpoint_epoch or 0 for p in chain.heard[before:]) in (2, 3)
+    told = [progress for progress in chain.heard[before:] if progress.checkpoint_uri]
+    assert max(progress.checkpoint_epoch or 0 for progress in told) in (2, 3)
+    assert all(f"/attempts/1-{uid}/fold_0/" in str(progress.checkpoint_uri) for progress in told)
 
 
 def test_a_validation_that_was_stopped_goes_on_at_its_next_case(

@@ -102,6 +102,43 @@ def test_every_exception_has_a_reason(error: Exception, reason: str, code: ExitC
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+        "NCCL error in: ProcessGroupNCCL.cpp:3384, unhandled cuda error. Last error: Cuda failure 2 'out of memory'",
+        "backend='inductor' raised: OutOfMemoryError: CUDA out of memory.",
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_gpu_memory_is_told_in_all_its_forms(text: str, wrapped: bool) -> None:
+    error: Exception = RuntimeError(text)
+    if wrapped:
+        outer = RuntimeError("a compiled graph failed")
+        outer.__cause__ = error
+        error = outer
+    fault = failures.as_fault(error)
+    assert (fault.reason, fault.exit_code) == ("OutOfGPUMemory", ExitCode.GPU_OUT_OF_MEMORY)
+    assert "spec.planner.gpuMemoryGB" in fault.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDNN_STATUS_EXECUTION_FAILED",
+        "DataLoader worker ran out of memory",
+    ],
+)
+def test_other_errors_are_not_taken_for_it(text: str) -> None:
+    assert failures.as_fault(RuntimeError(text)).reason == "InternalError"
+
+
+@pytest.mark.parametrize(
     ("status", "stopping", "oom", "reason", "code"),
     [
         (0, False, False, None, 0),

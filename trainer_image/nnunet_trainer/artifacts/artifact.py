@@ -15,7 +15,7 @@ from typing import Any
 from ..contract import codec
 from ..contract.faults import BadData
 from ..contract.keys import MANIFEST
-from . import digests
+from . import dataset_cache, digests
 from .digests import FileEntry
 from .parallel import for_each
 from .store import ObjectNotFound, ObjectStore
@@ -85,7 +85,9 @@ class Artifact:
         name: Callable[[str], str] = lambda p: p,
         fetched: Callable[[str], None] | None = None,
     ) -> None:
-        """Bring files into `folder`, in parallel; those of a mounted store are linked, not copied. What is there already stays.
+        """Bring files into `folder`, in parallel; those of a mounted store, and of the dataset cache, are linked, not copied.
+
+        What is there already stays.
 
         Args:
             paths: which of the artifact's files.
@@ -97,8 +99,14 @@ class Artifact:
             BadData: a file that the manifest does not name, or whose size or content is not what it says.
         """
 
+        copies = dataset_cache.folder_of(self.uri, self.manifest)
+
         def bring(path: str) -> None:
-            bring_file(self.store, self.key(path), self._entry(path), folder / name(path), self.uri)
+            wanted, target = self._entry(path), folder / name(path)
+            cached = dataset_cache.file_in(copies, path, wanted.size)
+            if cached is not None and not target.exists():
+                _link(cached, target)
+            bring_file(self.store, self.key(path), wanted, target, self.uri)
             if fetched:
                 fetched(path)
 
@@ -140,6 +148,11 @@ def bring_file(store: ObjectStore, key: str, wanted: FileEntry, target: Path, wh
         raise ObjectNotFound(store.uri(key))
     if info.size != wanted.size or (thorough and digests.of_file(local) != wanted.sha256):
         raise _damaged(whose, wanted.path, wanted, info.size)
+    _link(local, target)
+
+
+def _link(local: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_symlink() or target.exists():
         target.unlink()
     try:
@@ -253,11 +266,21 @@ class ArtifactWriter:
             self._files[entry.path] = entry
         return entry
 
-    def finish(self, summary: dict[str, Any], inputs: dict[str, Any] | None = None) -> bool:
-        """Write the manifest. Returns False when another writer's was there first; what counts is then in that one."""
+    def finish(self, summary: dict[str, Any], inputs: dict[str, Any] | None = None, *, over: bool = False) -> bool:
+        """Write the manifest. Returns False when another writer's was there first; what counts is then in that one.
+
+        Args:
+            summary: what the report says.
+            inputs: what it was made from.
+            over: replace another's, all of whose files were written over.
+        """
         files = [self._files[path] for path in sorted(self._files)]
         manifest = Manifest(kind=self.kind, digest=self.digest, files=files, summary=summary, inputs=inputs or {})
-        return self.store.put_if_absent(self.key(MANIFEST), as_json(codec.to_plain(manifest)))
+        text = as_json(codec.to_plain(manifest))
+        if over:
+            self.store.put(self.key(MANIFEST), text)
+            return True
+        return self.store.put_if_absent(self.key(MANIFEST), text)
 
 
 def as_json(value: Any) -> bytes:

@@ -13,7 +13,8 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,12 +22,14 @@ import numpy as np
 import torch
 
 from nnunet_trainer.contract import keys
-from nnunet_trainer.contract.faults import BadData, StorageFault
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, StorageFault
 
 FINAL = keys.FINAL_CHECKPOINT
 LATEST, BEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_best.pth", "checkpoint_previous.pth"
 EXTRA = "nnunet_operator"
 """The key of all that nnU-Net's checkpoints do not have; nnU-Net does not look at it."""
+FORMAT = 1
+"""Of what stands under that key."""
 
 KEYS = (
     "network_weights",
@@ -143,6 +146,7 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
 
     Raises:
         BadData: the file is missing, damaged (its digest differs, it is cut off), or holds what could run code.
+        BadConfiguration: a newer version wrote it, in a format that this one does not know.
     """
     if not path.is_file():
         raise BadData("MissingCheckpoint", f"There is no checkpoint at {path}.")
@@ -171,7 +175,27 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
     weights = content["network_weights"]
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         raise BadData("NotACheckpoint", f"{path} is no nnU-Net checkpoint: its network_weights are not tensors by name.")
+    _check_format(path, content)
     return content
+
+
+def version() -> str:
+    """This package's, as checkpoints bear it."""
+    return metadata.version("nnunet-operator")
+
+
+def _check_format(path: Path, content: dict[str, Any]) -> None:
+    # Not passed over as a damaged one is: an older checkpoint would be gone on from, and this one's epochs trained again.
+    extra = content.get(EXTRA)
+    found = extra.get("format", FORMAT) if isinstance(extra, dict) else FORMAT
+    if found != FORMAT and not (isinstance(found, int) and 0 < found < FORMAT):
+        written = extra.get("version") if isinstance(extra, dict) else None
+        raise BadConfiguration(
+            "CheckpointTooNew",
+            f"{path} has format {found!r}{f', by nnunet-trainer {written}' if written else ''}; this is nnunet-trainer {version()}"
+            f", which knows formats up to {FORMAT}.",
+            hint="Use a trainer image of that version or a later one (spec.template.image).",
+        )
 
 
 @contextmanager
@@ -198,6 +222,13 @@ class Found:
     def position(self) -> tuple[int, int]:
         """Finished epochs, and finished iterations of the next one."""
         return position(self.content)
+
+    def described(self) -> Found:
+        """All but the tensors, which may be gigabytes: what ranks that did not read the file must know."""
+        return replace(self, content={key: value for key, value in self.content.items() if key not in TENSORS})
+
+
+TENSORS = ("network_weights", "optimizer_state")
 
 
 def position(content: dict[str, Any]) -> tuple[int, int]:

@@ -88,6 +88,26 @@ class GpuOutOfMemory(Fault):
     exit_code = ExitCode.GPU_OUT_OF_MEMORY
 
 
+GPU_MEMORY_WORDS = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "OutOfMemoryError")
+"""How torch, cuDNN (CUDNN_STATUS_ALLOC_FAILED), cuBLAS, cuFFT, CUDA itself (cudaErrorMemoryAllocation: "out of memory"), NCCL
+("Cuda failure 2 'out of memory'") and Inductor (an error within another's text) say that a GPU's memory is not enough."""
+
+
+def means_gpu_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or what it came from, says that a GPU's memory is not enough. torch need not be imported."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if any(cls.__name__ == "OutOfMemoryError" for cls in type(seen).__mro__):
+            return True
+        about_gpu = isinstance(seen, RuntimeError) and any(
+            name in str(seen) for name in ("CUDA", "CUDNN", "CUBLAS", "CUFFT", "NCCL", "Cuda")
+        )
+        if about_gpu and any(words in str(seen) for words in GPU_MEMORY_WORDS):
+            return True
+        seen = seen.__cause__
+    return False
+
+
 class StorageFault(Fault):
     """A store that refuses or cannot be reached: wrong credentials, missing bucket, no network, no space."""
 

@@ -25,6 +25,17 @@ PREPROCESSED_FORMAT = 1
 """Bumped when preprocessing writes something else for the same input."""
 
 
+LONGEST_NAME = 255
+"""Bytes of a file's or folder's name, on all usual file systems."""
+
+
+def is_one_name(value: Any) -> bool:
+    """Whether a text can be the name of one file or folder, below the one where it is looked for: it leads nowhere else."""
+    if not isinstance(value, str) or value in ("", ".", "..") or not value.isprintable():
+        return False
+    return "/" not in value and "\\" not in value and len(value.encode()) <= LONGEST_NAME
+
+
 def digest(*parts: Any) -> str:
     """sha256 over canonical JSON."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -66,9 +77,19 @@ def preprocessed(name: str, full: str) -> str:
     return f"preprocessed/{name}/{short(full)}"
 
 
+def runs(namespace: str, name: str) -> str:
+    """`runs/<namespace>/<run>`: below it one folder for each digest."""
+    return f"runs/{namespace}/{name}"
+
+
 def run(namespace: str, name: str, full: str) -> str:
     """`runs/<namespace>/<run>/<digest>`"""
-    return f"runs/{namespace}/{name}/{short(full)}"
+    return f"{runs(namespace, name)}/{short(full)}"
+
+
+def owners(run_prefix: str) -> str:
+    """The folder, below a run's prefix, in which the objects are named whose results lie there."""
+    return f"{run_prefix}/owners"
 
 
 def fold_folder(dataset_name: str, trainer: str, plans_name: str, configuration: str, fold: str) -> str:

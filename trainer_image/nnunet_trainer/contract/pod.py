@@ -7,6 +7,7 @@ them at folders of their own.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 ORDER_MOUNT = "/etc/nnunet/order"
@@ -16,21 +17,28 @@ CA_MOUNT = "/etc/nnunet/ca"
 PLUGINS_MOUNT = "/etc/nnunet/plugins"
 SCRATCH_MOUNT = "/scratch"
 CLAIMS_MOUNT = "/mnt/pvc"
+DATASET_CACHE_MOUNT = "/mnt/dataset-cache"
 TERMINATION_LOG = "/dev/termination-log"
 PROGRESS_PORT = 8080
 RENDEZVOUS_PORT = 29500
 """Of rank 0 of a training on several nodes: torchrun's default for MASTER_PORT."""
+
+RENDEZVOUS_SECONDS = 300
+"""How long ranks wait for each other at the start."""
 
 ENV_SECRETS = "NNUNET_SECRETS"
 ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
 ENV_SCRATCH = "NNUNET_SCRATCH"
 ENV_CLAIMS = "NNUNET_PVC"
+ENV_DATASET_CACHE = "NNUNET_DATASET_CACHE"
 ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
 ENV_SHARED = "NNUNET_SHARED"
 ENV_DEVICE = "NNUNET_DEVICE"
+ENV_RENDEZVOUS_SECONDS = "NNUNET_RENDEZVOUS_SECONDS"
 ENV_POD_IP = "POD_IP"
 ENV_SHARD = "JOB_COMPLETION_INDEX"
+ENV_JOB_UID = "NNUNET_JOB_UID"
 
 
 def secrets() -> Path:
@@ -58,10 +66,22 @@ def claims() -> Path:
     return Path(os.environ.get(ENV_CLAIMS, CLAIMS_MOUNT))
 
 
+def dataset_cache() -> Path | None:
+    """The folder with copies of artifacts, `<bucket>/<key>`; None where none is mounted."""
+    folder = os.environ.get(ENV_DATASET_CACHE)
+    return Path(folder) if folder else None
+
+
 def shared() -> Path | None:
     """A folder of all ranks of this pod that begins empty and goes with them; None where a process is alone."""
     folder = os.environ.get(ENV_SHARED)
     return Path(folder) if folder else None
+
+
+def job_uid() -> str | None:
+    """The uid of the pod's Job, which no other Job of any cluster has; None where there is no Job, or an older operator's."""
+    found = os.environ.get(ENV_JOB_UID, "")
+    return found if re.fullmatch(r"[0-9A-Za-z-]{1,64}", found) else None
 
 
 def device_instead_of_gpus() -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from importlib import metadata
 from typing import Any, Literal
 
-from . import CONTRACT_VERSION, additions, codec
+from . import CONTRACT_VERSION, additions, codec, pod
 from .faults import BadUsage
 
 log = logging.getLogger(__name__)
@@ -205,11 +205,26 @@ class TrainOrder:
     nodes: int = 1
     gpus_per_node: int = 1  # 0: one process on the CPU
     plugins: list[str] = field(default_factory=list)
+    rendezvous_deadline_seconds: int = additions.added("0.2.0", default=pod.RENDEZVOUS_SECONDS, skippable=True)
+    # The uid of the TrainingRun, noted beside its results; "": of an operator before 0.2.0, or by hand.
+    owner: str = additions.added("0.2.0", default="", skippable=True)
     step: Literal["train"] = "train"
     version: int = CONTRACT_VERSION
 
 
-WorkOrder = DatasetOrder | PlanOrder | TransferOrder | PreprocessOrder | TrainOrder
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteResultsOrder:
+    """Delete what a TrainingRun has left in its storage, and nothing that another object may have a share in."""
+
+    namespace: str
+    run: str
+    owner: str  # the TrainingRun's uid
+    storage: Location
+    step: Literal["delete_results"] = "delete_results"
+    version: int = CONTRACT_VERSION
+
+
+WorkOrder = DatasetOrder | PlanOrder | TransferOrder | PreprocessOrder | TrainOrder | DeleteResultsOrder
 
 ORDERS: dict[str, type] = {
     "dataset": DatasetOrder,
@@ -217,6 +232,7 @@ ORDERS: dict[str, type] = {
     "transfer": TransferOrder,
     "preprocess": PreprocessOrder,
     "train": TrainOrder,
+    "delete_results": DeleteResultsOrder,
 }
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from nnunet_trainer.contract.keys import FINAL_CHECKPOINT
 
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
@@ -29,7 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--step-size", type=float, default=0.5, metavar="S", help="of the sliding window, in tiles; default: %(default)s"
     )
-    parser.add_argument("--tile-batch", type=int, default=1, metavar="N", help="tiles predicted together; default: %(default)s")
+    parser.add_argument(
+        "--tile-batch", type=int, metavar="N", help="tiles and mirrored copies predicted together; default: by device and memory"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the network; default: that which it was trained in, and fp32 on a CPU",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     parser.add_argument("--save-probabilities", action="store_true", help="write CASE.npz and CASE.pkl too, for nnUNetv2_ensemble")
     parser.add_argument(
@@ -49,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not 0 < arguments.step_size <= 1:
         raise BadUsage("InvalidStepSize", f"--step-size is {arguments.step_size}; greater than 0 and at most 1 was expected.")
-    if arguments.tile_batch < 1:
+    if arguments.tile_batch is not None and arguments.tile_batch < 1:
         raise BadUsage("InvalidTileBatch", f"--tile-batch is {arguments.tile_batch}; at least 1 was expected.")
     device, said = choose_device(arguments.device)
     model = Model.load(
@@ -60,7 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
         allow_pickle=arguments.allow_pickle,
     )
     print(said, file=sys.stderr, flush=True)
-    window = model.window(mirroring=not arguments.no_mirroring, step=arguments.step_size, tile_batch=arguments.tile_batch)
+    if arguments.precision == "fp16" and not device.startswith("cuda"):
+        raise BadUsage("InvalidPrecision", "--precision fp16 needs a GPU; fp32 or bf16 was expected on a CPU.")
+    window = model.window(
+        mirroring=not arguments.no_mirroring,
+        step=arguments.step_size,
+        batch=arguments.tile_batch,
+        precision=arguments.precision,
+    )
 
     def tell(done: int, total: int, case: str) -> None:
         print(f"[{done + 1}/{total}] {case}", file=sys.stderr, flush=True)

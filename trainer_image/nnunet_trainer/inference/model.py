@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,15 +12,14 @@ import torch
 
 from nnunet_trainer.architecture import build
 from nnunet_trainer.checkpoints import checkpoint as checkpoints
-from nnunet_trainer.checkpoints.network import of_checkpoint
+from nnunet_trainer.checkpoints.network import of_checkpoint, weights_digest
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
 
-from .sliding_window import SlidingWindow, predict_logits
-
-SAMPLED = 64
+from .precision import PrecisionName, of_recipe
+from .sliding_window import SlidingWindow, predict_logits, widest_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +35,7 @@ class Model:
     mirror_axes: tuple[int, ...]
     device: torch.device
     folder: Path | None = None
+    precision: PrecisionName = "auto"
 
     @classmethod
     def load(
@@ -71,6 +70,7 @@ class Model:
         networks: list[torch.nn.Module] = []
         configuration: Configuration | None = None
         mirror_axes: Sequence[int] | None = None
+        precision: PrecisionName = "auto"
         for fold in chosen:
             file = folder / f"fold_{fold}" / checkpoint
             if not file.is_file():
@@ -83,6 +83,8 @@ class Model:
                 except (KeyError, TypeError) as error:
                     raise BadConfiguration("NotACheckpoint", f"{file} does not say which configuration it is of.") from error
                 mirror_axes = content.get("inference_allowed_mirroring_axes")
+                extra = content.get(checkpoints.EXTRA)
+                precision = of_recipe(extra.get("recipe") if isinstance(extra, dict) else None, torch.device(device))
             network = _network(file, content, configuration, dataset_json, labels)
             # On a CPU, convolutions take about two thirds of the time so; GPUs' tensor cores want it too.
             layout = torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
@@ -98,27 +100,43 @@ class Model:
             mirror_axes=tuple(mirror_axes or ()),
             device=torch.device(device),
             folder=folder,
+            precision=precision,
         )
 
     @cached_property
     def weights(self) -> str:
-        """Tells these weights from others: sha256 over the first values of each tensor of each fold."""
-        sha256 = hashlib.sha256()
-        for network in self.networks:
-            for name, value in network.state_dict().items():
-                sha256.update(name.encode())
-                sha256.update(value.flatten()[:SAMPLED].cpu().numpy().tobytes())
-        return sha256.hexdigest()
+        """Tells these weights from others."""
+        return weights_digest(self.networks)
 
     @property
     def file_ending(self) -> str:
         """Of images and segmentations."""
         return str(self.dataset_json["file_ending"])
 
-    def window(self, *, mirroring: bool = True, step: float = 0.5, tile_batch: int = 1) -> SlidingWindow:
-        """How this model's images are tiled."""
-        axes = self.mirror_axes if mirroring else ()
-        return SlidingWindow(patch_size=tuple(self.configuration.patch_size), step=step, mirror_axes=axes, tile_batch=tile_batch)
+    def window(
+        self,
+        *,
+        mirroring: bool = True,
+        step: float = 0.5,
+        batch: int | None = None,
+        precision: PrecisionName | None = None,
+    ) -> SlidingWindow:
+        """How this model's images are tiled.
+
+        Args:
+            mirroring: average the mirrored copies that training has seen.
+            step: `SlidingWindow.step`.
+            batch: `SlidingWindow.batch`.
+            precision: of the network; None: that which it was trained in.
+        """
+        return SlidingWindow(
+            patch_size=tuple(self.configuration.patch_size),
+            step=step,
+            mirror_axes=self.mirror_axes if mirroring else (),
+            batch=batch,
+            features=widest_features(self.configuration.architecture),
+            precision=precision or self.precision,
+        )
 
     def logits(self, image: torch.Tensor, window: SlidingWindow | None = None) -> torch.Tensor:
         """Mean logits over the folds, float32 (heads, z, y, x), of a preprocessed image (c, z, y, x)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,11 @@ from nnunet_trainer.preprocessing.case import preprocess_image
 
 from .cascade import with_previous_stage
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
+from .exporting import exporting
 from .images import find_images, find_previous, left_out, said
 from .model import Model
 from .output_folder import Existing, OutputFolder
-from .sliding_window import SlidingWindow
+from .sliding_window import SlidingWindow, about_case
 from .spacing import training_spacings, unlike_training
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def predict_folder(
         BadUsage: `out` holds predictions and `existing` is "refuse", or it is no folder for this model's predictions; a cascade's
             second stage without `previous_stage`, or another model with it.
         BadData: images that cannot be read, lack channels or the previous stage's segmentation.
+        BadConfiguration: the network's output for a case is no number.
     """
     check_previous_stage(model, given=previous_stage is not None)
     output = OutputFolder(out, model)
@@ -155,18 +156,14 @@ def predict_folder(
         write_segmentation(segmentation_from_logits(logits, *about), output.segmentation(case), properties, output.reader)
         output.finished(case)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="export") as exporter:
-        pending: list[Future[None]] = []
+    with exporting() as exporter:
         for place, (image, properties, notes) in enumerate(prefetched(read, range(len(todo)), workers=1, ahead=1)):
             if progress:
                 progress(place, len(todo), todo[place])
             warn(todo[place], notes)
-            logits = model.logits(image, window)
-            while len(pending) > 1:
-                pending.pop(0).result()
-            pending.append(exporter.submit(write, todo[place], logits, properties))
-        for job in pending:
-            job.result()
+            with about_case(todo[place]):
+                logits = model.logits(image, window)
+            exporter.submit(logits, write, todo[place], logits, properties)
     return [output.segmentation(case) for case in cases]
 
 

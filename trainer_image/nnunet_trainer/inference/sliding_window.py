@@ -5,16 +5,30 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from nnunet_trainer.contract.faults import GpuOutOfMemory
+from nnunet_trainer.contract.faults import BadConfiguration, GpuOutOfMemory, means_gpu_out_of_memory
+from nnunet_trainer.contract.limits import memory_limit
 
+from .precision import PrecisionName, autocast, resolved
+
+T = TypeVar("T")
+FEATURES = 32
+"""At full resolution, of nnU-Net's default networks."""
 Network = Callable[[torch.Tensor], torch.Tensor]
+
+LIVE_MAPS = 6
+"""Feature maps at full resolution that are in memory at once, about: input, convolution, norm, the skip connection and its copy."""
+CPU_VOXELS = 2**18
+GPU_VOXELS = 2**21
+MOST_TOGETHER = 64
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +42,18 @@ class SlidingWindow:
         step: how far tiles are apart at most, as a fraction of the tile.
         mirror_axes: spatial axes (0 is the tile's first); every combination is averaged. Empty: none.
         gaussian: weigh the centre of a tile more than its border (σ = ⅛ of the tile).
-        tile_batch: tiles that go through the network together.
+        batch: tiles and mirrored copies of tiles that go through the network together; None: as many as help, by the device.
+        features: channels of the network's widest feature maps, those at full resolution.
+        precision: number format of the network.
     """
 
     patch_size: tuple[int, ...]
     step: float = 0.5
     mirror_axes: tuple[int, ...] = ()
     gaussian: bool = True
-    tile_batch: int = 1
+    batch: int | None = None
+    features: int = FEATURES
+    precision: PrecisionName = "auto"
 
     @property
     def flips(self) -> list[tuple[int, ...]]:
@@ -74,12 +92,12 @@ def predict_logits(
 ) -> torch.Tensor:
     """Logits of a whole image.
 
-    Sums are float32, on the GPU where they fit, else in main memory; a batch of tiles that does not fit is halved.
+    Sums are float32, on the GPU where they fit, else in main memory; a batch that does not fit is halved.
 
     Args:
         network: tiles (b, c, *patch) to logits (b, heads, *patch), in evaluation mode and on `device`; a list of outputs (deep
             supervision) counts by its first.
-        image: preprocessed, (c, z, y, x) float32, on the CPU.
+        image: preprocessed, (c, z, y, x) float32, finite, on the CPU.
         heads: `LabelManager.num_segmentation_heads`.
         window: how to tile.
         device: where the network is.
@@ -90,20 +108,72 @@ def predict_logits(
 
     Raises:
         GpuOutOfMemory: not even one tile fits.
+        BadConfiguration: what the network says of a finite image is no number (`LogitsNotFinite`).
     """
     device = torch.device(device)
-    batch, sums_on = window.tile_batch, _sums_device(image, heads, device)
+    sums_on = _sums_device(image, heads, device)
+    batch = window.batch or automatic_batch(window, device)
     while True:
         try:
-            return _predict(network, image, heads, window, batch, device, sums_on, check)
-        except torch.OutOfMemoryError as error:
+            logits = _predict(network, image, heads, window, batch, device, sums_on, check)
+            _require_numbers(logits, window.precision, device)
+            return logits
+        except RuntimeError as error:
+            if not means_gpu_out_of_memory(error):
+                raise
             if batch == 1 and sums_on.type == "cpu":
                 patch = "×".join(map(str, window.patch_size))
                 message = f"Predicting one tile of {patch} needs more memory than this GPU has free."
                 raise GpuOutOfMemory("OutOfGPUMemory", message, hint="Use a larger GPU, or predict on the CPU.") from error
             sums_on, batch = (torch.device("cpu"), batch) if sums_on.type != "cpu" else (sums_on, max(1, batch // 2))
-            log.warning("out of GPU memory: going on with %d tiles at a time, sums on %s", batch, sums_on.type)
+            log.warning("out of GPU memory: going on with batches of %d, sums on %s", batch, sums_on.type)
         torch.cuda.empty_cache()
+
+
+def widest_features(architecture: Mapping[str, Any]) -> int:
+    """Channels of a network's feature maps at full resolution; a guess where its `arch_kwargs` do not say."""
+    features = architecture.get("arch_kwargs", {}).get("features_per_stage", FEATURES)
+    return int(features[0] if isinstance(features, Sequence) else features)
+
+
+def automatic_batch(window: SlidingWindow, device: torch.device) -> int:
+    """Tiles and mirrored copies that go through the network together.
+
+    On a CPU, torch computes small convolutions of one image several times slower than of two; beyond some 10^5 voxels more
+    bring nothing. A GPU is filled by all copies of a tile, or of several small ones, as far as its memory allows.
+    """
+    voxels = math.prod(window.patch_size)
+    copy = LIVE_MAPS * window.features * voxels * (4 if device.type == "cpu" else 2)
+    if device.type == "cpu":
+        wanted, room = max(2, CPU_VOXELS // voxels), memory_limit() / 4
+    elif device.type == "cuda":
+        wanted, room = len(window.flips) * max(1, GPU_VOXELS // voxels), torch.cuda.mem_get_info(device)[0] / 2
+    else:
+        return 1
+    return int(max(1, min(wanted, MOST_TOGETHER, room // copy)))
+
+
+def _require_numbers(logits: torch.Tensor, precision: PrecisionName, device: torch.device) -> None:
+    """Raise when a logit is NaN or infinite: argmax would take it for a class, mostly the background."""
+    least, most = torch.aminmax(logits) if logits.numel() else (torch.zeros(()), torch.zeros(()))
+    if torch.isfinite(least) and torch.isfinite(most):
+        return
+    count = sum(int((~torch.isfinite(head)).sum()) for head in logits)
+    name = resolved(precision, device)
+    message = f"The network's output is NaN or infinite at {count} of {logits.numel()} values, in {name}; the image is finite."
+    hint = "Is a weight of the checkpoint NaN (a training that diverged)? Then use an earlier checkpoint (checkpoint_best.pth)."
+    if name == "fp16":
+        hint = f"fp16 overflows above 65504: predict in another precision (--precision bf16 or fp32). {hint}"
+    raise BadConfiguration("LogitsNotFinite", message, hint=hint)
+
+
+@contextmanager
+def about_case(case: str) -> Iterator[None]:
+    """Faults of the network's output name the case."""
+    try:
+        yield
+    except BadConfiguration as fault:
+        raise BadConfiguration(fault.reason, f"{case}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault
 
 
 def _sums_device(image: torch.Tensor, heads: int, device: torch.device) -> torch.device:
@@ -140,16 +210,17 @@ def _predict(
     ]
     along = [torch.from_numpy(axis_weights(n, window.gaussian)).float() for n in tile]
     weight = (along[0][:, None, None] * along[1][:, None] * along[2]).to(sums_on)
-    with torch.autocast(device.type, enabled=device.type == "cuda"):
-        for group in _groups(itertools.product(*starts), batch):
-            if check:
-                check()
-            places = [(slice(None), *[slice(s, s + n) for s, n in zip(start, tile, strict=True)]) for start in group]
-            tiles = torch.stack([image[place] for place in places]).to(device, non_blocking=True)
-            logits = _mirrored(network, tiles[:, :, 0] if flat else tiles, window.flips)
-            logits = logits.to(sums_on, torch.float32)
-            for place, one in zip(places, logits, strict=True):
-                sums[place].addcmul_(one[:, None] if flat else one, weight)
+    flips = window.flips
+    for group in _groups(itertools.product(*starts), max(1, batch // len(flips))):
+        if check:
+            check()
+        places = [(slice(None), *[slice(s, s + n) for s, n in zip(start, tile, strict=True)]) for start in group]
+        tiles = torch.stack([image[place] for place in places]).to(device, non_blocking=True)
+        with autocast(window.precision, device):
+            logits = _mirrored(network, tiles[:, :, 0] if flat else tiles, flips, batch)
+        logits = logits.to(sums_on, torch.float32)
+        for place, one in zip(places, logits, strict=True):
+            sums[place].addcmul_(one[:, None] if flat else one, weight)
     # Tiles form a grid and their weights are products, so the total weight is one too: one factor an axis.
     for axis, (n, t, first, weights) in enumerate(zip(size, tile, starts, along, strict=True), start=1):
         total = torch.zeros(n)
@@ -160,18 +231,21 @@ def _predict(
     return sums[(slice(None), *inside)].cpu()
 
 
-def _mirrored(network: Network, tiles: torch.Tensor, flips: Sequence[tuple[int, ...]]) -> torch.Tensor:
+def _mirrored(network: Network, tiles: torch.Tensor, flips: Sequence[tuple[int, ...]], batch: int) -> torch.Tensor:
+    """Mean logits (b, heads, *patch) over the mirrored copies of tiles (b, c, *patch), at most about `batch` of them at a time."""
     total: torch.Tensor | None = None
-    for flip in flips:
-        axes = [axis + 2 for axis in flip]
-        out = network(tiles.flip(axes) if axes else tiles)
+    for some in _groups(iter(flips), max(1, batch // len(tiles))):
+        axes = [[axis + 2 for axis in flip] for flip in some]
+        copies = [tiles.flip(each) if each else tiles for each in axes]
+        out = network(torch.cat(copies) if len(copies) > 1 else copies[0])
         out = out[0] if isinstance(out, (list, tuple)) else out
-        out = out.flip(axes) if axes else out
-        total = out if total is None else total + out
+        for each, copy in zip(axes, out.split(len(tiles)), strict=True):
+            copy = copy.flip(each) if each else copy
+            total = copy if total is None else total + copy
     assert total is not None
     return total / len(flips)
 
 
-def _groups(items: Iterator[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
+def _groups(items: Iterator[T], size: int) -> Iterator[list[T]]:
     while group := list(itertools.islice(items, size)):
         yield group

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,9 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder, StoredCase
 from .cascade import NextStages, with_previous_stage
 from .existing import probabilities_are_whole, segmentation_is_whole
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
-from .sliding_window import SlidingWindow, predict_logits
+from .exporting import exporting
+from .precision import PrecisionName
+from .sliding_window import SlidingWindow, about_case, predict_logits, widest_features
 
 CaseHook = Callable[[int, int], None]
 """Called with how many of a rank's cases are done, and of how many."""
@@ -44,7 +45,8 @@ def validate(
     out: Path,
     mirror_axes: Sequence[int] = (),
     device: torch.device | str = "cpu",
-    tile_batch: int = 1,
+    batch: int | None = None,
+    precision: PrecisionName = "auto",
     next_stages: Path | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -69,7 +71,8 @@ def validate(
         out: the fold's `validation` folder; made when missing.
         mirror_axes: that training mirrored; all combinations are averaged.
         device: where the network is.
-        tile_batch: tiles that go through the network together.
+        batch: `SlidingWindow.batch`.
+        precision: number format of the network: that which it is trained in.
         next_stages: the model's folder `predicted_next_stage`, where the next stages of a cascade find their inputs; None: nothing
             is predicted for them.
         rank: of this process.
@@ -89,6 +92,7 @@ def validate(
     Raises:
         BadData: no cases, no ground truth for one, or no segmentation of it by the previous stage.
         BadConfiguration: the plans lack a next stage.
+        BadConfiguration: the network's output for a case is no number.
         GpuOutOfMemory: not even one tile fits.
     """
     settings, labels = plans.configuration(configuration), LabelManager(dataset_json)
@@ -104,7 +108,13 @@ def validate(
         return probable and segmentation_is_whole(file, reader) and (following is None or following.done(case))
 
     todo = [case for case in mine if not (keep_existing and is_done(case))]
-    window = SlidingWindow(patch_size=tuple(settings.patch_size), mirror_axes=tuple(mirror_axes), tile_batch=tile_batch)
+    window = SlidingWindow(
+        patch_size=tuple(settings.patch_size),
+        mirror_axes=tuple(mirror_axes),
+        batch=batch,
+        features=widest_features(settings.architecture),
+        precision=precision,
+    )
 
     def read(index: int) -> tuple[torch.Tensor, StoredCase, int]:
         name = todo[index]
@@ -129,21 +139,16 @@ def validate(
         write_segmentation(segmentation, out / f"{case}{ending}", properties, reader)
 
     done = len(mine) - len(todo)
-    with predicting(network), ThreadPoolExecutor(1, thread_name_prefix="export") as exporter:
-        pending: list[Future[None]] = []
+    with predicting(network), exporting() as exporter:
         for name, (image, stored, bad) in zip(todo, prefetched(read, range(len(todo)), workers=1, ahead=1), strict=True):
             if progress:
                 progress(done, len(mine))
             if bad:
                 warn(_not_finite(store, name, bad))
-            logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, check)
-            # At most one case waits to be exported while the next is predicted: logits of a case can be large.
-            while len(pending) > 1:
-                pending.pop(0).result()
-            pending.append(exporter.submit(export, name, logits, stored.properties))
+            with about_case(name):
+                logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, check)
+            exporter.submit(logits, export, name, logits, stored.properties)
             done += 1
-        for job in pending:
-            job.result()
     if progress:
         progress(done, len(mine))
     if barrier:

@@ -27,6 +27,8 @@ PREPROCESSING_FIELDS = (
     "resampling_fn_seg_kwargs",
 )
 
+ONE_NAME = "expected a name: of files and folders are made of it, so no slash, backslash or control character, not . or .."
+
 
 class Configuration:
     """One configuration of a plans file, with what it inherits.
@@ -54,8 +56,16 @@ class Configuration:
 
     @property
     def data_identifier(self) -> str:
-        """The folder of the preprocessed data."""
-        return str(self._field("data_identifier"))
+        """The folder of the preprocessed data.
+
+        Raises:
+            BadConfiguration: it is missing, or no name of one folder.
+        """
+        identifier = self._field("data_identifier")
+        if not keys.is_one_name(identifier):
+            where = f"Plans {self.plans.name}: configurations.{self.name}.data_identifier"
+            raise BadConfiguration("InvalidPlans", f"{where} is {identifier!r}, {ONE_NAME}.")
+        return str(identifier)
 
     @property
     def patch_size(self) -> list[int]:
@@ -166,7 +176,12 @@ class Plans:
         for field in ("dataset_name", "plans_name", "transpose_forward", "transpose_backward"):
             if field not in content:
                 raise BadConfiguration("InvalidPlans", f"Plans {content.get('plans_name', '')}: field {field} is missing.")
+        for field in ("plans_name", "dataset_name"):
+            if not keys.is_one_name(content[field]):
+                raise BadConfiguration("InvalidPlans", f"This plans file's {field} is {content[field]!r}, {ONE_NAME}.")
         for name, configuration in self.content["configurations"].items():
+            if not keys.is_one_name(name):
+                raise BadConfiguration("InvalidPlans", f"Plans {content['plans_name']}: configurations has {name!r}, {ONE_NAME}.")
             where = f"Plans {content['plans_name']}: configurations.{name}"
             if not isinstance(configuration, dict):
                 raise BadConfiguration("InvalidPlans", f"{where} is {configuration!r}, expected an object.")

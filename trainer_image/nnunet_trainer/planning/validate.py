@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
@@ -46,11 +47,6 @@ def validate(
     """
     plans = Plans(dict(content))
     faults: list[str] = []
-    faults += [
-        f"{field} is {content[field]!r}, expected a name without a slash"
-        for field in ("plans_name", "dataset_name")
-        if not isinstance(content[field], str) or not content[field] or "/" in content[field]
-    ]
     orders = [content[field] for field in ("transpose_forward", "transpose_backward")]
     if not all(isinstance(order, list) and len(order) == 3 and set(order) == {0, 1, 2} for order in orders):
         faults.append(f"transpose_forward and transpose_backward are {orders[0]!r} and {orders[1]!r}, expected orders of 0, 1, 2")
@@ -128,7 +124,7 @@ def _configuration_faults(configuration: Configuration, channels: int | None, sp
             return True
         return False
 
-    need("data_identifier", lambda v: isinstance(v, str) and bool(v) and "/" not in v, "a folder's name")
+    need("data_identifier", keys.is_one_name, "a folder's name")
     need("batch_size", _positive_int, "a positive integer")
     sized = need("patch_size", lambda v: _list_of(v, _positive_int) and len(v) in (2, 3), "two or three positive integers")
     if need("spacing", lambda v: _list_of(v, _positive) and len(v) in (2, 3), "two or three positive numbers") and sized:

@@ -32,9 +32,16 @@ class Stored:
     sha256: str
 
 
-def attempt_prefix(run: str, attempt: int, fold: str) -> str:
-    """`…/attempts/N/fold_K`"""
-    return f"{run}/attempts/{attempt}/fold_{fold}"
+ATTEMPT = r"attempts/(\d+)(?:-[0-9A-Za-z-]+)?"
+"""An attempt's folder, with its number as the group."""
+
+
+def attempt_prefix(run: str, attempt: int, fold: str, job: str | None = None) -> str:
+    """`…/attempts/N-<uid of the Job>/fold_K`: another cluster may have the same run in the same storage.
+
+    Without a Job, as all attempts of version 0.1.0: `…/attempts/N/fold_K`.
+    """
+    return f"{run}/attempts/{attempt}{f'-{job}' if job else ''}/fold_{fold}"
 
 
 class Uploads:
@@ -163,7 +170,7 @@ class Candidate:
 
 def candidates(store: ObjectStore, run: str, fold: str) -> tuple[list[Candidate], list[Candidate]]:
     """The checkpoints of all attempts, the most advanced first; and the best ones of each attempt, the latest first."""
-    pattern = re.compile(rf"{re.escape(run)}/attempts/(\d+)/fold_{re.escape(fold)}/([^/]+)\.json")
+    pattern = re.compile(rf"{re.escape(run)}/{ATTEMPT}/fold_{re.escape(fold)}/([^/]+)\.json")
     going_on: list[Candidate] = []
     best: list[Candidate] = []
     for info in store.list(f"{run}/attempts/"):

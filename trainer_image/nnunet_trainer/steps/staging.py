@@ -208,11 +208,11 @@ def _place(source: Path, target: Path) -> None:
 
 def _bring_back(storage: ObjectStore, run: str, fold: str, folder: Path, *, predictions: bool) -> None:
     """What earlier attempts kept: logs, evaluations, and of a training that is done the cases that are predicted already."""
-    kept = re.compile(rf"{re.escape(run)}/attempts/\d+/fold_{re.escape(fold)}/({KEPT})")
+    kept = re.compile(rf"{re.escape(run)}/{checkpoints.ATTEMPT}/fold_{re.escape(fold)}/(?P<name>{KEPT})")
     for info in storage.list(f"{run}/attempts/"):
         match = kept.fullmatch(info.key)
-        if match is None or not (predictions or match[1].startswith(("training_log", EVALUATED))):
+        if match is None or not (predictions or match["name"].startswith(("training_log", EVALUATED))):
             continue
-        target = (folder.parent if match[1].startswith(PREDICTED_NEXT_STAGE) else folder) / match[1]
+        target = (folder.parent if match["name"].startswith(PREDICTED_NEXT_STAGE) else folder) / match["name"]
         if not target.exists():
             storage.get_file(info.key, target)

@@ -7,7 +7,7 @@ import signal
 import traceback
 from concurrent.futures.process import BrokenProcessPool
 
-from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, StorageFault, Temporary
+from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, StorageFault, Temporary, means_gpu_out_of_memory
 from ..contract.limits import memory_limit
 from ..contract.report import Error
 from . import oom_kills
@@ -20,8 +20,7 @@ def as_fault(error: BaseException, kills_before: int = 0) -> Fault:
     """What a person can use of an exception. The stack trace is the log's, not theirs."""
     if isinstance(error, Fault):
         return error
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if "OutOfMemoryError" in names:  # torch's, without importing torch
+    if means_gpu_out_of_memory(error):
         hint = "Plan for less (spec.planner.gpuMemoryGB) or ask for a larger GPU (spec.template.nodeSelector)."
         return GpuOutOfMemory("OutOfGPUMemory", _last_line(error), hint=hint)
     if isinstance(error, MemoryError) or (isinstance(error, BrokenProcessPool) and oom_kills.oom_kills() > kills_before):

@@ -70,6 +70,7 @@ def environments(order: WorkOrder, environment: Mapping[str, str]) -> list[dict[
             "GROUP_RANK": str(node),
             "MASTER_ADDR": address,
             "MASTER_PORT": port or str(pod.RENDEZVOUS_PORT),
+            pod.ENV_RENDEZVOUS_SECONDS: str(order.rendezvous_deadline_seconds),
         }
         for i in range(local)
     ]

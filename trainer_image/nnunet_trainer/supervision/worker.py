@@ -75,7 +75,12 @@ def main(order_file: str, report_file: str) -> int:
 
 def _failed(order: WorkOrder | None, fault: Fault) -> Report:
     report = Report(step=order.step if order else "unknown", error=failures.as_error(fault))
-    if order is None or not fault.findings or os.environ.get("RANK", "0") != "0":
+    if (
+        order is None
+        or isinstance(order, work_order.DeleteResultsOrder)
+        or not fault.findings
+        or os.environ.get("RANK", "0") != "0"
+    ):
         return report
     # The whole list of findings is too long for a status: it goes beside the artifacts.
     from ..artifacts import open_store
@@ -103,4 +108,11 @@ def _die_with_the_supervisor() -> None:
 if __name__ == "__main__":
     # The scratch folder is the working directory: what a library drops there goes with the pod.
     pod.scratch().mkdir(parents=True, exist_ok=True)
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    code = main(sys.argv[1], sys.argv[2])
+    if code and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # The report is written. Leaving in order could wait for ranks that wait for this one, in a collective.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

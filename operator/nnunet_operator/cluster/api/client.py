@@ -123,15 +123,16 @@ class Api:
         self, method: str, url: URL, headers: dict[str, str], data: bytes | None, limit: aiohttp.ClientTimeout
     ) -> tuple[int, bytes, str | None]:
         """Status and content of the answer, and the token that was shown."""
-        token, code = await self._authenticate(method, url, headers), "none"
+        token = await self._authenticate(method, url, headers)
+        code: int | None = None
         try:
             async with self._session.request(
                 method, url, headers=headers, data=data, timeout=limit, allow_redirects=False, **self._fixed
             ) as answer:
-                code = str(answer.status)
+                code = answer.status
                 return answer.status, await answer.read(), token
         finally:
-            metrics.api_requests.labels(method, code).inc()
+            metrics.count_request(method, str(url), code)
 
     async def _authenticate(self, method: str, url: URL, headers: dict[str, str]) -> str | None:
         """Add the credentials to a request's headers; the token that is shown."""
@@ -141,7 +142,7 @@ class Api:
 
     # -- reading --
 
-    async def get(self, kind: ApiKind, namespace: str, name: str) -> Manifest | None:
+    async def get(self, kind: ApiKind, namespace: str | None, name: str) -> Manifest | None:
         """An object, or None when there is none."""
         try:
             found: Manifest = await self.request("GET", kind.path(namespace, name))
@@ -177,11 +178,12 @@ class Api:
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(seconds)}
         url = self._url(kind.path(namespace), query | ({"labelSelector": kind.selector} if kind.selector else {}))
         limit = aiohttp.ClientTimeout(total=seconds + 60, sock_connect=10)
-        headers, code = {"Accept": JSON, "User-Agent": FIELD_MANAGER}, "none"
+        headers = {"Accept": JSON, "User-Agent": FIELD_MANAGER}
+        code: int | None = None
         token = await self._authenticate("GET", url, headers)
         try:
             async with self._session.get(url, headers=headers, timeout=limit, allow_redirects=False, **self._fixed) as answer:
-                code = str(answer.status)
+                code = answer.status
                 if answer.status == 401:
                     await self.another_token(token)  # for the next attempt
                 if answer.status >= 300:
@@ -189,7 +191,7 @@ class Api:
                 async for line in _lines(answer.content):
                     yield wire.decode(line)
         finally:
-            metrics.api_requests.labels("WATCH", code).inc()
+            metrics.count_request("GET", str(url), code)
 
     # -- writing --
 

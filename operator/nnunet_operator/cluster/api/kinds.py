@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...api.resources import GROUP, PLURALS, VERSION
-from ...manifests import names
+from ...manifests import names, pod_group
 
 MANAGED = f"{names.MANAGED_BY}={names.MANAGER}"
 """What a child is known by; Jobs and Pods are watched by it, on the server's side."""
@@ -37,11 +37,15 @@ class ApiKind(NamedTuple):
 OURS = {kind: ApiKind(kind, GROUP, VERSION, plural) for kind, plural in PLURALS.items()}
 JOB = ApiKind("Job", "batch", "v1", "jobs", MANAGED)
 POD = ApiKind("Pod", "", "v1", "pods", MANAGED)
+WORKLOAD = ApiKind("Workload", "kueue.x-k8s.io", "v1beta2", "workloads")
+"""Kueue's. Of its versions the one that the cluster prefers is read."""
 WATCHED = {**OURS, "Job": JOB, "Pod": POD}
+NAMESPACE = ApiKind("Namespace", "", "v1", "namespaces")
 KINDS = {
     **WATCHED,
     "ConfigMap": ApiKind("ConfigMap", "", "v1", "configmaps"),
     "Service": ApiKind("Service", "", "v1", "services"),
+    "PodGroup": ApiKind("PodGroup", pod_group.GROUP, pod_group.VERSION, "podgroups"),
     "NetworkPolicy": ApiKind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
     "Event": ApiKind("Event", "", "v1", "events"),
     "Lease": ApiKind("Lease", "coordination.k8s.io", "v1", "leases"),

@@ -7,14 +7,16 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from . import json_depth
+
 
 def decode(data: bytes) -> Any:
-    """Data from JSON.
+    """Data from JSON, no deeper than can be borne.
 
     Raises:
         ValueError: it is none.
     """
-    return from_json(data)
+    return from_json(json_depth.shallow(data))
 
 
 def encode(value: Any) -> bytes:

@@ -1,4 +1,7 @@
-"""Logs: one JSON object a line in a pod, plain lines for a person."""
+"""Logs: one JSON object a line in a pod, plain lines for a person.
+
+What a line is about is passed to the logger as `extra={"object": key}`, a `reconcile.view.Key`.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,22 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from ...reconcile.view import Key
+
 
 class JsonFormatter(logging.Formatter):
-    """`{"time", "level", "logger", "message", "object"?, "error"?}`"""
+    """`{"time", "level", "logger", "message", "kind"?, "namespace"?, "name"?, "error"?}`"""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        entry = {
+        entry: dict[str, str] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if name := getattr(record, "object", None):
-            entry["object"] = str(name)
+        if isinstance(about := getattr(record, "object", None), Key):
+            entry |= about._asdict()
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)

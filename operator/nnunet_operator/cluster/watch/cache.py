@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ...api.conditions import READY, condition_of
+from ...api.conditions import READY, STALLED, condition_of
 from ...controller.object_client import key_of
 from ...manifests import names, ownership
 from ...reconcile.kinds.invalid import parse
@@ -22,11 +22,23 @@ from .packed import PackedManifests
 from .trim import trimmed
 from .versions import is_newer, version_of
 
+CHILDREN = ("Job", "Pod")
+
 
 def labels_of(manifest: Manifest) -> dict[str, str]:
     """The labels, an empty dictionary when there are none."""
     labels: dict[str, str] = manifest["metadata"].get("labels") or {}
     return labels
+
+
+class State(NamedTuple):
+    """How an object of our kinds stands: status and reason of its condition Ready, and whether it is Stalled."""
+
+    kind: str
+    namespace: str
+    ready: str
+    reason: str
+    stalled: bool
 
 
 class Known(NamedTuple):
@@ -37,7 +49,7 @@ class Known(NamedTuple):
     generation: int | None
     owner: Key | None  # by its labels
     owner_uid: str
-    ready: tuple[str, str] | None  # of our kinds: status and reason of the condition Ready
+    state: State | None  # of our kinds
 
 
 class ObjectCache:
@@ -47,11 +59,12 @@ class ObjectCache:
         self._objects = PackedManifests()
         self._known: dict[str, dict[Key, Known]] = defaultdict(dict)  # by kind
         self._owned: dict[tuple[str, str], set[Key]] = defaultdict(set)  # (owner's uid, kind) → children
+        self._uids: dict[Key, set[str]] = defaultdict(set)  # owner, by labels → its uids of which there are children
         self._needs: dict[Key, tuple[Key, ...]] = {}
         self._needed_by: dict[Key, set[Key]] = defaultdict(set)
         self._deleted: dict[str, None] = {}  # uids, newest last: what we deleted must not come back by a late event
         self._deleted_pods = DeletedPods()
-        self._states: Counter[tuple[str, str, str]] = Counter()  # (kind, status, reason) of Ready
+        self._states: Counter[State] = Counter()
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -65,6 +78,16 @@ class ObjectCache:
     def owned(self, uid: str, kind: str) -> list[Manifest]:
         """The children of a kind of the object with this uid, by name."""
         return [self._objects[key] for key in sorted(self._owned.get((uid, kind), ()))]
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
+        """Jobs and pods that are labelled as of another object of this kind and name."""
+        others = self._uids.get(Key(kind, namespace, name), set()) - {uid}
+        found = [child for other in sorted(others) for child_kind in CHILDREN for child in self.owned(other, child_kind)]
+        return [child for child in found if owner_of(child) == (kind, namespace, name)]
+
+    def dependents(self, key: Key) -> list[Manifest]:
+        """The objects of our kinds that refer to an object, or want it for a child."""
+        return [self._objects[other] for other in sorted(self._needed_by.get(key, ())) if other in self._objects]
 
     def deleted_pods(self, job: str) -> list[Manifest]:
         """The last state of the deleted pods of the Job with this uid, while that Job is there."""
@@ -87,8 +110,8 @@ class ObjectCache:
         known = self._known.get(key.kind, {}).get(key)
         return known.version if known is not None else None
 
-    def states(self) -> Mapping[tuple[str, str, str], int]:
-        """How many objects of our kinds there are by kind, and by status and reason of their condition Ready."""
+    def states(self) -> Mapping[State, int]:
+        """How many objects of our kinds stand so."""
         return self._states
 
     def affected_by(self, manifest: Manifest) -> set[Key]:
@@ -126,8 +149,7 @@ class ObjectCache:
             return False
         uid, generation = str(meta.get("uid", "")), meta.get("generation")
         labels = labels_of(manifest)
-        ready = condition_of(manifest, READY)
-        state = (ready.get("status", "Unknown"), ready.get("reason", "")) if key.kind in OURS else None
+        state = _state(key, manifest) if key.kind in OURS else None
         known = Known(uid, version_of(manifest), generation, owner_of(manifest), labels.get(names.OWNER_UID, ""), state)
         # What an object refers to stands in its spec, and that is the same as long as the generation is.
         same_spec = old is not None and generation is not None and (old.uid, old.generation) == (uid, generation)
@@ -137,8 +159,10 @@ class ObjectCache:
         self._known[key.kind][key] = known
         if known.owner_uid:
             self._owned[known.owner_uid, key.kind].add(key)
+            if known.owner:
+                self._uids[known.owner].add(known.owner_uid)
         if state is not None:
-            self._states[key.kind, *state] += 1
+            self._states[state] += 1
         if key.kind in OURS and not same_spec:
             resource = parse(manifest)
             self._needs[key] = (*needed_by(resource), *wanted_by(resource))
@@ -173,16 +197,29 @@ class ObjectCache:
         return job is not None and job[1] in {found["metadata"]["uid"] for found in self.owned(uid, "Job")}
 
     def _unlink(self, key: Key, known: Known, *, needs: bool = True) -> None:
-        if known.ready is not None:
-            self._states[key.kind, *known.ready] -= 1
+        if known.state is not None:
+            self._states[known.state] -= 1
+            if not self._states[known.state]:
+                del self._states[known.state]
         if uid := known.owner_uid:
             self._owned[uid, key.kind].discard(key)
             if not self._owned[uid, key.kind]:
                 del self._owned[uid, key.kind]
+                owner = known.owner
+                if owner and not any((uid, kind) in self._owned for kind in CHILDREN):
+                    self._uids[owner].discard(uid)
+                    if not self._uids[owner]:
+                        del self._uids[owner]
         for other in self._needs.pop(key, ()) if needs else ():
             self._needed_by[other].discard(key)
             if not self._needed_by[other]:
                 del self._needed_by[other]
+
+
+def _state(key: Key, manifest: Manifest) -> State:
+    ready = condition_of(manifest, READY)
+    stalled = bool(condition_of(manifest, STALLED, "True"))
+    return State(key.kind, key.namespace, ready.get("status", "Unknown"), ready.get("reason", ""), stalled)
 
 
 def _is_same(one: Manifest, other: Manifest) -> bool:

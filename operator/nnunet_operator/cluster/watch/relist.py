@@ -177,7 +177,7 @@ class Relist:
             return
         concerned = self._cache.affected_by(manifest)
         if self._cache.remember_deleted(manifest):
-            log.info("%s was deleted while no watch was open", key)
+            log.info("deleted while no watch was open", extra={"object": key})
             metrics.ghosts.labels(key.kind).inc()
             self._wake(concerned)
 

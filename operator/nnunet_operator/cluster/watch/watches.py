@@ -15,6 +15,7 @@ import kopf
 from ...reconcile.view import Manifest
 from ..api.client import PAGE, Api
 from ..api.kinds import OURS
+from . import kopf_session
 
 log = logging.getLogger(__name__)
 
@@ -103,16 +104,17 @@ def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.Op
     by_type = {"ADDED": changed, "MODIFIED": changed, "DELETED": deleted}
 
     shown: list[str | None] = []
+    connected: list[tuple[kopf.ConnectionInfo, kopf.AiohttpSession]] = []
 
     @kopf.on.login(registry=handlers)
-    async def login(**_kwargs: Any) -> kopf.ConnectionInfo:
+    async def login(**_kwargs: Any) -> kopf.AiohttpSession:
         """kopf's connection is that of our client, asked for again when the server refuses a token."""
         configuration = api.configuration
         if shown:
             await api.another_token(shown[-1])
         shown[:] = [configuration.api_key.get("BearerToken")]
         scheme, _, token = (await configuration.get_api_key_with_prefix("BearerToken") or "").partition(" ")
-        return kopf.ConnectionInfo(
+        info = kopf.ConnectionInfo(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             ca_data=configuration.ca_cert_data if not configuration.ssl_ca_cert else None,
@@ -124,6 +126,10 @@ def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.Op
             certificate_path=configuration.cert_file,
             private_key_path=configuration.key_file,
         )
+        # The same for the same credentials: by that kopf sees that those which were refused are all there are.
+        if not connected or connected[0][0] != info:
+            connected[:] = [(info, kopf_session.session(info))]
+        return connected[0][1]
 
     async def on_event(type: str | None, event: Any, **_: Any) -> None:  # kopf's name for it
         by_type.get(type or "", listed)(event["object"])

@@ -15,7 +15,7 @@ from ...reconcile.view import Settings
 from ..object_store import manifest_files
 from ..object_store.store import Conflict, Store
 from ..session import installed_trainer
-from . import object_names
+from . import ignored_fields, object_names
 from .run import work
 
 Manifest = dict[str, Any]
@@ -34,6 +34,8 @@ def apply(arguments: argparse.Namespace) -> int:
         except Conflict as error:
             raise BadConfiguration("Immutable", str(error), hint="Give it another name.") from error
         print(f"{object_names.label(done)} {what}", flush=True)
+        if ignored := ignored_fields.of(done):
+            print(f"  ignored on one machine: {', '.join(ignored)}", flush=True)
     if arguments.no_wait:
         return ExitCode.DONE
     return work(arguments, store, {key_of(manifest) for manifest in manifests})

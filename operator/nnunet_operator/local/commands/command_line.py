@@ -34,10 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--watch", action="store_true", help="stay when all is done, and take up what is applied from elsewhere"
         )
-        command.add_argument(
-            "--secrets", metavar="DIR", type=Path, help="one folder a Secret, one file a key (default: your AWS credentials)"
-        )
-        command.add_argument("--volumes", metavar="DIR", type=Path, help="one folder a PersistentVolumeClaim, for pvc:// URIs")
+        _add_places(command)
         command.add_argument(
             "--map",
             metavar="URI=DIR",
@@ -57,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, run_function, summary in (
         ("describe", describe.describe, "Show one object in full, with its events."),
         ("logs", logs.logs, "Print what an object's work has written."),
-        ("suspend", suspend.suspend, "Stop a TrainingRun with a checkpoint."),
-        ("resume", suspend.resume, "Let a TrainingRun go on from its checkpoint."),
-        ("delete", delete.delete, "Delete objects and stop their work; artifacts stay."),
+        ("suspend", suspend.suspend, "Stop a TrainingRun with a checkpoint; a Plans or a PlanTransfer."),
+        ("resume", suspend.resume, "Let it go on, a TrainingRun from its checkpoint."),
+        ("delete", delete.delete, "Delete objects and stop their work; artifacts stay, but for runs with retention: Delete."),
     ):
         command = add(name, run_function, summary)
         many = "*" if name == "delete" else "+"
@@ -70,6 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
         if name == "delete":
             command.add_argument("-f", "--filename", action="append", metavar="FILE|DIR", help="what these manifests name")
+            _add_places(command)
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
+    """What reaches storages that are not folders of this machine."""
+    command.add_argument(
+        "--secrets", metavar="DIR", type=Path, help="one folder a Secret, one file a key (default: your AWS credentials)"
+    )
+    command.add_argument("--volumes", metavar="DIR", type=Path, help="one folder a PersistentVolumeClaim, for pvc:// URIs")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def work(arguments: argparse.Namespace, store: Store, keys: set[Key] | None) -> int:
     """Work until all is done; the exit code is that of the objects in `keys`, or of all."""
-    session = _session(arguments, store)
+    session = session_of(arguments, store)
     try:
         with store.working():
             print()
@@ -69,7 +69,8 @@ def _carry_out(arguments: argparse.Namespace, session: Session, keys: set[Key] |
     return ExitCode.BAD_CONFIGURATION if waiting else ExitCode.DONE
 
 
-def _session(arguments: argparse.Namespace, store: Store) -> Session:
+def session_of(arguments: argparse.Namespace, store: Store) -> Session:
+    """A session with the machine, the Secrets and the volumes that the arguments name."""
     from ..session import uri_map
     from ..session.session import Session
 

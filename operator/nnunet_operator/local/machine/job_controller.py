@@ -16,7 +16,7 @@ from nnunet_trainer.contract.pod import ENV_SHARD
 
 from ...api.base import format_time
 from ...api.conditions import condition_of
-from ...manifests.names import COMPLETION_INDEX, JOB_NAME
+from ...manifests.names import COMPLETION_INDEX, CONTROLLER_UID, JOB_NAME
 
 Manifest = dict[str, Any]
 
@@ -109,7 +109,8 @@ def _rule_met(job: Manifest, pod: Manifest) -> str | None:
 def _pod(job: Manifest, index: int) -> Manifest:
     template, meta = copy.deepcopy(job["spec"]["template"]), job["metadata"]
     head = template.get("metadata") or {}
-    labels, annotations = {**(head.get("labels") or {}), JOB_NAME: meta["name"]}, dict(head.get("annotations") or {})
+    labels = {**(head.get("labels") or {}), JOB_NAME: meta["name"], CONTROLLER_UID: meta["uid"]}
+    annotations = dict(head.get("annotations") or {})
     name = meta["name"]
     if job["spec"].get("completionMode") == "Indexed":
         name = f"{name}-{index}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,7 @@ class Node:
     def __init__(self, store: Store, runner: Runner, machine: Machine) -> None:
         self.store, self.runner, self.machine = store, runner, machine
         self.starts = True  # whether anything new may start
+        self.may_start: Callable[[Manifest], bool] = lambda _: True  # of what may start, which Jobs and pods
         self.draining = False  # all that runs was asked to end
         self._never: set[str] = set()  # uids of pods that ask for more than there is
         self._seen = -1  # the store's revision that nothing was left to do about
@@ -80,7 +82,7 @@ class Node:
         deleted = pod["metadata"].get("deletionTimestamp")
         if _bound(pod) and pod["status"].get("phase") not in ENDED:
             status = pod["status"]
-            if self.starts and not (deleted or self.runner.begun(pod)):
+            if self.starts and self.may_start(pod) and not (deleted or self.runner.begun(pod)):
                 status = self._start(pod)
             elif self.runner.started(pod):
                 status = self.runner.status(pod)
@@ -124,13 +126,13 @@ class Node:
             return
         for pod in result.delete:
             self.store.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], pod["metadata"]["uid"])
-        if self.starts:
+        if self.starts and self.may_start(job):
             for pod in result.create:
                 self.store.create(pod)
         self.store.set_status(job, result.status)
 
     def _schedule(self) -> None:
-        pods = self.store.all("Pod")
+        pods = [pod for pod in self.store.all("Pod") if self.may_start(pod)]
         queue = [
             p
             for p in pods

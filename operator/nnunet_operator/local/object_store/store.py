@@ -60,6 +60,12 @@ class Store:
         """All objects of a kind that carry an owner's uid, by owner reference or by label."""
         return [item for item in self.all(kind) if uid in _owners(item)]
 
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
+        """Jobs and pods that are labelled as of another object of this kind and name."""
+        wanted = {names.OWNER_KIND: kind, names.OWNER_NAME: name}
+        found = [(item, item["metadata"].get("labels") or {}) for each in ("Job", "Pod") for item in self.all(each, namespace)]
+        return [item for item, labels in found if wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid]
+
     def everything(self) -> Iterator[Manifest]:
         """All objects of all kinds."""
         for kind in self._folder.kinds():

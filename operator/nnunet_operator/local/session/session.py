@@ -16,7 +16,7 @@ from typing import Any, Literal
 from nnunet_trainer.contract import uri
 
 from ...api import kstatus
-from ...api.common import StorageSpec
+from ...api.fields.uris import StorageSpec
 from ...api.kstatus import Status
 from ...api.resources import KINDS
 from ...reconcile.view import Heard, Settings
@@ -78,7 +78,7 @@ class Session:
         self.node = Node(store, Runner(store.root / "pods", host, log=self.log), machine)
         self.progress = ProgressThread(ask_every)
         storage = StorageSpec(uri=uri.of_path(store.root / "artifacts"))
-        self.settings = Settings(storage=storage, names_pass=installed_trainer.knows_more())
+        self.settings = Settings(storage=storage, local_files=True, names_pass=installed_trainer.knows_more(), one_machine=True)
         self.loop = ReconcileLoop(store, self.node, self.settings, self.progress, UriMap(store, mapped))
         self.signals = 0
 

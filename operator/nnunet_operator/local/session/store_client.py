@@ -54,10 +54,14 @@ class StoreClient:
             return self._create(manifest)
         about = manifest["involvedObject"]
         owner = {name: about[name] for name in ("apiVersion", "kind", "name", "uid")}
-        created = self._create({**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}})
-        kept = sorted(self._store.owned(about["uid"], "Event"), key=lambda event: str(event["lastTimestamp"]))
+        found = self._store.get(about["kind"], about["namespace"], about["name"])
+        owners = [owner] if found is not None and found["metadata"]["uid"] == about["uid"] else []
+        created = self._create({**manifest, "metadata": {**manifest["metadata"], "ownerReferences": owners}})
+        # What is said of an object at its end is nobody's: whoever deleted it reads it.
+        siblings = self._store.owned(about["uid"], "Event") if owners else [e for e in self._store.all("Event") if not _owners(e)]
+        kept = sorted(siblings, key=lambda event: str(event["lastTimestamp"]))
         for oldest in kept[:-EVENTS_KEPT]:
-            self._store.delete("Event", about["namespace"], oldest["metadata"]["name"])
+            self._store.delete("Event", oldest["metadata"]["namespace"], oldest["metadata"]["name"])
         return created
 
     async def merge(self, key: Key, change: Manifest) -> bool:
@@ -69,6 +73,16 @@ class StoreClient:
             manifest.update(new)
 
         return self._store.edit(*key, patch) is not None
+
+    async def write_finalizers(self, about: Manifest, finalizers: list[str]) -> None:
+        """Replace an object's finalizers; it goes with its last one when it is being deleted."""
+        meta = about["metadata"]
+        change = lambda new: new["metadata"].update(finalizers=list(finalizers))  # noqa: E731
+        self._store.edit(about["kind"], meta["namespace"], meta["name"], change, meta["uid"])
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """Namespaces are but names here."""
+        return False
 
     async def delete(self, key: Key, uid: str) -> bool:
         """Delete an object."""
@@ -83,6 +97,10 @@ class StoreClient:
             return self._store.create(manifest)
         except Conflict as error:
             raise AlreadyExists(str(error)) from error
+
+
+def _owners(manifest: Manifest) -> Any:
+    return manifest["metadata"].get("ownerReferences")
 
 
 def _admit(manifest: Manifest, old: Manifest | None) -> Any:

@@ -15,6 +15,9 @@ from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from ...api.resources import KINDS
+from ...reconcile.kinds import invalid
+from ...reconcile.references.dependencies import needed_by
+from ...reconcile.view import Key
 from ..object_store.folder import write_text
 from ..object_store.manifest_files import URIS
 from ..object_store.store import Store
@@ -77,6 +80,15 @@ class UriMap:
     def owned(self, uid: str, kind: str) -> Iterable[Manifest]:
         """The objects of a kind that an object owns."""
         return self._store.owned(uid, kind)
+
+    def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> Iterable[Manifest]:
+        """Jobs and pods that are labelled as of another object of this kind and name."""
+        return self._store.of_namesakes(kind, namespace, name, uid)
+
+    def dependents(self, key: Key) -> Iterable[Manifest]:
+        """The objects of our kinds that refer to an object."""
+        found = (manifest for kind in KINDS for manifest in self._store.all(kind, key.namespace))
+        return [manifest for manifest in found if key in needed_by(invalid.parse(manifest))]
 
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """None: here a pod is not removed before its Job has ended."""

@@ -1,13 +1,17 @@
-"""What follows when the plans, the data or the weights of a run are others than those that it began with."""
+"""What follows when folds are added to a run, and when its plans, data or weights are others than those that it began with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nnunet_trainer.contract.work_order import TrainOrder
+
 from ...api import reasons
 from ...api.training_run import FoldStatus, TrainingRunStatus
 from ..blocker import Blocker
 from ..policies import rerun
+from ..references import kept_inputs, pretrained, previous_stage
+from ..references.resolved import RunReferences
 from ..scope import Scope
 from ..work import Startable, Work
 from .folds import Starts, row
@@ -46,6 +50,25 @@ def record_change(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], st
         )
         scope.outcome.record(reasons.REFERENCE_CHANGED, text)
     status.changed_input = now
+
+
+def keep_inputs(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts, references: RunReferences) -> None:
+    """Keep what the run starts from of other runs: until it begins what is there now, then what it has begun with."""
+    run, store = scope.view.object, references.storage
+    if any(work.status.input is not None for work in works.values()):
+        begun_with = (start.order for name, start in starts.items() if rerun.is_input(start, works[name]))
+        kept_inputs.keep(scope.status, run, [order for order in begun_with if isinstance(order, TrainOrder)][:1])
+    elif not isinstance(store, Blocker):
+        found = (pretrained.weights(references, store), previous_stage.predictions(references, store))
+        kept_inputs.keep(scope.status, run, [item for item in found if item is not None and not isinstance(item, Blocker)])
+
+
+def record_added(scope: Scope[TrainingRunStatus], works: Mapping[str, Work]) -> None:
+    """Say once that folds were added. They begin as all folds do; what is done, or has failed, stays as it is."""
+    known = {fold.name for fold in scope.view.object.status.folds}
+    added = [work.title for name, work in works.items() if name not in known]
+    if known and added:
+        scope.outcome.record(reasons.FOLDS_ADDED, f"{', '.join(added)}: added to spec.folds. What is trained stays as it is.")
 
 
 def _forget(fold: FoldStatus) -> None:

@@ -11,6 +11,7 @@ from ...api.common import CommonStatus
 from ...api.resources import Metadata, Resource
 from ...api.resources import parse as parse_strictly
 from ..outcome import Outcome
+from ..policies import retention
 from ..scope import Scope
 from ..status.conclude import conclude
 from ..view import Manifest, View
@@ -42,6 +43,8 @@ def parse(manifest: Manifest) -> Resource:
 
 def reconcile(view: View[Unreadable]) -> Outcome:
     """Say what does not fit, and leave everything as it is: what runs goes on."""
+    if view.object.metadata.deletion_timestamp is not None:
+        return retention.release(view, f"Its results stay: {view.object.problem}", kept=True)
     scope = Scope.begin(view, view.object.status)
     message = f"{view.object.problem} Correct the spec and apply it again."
     generation = view.object.metadata.generation

@@ -110,7 +110,14 @@ def mirror(scope: Scope[PlanTransferStatus], mine: Plans) -> None:
         text = f"waits for its Plans {mine.metadata.name} to be worked on"
         conditions.set_blocked(scope, Blocker(reasons.WAITING_FOR_PLANS, text))
         return
-    stalled = kinds.is_true(mine.status.conditions, kinds.STALLED)
-    conditions.set_ready(
-        scope, "Ready" if ready.status == "True" else "Stalled" if stalled else "Reconciling", ready.reason, ready.message
-    )
+    conditions.set_ready(scope, _overall(mine), ready.reason, ready.message)
+
+
+def _overall(mine: Plans) -> conditions.Summary:
+    """How a Plans stands as a whole, from its own conditions."""
+    found = mine.status.conditions
+    if kinds.is_true(found, kinds.READY):
+        return "Ready"
+    if kinds.is_true(found, kinds.STALLED):
+        return "Stalled"
+    return "Reconciling" if kinds.is_true(found, kinds.RECONCILING) else "Suspended"

@@ -11,7 +11,7 @@ from ..blocker import Blocker
 from ..lifecycle.advance import advance
 from ..observed import results
 from ..orders import planning as orders
-from ..policies import rerun
+from ..policies import rerun, suspend
 from ..references.resolved import PlansReferences
 from ..scope import Scope
 from ..status import conditions
@@ -45,6 +45,7 @@ def plan(scope: Scope[PlansStatus], references: PlansReferences, work: Work) -> 
         _record_change(scope, references, work)
     elif was_restored(references, work):
         rerun.start_over(scope, work)
+    suspend.apply(scope, [work])
     if result := advance(scope, work, start):
         results.plans(scope.status, result.report)
         work.succeed(reasons.PLANNED, "", result.at)

@@ -12,7 +12,7 @@ from ..blocker import Blocker
 from ..lifecycle.advance import advance
 from ..observed import results
 from ..orders import preprocessing as orders
-from ..policies import rerun
+from ..policies import rerun, suspend
 from ..references import configuration
 from ..references.resolved import PlansReferences
 from ..scope import Scope
@@ -56,6 +56,7 @@ def preprocess(scope: Scope[PlansStatus], references: PlansReferences, plan: Wor
     row, dataset = _row(scope.status, name), references.dataset.object
     if row.cases_total is None and isinstance(start, Startable) and dataset is not None:
         row.cases_total = dataset.status.cases  # as soon as it is known that they will be preprocessed
+    suspend.apply(scope, [work])
     if result := advance(scope, work, start):
         results.preprocessed(row, result.report)
         work.succeed(reasons.PREPROCESSED, _describe(row), result.at)

@@ -8,20 +8,24 @@ from ..lifecycle.advance import advance
 from ..observed import results
 from ..orders import training as orders
 from ..outcome import Outcome
-from ..policies import max_parallel_folds, rerun, suspend, ttl_seconds_after_finished
+from ..policies import max_parallel_folds, rerun, retention, seed, suspend, ttl_seconds_after_finished
 from ..references import resolved
 from ..scope import Scope
 from ..status import conditions
 from ..status.conclude import conclude
 from ..view import View
-from . import fold_changes, folds
+from . import deletion, fold_changes, folds
 
 
 def reconcile(view: View[TrainingRun]) -> Outcome:
     """The life of a TrainingRun: wait, start each fold, watch, retry, finish, tidy."""
+    if view.object.metadata.deletion_timestamp is not None:
+        return deletion.reconcile(view)
+    if (finalizers := retention.finalizers(view.object)) is not None:
+        return Outcome(finalizers=finalizers)
     scope, run, references = Scope.begin(view, view.object.status), view.object, resolved.of_run(view)
     works = folds.works(scope)
-    starts = orders.train(references, works.items())
+    starts = orders.train(references, works.items(), seed.keep(scope))
     if rerun.requested(scope):
         retried = rerun.retry_failed(scope, works.values())
         rerun.record_retried(scope, [*retried, *fold_changes.retrain_changed(scope, works, starts)])
@@ -32,7 +36,9 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
         if result := advance(scope, work, start):
             results.fold(folds.row(work), result.report, references.storage)
             work.succeed(reasons.TRAINED, folds.describe(folds.row(work)), result.at)
+    fold_changes.record_added(scope, works)
     fold_changes.record_change(scope, works, starts)
+    fold_changes.keep_inputs(scope, works, starts, references)
     folds.sum_up(scope, works, starts)
     folds.set_trained(scope, works, starts)
     conditions.set_summary(scope, list(works.values()), reasons.COMPLETED, folds.describe_all(scope, works, starts))

@@ -12,7 +12,7 @@ from ...api.common import State
 from ...api.training_run import FoldStatus
 from .. import times
 from ..blocker import Blocker
-from ..observed import attempts, failures, pending_pods, progress
+from ..observed import attempts, failures, pending_pods, predecessors, progress, queues
 from ..observed.attempt_states import Failed, JobDeleted, NotStarted, Pending, Queued, ReportMissing, Running, Stopping, Succeeded
 from ..observed.attempts import Attempt
 from ..observed.failures import Failure
@@ -52,10 +52,13 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
             scope.look_again_at(now + timedelta(seconds=5))
         case Queued():
             keep_running_time(work, None, now)
-            work.set_state(State.QUEUED, reasons.QUEUED, f"{work.title}: {work.attempt} waits in its queue")
+            job = mine[attempts.newest(work, mine)].job or {"metadata": {}}
+            waits = queues.explain(job, scope.view.workloads.get(str(job["metadata"].get("uid"))))
+            work.set_state(State.QUEUED, reasons.QUEUED, f"{work.title}: {work.attempt} {waits}")
         case Pending() as pending:
             keep_running_time(work, None, now)
             _report_pending(scope, work, pending)
+            jobs.make_order_again(scope, work, mine, pending, start)
         case Running() as running:
             half = pre_running_deadline_seconds.is_half_started(work, running)
             keep_running_time(work, None if half else running.since, now)
@@ -111,7 +114,14 @@ def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Start
     older = [attempt for attempt in mine.values() if attempt.alive(now)]
     if older:
         ending = ", ".join(f"attempt {attempt.number + 1}" for attempt in older)
-        work.wait(Blocker(work.status.reason or reasons.STARTING, f"{work.title} waits for {ending} to end"))
+        begins = failure_policy.start_after_gang(work, older)
+        status.not_before = begins or status.not_before
+        then = f"; the next one starts at {times.time_of_day(begins)}" if begins else ""
+        work.wait(Blocker(work.status.reason or reasons.STARTING, f"{work.title} waits for {ending} to end{then}"))
+        scope.look_again_at(now + timedelta(seconds=15))
+        return
+    if running := predecessors.alive(scope.view):
+        work.wait(predecessors.blocker(scope.view.object.kind, running))
         scope.look_again_at(now + timedelta(seconds=15))
         return
     if isinstance(start, Blocker):

@@ -5,15 +5,24 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from ...api import reasons
 from ...api.common import State, WorkStatus
 from ...manifests import names
 from ...manifests.job import children
 from ...manifests.job_parameters import JobParameters
+from .. import times
+from ..blocker import Blocker
+from ..observed import attempts
+from ..observed.attempt_states import Pending
 from ..observed.attempts import Attempt
 from ..outcome import Delete
 from ..scope import Scope
 from ..view import Manifest
-from ..work import ACTIVE, Work
+from ..work import ACTIVE, Startable, Work
+
+ORDINARY_MOUNT = timedelta(seconds=3)
+"""So long after it got its node, a pod is expected to have its volumes."""
+AGAIN = timedelta(seconds=60)
 
 
 def create(scope: Scope[Any], parameters: JobParameters) -> None:
@@ -29,6 +38,8 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
     if status.order and status.state not in ACTIVE and (newest is None or newest.job is None):
         # Somebody else has deleted the Job; its order and its Service are left.
         scope.outcome.delete += [Delete("ConfigMap", status.order, ""), Delete("Service", status.job or status.order, "")]
+        if scope.view.settings.gang_scheduling:
+            scope.outcome.delete.append(Delete("PodGroup", status.job or status.order, ""))
         status.order = None
     for attempt in mine.values():
         if attempt.job is None or _is_kept(work.status, attempt):
@@ -36,7 +47,25 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
         if _is_kept(work.stored, attempt):
             scope.outcome.look_again_in(timedelta(seconds=1))
         else:
-            _delete(scope, attempt, attempt.job)
+            delete(scope, attempt)
+
+
+def make_order_again(scope: Scope[Any], work: Work, mine: dict[int, Attempt], pending: Pending, start: Startable | Blocker) -> None:
+    """A pod that does not start on its node may miss its order, or its Service, which somebody has deleted.
+
+    Where what is there to start from has changed since, the order is another one, and the attempt ends by its deadline.
+    """
+    attempt = mine[attempts.newest(work, mine)]
+    if isinstance(start, Blocker) or not pending.pod or pending.reason == reasons.UNSCHEDULABLE or attempt.job is None:
+        return
+    since = pending.scheduled or times.parse(attempt.job["metadata"].get("creationTimestamp")) or scope.now
+    if scope.now < since + ORDINARY_MOUNT:
+        scope.look_again_at(since + ORDINARY_MOUNT)
+        return
+    first, _ = children(start.job(attempt.number))
+    if first[0]["metadata"]["name"] == order_of(attempt.job):
+        scope.outcome.create_missing += first
+    scope.look_again_at(scope.now + AGAIN)
 
 
 def order_of(job: Manifest) -> str | None:
@@ -46,17 +75,22 @@ def order_of(job: Manifest) -> str | None:
     return found if found is not None and names.is_config_map_of(str(job["metadata"]["name"]), found) else None
 
 
-def _delete(scope: Scope[Any], attempt: Attempt, job: Manifest) -> None:
+def delete(scope: Scope[Any], attempt: Attempt) -> None:
     """Have no Job, no Service and no work order of an attempt any more; its pods get their grace period."""
-    if job["metadata"].get("deletionTimestamp"):
+    job = attempt.job
+    if job is None or job["metadata"].get("deletionTimestamp"):
         return
-    scope.outcome.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
     # Their names hold the owner's uid and a digest or the attempt: no other object can bear them.
     order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})
     if order:
         scope.outcome.delete.append(Delete("ConfigMap", order, ""))
     if pod.get("subdomain") == attempt.name:
         scope.outcome.delete.append(Delete("Service", attempt.name, ""))
+    # Without the setting there may be no right to: then it goes with its owner.
+    if scope.view.settings.gang_scheduling and (pod.get("schedulingGroup") or {}).get("podGroupName") == attempt.name:
+        scope.outcome.delete.append(Delete("PodGroup", attempt.name, ""))
+    # Last: as long as it is there, it tells what else is to be deleted, should the operator be killed before all is.
+    scope.outcome.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
 
 
 def _is_kept(status: WorkStatus, attempt: Attempt) -> bool:

@@ -32,6 +32,8 @@ class Pending:
     scheduled: datetime | None = None
     pod: str = ""
     podless: datetime | None = None
+    managed_by: str = ""
+    """Who makes its pods, where that is not Kubernetes' own Job controller."""
     mounts: tuple[str, ...] = ()
     """The Secrets, ConfigMaps and claims that must be there before it starts: `Secret s3`."""
 

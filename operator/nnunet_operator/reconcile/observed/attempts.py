@@ -29,6 +29,9 @@ from .attempt_states import (
 SETTLE = timedelta(seconds=10)
 """How long the last words of a pod are waited for once its Job has ended: Jobs and pods are watched apart."""
 
+JOB_CONTROLLER = "kubernetes.io/job-controller"
+"""Of a Job's `managedBy`: Kubernetes' own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -139,7 +142,8 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
     ):
         return Stopping()  # its Job is about to say how it ended
     if not running:
-        return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")))
+        manager = str(attempt.job.get("spec", {}).get("managedBy") or "").removeprefix(JOB_CONTROLLER)
+        return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")), managed_by=manager)
     since = [started for pod in running if (started := times.parse(reading.container(pod)["running"].get("startedAt")))]
     begun = tuple(reading.uid(pod) for pod in attempt.pods if {"running", "terminated"} & reading.container(pod).keys())
     return Running(reading.uid(reading.leader(running)), begun, min(since, default=None), pending, attempt.storage)

@@ -48,6 +48,8 @@ def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:
             return reason, f"{work.attempt} is being started"
         if pending.scheduled is None:
             job = f"its Job has had no pod since {times.timestamp(since)}"
+            if pending.managed_by:
+                return reason, f"{job}: {pending.managed_by} is to make them, in this namespace (spec.managedBy)"
             return reason, f"{job}: is there a quota, or an admission rule that refuses it? (kubectl describe job)"
         waits = f"pod {pending.pod} has been starting (image, volumes) since {times.timestamp(since)}"
         return reason, f"{waits}{needs(pending)}"

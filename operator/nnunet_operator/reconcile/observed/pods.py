@@ -53,6 +53,11 @@ def index(pod: Manifest) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def is_indexed(pod: Manifest) -> bool:
+    """Whether it is one of several pods of its Job."""
+    return any(names.COMPLETION_INDEX in (pod["metadata"].get(kind) or {}) for kind in ("labels", "annotations"))
+
+
 def leader(pods: Iterable[Manifest]) -> Manifest:
     """The pod of rank 0 (of shard 0); of several, the newest."""
     return min(pods, key=lambda pod: (index(pod), _reversed(pod["metadata"].get("creationTimestamp", "")), name(pod)))

@@ -34,6 +34,7 @@ DOING = {
     "transfer": reasons.TRANSFERRING,
     "preprocess": reasons.PREPROCESSING,
     "train": reasons.TRAINING,
+    "delete_results": reasons.DELETING_RESULTS,
 }
 """What a step is doing, as a condition's reason."""
 

@@ -85,7 +85,9 @@ def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
     row.dice_per_label = read.shares(said, "dicePerLabel")
     resumed = read.integer(said, "resumedFromEpoch")
     row.resumed_from_epoch = row.resumed_from_epoch if resumed is None else resumed
-    row.seconds = _not_negative(read.number(said, "seconds"))
+    row.found = read.flag(said, "found")
+    seconds = _not_negative(read.number(said, "seconds"))
+    row.seconds = None if seconds is None else round(seconds)
     row.folder = read.text(said, "folderUri", 2048)
     # A fold can only have succeeded if there was a storage; it may be gone from the settings since.
     access = Location(uri="") if isinstance(store, Blocker) else store

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import Location, PretrainedWeights, PreviousStage, TrainOrder
 
-from ...api.resources import TrainingRun
 from ..blocker import Blocker
 from ..references import configuration, network_compatibility, pretrained, previous_stage
 from ..references.configuration import Preprocessed
@@ -37,10 +35,10 @@ class TrainingInput:
         return keys.digest("train", self.preprocessed.plans.digest, self.preprocessed.data.digest, start, *before)
 
 
-def train(references: RunReferences, folds: Iterable[tuple[str, Work]]) -> dict[str, Startable | Blocker]:
-    """Train each fold; or what is missing for that, which is the same for all folds of a run."""
+def train(references: RunReferences, folds: Iterable[tuple[str, Work]], seed: int) -> dict[str, Startable | Blocker]:
+    """Train each fold; or what is missing for that, which is the same for all folds of a run, as is the seed."""
     given = training_input(references)
-    return {name: given if isinstance(given, Blocker) else _train(references, given, work, name) for name, work in folds}
+    return {name: given if isinstance(given, Blocker) else _train(references, given, work, name, seed) for name, work in folds}
 
 
 def training_input(references: RunReferences) -> TrainingInput | Blocker:
@@ -67,18 +65,7 @@ def training_input(references: RunReferences) -> TrainingInput | Blocker:
     return TrainingInput(storage=store, preprocessed=found, pretrained=weights, previous_stage=previous)
 
 
-def seed(run: TrainingRun) -> int:
-    """The seed asked for, else one that is this run's own.
-
-    Not the fold's: the fold is part of every random key anyway, and a run's folds lie in one results folder, whose address the seed
-    is part of.
-    """
-    if run.spec.seed is not None:
-        return run.spec.seed
-    return int.from_bytes(hashlib.sha256(str(run.metadata.uid).encode()).digest()[:4], "big")
-
-
-def _train(references: RunReferences, given: TrainingInput, work: Work, fold: str) -> Startable:
+def _train(references: RunReferences, given: TrainingInput, work: Work, fold: str, seed: int) -> Startable:
     run, spec, workers = references.run, references.run.spec, references.run.spec.workers
     order = build(
         TrainOrder,
@@ -86,11 +73,12 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         workers,
         namespace=run.metadata.namespace,
         run=run.metadata.name,
+        owner=run.metadata.uid,
         dataset_name=given.preprocessed.dataset_name,
         preprocessed=given.preprocessed.data,
         plans=given.preprocessed.plans,
         fold=fold,
-        seed=seed(run),
+        seed=seed,
         storage=given.storage,
         pretrained=given.pretrained,
         previous_stage=given.previous_stage,
@@ -107,7 +95,7 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         rendezvous=workers.nodes > 1,
         gpus=workers.gpus_per_node,
         gpu_resource=workers.gpu_resource_name,
-        queue_name=spec.queue_name,
+        gpu_claim=workers.gpu_resource_claim,
         plugins=tuple(order.plugins),
         shared_memory=SHARED_MEMORY,
     )

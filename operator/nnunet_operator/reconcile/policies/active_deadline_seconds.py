@@ -17,7 +17,7 @@ def keep_running_time(work: Work, since: datetime | None, until: datetime) -> No
     if not isinstance(status, FoldStatus) or status.running_since == since:
         return
     if status.running_since is not None:
-        status.running_seconds = (status.running_seconds or 0) + max(0.0, round((until - status.running_since).total_seconds()))
+        status.running_seconds = (status.running_seconds or 0) + max(0, round((until - status.running_since).total_seconds()))
     status.running_since = since
 
 

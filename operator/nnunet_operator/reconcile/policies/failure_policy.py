@@ -7,7 +7,7 @@ fold, a preprocessed case more) refills both. What a person stopped counts as ne
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from ...api import reasons
@@ -15,6 +15,8 @@ from ...api.common import State
 from ...api.plans import ConfigurationStatus
 from ...api.training_run import FoldStatus
 from .. import times
+from ..observed import pods as reading
+from ..observed.attempts import Attempt
 from ..observed.failures import Cause, Failure
 from ..work import Work
 
@@ -39,6 +41,18 @@ def jittered_delay(work: Work) -> timedelta:
     seed = f"{work.owner_uid} {work.part} {work.status.attempt}"
     share = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) / 2**32
     return timedelta(seconds=round(FIRST_DELAY + share * (LONGEST_DELAY - FIRST_DELAY)))
+
+
+def start_after_gang(work: Work, ending: Iterable[Attempt]) -> datetime | None:
+    """Of a gang that was given back and whose pods take longer to end than its back-off: when the next attempt starts, else None.
+
+    Two whose pods take the whole grace would otherwise begin again in the same second, and hold each other's nodes again.
+    """
+    if work.status.state is not State.BACKING_OFF or work.status.reason != reasons.PRE_RUNNING_DEADLINE_EXCEEDED:
+        return None
+    pods = [pod for attempt in ending for pod in attempt.pods if reading.is_indexed(pod)]
+    ends = [at for pod in pods if (at := times.parse(pod["metadata"].get("deletionTimestamp")))]
+    return max(ends) + jittered_delay(work) if ends else None
 
 
 def _note_progress(work: Work, failure: Failure) -> None:

@@ -1,4 +1,4 @@
-"""`spec.suspend`: the attempts' Jobs are deleted (grace, checkpoint); resuming starts the next ones, uncounted."""
+"""`spec.suspend` of a TrainingRun and a Plans: Jobs are deleted (grace, checkpoint); resuming starts the next, uncounted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def _suspend(scope: Scope[Any], works: Iterable[Work]) -> None:
             rerun.abandon_attempt(scope, work, State.SUSPENDED)
         ending = [a for a in attempts.of(scope.view, work).values() if a.alive(scope.now)]
         if ending:
-            message = f"{work.title}: {work.attempt} is being stopped; it saves a checkpoint first"
+            saves = "it saves a checkpoint first" if work.step == "train" else "what is done stays"
+            message = f"{work.title}: {work.attempt} is being stopped; {saves}"
             work.set_state(State.SUSPENDED, reasons.SUSPENDING, message)
             scope.look_again_at(scope.now + timedelta(seconds=15))
         else:

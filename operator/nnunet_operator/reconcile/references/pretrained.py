@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import Location, PretrainedPolicies, PretrainedWeights
 
 from ...api import reasons
 from ...api.common import State
+from ...api.resources import TrainingRun
+from ...api.training_run import RunReference
 from .. import locations, spec_to_order
 from ..blocker import Blocker
+from . import kept_inputs
 from .referenced import dependency_failed
 from .resolved import RunReferences
 
@@ -18,26 +22,46 @@ def weights(references: RunReferences, store: Location) -> PretrainedWeights | B
     if spec is None:
         return None
     policies = spec_to_order.build(PretrainedPolicies, spec)
-    if spec.run_ref is None or references.pretrained is None:
+    if spec.run_ref is None:
         location = locations.inherit(locations.at(spec.uri or "", spec), store)
         return PretrainedWeights(location=location, sha256=spec.sha256, policies=policies)
-    name, wanted, run = spec.run_ref.name, spec.run_ref.fold, references.pretrained.object
+    return kept_inputs.weights(references, _of_run(references, spec.run_ref, spec.checkpoint, policies, store))
+
+
+def _of_run(
+    references: RunReferences, wanted: RunReference, checkpoint: str, policies: PretrainedPolicies, store: Location
+) -> PretrainedWeights | Blocker:
+    assert references.pretrained is not None
+    name, fold_name, run = wanted.name, wanted.fold, references.pretrained.object
     if run is None:
-        return references.pretrained.wait(f"to train fold {wanted}")
-    if wanted not in run.spec.folds:
+        waits = references.pretrained.wait(f"to train fold {fold_name}")
+        return waits if references.pretrained.unreadable else _does_not_exist(waits, references.run, wanted, checkpoint, store)
+    if fold_name not in run.spec.folds:
         has = ", ".join(run.spec.folds)
         return Blocker(
-            reasons.UNKNOWN_FOLD, f"TrainingRun {name} has no fold {wanted} (spec.pretrained.runRef.fold); its folds: {has}"
+            reasons.UNKNOWN_FOLD, f"TrainingRun {name} has no fold {fold_name} (spec.pretrained.runRef.fold); its folds: {has}"
         )
-    fold = run.status.fold(wanted)
+    fold = run.status.fold(fold_name)
     if fold is not None and fold.state is State.FAILED:
-        return dependency_failed(f"Fold {wanted} of TrainingRun {name}", fold.reason or reasons.FAILED, fold.message or "")
-    checkpoint = (fold.best if spec.checkpoint == "best" else fold.checkpoint) if fold else None
-    if fold is None or fold.state is not State.SUCCEEDED or checkpoint is None:
+        return dependency_failed(f"Fold {fold_name} of TrainingRun {name}", fold.reason or reasons.FAILED, fold.message or "")
+    made = (fold.best if checkpoint == "best" else fold.checkpoint) if fold else None
+    if fold is None or fold.state is not State.SUCCEEDED or made is None:
         # Another fold that has failed does not matter: only this one is waited for.
         if fold is None or fold.state is State.PENDING:
-            return references.pretrained.wait(f"to train fold {wanted}")
-        text = f"waits for TrainingRun {name} to train fold {wanted}; it is {fold.state.value}"
+            return references.pretrained.wait(f"to train fold {fold_name}")
+        text = f"waits for TrainingRun {name} to train fold {fold_name}; it is {fold.state.value}"
         return Blocker(reasons.WAITING_FOR_TRAINING_RUN, text)
     access = fold.artifact or store
-    return PretrainedWeights(location=locations.at(checkpoint.uri, access), sha256=checkpoint.sha256, policies=policies)
+    return PretrainedWeights(location=locations.at(made.uri, access), sha256=made.sha256, policies=policies)
+
+
+def _does_not_exist(waits: Blocker, run: TrainingRun, wanted: RunReference, checkpoint: str, store: Location) -> Blocker:
+    """It may come yet, or have gone: its results stay in the storage."""
+    place = f"{store.uri.rstrip('/')}/{keys.run(run.metadata.namespace, wanted.name, '<digest>')}"
+    fold = keys.fold_folder("<dataset>", "<trainer>", "<plans>", "<configuration>", wanted.fold)
+    file = f"{place}/{fold}/checkpoint_{checkpoint}.pth"
+    text = (
+        f"{waits.message}. If it was deleted (by ttlSecondsAfterFinished, or by hand): apply it again, and it finds its results in "
+        f"the storage; or create another TrainingRun that has spec.pretrained.uri in place of runRef: {file}"
+    )
+    return Blocker(waits.reason, text)

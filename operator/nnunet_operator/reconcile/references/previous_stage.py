@@ -10,11 +10,13 @@ from ...api.resources import TrainingRun
 from ...api.training_run import FoldStatus
 from .. import locations
 from ..blocker import Blocker
+from . import kept_inputs
 from .component_names import CREATE_ANOTHER
-from .referenced import dependency_failed
+from .referenced import Referenced, dependency_failed
 from .resolved import RunReferences
 
 FIELD = "spec.previousStage.runRef"
+DELETED = ". If it was deleted (by ttlSecondsAfterFinished, or by hand), apply it again, and it finds its results in the storage"
 ANOTHER = CREATE_ANOTHER.format("TrainingRun")
 
 
@@ -22,12 +24,16 @@ def predictions(references: RunReferences, store: Location) -> PreviousStage | B
     """Each fold's artifact once all of them are there; None when nothing was asked for, and nothing is needed."""
     if wrong := _misfit(references):
         return wrong
-    stage = references.previous_stage
-    if stage is None:
+    if references.previous_stage is None:
         return None
+    return kept_inputs.previous_stage(references, _of_run(references, references.previous_stage, store))
+
+
+def _of_run(references: RunReferences, stage: Referenced[TrainingRun], store: Location) -> PreviousStage | Blocker:
     name, run = stage.name, stage.object
     if run is None:
-        return stage.wait("to train all of its folds")
+        waits = stage.wait("to train all of its folds")
+        return waits if stage.unreadable else Blocker(waits.reason, f"{waits.message}{DELETED}")
     rows = {fold: run.status.fold(fold) for fold in run.spec.folds}
     for fold, row in rows.items():
         if row is not None and row.state is State.FAILED:

@@ -12,7 +12,7 @@ from ...api.resources import Dataset, Plans, Resource, TrainingRun
 from .. import locations
 from ..blocker import Blocker
 from ..view import Settings, View
-from . import component_names, dependencies
+from . import component_names, dependencies, local_files
 from .referenced import Referenced
 
 R = TypeVar("R", bound=Resource)
@@ -149,4 +149,8 @@ def _configuration(plans: Plans | None, run: TrainingRun | None) -> Configuratio
 
 
 def _blocker(view: View[Any]) -> Blocker | None:
-    return dependencies.cycle(view.object, view.references) or component_names.blocker(view.object, view.settings)
+    return (
+        dependencies.cycle(view.object, view.references)
+        or local_files.blocker(view.object, view.settings)
+        or component_names.blocker(view.object, view.settings)
+    )

@@ -11,6 +11,7 @@ from ..scope import Scope
 from ..view import Manifest, View
 from . import conditions
 from .conclude import conclude
+from .sentences import KEEP_RESULTS
 
 READY_CONDITIONS = (kinds.READY, kinds.RECONCILING, kinds.STALLED)
 
@@ -29,6 +30,8 @@ def refused(view: View[Any], child: Manifest, why: str, decided: Outcome) -> Out
     scope.status.conditions = [*kinds.drop_condition(scope.status.conditions, *READY_CONDITIONS), *kept]
     what = f"{child['kind']} {child['metadata']['name']}"
     text = f"{what} is refused: {why.strip().rstrip('.')}. It is tried again."
+    if view.object.metadata.deletion_timestamp is not None:
+        text += f" {KEEP_RESULTS}"
     # Where something else of it is at work, that goes on without a person.
     conditions.set_ready(scope, "Reconciling" if view.jobs else "Stalled", reasons.CHILD_REFUSED, text)
     scope.outcome.delete, scope.outcome.delete_self = decided.delete, decided.delete_self

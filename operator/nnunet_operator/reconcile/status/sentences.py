@@ -7,6 +7,9 @@ import re
 LONGEST = 240
 """Characters that are repeated of another object's, or another condition's, message."""
 
+KEEP_RESULTS = "To let the object go now and keep its results, set spec.retention to Retain."
+"""The way out of a deletion that does not come to its end."""
+
 _END = re.compile(r"(?<=[^\W_])[)\]'\"»]?\.\s+(?=[A-Z])")
 """A full stop that ends a sentence: `1.5` and `dataset.json` go on."""
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 from nnunet_operator.api.base import Resource, SpecModel
-from nnunet_operator.api.common import SourceSpec
 from nnunet_operator.api.dataset import DatasetSpec, FingerprintSpec, SplitsSpec
+from nnunet_operator.api.fields.uris import SourceSpec
 from nnunet_operator.api.plan_transfer import PlanTransferSpec
 from nnunet_operator.api.plans import PlannerOverride, PlannerSpec, PlansSpec, PreprocessingSpec, TransferFrom
 from nnunet_operator.api.training_run import CheckpointSpec, PretrainedSpec, TrainerSpec, TrainingRunSpec, WorkersSpec
@@ -38,7 +38,7 @@ from pydantic import create_model
 from support import objects
 from support.world import MemoryWorld
 
-OF_THE_OPERATOR = ("storage", "template", "failure_policy", "rerun")
+OF_THE_OPERATOR = ("storage", "template", "failure_policy", "rerun", "queue_name", "managed_by", "suspend")
 """Fields of every kind that say where, how and when its Jobs run; the storage's location is an order's, but more than the field."""
 
 PAIRS: list[tuple[type[SpecModel], tuple[type, ...], dict[str, str]]] = [
@@ -68,9 +68,7 @@ PAIRS: list[tuple[type[SpecModel], tuple[type, ...], dict[str, str]]] = [
             "folds": "an order each: fold",
             "workers": "part",
             "max_parallel_folds": "when Jobs are made",
-            "suspend": "when Jobs are made",
             "retention": "when the object is deleted",
-            "queue_name": "of the Job",
             "active_deadline_seconds": "when Jobs are deleted",
             "ttl_seconds_after_finished": "when the object is deleted",
         },
@@ -81,7 +79,7 @@ PAIRS: list[tuple[type[SpecModel], tuple[type, ...], dict[str, str]]] = [
         (PretrainedPolicies, PretrainedWeights, Location),
         {"run_ref": "resolved: location", "checkpoint": "resolved"},
     ),
-    (WorkersSpec, (TrainOrder,), {"gpu_resource_name": "of the pod"}),
+    (WorkersSpec, (TrainOrder,), {"gpu_resource_name": "of the pod", "gpu_resource_claim": "of the pod"}),
     (CheckpointSpec, (CheckpointPolicy,), {}),
 ]
 """Each part of a spec, where its fields go in the order, and those that do not go there, with what becomes of them."""

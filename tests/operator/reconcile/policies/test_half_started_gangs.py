@@ -14,20 +14,23 @@ from nnunet_operator.reconcile.work import Work
 from support.world import START, MemoryWorld, stamp
 
 DEADLINE = 600
-TRAINING_SECONDS = 1800
-STEP = 10
+TRAINING_SECONDS = 900
+STEP = 15
 
 
 class Scheduler:
-    """Binds pods one by one to so many GPUs, those of index 0 first: the worst order. A run with all its pods trains on."""
+    """Binds pods one by one to so many GPUs, those of index 0 first: the worst order. A run with all its pods trains on.
 
-    def __init__(self, world: MemoryWorld, gpus: int) -> None:
-        self.world, self.gpus = world, gpus
+    `slow`: a pod that is deleted takes its whole grace.
+    """
+
+    def __init__(self, world: MemoryWorld, gpus: int, *, slow: bool) -> None:
+        self.world, self.gpus, self.slow = world, gpus, slow
         self.together: dict[str, Any] = {}
 
     def tick(self) -> None:
         world = self.world
-        world.end_deletions()  # what only waits for its peers ends at once
+        world.end_deletions(overdue=self.slow)
         pods = [pod for job in world.jobs(step="train") for pod in world.schedule(job, node=None)]
         everyone = [pod for pod in world.objects.values() if pod["kind"] == "Pod" and "nodeName" in pod["spec"]]
         free = self.gpus - sum(pod["status"]["phase"] == "Running" for pod in everyone)
@@ -46,8 +49,8 @@ class Scheduler:
                 world.finish(job)
 
 
-@pytest.mark.parametrize(("runs", "gpus"), [(2, 3), (2, 2), (3, 3), (3, 2)])
-def test_all_finish(prepared: MemoryWorld, runs: int, gpus: int) -> None:
+@pytest.mark.parametrize(("runs", "gpus", "slow"), [(2, 3, False), (2, 2, False), (3, 3, False), (3, 2, False), (2, 2, True)])
+def test_all_finish(prepared: MemoryWorld, runs: int, gpus: int, slow: bool) -> None:
     world = prepared
     names = [f"run-{i}" for i in range(runs)]
     spec = {
@@ -58,7 +61,7 @@ def test_all_finish(prepared: MemoryWorld, runs: int, gpus: int) -> None:
     }
     for name in names:
         world.put({"apiVersion": "nnunet.dev/v1alpha1", "kind": "TrainingRun", "metadata": {"name": name}, "spec": spec})
-    scheduler = Scheduler(world, gpus)
+    scheduler = Scheduler(world, gpus, slow=slow)
     for _ in range(12 * 3600 // STEP):
         world.turn()
         scheduler.tick()

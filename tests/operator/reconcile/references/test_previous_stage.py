@@ -68,7 +68,8 @@ def test_the_second_stage_waits_for_all_folds_and_is_given_their_artifacts(world
     world.settle()
     assert ready(world)[1:] == (
         "WaitingForTrainingRun",
-        "waits for TrainingRun lowres (spec.previousStage.runRef), which does not exist",
+        "waits for TrainingRun lowres (spec.previousStage.runRef), which does not exist. If it was deleted (by "
+        "ttlSecondsAfterFinished, or by hand), apply it again, and it finds its results in the storage",
     )
     world.put(run("lowres", LOWRES))
     world.settle()
@@ -87,6 +88,32 @@ def test_the_second_stage_waits_for_all_folds_and_is_given_their_artifacts(world
     assert {fold: place.digest for fold, place in given.items()} == {"0": "r-lowres-0-1", "1": "r-lowres-1-1"}
     assert given["1"].location.uri.endswith("nnUNetTrainer__nnUNetPlans__3d_lowres/fold_1")
     assert given["1"].location.secret_name == "s3"
+
+
+def test_what_a_second_stage_starts_from_is_kept_when_the_first_one_is_deleted(world: MemoryWorld) -> None:
+    """Also where it has yet to wait for something else."""
+    world.put(run("lowres", {**LOWRES, "ttlSecondsAfterFinished": 0}))
+    world.put(run("second", {**SECOND, "folds": ["0", "1"], "maxParallelFolds": 1}))
+    for job in world.jobs(step="preprocess", configuration="3d_lowres"):
+        world.finish(job)
+    world.settle()
+    for fold in ("0", "1"):
+        world.finish(world.job(owner_name="lowres", fold=fold))
+        world.settle()
+        world.wait(seconds=10)
+        world.settle()
+    assert not world.exists("TrainingRun", "lowres")
+    assert ready(world)[1] == "WaitingForPlans"
+    preprocess(world)
+    orders = []
+    for _ in range(2):
+        job = next(job for job in world.jobs(owner_name="second") if not job.get("status"))
+        orders.append(world.order(job)["previousStage"])
+        world.finish(job)
+        world.settle()
+    assert ready(world)[0] == "True", ready(world)
+    assert orders[0] == orders[1]
+    assert {fold: given["digest"] for fold, given in orders[0]["folds"].items()} == {"0": "r-lowres-0-1", "1": "r-lowres-1-1"}
 
 
 def test_a_fold_that_failed_stalls_the_second_stage_until_it_is_mended(world: MemoryWorld) -> None:

@@ -1,4 +1,4 @@
-"""One rank of a test: `python rank_worker.py gradients|train|gather|validate ARGUMENTS.json`, with torchrun's variables."""
+"""One rank of a test: `python rank_worker.py gradients|train|differ|gather|validate ARGUMENTS.json`, with torchrun's variables."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from nnunet_trainer.contract.faults import Stopped
-from nnunet_trainer.training.loop import batches, stopping
+from nnunet_trainer.contract.faults import BadConfiguration, Stopped
+from nnunet_trainer.training.loop import batches, fold_training, stopping
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed, file_gathering
 from nnunet_trainer.training.recipes.recipe import read
@@ -31,10 +31,17 @@ SCENARIOS = {
     ),
 }
 
+# Each loss, with what ranks do not share evenly: some voxels that count and some that do not, and statistics over the batch.
+LOSSES = {"Dice": {}, "SquaredDice": {}, "GeneralisedDice": {}, "MCC": {}, "GeneralisedDiceCE": {}, "CE": {}, "Focal": {}}
+LOSSES |= {"TopK": {"percent": 7.0}, "DiceTopK": {"percent": 30.0}}
+RECIPES = {f"loss {name}": {"loss": {"name": name, **parameters}} for name, parameters in LOSSES.items()}
+RECIPES |= {"batch normalization": {"network": {"normalization": "batch"}}}
+
 
 def make_setup(preprocessed, results, batch_size, scenario="labels, batch Dice", recipe=None, **more):
     """The same setup in every process."""
-    configuration, labels, extra = SCENARIOS[scenario]
+    recipe = {**RECIPES.get(scenario, {}), **(recipe or {})}
+    configuration, labels, extra = SCENARIOS["ignore label" if scenario in RECIPES else scenario]
     return TrainingSetup(
         preprocessed=Path(preprocessed),
         results=Path(results),
@@ -43,7 +50,7 @@ def make_setup(preprocessed, results, batch_size, scenario="labels, batch Dice",
         configuration="3d_fullres",
         fold="0",
         trainer="nnUNetTrainer_ranks",
-        recipe=read({"epochs": 1, "iterationsPerEpoch": 3, "validationIterations": 2, **(recipe or {})}),
+        recipe=read({"epochs": 1, "iterationsPerEpoch": 3, "validationIterations": 2, **recipe}),
         device="cpu",
         workers=0,
         validation=False,
@@ -57,10 +64,12 @@ def gradients(setup, ranks):
     s.freeze()
     s.network.double()
     data, targets = next(iter(batches.batches(s, s.sampler, s.augmenter, 1)))
+    s.exchange.begin()
     loss = s.criterion(s.network(data.double()), targets)
     loss.backward()
-    distributed.sum_gradients(s.network.parameters())
+    s.exchange.finish()
     found = {name: p.grad for name, p in s.network.named_parameters() if p.grad is not None}
+    found |= {name: buffer for name, buffer in s.network.named_buffers() if buffer.is_floating_point()}
     return found | {"loss": torch.tensor(distributed.total([loss.item()])[0])}
 
 
@@ -88,6 +97,32 @@ def gathered_files(roots, sizes, late):
         if ranks.first:
             found = sorted(path.relative_to(root).as_posix() for path in came)
             Path(roots[0]).with_name("came.json").write_text(json.dumps(found))
+
+
+def differ(preprocessed, other, **arguments):
+    """The second rank was given something else; each leaves the fault that it ends with."""
+    rank = int(os.environ["RANK"])
+    mine = dict(other) if rank == 1 else {}
+    scale = mine.pop("weights", 0.0)
+    mine.pop("splits", None)
+    if scale:
+        load = fold_training.devices.said
+
+        def changed(*a):
+            # Just before the weights are compared: as if a pretrained file were another one on this node.
+            session = sys._getframe(1).f_locals["session"]
+            for parameter in session.network.parameters():
+                parameter.data.add_(scale)
+            return load(*a)
+
+        fold_training.devices.said = changed
+    setup = make_setup(preprocessed=preprocessed[rank], **{**arguments, **mine})
+    try:
+        train(setup)
+    except BadConfiguration as fault:
+        (Path(arguments["results"]) / f"fault of rank {rank}.txt").write_text(f"{fault.reason}: {fault}")
+        return int(fault.exit_code)
+    return 0
 
 
 def validate_apart(preprocessed, results, configuration):
@@ -118,17 +153,22 @@ def main():
         return 0
     if mode == "gradients":
         with distributed.ranks("cpu") as ranks:
-            found = {name: gradients(make_setup(**arguments, scenario=name), ranks) for name in SCENARIOS}
+            found = {name: gradients(make_setup(**arguments, scenario=name), ranks) for name in [*SCENARIOS, *RECIPES]}
             torch.save(found, f"{arguments['results']}/rank_{ranks.rank}.pt")
         return 0
     rank = int(os.environ["RANK"])
+    if mode == "differ":
+        return differ(**arguments)
+    flags = Path(arguments["results"])
+    if arguments.pop("apart", False):
+        arguments["results"] = str(flags / f"rank {rank}")
 
     def heard(progress):
         if progress.epoch is not None and progress.epoch >= 1:
-            (Path(arguments["results"]) / "an epoch is done").touch()
+            (flags / "an epoch is done").touch()
 
     with stopping.on_signals() as stop:
-        (Path(arguments["results"]) / f"rank {rank} is ready").touch()
+        (flags / f"rank {rank} is ready").touch()
         try:
             train(make_setup(**arguments, stop=stop, listener=heard))
         except Stopped as stopped:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,9 @@ import torch
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.training.components.registries import LOSSES
 from nnunet_trainer.training.loop.fold_training import train
-from nnunet_trainer.training.ranks import distributed
+from nnunet_trainer.training.ranks import distributed, gradients
 
 from trainer.inference import models
 
@@ -52,7 +54,7 @@ def finish(processes, expected=0):
 def test_gradients_of_uneven_splits_are_those_of_one_process(preprocessed, tmp_path, world, batch_size):
     arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path), "batch_size": batch_size}
     finish(launch(world, "gradients", arguments))
-    for name in rank_worker.SCENARIOS:
+    for name in [*rank_worker.SCENARIOS, *rank_worker.RECIPES]:
         with distributed.ranks("cpu") as alone:
             expected = rank_worker.gradients(rank_worker.make_setup(**arguments, scenario=name), alone)
         for rank in range(world):
@@ -61,6 +63,10 @@ def test_gradients_of_uneven_splits_are_those_of_one_process(preprocessed, tmp_p
             for key, value in expected.items():
                 difference = (found[key].double() - value.double()).norm()
                 assert difference <= 1e-6 * value.double().norm() + 1e-9, f"{name}, rank {rank}: {key}"
+
+
+def test_every_loss_is_among_those_that_are_compared():
+    assert {"DiceCE", *rank_worker.LOSSES} == set(LOSSES)
 
 
 def test_two_ranks_train_what_one_does_and_only_the_first_writes(preprocessed, tmp_path):
@@ -100,6 +106,48 @@ def test_sigterm_to_one_rank_stops_all_with_a_checkpoint(preprocessed, tmp_path)
     assert found.position >= (1, 0)
 
 
+def test_a_resumed_training_of_two_ranks_is_that_of_one(preprocessed, tmp_path):
+    """Epoch 1 by two ranks, epoch 2 by two new ones from its checkpoint, of which the second has no copy."""
+    arguments = {"preprocessed": str(preprocessed), "batch_size": 3, "recipe": {"schedule": {"name": "constant"}}}
+    for epochs, resume in ((1, False), (2, True)):
+        recipe = {**arguments["recipe"], "epochs": epochs}
+        more = {"recipe": recipe, "resume": resume, "apart": True}
+        finish(launch(2, "train", {**arguments, "results": str(tmp_path), **more}))
+        (tmp_path / "an epoch is done").unlink()
+    one = train(rank_worker.make_setup(**{**arguments, "results": str(tmp_path / "one"), "recipe": recipe}))
+    folder = tmp_path / "rank 0" / one.folder.relative_to(tmp_path / "one")
+    ours, alone = checkpoint.load(folder / "checkpoint_final.pth"), checkpoint.load(one.checkpoint)
+    assert ours["logging"]["train_losses"] == pytest.approx(alone["logging"]["train_losses"], rel=1e-4)
+    for key, value in alone["network_weights"].items():
+        torch.testing.assert_close(ours["network_weights"][key], value, rtol=1e-4, atol=1e-5, msg=key)
+    state, expected = ours["optimizer_state"]["state"], alone["optimizer_state"]["state"]
+    assert state.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(state[key]["momentum_buffer"], value["momentum_buffer"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"splits": [{"train": ["ball_00", "ball_01"], "val": ["ball_02"]}]}, r"splits \(splits_final.json\)"),
+        ({"batch_size": 4, "recipe": {"epochs": 7}, "seed": 5}, "configuration, fold and seed, plans, recipe"),
+        ({"weights": 1e-3}, "weights"),
+    ],
+)
+def test_what_differs_between_nodes_is_found_at_the_start(preprocessed, tmp_path, other, named):
+    folders = [tmp_path / "node 0", tmp_path / "node 1"]
+    for folder in folders:
+        shutil.copytree(preprocessed, folder)
+    if "splits" in other:
+        (folders[1] / "splits_final.json").write_text(json.dumps(other["splits"]))
+    arguments = {"preprocessed": [str(f) for f in folders], "results": str(tmp_path), "batch_size": 3, "other": other}
+    finish(launch(2, "differ", arguments), expected=78)
+    for rank in range(2):
+        told = (tmp_path / f"fault of rank {rank}.txt").read_text()
+        assert re.search(rf"NodesDiffer: .*not given the same {named}", told), told
+        assert re.search(rf"rank 1 on \S+ has other {named.split(', ')[-1]} than rank 0", told), told
+
+
 def test_more_ranks_than_samples_are_refused():
     from nnunet_trainer.training.data.batch import rank_slots
 
@@ -116,9 +164,9 @@ def test_incomplete_variables_are_named(monkeypatch):
 
 
 def test_buckets_keep_every_gradient(monkeypatch):
-    monkeypatch.setattr(distributed, "BUCKET_BYTES", 40)
+    monkeypatch.setattr(gradients, "BUCKET_BYTES", 40)
     tensors = [torch.zeros(n) for n in (1, 20, 3, 4, 5, 30)] + [torch.zeros(2, dtype=torch.float64)]
-    buckets = list(distributed._buckets(tensors))
+    buckets = list(gradients.buckets(tensors))
     assert [id(t) for bucket in buckets for t in bucket] == [id(t) for t in tensors]
     assert all(len({t.dtype for t in bucket}) == 1 for bucket in buckets)
     assert len(buckets) > 2

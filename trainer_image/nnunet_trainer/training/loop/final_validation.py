@@ -135,6 +135,7 @@ def whole_images(
             ground_truth=setup.preprocessed / "gt_segmentations",
             out=out,
             mirror_axes=mirror_axes,
+            precision=session.precision.name,
             next_stages=next_stages,
             device=ranks.device,
             rank=ranks.rank,

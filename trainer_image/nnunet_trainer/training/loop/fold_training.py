@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from nnunet_trainer.checkpoints import checkpoint
+from nnunet_trainer.checkpoints.network import weights_digest
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import Stopped
 
 from .. import pretrained
 from ..ranks import devices, distributed
+from ..ranks.agreement import require_same
 from ..ranks.distributed import Ranks
 from ..recipes.warnings import warnings_of
 from ..reporting.epoch_statistics import EpochStatistics, StatisticsCollector
@@ -97,13 +99,14 @@ def begin(session: Session, reporter: Reporter) -> None:
     (reporter.warn if pod.ENV_DEVICE in told else reporter.line)(told)
     paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
     # One rank chooses for all: on another node a file may be missing, or a newer one have come.
-    chosen = checkpoint.newest(paths, allow_pickle=setup.allow_pickle) if session.ranks.first else None
-    newest, problems = distributed.from_first(chosen)
+    newest, problems = checkpoint.newest(paths, allow_pickle=setup.allow_pickle) if session.ranks.first else (None, [])
+    described, problems = distributed.from_first((newest and newest.described(), problems))
     for problem in problems:
         reporter.warn(problem)
-    if newest is not None:
-        resuming.restore(session, newest)
-        reporter.line(f"Continuing from {newest.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
+    if described is not None:
+        found = newest or described
+        resuming.restore(session, found)
+        reporter.line(f"Continuing from {found.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
     elif setup.pretrained is not None:
         session.pretrained = pretrained.load(
             session.network,
@@ -116,6 +119,7 @@ def begin(session: Session, reporter: Reporter) -> None:
         )
         for line in session.pretrained.lines():
             reporter.line(line)
+    require_same({"weights": weights_digest([session.network])})
     session.freeze()
     for warning in warnings_of(session.recipe):
         reporter.warn(warning)

@@ -23,7 +23,7 @@ def train_step(session: Session, data: Tensor, targets: list[Tensor]) -> Tensor:
     session.optimizer.zero_grad(set_to_none=True)
     with session.precision.autocast():
         loss = session.criterion(_outputs(session, data), targets)
-    session.precision.step(loss, session.network.parameters(), session.optimizer, session.recipe.gradient_clip)
+    session.precision.step(loss, session.network.parameters(), session.optimizer, session.recipe.gradient_clip, session.exchange)
     return loss.detach()
 
 

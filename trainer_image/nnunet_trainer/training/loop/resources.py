@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
+from nnunet_trainer.contract.faults import means_gpu_out_of_memory
+
 from ..ranks.distributed import Ranks
 from ..session.setup import TrainingSetup
 from .gpu_memory import out_of_memory
@@ -29,7 +31,9 @@ def limited(setup: TrainingSetup, ranks: Ranks) -> Iterator[None]:
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not means_gpu_out_of_memory(error):
+            raise
         raise out_of_memory(setup, ranks, str(error)) from error
     finally:
         if setup.deterministic:

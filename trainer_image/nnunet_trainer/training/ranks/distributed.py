@@ -21,13 +21,12 @@ from torch import Tensor
 from nnunet_trainer.contract.faults import BadUsage
 from nnunet_trainer.contract.limits import cpu_limit
 
-from . import devices
+from . import devices, rendezvous
 
 TIMEOUT = timedelta(minutes=30)
 PATIENCE = timedelta(days=30)
 """Of a group whose ranks may be hours apart. One that dies closes its connections, which ends the others' waiting at once."""
 LOOK_SECONDS = 0.1
-BUCKET_BYTES = 25 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     Raises:
         BadConfiguration: there is no such device (`devices.choose`).
         BadUsage: the variables are incomplete.
+        Temporary: a rank did not arrive in time.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
@@ -75,11 +75,12 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     if missing:
         raise BadUsage("IncompleteRanks", f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set.", hint="Use torchrun.")
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
-    try:
-        yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
-    finally:
-        dist.destroy_process_group()
+    store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+    yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
+    # Not on the way out of an error: NCCL would wait for ranks that are in a collective, and the error would not be told.
+    dist.destroy_process_group()
 
 
 def active() -> bool:
@@ -110,31 +111,42 @@ def share_of_common(x: Tensor) -> Tensor:
     return x / dist.get_world_size() if active() else x
 
 
-def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Sum all gradients over ranks, in buckets. A parameter without gradient has none on any rank."""
-    if not active():
-        return
-    pending = []
-    for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
-        flat = torch.cat([g.reshape(-1) for g in bucket])
-        pending.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
-    for bucket, flat, work in pending:
-        work.wait()
-        for gradient, summed in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
-            gradient.copy_(summed.view_as(gradient))
+class _SumOfEach(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        # Each rank makes something else of the sum: its gradient is that of all ranks' shares of the loss.
+        gradient = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(gradient)
+        return gradient
 
 
-def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    bucket: list[Tensor] = []
-    size = 0
-    for gradient in gradients:
-        if bucket and (size >= BUCKET_BYTES or gradient.dtype != bucket[0].dtype):
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(gradient)
-        size += gradient.numel() * gradient.element_size()
-    if bucket:
-        yield bucket
+def sum_for_each_rank(x: Tensor) -> Tensor:
+    """The sum over ranks, differentiable, from which each rank may compute something else."""
+    return _SumOfEach.apply(x) if active() else x
+
+
+def largest(values: Tensor, count: int) -> Tensor:
+    """The `count` largest values (n,) of all ranks' together, in descending order, not differentiable; every rank gets the same.
+
+    Args:
+        values: (k,) of this rank, its own largest; ranks may have unequal numbers of them.
+        count: all ranks have as many values together.
+    """
+    values = values.detach()
+    if active():
+        sizes = [int(n) for n in total([float(len(values)) if i == dist.get_rank() else 0.0 for i in range(dist.get_world_size())])]
+        padded = values.new_full((max(sizes),), -torch.inf)
+        padded[: len(values)] = values
+        gathered = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(gathered, padded)
+        values = torch.cat([each[:size] for each, size in zip(gathered, sizes, strict=True)])
+    return torch.topk(values, count).values
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.inference.precision import PrecisionName, autocast, resolved
 
-from ..ranks import distributed
+from ..ranks.gradients import GradientExchange
 
 
 class Precision:
@@ -25,13 +26,11 @@ class Precision:
         BadConfiguration: fp16 on a CPU.
     """
 
-    def __init__(self, name: Literal["auto", "fp32", "fp16", "bf16"], device: torch.device) -> None:
-        if name == "auto":
-            name = "fp16" if device.type == "cuda" else "fp32"
+    def __init__(self, name: PrecisionName, device: torch.device) -> None:
+        name = resolved(name, device)
         if name == "fp16" and device.type != "cuda":
             raise BadConfiguration("InvalidRecipe", "recipe.precision: fp16 needs a GPU.", hint="Use fp32, bf16 or auto.")
         self.name = name
-        self._type = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
         self._device = device
         self.scaler = torch.amp.GradScaler("cuda") if name == "fp16" else None
         self.norm: Tensor | None = None
@@ -39,22 +38,29 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Where the network and the loss run."""
-        return nullcontext() if self._type is None else torch.autocast(self._device.type, self._type)
+        return autocast(self.name, self._device)
 
     def step(
-        self, loss: Tensor, parameters: Iterable[torch.nn.Parameter], optimizer: torch.optim.Optimizer, clip: float | None
+        self,
+        loss: Tensor,
+        parameters: Iterable[torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        clip: float | None,
+        exchange: GradientExchange,
     ) -> None:
-        """Backward, sum over ranks, clip, step.
+        """Backward and the sum over ranks, clip, step.
 
         Args:
             loss: this rank's share.
             parameters: all of the network's.
             optimizer: holds them.
             clip: the largest norm of all gradients, None for no limit.
+            exchange: sums gradients over ranks.
         """
         parameters = [p for p in parameters if p.requires_grad]
+        exchange.begin()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        distributed.sum_gradients(parameters)
+        exchange.finish()
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
         if clip is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -10,7 +11,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from nnunet_trainer import architecture
 from nnunet_trainer.contract import keys
@@ -24,9 +24,12 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from ..components import lookup, schedules
 from ..data.augmentation import AugmentationConfig, Augmenter, augmentation_set, validation_augmenter
 from ..data.sampling import PatchSampler
-from ..ranks import distributed
+from ..ranks import batch_norm, distributed
+from ..ranks.agreement import require_same
 from ..ranks.distributed import Ranks
+from ..ranks.gradients import GradientExchange
 from ..recipes.recipe import Recipe
+from ..recipes.recipe import write as write_recipe
 from . import parameter_groups, previous_stage
 from .criterion import criterion, output_scales
 from .precision import Precision
@@ -51,6 +54,22 @@ def changed_plans(plans: dict[str, Any], configuration: str, recipe: Recipe) -> 
     return result
 
 
+def _given(
+    setup: TrainingSetup, plans: Plans, store: PreprocessedFolder, training: Sequence[str], validation: Sequence[str]
+) -> dict[str, str]:
+    """What every rank must have been given alike, as digests."""
+    sizes = {path.name: path.stat().st_size for path in store.folder.iterdir() if path.suffix in (".b2nd", ".npz")}
+    given = {
+        "plans": plans.content,
+        "dataset.json": setup.dataset_json,
+        "recipe": write_recipe(setup.recipe),
+        "configuration, fold and seed": [setup.configuration, setup.fold, setup.seed],
+        "splits (splits_final.json)": [list(training), list(validation)],
+        "preprocessed cases": sizes,
+    }
+    return {name: keys.digest(name, json.dumps(value, sort_keys=True, default=str)) for name, value in given.items()}
+
+
 def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     """Build everything; weights are initial ones, no file is written.
 
@@ -65,6 +84,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     labels = LabelManager(setup.dataset_json)
     store = previous_stage.open_store(setup, configuration)
     training, validation = fold_cases(setup, store)
+    require_same(_given(setup, plans, store, training, validation))
     previous_stage.check(setup, plans, configuration, store, [*training, *validation])
     torch.manual_seed(int(keys.digest("initial weights", setup.seed, setup.fold)[:15], 16))
     net = architecture.build(
@@ -75,8 +95,8 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         negative_slope=recipe.initialization.negative_slope,
         zero_residuals=recipe.initialization.zero_residuals,
     ).to(ranks.device, memory_format=channels_last(configuration))
-    if ranks.world_size > 1 and ranks.device.type == "cuda":
-        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    if ranks.world_size > 1:
+        net = batch_norm.over_ranks(net, ranks.device)
     distributed.broadcast(net.state_dict(keep_vars=False).values())
     groups, factors = parameter_groups.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
     optimizer_component = lookup.find("optimizer", recipe.optimizer.name)
@@ -117,6 +137,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
             recipe.warm_up_epochs,
         ),
         precision=Precision(recipe.precision, ranks.device),
+        exchange=GradientExchange(net.parameters()),
         augmenter=augmenter,
         validation_augmenter=plain,
         sampler=PatchSampler(store, training, initial_patch_size=augmenter.initial_patch_size, **shared),

@@ -22,6 +22,7 @@ from ..data.augmentation import Augmenter
 from ..data.sampling import PatchSampler
 from ..pretrained import LoadReport
 from ..ranks.distributed import Ranks
+from ..ranks.gradients import GradientExchange
 from ..recipes.recipe import Recipe
 from . import parameter_groups
 from .criterion import Criterion, criterion
@@ -57,6 +58,7 @@ class Session:
     base_rate: float
     schedule: Schedule
     precision: Precision
+    exchange: GradientExchange
     augmenter: Augmenter
     validation_augmenter: Augmenter
     sampler: PatchSampler

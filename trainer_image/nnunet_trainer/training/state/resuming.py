@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
 
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.checkpoints.network import of_checkpoint
@@ -11,6 +15,8 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.planning.plans import Plans
 
 from ..pretrained import LoadReport
+from ..ranks import distributed
+from ..ranks.distributed import Ranks
 from ..recipes import recipe as recipes
 from ..session.history import History
 from ..session.session import Session
@@ -20,22 +26,28 @@ _DECISIVE = ("architecture", "patch_size", "spacing", "normalization_schemes", "
 
 
 def restore(session: Session, found: checkpoint.Found) -> None:
-    """Go on from a checkpoint, ours or nnU-Net's.
+    """Go on from a checkpoint, ours or nnU-Net's. Every rank calls this.
+
+    Args:
+        session: to go on.
+        found: on the first rank the whole checkpoint; on others `described`, they get the tensors from the first one.
 
     Raises:
         BadConfiguration: it belongs to other plans, labels or another recipe; the findings name what differs.
     """
     saved = found.content
     extra: dict[str, Any] = saved.get(checkpoint.EXTRA) or {}
-    _check_same(session, found, extra)
-    weights = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in saved["network_weights"].items()}
-    try:
-        session.network.load_state_dict(weights)
-        session.optimizer.load_state_dict(saved["optimizer_state"])
-    except (RuntimeError, ValueError) as error:
-        raise BadConfiguration(
-            "CheckpointMismatch", f"{found.path} is of another network or optimizer: {str(error).splitlines()[0]}"
-        ) from error
+    problem: BadConfiguration | None = None
+    if session.ranks.first:
+        try:
+            _check_same(session, found, extra)
+            _load_tensors(session, found)
+        except BadConfiguration as fault:
+            problem = fault
+    if problem := distributed.from_first(problem):
+        raise problem  # on every rank: none waits for tensors that do not come
+    distributed.broadcast(session.network.state_dict(keep_vars=False).values())
+    share_optimizer_state(session.optimizer, session.ranks)
     if session.precision.scaler is not None and saved.get("grad_scaler_state"):
         session.precision.scaler.load_state_dict(saved["grad_scaler_state"])
     session.epoch, session.iteration = found.position
@@ -46,6 +58,51 @@ def restore(session: Session, found: checkpoint.Found) -> None:
     best = saved.get("_best_ema")
     session.best_ema = None if best is None else float(best)
     session.resumed_from = session.epoch
+
+
+def _load_tensors(session: Session, found: checkpoint.Found) -> None:
+    saved = found.content
+    weights = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in saved["network_weights"].items()}
+    try:
+        session.network.load_state_dict(weights)
+        session.optimizer.load_state_dict(saved["optimizer_state"])
+    except (RuntimeError, ValueError) as error:
+        raise BadConfiguration(
+            "CheckpointMismatch", f"{found.path} is of another network or optimizer: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def share_optimizer_state(optimizer: torch.optim.Optimizer, ranks: Ranks) -> None:
+    """Give every rank the first one's state, tensor by tensor: none is pickled, or held twice."""
+    if ranks.world_size == 1:
+        return
+    own = optimizer.state_dict()
+    plain = tree_map(lambda value: _Shape.of(value) if isinstance(value, torch.Tensor) else value, own) if ranks.first else None
+    shapes = distributed.from_first(plain)
+    state = (
+        own if ranks.first else tree_map(lambda value: value.empty(ranks.device) if isinstance(value, _Shape) else value, shapes)
+    )
+    tensors = [value for value in tree_leaves(state) if isinstance(value, torch.Tensor)]
+    distributed.broadcast(tensors)
+    if not ranks.first:
+        optimizer.load_state_dict(state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    """Memory is sent as it lies, and it may lie channels last."""
+    dtype: torch.dtype
+    on_cpu: bool
+    """Step counters stay there."""
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> _Shape:
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device.type == "cpu")
+
+    def empty(self, device: torch.device) -> torch.Tensor:
+        return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device="cpu" if self.on_cpu else device)
 
 
 def _check_same(session: Session, found: checkpoint.Found, extra: dict[str, Any]) -> None:

@@ -36,7 +36,8 @@ def content(session: Session) -> dict[str, Any]:
         "trainer_name": nnunet_trainer(session.configuration.architecture),
         "inference_allowed_mirroring_axes": session.mirror_axes,
         checkpoint.EXTRA: {
-            "format": 1,
+            "format": checkpoint.FORMAT,
+            "version": checkpoint.version(),
             "trainer": setup.trainer,
             "recipe": recipes.write(setup.recipe),
             "seed": setup.seed,

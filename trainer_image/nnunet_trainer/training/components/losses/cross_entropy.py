@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nnunet_trainer.extensions import Range
 
-from ...ranks.distributed import sum_over_ranks
+from ...ranks.distributed import active, largest, sum_over_ranks
 from ..registries import LOSSES
 from .context import Loss, LossContext, Voxels, Weight, sum_of
 
@@ -52,10 +52,17 @@ def each_voxel(voxels: Voxels, context: LossContext, label_smoothing: float = 0.
 
 
 def top_k(voxels: Voxels, context: LossContext, *, percent: float, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy averaged over the hardest `percent` of this rank's voxels."""
-    each = each_voxel(voxels, context, label_smoothing)
-    hardest = torch.topk(each.flatten(), max(1, int(each.numel() * percent / 100)), sorted=False).values
-    return hardest.mean() * context.share
+    """Cross-entropy averaged over the hardest `percent` of the whole batch's voxels, wherever they lie among the ranks."""
+    each = each_voxel(voxels, context, label_smoothing).flatten()
+    own = torch.tensor(float(each.numel()), dtype=torch.float64, device=each.device)
+    count = max(1, int(sum_over_ranks(own).item() * percent / 100))
+    if not active():
+        return torch.topk(each, count, sorted=False).values.mean()
+    threshold = largest(torch.topk(each.detach(), min(count, each.numel())).values, count)[-1]
+    harder, equal = each > threshold, each == threshold
+    # Of voxels exactly as hard as the last one, each counts a part.
+    counted, equals = sum_over_ranks(torch.stack((harder.sum(), equal.sum())).double()).tolist()
+    return (each[harder].sum() + each[equal].sum() * ((count - counted) / max(equals, 1))) / count
 
 
 def focal(voxels: Voxels, context: LossContext, *, gamma: float, alpha: float) -> Tensor:

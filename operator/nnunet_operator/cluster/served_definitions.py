@@ -1,0 +1,80 @@
+"""Whether the cluster's CRDs have all that this version of the operator reads and writes: older ones would drop it in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from nnunet_trainer.contract.faults import BadConfiguration
+
+from ..api import crds
+from ..api.resources import API_VERSION
+from .api.client import Api, ApiError
+from .api.kinds import OURS
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 15.0
+"""Seconds for the API server to describe CRDs that were applied a moment ago."""
+MOST_FINDINGS = 20
+
+Schema = dict[str, Any]
+
+
+async def check(api: Api) -> None:
+    """Compare each field and each value of an enum with what the API server describes (OpenAPI v3, which everybody may read).
+
+    Raises:
+        BadConfiguration: the CRDs are older; each finding names a field.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE
+    while True:
+        try:
+            described = await api.request("GET", f"/openapi/v3/apis/{API_VERSION}", timeout=10)
+        except ApiError as error:
+            if error.code != 404 or loop.time() > end:
+                log.warning("whether the CRDs are of this version cannot be found out: %s", error)
+                return
+        else:
+            findings = _findings(described["components"]["schemas"])
+            if not findings:
+                return
+            if loop.time() > end:
+                more = [f"and {len(findings) - MOST_FINDINGS} more"] if len(findings) > MOST_FINDINGS else []
+                raise BadConfiguration(
+                    "OldCRDs",
+                    "The cluster's CRDs are older than this operator. They lack:",
+                    findings=[*findings[:MOST_FINDINGS], *more],
+                    hint="Apply this version's, before the operator: helm upgrade, or kubectl apply --server-side -f crds/",
+                )
+        await asyncio.sleep(0.5)
+
+
+def _findings(served: dict[str, Schema]) -> list[str]:
+    prefix = ".".join(reversed(API_VERSION.partition("/")[0].split("."))) + f".{API_VERSION.partition('/')[2]}"
+    return [f"{kind}: {line}" for kind in OURS for line in lacking(_schema(kind), served.get(f"{prefix}.{kind}", {}))]
+
+
+def _schema(kind: str) -> Schema:
+    whole: Schema = crds.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return {"properties": {part: whole["properties"][part] for part in ("spec", "status")}}
+
+
+def lacking(ours: Schema, served: Schema, path: str = "") -> Iterator[str]:
+    """The paths of all fields and values of an enum in our schema that the served one does not have."""
+    if served.get("x-kubernetes-preserve-unknown-fields") and not served.get("properties"):
+        return
+    for name, schema in ours.get("properties", {}).items():
+        place = f"{path}.{name}" if path else name
+        if name in served.get("properties", {}):
+            yield from lacking(schema, served["properties"][name], place)
+        else:
+            yield place
+    for part, sign in (("items", "[]"), ("additionalProperties", ".*")):
+        if isinstance(ours.get(part), dict) and isinstance(served.get(part), dict):
+            yield from lacking(ours[part], served[part], path + sign)
+    if "enum" in served:
+        yield from (f"{path}: the value {value!r}" for value in ours.get("enum", ()) if value not in served["enum"])

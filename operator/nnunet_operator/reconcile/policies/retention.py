@@ -1,0 +1,36 @@
+"""`spec.retention`: what becomes of a run's results when it is deleted. `Delete` holds it by a finalizer until they are gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...api import reasons
+from ...api.base import Metadata
+from ...api.resources import TrainingRun
+from ...manifests import names
+from ..outcome import Outcome
+from ..view import View
+
+
+def is_held(metadata: Metadata) -> bool:
+    """Whether the object is held until its results are deleted."""
+    return names.RESULTS_FINALIZER in metadata.finalizers
+
+
+def finalizers(run: TrainingRun) -> list[str] | None:
+    """The finalizers that a run should have where it has others: it is held before its first Job is made. None: they are right."""
+    if (run.spec.retention == "Delete") == is_held(run.metadata):
+        return None
+    return _without(run.metadata) if is_held(run.metadata) else [*run.metadata.finalizers, names.RESULTS_FINALIZER]
+
+
+def release(view: View[Any], message: str = "", *, kept: bool = False) -> Outcome:
+    """Let an object go that is being deleted. `kept`: results stay that should have gone; `message` says which and why."""
+    outcome = Outcome(finalizers=_without(view.object.metadata))
+    if message:
+        outcome.record(reasons.RESULTS_KEPT if kept else reasons.RESULTS_DELETED, message, warning=kept)
+    return outcome
+
+
+def _without(metadata: Metadata) -> list[str]:
+    return [name for name in metadata.finalizers if name != names.RESULTS_FINALIZER]
