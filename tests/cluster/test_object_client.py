@@ -16,6 +16,7 @@ from nnunet_operator.controller.events import EventRecorder
 from nnunet_operator.controller.object_client import Outdated
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.outcome import Delete, Event, Outcome
+from nnunet_operator.reconcile.view import Key
 from support.apiclient import Manifest
 from support.controlplane import ControlPlane
 
@@ -107,6 +108,21 @@ async def test_a_status_never_reaches_a_successor_of_the_same_name(bench: Bench)
     bench.admin.delete(bench.about)
     await bench.carry_out(status=status("of the dead"))
     assert bench.admin.get(API_VERSION, "Dataset", bench.namespace, "brain") is None
+
+
+async def test_a_write_that_conflicts_succeeds_once_the_object_was_read_again(bench: Bench) -> None:
+    bench.admin.patch(bench.about, {"metadata": {"labels": {"team": "a"}}})  # and no watch tells
+    for _ in range(2):
+        with pytest.raises(Outdated):
+            await bench.carry_out(status=status("one"))
+    await bench.client.read_again(Key("Dataset", bench.namespace, "brain"))
+    await bench.carry_out(status=status("one"))
+    found = bench.admin.get(API_VERSION, "Dataset", bench.namespace, "brain")
+    assert found is not None
+    assert found["status"] == status("one")
+    bench.admin.delete(bench.about)
+    await bench.client.read_again(Key("Dataset", bench.namespace, "brain"))
+    assert len(bench.cache) == 0
 
 
 JSON = st.recursive(

@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -23,7 +24,7 @@ import sys
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,20 +111,27 @@ class ControlPlane:
         die_with_parent: end with the thread that started it, however that ends.
         features: feature gates that are switched on in all components.
         apis: groups and versions that are served although they are not by default.
+        apiserver: further arguments of the API server.
     """
 
     def __init__(
-        self, folder: Path, *, die_with_parent: bool = True, features: Sequence[str] = (), apis: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        die_with_parent: bool = True,
+        features: Sequence[str] = (),
+        apis: Sequence[str] = (),
+        apiserver: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self._gates = [f"--feature-gates={','.join(f'{name}=true' for name in features)}"] if features else []
         self._apis = [f"--runtime-config={','.join(f'{name}=true' for name in apis)}"] if apis else []
-        self._die_with_parent = die_with_parent
+        self._die_with_parent, self._apiserver = die_with_parent, tuple(apiserver)
         self._names = itertools.count()
         self.pids: dict[str, int] = {}
         self._arguments: dict[str, list[str]] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.url = self.token = ""
+        self.url = self.token = self._etcd_health = ""
 
     # -- life --
 
@@ -152,7 +160,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file", str(key),
             "--service-account-signing-key-file", str(key), "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
             *self._gates, *self._apis,
-            "--audit-policy-file", str(AUDIT_POLICY), "--audit-log-path", str(self.folder / "audit.log"),
+            "--audit-policy-file", str(AUDIT_POLICY), "--audit-log-path", str(self.folder / "audit.log"), *self._apiserver,
         ]  # fmt: skip
         health = free_port()
         self._arguments["kube-controller-manager"] = [
@@ -163,7 +171,8 @@ class ControlPlane:
             "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics", *self._gates,
         ]  # fmt: skip
         try:
-            self._spawn("etcd", f"{client}/readyz")
+            self._etcd_health = f"{client}/readyz"
+            self._spawn("etcd", self._etcd_health)
             self.start_apiserver()
             self._write_kubeconfig(self.kubeconfig, self.token)
             self._prepare()
@@ -234,6 +243,28 @@ class ControlPlane:
             self.stop_apiserver()
             self._arguments["kube-apiserver"], self.url = arguments, url
             self.start_apiserver()
+
+    def back_up(self) -> Path:
+        """A copy of all that is stored, in a folder of its own; the API server is away meanwhile."""
+        copy = self.folder / f"backup-{next(self._names)}"
+        self._with_etcd_stopped(lambda: shutil.copytree(self.folder / "etcd", copy))
+        return copy
+
+    def restore(self, copy: Path) -> None:
+        """Let the cluster be as it was when a backup was made: what came later is gone, and versions begin at the backup's."""
+
+        def replace() -> None:
+            shutil.rmtree(self.folder / "etcd")
+            shutil.copytree(copy, self.folder / "etcd")
+
+        self._with_etcd_stopped(replace)
+
+    def _with_etcd_stopped(self, do: Callable[[], object]) -> None:
+        self.stop_apiserver()
+        self._end("etcd")
+        do()
+        self._spawn("etcd", self._etcd_health)
+        self.start_apiserver()
 
     def stop(self) -> None:
         """Stop all of it, in the order in which it can end."""

@@ -16,7 +16,7 @@ from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Key
 from . import preflight
 from .api.client import Api, connect
-from .api.kinds import KINDS, OURS
+from .api.kinds import KINDS, OURS, WATCHED
 from .lease import Lease
 from .monitoring import metrics
 from .monitoring.health import Health
@@ -24,8 +24,10 @@ from .object_client import UNANSWERED, CachedApi
 from .settings import ClusterSettings
 from .watch import watches
 from .watch.cache import ObjectCache
+from .watch.list_watch import ListWatch
 from .watch.progress_poller import ProgressPoller
 from .watch.relist import Relist
+from .watch.versions import WentBack
 from .watch.workload_poller import WorkloadPoller
 from .work_queue import WorkQueue
 from .workers import Workers
@@ -49,14 +51,21 @@ class Operator:
         metrics.queue_oldest.set_function(self._queue.oldest)
         self._cache = ObjectCache()
         self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake, now=api.clock.now)
-        client = CachedApi(api, self._cache)
+        client = CachedApi(api, self._cache, lambda: self._relist.soon())
         recorder = EventRecorder(client, settings.identity, UNANSWERED)
         self._workloads: WorkloadPoller | None = None
         if settings.workload_seconds is not None:
             self._workloads = WorkloadPoller(api, self._cache, settings.workload_seconds, self._wake)
         said = self._workloads.found if self._workloads else None
         self._reconciliation = Reconciliation(client, self._cache, recorder, settings.reconcile, api.clock.now(), said)
-        self._workers = Workers(self._cache, self._queue, self._reconciliation, self._poller.heard, api.clock.now)
+        self._workers = Workers(
+            self._cache,
+            self._queue,
+            self._reconciliation,
+            self._poller.heard,
+            api.clock.now,
+            read_again=client.read_again,
+        )
         self._relist = Relist(api, self._cache, settings.namespaces, settings.relist_seconds, self._wake)
         api.clock.jumped = lambda: self._wake(self._cache.keys(*OURS))
         self._phase = "starting"
@@ -153,6 +162,7 @@ class Operator:
         log.info("working; %d objects known", len(self._cache))
         self._reconciliation.listening_since = self._api.clock.now()
         tasks = [asyncio.create_task(self._workers.work(), name=f"worker {i}") for i in range(self._settings.workers)]
+        tasks += [asyncio.create_task(watch.run(), name=name) for name, watch in self._list_watches().items()]
         tasks.append(asyncio.create_task(self._relist.run(), name="relist"))
         tasks.append(asyncio.create_task(self._poller.run(), name="progress"))
         tasks.append(asyncio.create_task(self._workers.count_objects(), name="metrics"))
@@ -164,6 +174,17 @@ class Operator:
             self._phase = "stopping"
             await _end(tasks)
             self._queue.close()
+
+    def _list_watches(self) -> dict[str, ListWatch]:
+        """The watches of what is not ours: each begins where it was listed."""
+        changed, deleted, soon = self._workers.changed, self._workers.deleted, self._relist.soon
+        return {
+            f"watch of {WATCHED[kind].plural} in {scope or 'all namespaces'}": ListWatch(
+                self._api, WATCHED[kind], scope, version, changed=changed, deleted=deleted, listed=soon, failed=soon
+            )
+            for (kind, scope), version in self._relist.versions.items()
+            if kind not in OURS
+        }
 
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> int:
         """Run kopf's watches until told to stop, or until something ended that never should."""
@@ -196,6 +217,9 @@ class Operator:
             raise
         ended = next(iter(done))
         problem = ended.exception()
+        if isinstance(problem, WentBack):
+            log.error("%s; whoever started the operator starts it anew, and it lists everything", problem)
+            return LOST
         log.error("%s ended: %s", ended.get_name(), problem or "nobody asked for it", exc_info=problem)
         return LOST
 

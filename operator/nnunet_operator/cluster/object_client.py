@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
@@ -15,6 +17,7 @@ from .api.client import CONNECTION_ERRORS, Api, ApiError
 from .api.kinds import KINDS, NAMESPACE, WATCHED
 from .monitoring import metrics
 from .watch.cache import ObjectCache
+from .watch.versions import version_of
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +34,15 @@ class CachedApi:
     """Reads from the cache, writes to the API server and the cache (`controller.object_client.ObjectClient`).
 
     Beside the errors of `ObjectClient`, methods raise `ApiError` and `CONNECTION_ERRORS`: to be tried again.
+
+    Args:
+        suspect: called when an object is older than the cache has it: has the cluster gone back in time?
     """
 
-    def __init__(self, api: Api, cache: ObjectCache) -> None:
-        self._api, self._cache = api, cache
-        self._applied: OrderedDict[Key, tuple[str, float]] = OrderedDict()
-        self._written: OrderedDict[str, tuple[Any, Any]] = OrderedDict()  # uid → (wanted, what the server made of it)
+    def __init__(self, api: Api, cache: ObjectCache, suspect: Callable[[], None] = lambda: None) -> None:
+        self._api, self._cache, self._suspect = api, cache, suspect
+        self._applied: OrderedDict[Key, tuple[bytes, float]] = OrderedDict()  # digest of what was applied, and when
+        self._mended: OrderedDict[str, bytes] = OrderedDict()  # uid → digest of a wanted status and what the server made of it
 
     def known(self, key: Key) -> Manifest | None:
         """As the cache has it."""
@@ -51,18 +57,27 @@ class CachedApi:
         """GET."""
         return await self._api.get(KINDS[key.kind], key.namespace, key.name)
 
+    async def read_again(self, key: Key) -> None:
+        """GET into the cache, whatever that has; what is gone is forgotten."""
+        found, known = await self.get(key), self.known(key)
+        if found is None:
+            if known is not None:
+                self._cache.remember_deleted(known)
+        elif not self._cache.put(found) and self._cache.version(key) != version_of(found):
+            self._suspect()
+
     async def apply(self, manifest: Manifest, *, force: bool) -> bool:
         """Server-side apply, unless the same was applied before and is there still."""
         key = key_of(manifest)
-        text, now = json.dumps(manifest, sort_keys=True), time.monotonic()
-        before, at = self._applied.get(key, ("", float("-inf")))
-        if before == text and now - at < REAPPLY and (key.kind not in WATCHED or self.known(key) is not None):
+        digest, now = _digest(manifest), time.monotonic()
+        before, at = self._applied.get(key, (b"", float("-inf")))
+        if before == digest and now - at < REAPPLY and (key.kind not in WATCHED or self.known(key) is not None):
             return False
         try:
             self.learn(await self._api.apply(manifest, force=force))
         except ApiError as error:
             raise _named(error) from error
-        _remember(self._applied, key, (text, now))
+        _remember(self._applied, key, (digest, now))
         return True
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -130,7 +145,7 @@ class CachedApi:
         """One merge patch of the status subresource."""
         meta, stored = about["metadata"], about.get("status") or {}
         # What the server drops or fills in must not make us write it again and again.
-        if status == stored or self._written.get(meta["uid"]) == (status, stored):
+        if status == stored or (meta["uid"] in self._mended and self._mended[meta["uid"]] == _digest(status, stored)):
             return
         # Merged rather than applied: a field that an older CRD does not know is dropped, where an apply would fail as a whole.
         # The resourceVersion keeps a decision about an older version, or about a namesake that is gone, from being written.
@@ -144,7 +159,8 @@ class CachedApi:
                 raise Outdated(str(error)) from error
             raise
         metrics.status_writes.labels(about["kind"]).inc()
-        _remember(self._written, meta["uid"], (status, answer.get("status") or {}))
+        if (made := answer.get("status") or {}) != status:
+            _remember(self._mended, meta["uid"], _digest(status, made))
         self._cache.put(answer)
 
 
@@ -159,6 +175,10 @@ def merge_patch(stored: Manifest, wanted: Manifest) -> Manifest:
         elif key not in stored or value != old:
             patch[key] = value
     return patch
+
+
+def _digest(*values: Any) -> bytes:
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def _named(error: ApiError) -> Exception:

@@ -70,6 +70,10 @@ class WorkQueue(Generic[K]):
         self.add_after(key, delay)
         return delay
 
+    def failures(self, key: K) -> int:
+        """How often in a row the key was tried again."""
+        return self._failures.get(key, 0)
+
     def forget(self, key: K) -> None:
         """The key went well: the next failure begins at the shortest delay."""
         self._failures.pop(key, None)

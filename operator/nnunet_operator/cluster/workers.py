@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
 from nnunet_trainer.contract.faults import Fault
 
-from ..api.conditions import READY, STALLED, condition_of
 from ..controller.carry_out import ChildRefused
 from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
@@ -22,14 +21,20 @@ from .work_queue import WorkQueue
 
 log = logging.getLogger(__name__)
 
-CONFLICT_DELAY = 0.5
-"""Seconds, if the newer version does not come sooner by its watch."""
+CHILDREN_DELAY = 0.1
+"""Seconds. What a Job and its pods tell comes in bursts, as does what follows from our own writes: one pass looks at all of it."""
+LEASE_DELAY = 0.5
+"""Seconds after which what was not written without the Lease is looked at again: mostly it was gone for a moment."""
 OUTAGE_RETRY = 15.0
 """The longest delay, in seconds, after an API server that was away or in trouble: that is no fault of the object's."""
 
 
 class Workers:
-    """Turn what the cache holds into what the cluster should hold."""
+    """Turn what the cache holds into what the cluster should hold.
+
+    Args:
+        read_again: read an object from the API server into the cache.
+    """
 
     def __init__(
         self,
@@ -38,8 +43,11 @@ class Workers:
         reconciliation: Reconciliation,
         heard: Mapping[str, Heard],
         now: Callable[[], datetime],
+        *,
+        read_again: Callable[[Key], Awaitable[None]],
     ) -> None:
         self._cache, self._queue, self._reconciliation, self._heard, self._now = cache, queue, reconciliation, heard, now
+        self._read_again = read_again
 
     def wake(self, keys: Iterable[Key]) -> None:
         """Reconcile these soon."""
@@ -50,18 +58,20 @@ class Workers:
 
     def changed(self, manifest: Manifest) -> None:
         """An object was added or modified."""
-        # Whom the old version concerned is concerned as well: a reference or a label may be gone.
-        meta = manifest["metadata"]
-        old = self._cache.get(manifest["kind"], meta["namespace"], meta["name"])
-        concerned = self._cache.affected_by(old) if old is not None else set()
-        if self._cache.put(manifest):
-            self.wake(concerned | self._cache.affected_by(manifest))
+        self._wake_of(manifest["kind"], self._cache.change(manifest))
 
     def deleted(self, manifest: Manifest) -> None:
         """An object was deleted."""
         concerned = self._cache.affected_by(manifest)
         if self._cache.remember_deleted(manifest):
-            self.wake(concerned)
+            self._wake_of(manifest["kind"], concerned)
+
+    def _wake_of(self, kind: str, keys: Iterable[Key]) -> None:
+        if kind in OURS:
+            self.wake(keys)
+        else:
+            for key in keys:
+                self._queue.add_after(key, CHILDREN_DELAY)
 
     # -- work --
 
@@ -80,8 +90,10 @@ class Workers:
         """One pass over one object. Nothing that goes wrong with it may end the worker."""
         try:
             look_again = await self._pass_over(key)
-        except (Outdated, NotLeading):  # without the lease only for a moment: what was not done then is done after it
-            self._queue.add_after(key, CONFLICT_DELAY)
+        except NotLeading:
+            self._queue.add_after(key, LEASE_DELAY)
+        except Outdated:
+            await self._conflicted(key)
         except (ApiError, Fault, ChildRefused, Rejected) as error:
             self._failed(key, error, getattr(error, "reason", "") or f"Http{getattr(error, 'code', '')}")
         except CONNECTION_ERRORS as error:
@@ -94,6 +106,16 @@ class Workers:
             if look_again is not None:
                 self._queue.add_after(key, look_again)
 
+    async def _conflicted(self, key: Key) -> None:
+        """Somebody has written it meanwhile: its watch brings that. What has not come by the second time is asked for."""
+        metrics.conflicts.labels(key.kind).inc()
+        self._queue.retry(key)
+        if self._queue.failures(key) > 1:
+            try:
+                await self._read_again(key)
+            except (ApiError, *CONNECTION_ERRORS) as error:
+                log.warning("could not be read again: %s", str(error) or type(error).__name__, extra={"object": key})
+
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
         metrics.errors.labels(key.kind, cause).inc()
         in_trouble = isinstance(error, CONNECTION_ERRORS) or (
@@ -104,16 +126,16 @@ class Workers:
 
     async def _pass_over(self, key: Key) -> float | None:
         """Seconds until the object wants to be looked at again, if it does."""
-        before = self._cache.get(*key)
+        before = self._cache.version(key)
         passed = await self._reconciliation.pass_over(key, self._now(), self._heard)
-        written = self._cache.get(*key)
-        concerned = self._cache.affected_by(written) if written is not None and written is not before else set()
+        was_written = self._cache.version(key) not in (before, None)
+        concerned = self._cache.affected_by(written) if was_written and (written := self._cache.get(*key)) else set()
         if passed.refusal is not None:
             self.wake(concerned - {key})  # itself is looked at again with back-off
             raise passed.refusal
-        self.wake(concerned)
-        if passed.children_changed and not concerned:
-            self._queue.add(key)  # its children are others than those that this View showed
+        self.wake(concerned - {key})
+        if passed.children_changed or concerned:
+            self._queue.add_after(key, CHILDREN_DELAY)  # its status, or its children, are others than those that this View showed
         return passed.look_again.total_seconds() if passed.look_again is not None else None
 
     async def count_objects(self, every: float = 5) -> None:
@@ -121,10 +143,8 @@ class Workers:
         while True:
             metrics.objects.clear()
             metrics.stalled.clear()
-            for kind in OURS:
-                for manifest in self._cache.all(kind):
-                    ready = condition_of(manifest, READY)
-                    metrics.objects.labels(kind, ready.get("status", "Unknown"), ready.get("reason", "")).inc()
-                    if condition_of(manifest, STALLED, "True"):
-                        metrics.stalled.labels(kind, manifest["metadata"]["namespace"], ready.get("reason", "")).inc()
+            for state, count in self._cache.states().items():
+                metrics.objects.labels(state.kind, state.ready, state.reason).inc(count)
+                if state.stalled:
+                    metrics.stalled.labels(state.kind, state.namespace, state.reason).inc(count)
             await asyncio.sleep(every)

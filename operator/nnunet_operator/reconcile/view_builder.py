@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ from .view import Heard, Key, Manifest, Settings, View
 
 MOST_REFERENCES = 64
 """How many objects are followed from one: chains of runs are short, and a mistake must not cost much."""
+
+MOST_PARSED = 256
+"""References that are kept parsed."""
 
 
 class Objects(Protocol):
@@ -103,7 +107,7 @@ def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:
         manifest = objects.get(*key)
         if manifest is None or _is_lost(manifest):
             continue
-        found[key] = invalid.parse(manifest)
+        found[key] = _parse_reference(manifest)
         ahead += dependencies.needed_by(found[key])
     return found
 
@@ -112,6 +116,22 @@ def _may_expire(resource: Resource) -> bool:
     """Whether a run may be deleted when its time to live is over: it has ended."""
     ended = isinstance(resource, TrainingRun) and resource.status.completion_time is not None
     return ended and resource.spec.ttl_seconds_after_finished is not None
+
+
+_parsed: OrderedDict[str, tuple[Manifest, str, Resource]] = OrderedDict()
+"""References by uid, with what they were parsed from: a thousand runs refer to the same Plans."""
+
+
+def _parse_reference(manifest: Manifest) -> Resource:
+    uid, version = manifest["metadata"].get("uid"), manifest["metadata"].get("resourceVersion")
+    if not uid or not version:
+        return invalid.parse(manifest)
+    known = _parsed.get(uid)
+    if known is None or known[0] is not manifest or known[1] != version:
+        known = _parsed[uid] = (manifest, version, invalid.parse(manifest))
+        if len(_parsed) > MOST_PARSED:
+            _parsed.popitem(last=False)
+    return known[2]
 
 
 def _pods(objects: Objects, owner: Manifest, jobs: Iterable[Manifest]) -> Iterable[Manifest]:

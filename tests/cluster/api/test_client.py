@@ -1,53 +1,58 @@
-"""What is no answer of an API server is an error like its own, to be tried again."""
+"""What the client makes of a stream, and of the environment."""
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from aiohttp import web
-from kubernetes.aio import client as kubernetes_client
-from nnunet_operator.cluster.api.client import Api, ApiError
-
-BODIES = [b"<html>Please log in</html>", b"{", b"null", b"[]", b'"yes"', b"7", b"\x1f\x8b\x00", gzip.compress(b"{}"), b"\xff\xfe{}"]
+from nnunet_operator.cluster.api import client
 
 
-@pytest.fixture
-async def answers() -> AsyncIterator[tuple[Api, list[tuple[int, bytes]]]]:
-    """A client, and the answers that it gets, in order."""
-    coming: list[tuple[int, bytes]] = []
+class Stream:
+    """A body that comes in these chunks."""
 
-    async def answer(_: web.Request) -> web.Response:
-        status, body = coming.pop(0)
-        return web.Response(status=status, body=body)
+    def __init__(self, *chunks: bytes) -> None:
+        self._chunks = chunks
 
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    api = Api(kubernetes_client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"))
-    yield api, coming
-    await api.close()
-    await runner.cleanup()
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
 
 
-@pytest.mark.parametrize("body", BODIES)
-async def test_a_success_that_is_no_object(answers: tuple[Api, list[tuple[int, bytes]]], body: bytes) -> None:
-    api, coming = answers
-    coming += [(200, body), (200, b'{"kind": "Namespace"}')]
-    with pytest.raises(ApiError, match="GET /here was answered, but not by the API server") as refused:
-        await api.request("GET", "/here")
-    assert refused.value.code == 502
-    assert await api.request("GET", "/here") == {"kind": "Namespace"}
+@pytest.mark.parametrize(
+    ("chunks", "lines"),
+    [
+        ([b"one\ntwo\n"], [b"one", b"two"]),
+        ([b"o", b"n", b"e\nt", b"wo\n"], [b"one", b"two"]),
+        ([b"one", b"\n", b"\n", b"two\n"], [b"one", b"two"]),
+        ([b"one\n", b"cut off"], [b"one"]),  # the connection ended within an event
+        ([b"x" * 300_000, b"y" * 300_000 + b"\nz\n"], [b"x" * 300_000 + b"y" * 300_000, b"z"]),
+        ([], []),
+    ],
+)
+async def test_lines_are_whole_wherever_the_chunks_end(chunks: list[bytes], lines: list[bytes]) -> None:
+    stream: Any = Stream(*chunks)
+    assert [line async for line in client._lines(stream)] == lines
 
 
-@pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("status", [400, 429, 500, 502])
-async def test_an_error_that_is_no_status(answers: tuple[Api, list[tuple[int, bytes]]], status: int, body: bytes) -> None:
-    api, coming = answers
-    coming += [(status, body)]
-    with pytest.raises(ApiError) as refused:
-        await api.request("POST", "/here", body={})
-    assert refused.value.code == status
+@pytest.mark.parametrize(
+    ("environment", "host", "proxy"),
+    [
+        ({}, "https://10.0.0.1", None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, "https://api.example:6443", "http://proxy:3128"),
+        ({"HTTP_PROXY": "http://proxy:3128"}, "https://api.example:6443", None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "api.example"}, "https://api.example:6443", None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "10.0.0.1"}, "https://10.0.0.1", None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".example"}, "https://api.example", None),
+    ],
+)
+def test_the_proxy_is_that_of_the_environment(
+    environment: dict[str, str], host: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert client._proxy(host) == proxy

@@ -55,6 +55,31 @@ def test_deletions_that_no_watch_told_of_are_noticed(private_control_plane: Cont
         wait_until(operator.is_ready, what=lambda: f"readiness: {operator.readiness()}")
 
 
+def test_a_cluster_that_was_restored_from_a_backup_ends_the_operator(private_control_plane: ControlPlane, tmp_path: Path) -> None:
+    plane = private_control_plane
+    api, namespace = plane.admin, plane.create_namespace()
+    api.apply(dataset(namespace, "old"))
+    copy = plane.back_up()
+    with OperatorProcess(plane, tmp_path, namespaces=[namespace], environment=STORAGE) as operator:
+        for number in range(40):
+            made = api.apply(dataset(namespace, f"new-{number}"))
+        seen = lambda: operator.metric("nnunet_operator_objects", kind="Dataset")  # noqa: E731
+        wait_until(lambda: seen() == 41, what=lambda: f"all to be seen, not {seen()}")
+        plane.restore(copy)
+        assert operator.process.wait(90) == ExitCode.TRY_AGAIN
+        assert "went back in time" in operator.log
+        assert "Traceback" not in operator.log
+    now = api.apply(dataset(namespace, "later"))["metadata"]
+    assert int(now["resourceVersion"]) < int(made["metadata"]["resourceVersion"]), "it was not restored"
+    with OperatorProcess(plane, tmp_path, namespaces=[namespace], environment=STORAGE) as operator:
+        for name in ("old", "later"):
+            wait_until(
+                lambda name=name: condition(api.get(API_VERSION, "Dataset", namespace, name)), what=f"{name} to be reconciled"
+            )
+        seen = lambda: operator.metric("nnunet_operator_objects", kind="Dataset")  # noqa: E731
+        wait_until(lambda: seen() == 2, what=lambda: f"what is there to be seen, not {seen()}")
+
+
 def test_a_leader_that_cannot_renew_ends(private_control_plane: ControlPlane, tmp_path: Path) -> None:
     plane = private_control_plane
     with OperatorProcess(plane, tmp_path, namespaces=["default"], arguments=["--leader-election"]) as operator:

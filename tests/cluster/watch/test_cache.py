@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
+import pytest
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.view import Key
@@ -44,6 +46,58 @@ def test_the_same_version_is_no_news() -> None:
     cache = ObjectCache()
     assert cache.put(stored(dataset("ns"), 5))
     assert not cache.put(stored(dataset("ns"), 5))
+
+
+@pytest.mark.parametrize("versions", [("a", "b"), ("b", "a"), ("7", "a"), ("a", "7"), ("", "7"), ("9x", "8x")])
+def test_a_version_that_is_no_number_does_not_freeze_an_object(versions: tuple[str, str]) -> None:
+    cache = ObjectCache()
+    for version in versions:
+        manifest = stored(dataset("ns"), 1)
+        manifest["metadata"]["resourceVersion"] = version
+        assert cache.put(manifest)
+        assert not cache.put(manifest)
+        assert cache.version(Key("Dataset", "ns", "brain")) == version
+
+
+def job(owner: Manifest, version: int, **more: Any) -> Manifest:
+    return {**child(owner, "job", version), "spec": {"template": {"spec": {"containers": [{}]}}}, **more}
+
+
+@pytest.mark.parametrize(
+    ("status", "concerns"),
+    [
+        ({"active": 1, "ready": 0, "uncountedTerminatedPods": {}}, False),
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, True),
+    ],
+)
+def test_only_what_somebody_reads_is_news_of_a_job(status: Manifest, concerns: bool) -> None:
+    cache, owner = ObjectCache(), stored(dataset("ns"), 1)
+    cache.put(owner)
+    assert cache.change(job(owner, 2)) == {Key("Dataset", "ns", "brain")}
+    later = job(owner, 3, status={})
+    later["metadata"] |= {"managedFields": [{"manager": "kcm"}], "finalizers": ["batch.kubernetes.io/job-tracking"]}
+    cache.change(later)
+    assert bool(cache.change(job(owner, 4, status=status))) is concerns
+    assert cache.version(Key("Job", "ns", "job")) == "4"  # known all the same
+
+
+def test_a_change_of_owner_concerns_both() -> None:
+    cache, one, other = ObjectCache(), stored(dataset("ns", "one"), 1), stored(dataset("ns", "other"), 2)
+    for owner in (one, other):
+        cache.put(owner)
+    cache.change(job(one, 3))
+    assert {key.name for key in cache.change(job(other, 4))} == {"one", "other"}
+
+
+def test_states_are_counted_as_they_change() -> None:
+    cache = ObjectCache()
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Verified"}]}}
+    for version, manifest in enumerate((dataset("ns"), dataset("ns", "other"), {**dataset("ns"), **ready}), 1):
+        cache.put(stored(manifest, version))
+    assert cache.states() == {("Dataset", "ns", "Unknown", "", False): 1, ("Dataset", "ns", "True", "Verified", False): 1}
+    for manifest in list(cache.all("Dataset")):
+        cache.remember_deleted(manifest)
+    assert not cache.states()
 
 
 def test_what_was_deleted_does_not_come_back_by_a_late_event_but_its_successor_does() -> None:
@@ -127,3 +181,4 @@ def test_indices_hold_nothing_once_all_is_gone() -> None:
         assert cache.remember_deleted(manifest)
     assert len(cache) == 0
     assert [len(index) for index in (cache._owned, cache._uids, cache._needs, cache._needed_by)] == [0, 0, 0, 0]
+    assert not [known for known in cache._known.values() if known]

@@ -1,25 +1,27 @@
-"""The Kubernetes API with raw manifests: the official asyncio client without its model objects.
+"""The Kubernetes API with raw manifests.
 
-The client brings TLS, exec plug-ins and token rotation; the paths are ours.
+The official asyncio client brings what a kubeconfig holds (TLS, exec plug-ins, token rotation); requests and their JSON are ours.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from nnunet_trainer.contract.faults import BadUsage, Temporary
+from yarl import URL
 
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
-from . import credentials, json_depth
+from . import credentials, wire
 from .clock import ServerClock
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, ApiKind
@@ -28,6 +30,9 @@ JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE = 500
+"""Objects in one answer to a LIST."""
+AT_ONCE = 64
+"""Connections to the API server."""
 
 
 class ApiError(Exception):
@@ -60,10 +65,26 @@ class Api:
         self.may_write = may_write
         self.clock = ServerClock()
         self._client: Any = kubernetes_client.ApiClient(configuration)
+        self._open: aiohttp.ClientSession | None = None
+        self._fixed: dict[str, Any] = {"proxy": configuration.proxy or _proxy(configuration.host)}
+        if configuration.proxy_headers:
+            self._fixed["proxy_headers"] = configuration.proxy_headers
+        if configuration.tls_server_name:
+            self._fixed["server_hostname"] = configuration.tls_server_name
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._open is not None:
+            await self._open.close()
         await self._client.close()
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open is None:
+            connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=self._client.rest_client.ssl_context)
+            # The environment's proxy is looked up once: with trust_env a netrc file would be read at each request.
+            self._open = aiohttp.ClientSession(connector=connector, trust_env=False, read_bufsize=2**20)
+        return self._open
 
     async def request(
         self,
@@ -82,33 +103,45 @@ class Api:
             ApiError: the server's answer is an error.
             OSError, asyncio.TimeoutError: there is no answer (aiohttp's errors of connections are `OSError`s or `ClientError`s).
         """
+        data = wire.encode(body) if body is not None else None
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
-        url = self.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        url = self._url(path, query)
         limit = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
-        status, data, token = await self._send(method, url, headers, body, limit)
+        status, answer, token = await self._send(method, url, headers, data, limit)
         if status == 401 and await self.another_token(token):
-            status, data, _ = await self._send(method, url, headers, body, limit)
-        if status >= 400:
-            raise _error(status, data)
-        return _object(data, f"{method} {path}") if data else None
+            status, answer, _ = await self._send(method, url, headers, data, limit)
+        if status >= 300:
+            raise _error(status, answer)
+        return _object(answer, f"{method} {path}") if answer else None
+
+    def _url(self, path: str, query: dict[str, str] | None) -> URL:
+        return URL(self.configuration.host + path + (f"?{urlencode(query)}" if query else ""), encoded=True)
 
     async def another_token(self, refused: str | None) -> bool:
         """Whether there is another token now than one that was refused."""
         return self.renewal is not None and await self.renewal.refused(self.configuration, refused)
 
     async def _send(
-        self, method: str, url: str, headers: dict[str, str], body: Any, limit: aiohttp.ClientTimeout
+        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, limit: aiohttp.ClientTimeout
     ) -> tuple[int, bytes, str | None]:
         """Status and content of the answer, and the token that was shown."""
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
-        token, code = self.configuration.api_key.get("BearerToken"), None
+        token = await self._authenticate(method, url, headers)
+        code: int | None = None
         try:
-            answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
-            code = int(answer.status)
-            self.clock.heard(answer.getheader("Date"))
-            return answer.status, await answer.read(), token
+            async with self._session.request(
+                method, url, headers=headers, data=data, timeout=limit, allow_redirects=False, **self._fixed
+            ) as answer:
+                code = answer.status
+                self.clock.heard(answer.headers.get("Date"))
+                return answer.status, await answer.read(), token
         finally:
-            metrics.count_request(method, url, code)
+            metrics.count_request(method, str(url), code)
+
+    async def _authenticate(self, method: str, url: URL, headers: dict[str, str]) -> str | None:
+        """Add the credentials to a request's headers; the token that is shown."""
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], str(url), method, None)
+        token: str | None = self.configuration.api_key.get("BearerToken")
+        return token
 
     # -- reading --
 
@@ -133,6 +166,35 @@ class Api:
             if not (go_on := page["metadata"].get("continue")):
                 return
             query["continue"] = go_on
+
+    async def watch(self, kind: ApiKind, namespace: str | None, version: str, seconds: int) -> AsyncIterator[Manifest]:
+        """WATCH by the kind's own label selector: events (`type`, `object`), bookmarks too, until the server ends the watch.
+
+        Args:
+            version: the resourceVersion after which it begins.
+            seconds: after which the server is asked to end it.
+
+        Raises:
+            ApiError: the server's answer is an error: 410 where it does not know the version any more.
+            OSError, asyncio.TimeoutError: as `request`.
+        """
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(seconds)}
+        url = self._url(kind.path(namespace), query | ({"labelSelector": kind.selector} if kind.selector else {}))
+        limit = aiohttp.ClientTimeout(total=seconds + 60, sock_connect=10)
+        headers = {"Accept": JSON, "User-Agent": FIELD_MANAGER}
+        code: int | None = None
+        token = await self._authenticate("GET", url, headers)
+        try:
+            async with self._session.get(url, headers=headers, timeout=limit, allow_redirects=False, **self._fixed) as answer:
+                code = answer.status
+                if answer.status == 401:
+                    await self.another_token(token)  # for the next attempt
+                if answer.status >= 300:
+                    raise _error(answer.status, await answer.read())
+                async for line in _lines(answer.content):
+                    yield wire.decode(line)
+        finally:
+            metrics.count_request("GET", str(url), code)
 
     # -- writing --
 
@@ -181,12 +243,35 @@ class Api:
 def _object(data: bytes, what: str) -> Manifest:
     """The JSON object that every answer is; something between us and the API server may have answered in its place."""
     try:
-        found = json_depth.loads(data)
+        found = wire.decode(data)
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise ApiError(502, "BadGateway", f"{what} was answered, but not by the API server: {data[:100]!r}")
     return found
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, however long they are."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, last = chunk.split(b"\n")
+        if lines:
+            lines[0] = rest + lines[0]
+            rest = last
+        else:
+            rest += last
+        for line in lines:
+            if line:
+                yield line
+
+
+def _proxy(host: str) -> str | None:
+    """The proxy that the environment names for a server (HTTPS_PROXY, NO_PROXY), or None."""
+    parts = urlsplit(host)
+    if not parts.hostname or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
 
 
 def _error(code: int, data: bytes) -> ApiError:
@@ -219,7 +304,6 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None, *,
         raise BadUsage(
             "NoCluster", f"No cluster can be reached with {where}: {error}.", hint="Name one with --kubeconfig."
         ) from error
-    configuration.connection_pool_maxsize = 64
     return Api(configuration, renewal=renewal)
 
 

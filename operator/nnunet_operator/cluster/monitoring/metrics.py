@@ -48,6 +48,12 @@ stalled = Gauge(
     registry=registry,
 )
 status_writes = Counter("nnunet_operator_status_writes_total", "Status writes.", ["kind"], registry=registry)
+conflicts = Counter(
+    "nnunet_operator_conflicts_total",
+    "Status writes that the API server refused (409) because of a newer version.",
+    ["kind"],
+    registry=registry,
+)
 ghosts = Counter("nnunet_operator_ghosts_total", "Objects whose deletion no watch told of.", ["kind"], registry=registry)
 watch_behind = Gauge("nnunet_operator_watch_behind", "1 while the watch of a kind does not keep up.", ["kind"], registry=registry)
 leading = Gauge("nnunet_operator_leading", "1 while this replica leads.", registry=registry)

@@ -6,9 +6,11 @@ comes late loses against the newer resourceVersion.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
+from ...api.conditions import READY, STALLED, condition_of
 from ...controller.object_client import key_of
 from ...manifests import names, ownership
 from ...reconcile.kinds.invalid import parse
@@ -16,16 +18,11 @@ from ...reconcile.references.dependencies import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
 from .deleted_pods import DeletedPods
+from .packed import PackedManifests
+from .trim import trimmed
+from .versions import is_newer, version_of
 
 CHILDREN = ("Job", "Pod")
-
-
-def version_of(manifest: Manifest) -> int:
-    """The resourceVersion as a number: it grows with each write to the cluster."""
-    try:
-        return int(manifest["metadata"].get("resourceVersion") or 0)
-    except ValueError:
-        return 0
 
 
 def labels_of(manifest: Manifest) -> dict[str, str]:
@@ -34,17 +31,40 @@ def labels_of(manifest: Manifest) -> dict[str, str]:
     return labels
 
 
+class State(NamedTuple):
+    """How an object of our kinds stands: status and reason of its condition Ready, and whether it is Stalled."""
+
+    kind: str
+    namespace: str
+    ready: str
+    reason: str
+    stalled: bool
+
+
+class Known(NamedTuple):
+    """What is told of an object without unpacking it."""
+
+    uid: str
+    version: str
+    generation: int | None
+    owner: Key | None  # by its labels
+    owner_uid: str
+    state: State | None  # of our kinds
+
+
 class ObjectCache:
     """Objects by key, by owner, and who refers to whom."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, Manifest] = {}
+        self._objects = PackedManifests()
+        self._known: dict[str, dict[Key, Known]] = defaultdict(dict)  # by kind
         self._owned: dict[tuple[str, str], set[Key]] = defaultdict(set)  # (owner's uid, kind) → children
         self._uids: dict[Key, set[str]] = defaultdict(set)  # owner, by labels → its uids of which there are children
         self._needs: dict[Key, tuple[Key, ...]] = {}
         self._needed_by: dict[Key, set[Key]] = defaultdict(set)
         self._deleted: dict[str, None] = {}  # uids, newest last: what we deleted must not come back by a late event
         self._deleted_pods = DeletedPods()
+        self._states: Counter[State] = Counter()
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -52,7 +72,7 @@ class ObjectCache:
     # -- reading: the Objects of `reconcile.view_builder` --
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """The newest known version, or None."""
+        """The newest known version, or None. It is not to be changed."""
         return self._objects.get(Key(kind, namespace, name))
 
     def owned(self, uid: str, kind: str) -> list[Manifest]:
@@ -75,42 +95,75 @@ class ObjectCache:
 
     def keys(self, *kinds: str) -> Iterator[Key]:
         """The keys of all objects of these kinds."""
-        return (key for key in list(self._objects) if key.kind in kinds)
+        return (key for kind in kinds for key in list(self._known.get(kind, ())))
 
     def all(self, kind: str) -> Iterator[Manifest]:
         """All objects of a kind."""
-        return (manifest for key, manifest in list(self._objects.items()) if key.kind == kind)
+        return (self._objects[key] for key in self.keys(kind) if key in self._objects)
+
+    def known(self, kind: str) -> dict[Key, Known]:
+        """What is told of all objects of a kind without unpacking them."""
+        return dict(self._known.get(kind, {}))
+
+    def version(self, key: Key) -> str | None:
+        """The resourceVersion of what is known of an object, or None when there is none."""
+        known = self._known.get(key.kind, {}).get(key)
+        return known.version if known is not None else None
+
+    def states(self) -> Mapping[State, int]:
+        """How many objects of our kinds stand so."""
+        return self._states
 
     def affected_by(self, manifest: Manifest) -> set[Key]:
         """Whom a change of this object concerns: itself, its owner, who refers to it or wants its name for a child."""
-        key = key_of(manifest)
+        return self._affected(key_of(manifest), owner_of(manifest))
+
+    def _affected(self, key: Key, owner: Key | None) -> set[Key]:
         concerned = set(self._needed_by.get(key, ()))
         if key.kind in OURS:
             concerned.add(key)
-        if owner := owner_of(manifest):
+        if owner:
             concerned.add(owner)
         return {k for k in concerned if k in self._objects}
 
     # -- writing --
 
+    def change(self, manifest: Manifest) -> set[Key]:
+        """Keep an object unless what is known is as new; whom it concerns: nobody when nothing has changed that anybody reads."""
+        key = key_of(manifest)
+        # Whom the old version concerned is concerned as well: a reference or a label may be gone.
+        old = self._known.get(key.kind, {}).get(key)
+        before = self._affected(key, old.owner) if old is not None else set()
+        seen = self._objects[key] if old is not None and key.kind not in OURS else None
+        if not self.put(manifest) or (seen is not None and _is_same(seen, self._objects[key])):
+            return set()
+        return before | self.affected_by(manifest)
+
     def put(self, manifest: Manifest) -> bool:
         """Keep an object unless what is known is as new; whether it was news."""
-        key = key_of(manifest)
-        known = self._objects.get(key)
-        if manifest["metadata"].get("uid") in self._deleted:
+        key, meta = key_of(manifest), manifest["metadata"]
+        old = self._known.get(key.kind, {}).get(key)
+        if meta.get("uid") in self._deleted:
             return False
-        if known is not None and version_of(manifest) <= version_of(known):
+        if old is not None and not is_newer(version_of(manifest), old.version):
             return False
-        if known is not None:
-            self._unlink(key, known)
-        meta = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
-        manifest = {**manifest, "metadata": meta}
-        self._objects[key] = manifest
-        if uid := labels_of(manifest).get(names.OWNER_UID):
-            self._owned[uid, key.kind].add(key)
-            if owner := owner_of(manifest):
-                self._uids[owner].add(uid)
-        if key.kind in OURS:
+        uid, generation = str(meta.get("uid", "")), meta.get("generation")
+        labels = labels_of(manifest)
+        state = _state(key, manifest) if key.kind in OURS else None
+        known = Known(uid, version_of(manifest), generation, owner_of(manifest), labels.get(names.OWNER_UID, ""), state)
+        # What an object refers to stands in its spec, and that is the same as long as the generation is.
+        same_spec = old is not None and generation is not None and (old.uid, old.generation) == (uid, generation)
+        if old is not None:
+            self._unlink(key, old, needs=not same_spec)
+        self._objects[key] = trimmed(manifest)
+        self._known[key.kind][key] = known
+        if known.owner_uid:
+            self._owned[known.owner_uid, key.kind].add(key)
+            if known.owner:
+                self._uids[known.owner].add(known.owner_uid)
+        if state is not None:
+            self._states[state] += 1
+        if key.kind in OURS and not same_spec:
             resource = parse(manifest)
             self._needs[key] = (*needed_by(resource), *wanted_by(resource))
             for other in self._needs[key]:
@@ -120,13 +173,13 @@ class ObjectCache:
     def remove(self, manifest: Manifest) -> bool:
         """Forget an object (this very one: a namesake with another uid stays); whether it was known."""
         key = key_of(manifest)
-        known = self._objects.get(key)
-        if known is None or known["metadata"].get("uid") != manifest["metadata"].get("uid"):
+        known = self._known.get(key.kind, {}).get(key)
+        if known is None or known.uid != manifest["metadata"].get("uid", ""):
             return False
         self._unlink(key, known)
-        del self._objects[key]
+        del self._objects[key], self._known[key.kind][key]
         if key.kind == "Job":
-            self._deleted_pods.forget(known["metadata"]["uid"])
+            self._deleted_pods.forget(known.uid)
         return True
 
     def remember_deleted(self, manifest: Manifest) -> bool:
@@ -143,16 +196,33 @@ class ObjectCache:
         job = ownership.controlling_job(pod)
         return job is not None and job[1] in {found["metadata"]["uid"] for found in self.owned(uid, "Job")}
 
-    def _unlink(self, key: Key, manifest: Manifest) -> None:
-        if uid := labels_of(manifest).get(names.OWNER_UID):
+    def _unlink(self, key: Key, known: Known, *, needs: bool = True) -> None:
+        if known.state is not None:
+            self._states[known.state] -= 1
+            if not self._states[known.state]:
+                del self._states[known.state]
+        if uid := known.owner_uid:
             self._owned[uid, key.kind].discard(key)
             if not self._owned[uid, key.kind]:
                 del self._owned[uid, key.kind]
-                if not any((uid, kind) in self._owned for kind in CHILDREN) and (owner := owner_of(manifest)):
+                owner = known.owner
+                if owner and not any((uid, kind) in self._owned for kind in CHILDREN):
                     self._uids[owner].discard(uid)
                     if not self._uids[owner]:
                         del self._uids[owner]
-        for other in self._needs.pop(key, ()):
+        for other in self._needs.pop(key, ()) if needs else ():
             self._needed_by[other].discard(key)
             if not self._needed_by[other]:
                 del self._needed_by[other]
+
+
+def _state(key: Key, manifest: Manifest) -> State:
+    ready = condition_of(manifest, READY)
+    stalled = bool(condition_of(manifest, STALLED, "True"))
+    return State(key.kind, key.namespace, ready.get("status", "Unknown"), ready.get("reason", ""), stalled)
+
+
+def _is_same(one: Manifest, other: Manifest) -> bool:
+    """Whether two versions of an object say the same."""
+    ours, theirs = ({**manifest["metadata"], "resourceVersion": ""} for manifest in (one, other))
+    return ours == theirs and {**one, "metadata": None} == {**other, "metadata": None}

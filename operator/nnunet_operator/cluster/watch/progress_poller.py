@@ -77,17 +77,21 @@ class ProgressPoller:
                     task.cancel()
 
     def _due(self) -> list[Manifest]:
-        running = {pod["metadata"]["uid"]: pod for pod in self._cache.all("Pod") if self._worth_asking(pod)}
-        there = {pod["metadata"]["uid"] for pod in self._cache.all("Pod")}
-        for gone in self.heard.keys() - there:
+        pods = {pod["metadata"]["uid"]: pod for pod in self._cache.all("Pod")}
+        running = {uid: pod for uid, pod in pods.items() if _answers(pod)}
+        for gone in self.heard.keys() - pods.keys():
             del self.heard[gone]
         for gone in self._next.keys() - running.keys():
             del self._next[gone]
             self._silences.pop(gone, None)
         now = time.monotonic()
-        due = [uid for uid in running if self._next.get(uid, 0.0) <= now and uid not in self._asking]
+        due = [
+            uid
+            for uid, pod in running.items()
+            if self._next.get(uid, 0.0) <= now and uid not in self._asking and self._owner(pod) is not None
+        ]
         shortest, longest = self._interval
-        interval = min(longest, max(shortest, len(running) / PER_SECOND))
+        interval = min(longest, max(shortest, len(self._next) / PER_SECOND))
         for uid in due:
             silences = self._silences.get(uid, 0)
             early = FIRST_SILENCE * 2 ** min(silences, 10)
@@ -110,9 +114,6 @@ class ProgressPoller:
         self.heard[uid] = Heard(progress=progress, at=self._now())
         if (before is None or before.progress != progress) and (owner := self._owner(pod)):
             self._wake([owner])
-
-    def _worth_asking(self, pod: Manifest) -> bool:
-        return _answers(pod) and self._owner(pod) is not None
 
     def _owner(self, pod: Manifest) -> Key | None:
         """The object of ours that controls the Job that controls a pod, all in one namespace; None when there is none."""

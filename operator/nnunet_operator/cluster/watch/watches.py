@@ -1,4 +1,4 @@
-"""Watching with kopf: each event goes into the cache and wakes whom it concerns.
+"""Watching our four kinds with kopf: each event goes into the cache and wakes whom it concerns. Jobs and pods: `list_watch`.
 
 kopf's own machinery (handlers' progress, finalizers, peering, events) is switched off: it would write to every object.
 What its watches do not tell (deletions during an outage) is found by `relist`.
@@ -13,8 +13,8 @@ from typing import Any
 import kopf
 
 from ...reconcile.view import Manifest
-from ..api.client import Api
-from ..api.kinds import WATCHED, ApiKind
+from ..api.client import PAGE, Api
+from ..api.kinds import OURS
 from . import kopf_session
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,10 @@ Seen = Callable[[Manifest], None]
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """Nothing is stored in annotations."""
+    """Nothing is stored in annotations, and no essence of an object is made, which would be copied at each event."""
+
+    def build(self, **_: Any) -> Any:
+        return None
 
     def fetch(self, **_: Any) -> None:
         return None
@@ -83,21 +86,14 @@ def operator_settings(failed: Callable[[], None]) -> kopf.OperatorSettings:
     settings.networking.error_backoffs = EndlessBackoffs(failed)
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.progress_storage = _NoProgress()
-    settings.queueing.idle_timeout = 1.0
+    settings.watching.chunk_size = PAGE
+    settings.queueing.idle_timeout = 0.1  # a task an object; after a start there are as many as there are objects
     settings.process.ultimate_exiting_timeout = None
-    for kind in WATCHED.values():
-        if kind.selector:
-            settings.watching.label_selectors[kopf_selector(kind)] = kind.selector
     return settings
 
 
-def kopf_selector(kind: ApiKind) -> tuple[str, str]:
-    """As kopf names a kind."""
-    return (kind.api_version, kind.plural)
-
-
 def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.OperatorRegistry:
-    """Handlers for all watched kinds.
+    """Handlers for our four kinds.
 
     Args:
         listed: called for each object when a watch begins, or begins anew.
@@ -138,6 +134,6 @@ def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.Op
     async def on_event(type: str | None, event: Any, **_: Any) -> None:  # kopf's name for it
         by_type.get(type or "", listed)(event["object"])
 
-    for kind in WATCHED.values():
+    for kind in OURS.values():
         kopf.on.event(kind.api_version, kind.plural, registry=handlers, id=f"watch-{kind.plural}")(on_event)
     return handlers

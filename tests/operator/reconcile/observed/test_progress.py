@@ -54,9 +54,8 @@ def test_a_pod_is_silent_only_once_it_has_been_asked_and_that_is_no_event(train:
     world.settle()
     assert "nothing heard" in world.condition("TrainingRun", "run")[2]
     world.run(second)
-    world.say(second, phase="validating", done=1, total=2)
     world.settle()
-    world.finish(second)
+    world.fail(second, 74)
     world.settle()
     assert "nothing heard" in world.condition("TrainingRun", "run")[2]
     told = [event.message for about, event in world.events if about == key]

@@ -1,0 +1,53 @@
+"""What is no answer of an API server is an error like its own, to be tried again."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from kubernetes.aio import client as kubernetes_client
+from nnunet_operator.cluster.api.client import Api, ApiError
+
+BODIES = [b"<html>Please log in</html>", b"{", b"null", b"[]", b'"yes"', b"7", b"\x1f\x8b\x00", gzip.compress(b"{}"), b"\xff\xfe{}"]
+
+
+@pytest.fixture
+async def answers() -> AsyncIterator[tuple[Api, list[tuple[int, bytes]]]]:
+    """A client, and the answers that it gets, in order."""
+    coming: list[tuple[int, bytes]] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        status, body = coming.pop(0)
+        return web.Response(status=status, body=body)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    api = Api(kubernetes_client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"))
+    yield api, coming
+    await api.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("body", BODIES)
+async def test_a_success_that_is_no_object(answers: tuple[Api, list[tuple[int, bytes]]], body: bytes) -> None:
+    api, coming = answers
+    coming += [(200, body), (200, b'{"kind": "Namespace"}')]
+    with pytest.raises(ApiError, match="GET /here was answered, but not by the API server") as refused:
+        await api.request("GET", "/here")
+    assert refused.value.code == 502
+    assert await api.request("GET", "/here") == {"kind": "Namespace"}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("status", [400, 429, 500, 502])
+async def test_an_error_that_is_no_status(answers: tuple[Api, list[tuple[int, bytes]]], status: int, body: bytes) -> None:
+    api, coming = answers
+    coming += [(status, body)]
+    with pytest.raises(ApiError) as refused:
+        await api.request("POST", "/here", body={})
+    assert refused.value.code == status

@@ -1,0 +1,49 @@
+"""What is packed comes back as it was."""
+
+from __future__ import annotations
+
+import pytest
+from nnunet_operator.cluster.watch.packed import PackedManifests
+from nnunet_operator.reconcile.view import Key
+from support.apiclient import Manifest
+
+
+def manifest(number: int) -> Manifest:
+    status = {
+        "dice": 0.1 * number,
+        "text": 'Größe \u2028 \U0001f9e0 \\ "',
+        "many": number * 10**20,
+        "none": None,
+        "list": [1.5, True],
+    }
+    return {"kind": "TrainingRun", "metadata": {"name": f"run-{number}"}, "status": status}
+
+
+def key(number: int) -> Key:
+    return Key("TrainingRun", "ns", f"run-{number}")
+
+
+def test_each_is_got_as_it_was_put_however_many_there_are() -> None:
+    kept = PackedManifests(most=3)
+    for number in range(10):
+        kept[key(number)] = manifest(number)
+    for number in (*range(10), *reversed(range(10))):
+        assert kept[key(number)] == manifest(number)
+    assert len(kept) == 10
+    assert set(kept) == {key(number) for number in range(10)}
+    assert len(kept._unpacked) == 3
+
+
+def test_a_newer_one_takes_the_place_of_a_packed_one_and_what_is_deleted_is_gone() -> None:
+    kept = PackedManifests(most=1)
+    for number in range(3):
+        kept[key(number)] = manifest(number)
+    kept[key(0)] = manifest(7)
+    assert kept[key(0)] == manifest(7)
+    for number in range(3):
+        del kept[key(number)]
+        assert key(number) not in kept
+        assert kept.get(key(number)) is None
+    with pytest.raises(KeyError):
+        kept[key(0)]
+    assert len(kept) == len(kept._packed) == len(kept._unpacked) == 0
