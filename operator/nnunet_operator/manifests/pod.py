@@ -158,5 +158,7 @@ def _pod_security(asked: TemplateSpec, mounted: Sequence[dict[str, Any]]) -> dic
     claims = [volume.get("persistentVolumeClaim") or volume.get("ephemeral") for volume in mounted]
     claimed = any(claim is not None and not claim.get("readOnly") for claim in claims)
     group = {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"} if claimed else {}
-    # Without a group a pod with a user of its own would be in root's.
-    return {"runAsNonRoot": True, "runAsGroup": GROUP, "seccompProfile": {"type": "RuntimeDefault"}, **group, **own}
+    # The image says both. Of one alone: a user would be in root's group, and with a group containerd makes no sandbox ("user group
+    # is specified without user").
+    user = {"runAsUser": GROUP, "runAsGroup": GROUP} if {"runAsUser", "runAsGroup"} & own.keys() else {}
+    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **user, **group, **own}

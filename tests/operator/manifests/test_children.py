@@ -94,7 +94,7 @@ def test_the_pod_is_what_pod_security_restricted_admits() -> None:
     _, job = children(step())
     pod, inside = job["spec"]["template"]["spec"], container(job)
     assert pod["automountServiceAccountToken"] is False
-    restricted = {"runAsNonRoot": True, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    restricted = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     # A claim is mounted: a fresh block volume belongs to root unless the kubelet gives it to a group.
     assert pod["securityContext"] == {**restricted, "fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
     assert inside["securityContext"] == {
@@ -222,6 +222,23 @@ def test_the_template_says_what_it_may_say_and_no_more() -> None:
     assert {"name": "NCCL_DEBUG", "value": "INFO"} in inside["env"]
     claim = next(v for v in spec["volumes"] if v["name"] == "scratch")["ephemeral"]["volumeClaimTemplate"]["spec"]
     assert claim["resources"]["requests"] == {"storage": "50Gi"}
+
+
+@pytest.mark.parametrize(
+    ("security", "user", "group"),
+    [
+        (None, None, None),  # the image's
+        ({"fsGroup": 7}, None, None),
+        ({"runAsUser": 1000}, 1000, 65532),
+        ({"runAsGroup": 5}, 65532, 5),
+        ({"runAsUser": 1000, "runAsGroup": 5}, 1000, 5),
+    ],
+)
+def test_user_and_group_are_named_both_or_not_at_all(security: Any, user: int | None, group: int | None) -> None:
+    """A group without a user: containerd refuses the sandbox. A user without a group: root's group."""
+    _, job = children(step(template=TemplateSpec.model_validate({"security": security} if security else {})))
+    context = job["spec"]["template"]["spec"]["securityContext"]
+    assert (context.get("runAsUser"), context.get("runAsGroup")) == (user, group)
 
 
 def test_a_steps_own_resources_go_before_the_templates() -> None:
