@@ -70,7 +70,7 @@ async def test_the_first_waits_for_the_watch_and_the_next_ones_read_anew_and_bac
 
     cache = ObjectCache()
     cache.put(stored("5"))
-    workers = Workers(cache, queue, Passes(4), {}, read_again=read_again)  # type: ignore[arg-type]
+    workers = Workers(cache, queue, Passes(4), {}, lambda: datetime.now(UTC), read_again=read_again)  # type: ignore[arg-type]
     for _ in range(4):
         await workers._reconcile(KEY)
     assert counted() - before == 4

@@ -10,7 +10,17 @@ from aiohttp import web
 from kubernetes.aio import client as kubernetes_client
 from nnunet_operator.cluster.api.client import Api, ApiError
 
-BODIES = [b"<html>Please log in</html>", b"{", b"null", b"[]", b'"yes"', b"7", b"\x1f\x8b\x00", gzip.compress(b"{}"), b"\xff\xfe{}"]
+BODIES = [
+    b"<html>Please log in</html>",
+    b"{",
+    b"null",
+    b"[]",
+    b'"yes"',
+    b"7",
+    b"\x1f\x8b\x00",
+    gzip.compress(b"{}", mtime=0),
+    b"\xff\xfe{}",
+]
 
 
 @pytest.fixture
