@@ -30,6 +30,12 @@ def newer(kind: str) -> Manifest:
 
 
 @pytest.fixture
+def control_plane(private_control_plane: ControlPlane) -> ControlPlane:
+    """One of this module alone: others must not meet the definitions of another version."""
+    return private_control_plane
+
+
+@pytest.fixture
 def api(control_plane: ControlPlane, namespace: str) -> Iterator[ApiClient]:
     """The administrator; the next version's definitions are served while the test runs."""
     admin = control_plane.admin

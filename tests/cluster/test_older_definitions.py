@@ -28,6 +28,12 @@ def older() -> Manifest:
 
 
 @pytest.fixture
+def control_plane(private_control_plane: ControlPlane) -> ControlPlane:
+    """One of this module alone: others must not meet the definitions of another version."""
+    return private_control_plane
+
+
+@pytest.fixture
 def api(control_plane: ControlPlane, namespace: str) -> Iterator[ApiClient]:
     """The administrator; the previous version's definition is served when the test begins."""
     admin, probe = control_plane.admin, training_run(namespace, "probe", checkpoint={"everyMinutes": 0.25})

@@ -13,7 +13,9 @@ from support.images import DOCKERFILES
 
 KOPF = """
 import asyncio, kopf
+from types import SimpleNamespace
 from nnunet_operator.cluster import application, settings
+from nnunet_operator.cluster.api.clock import ServerClock
 
 seen = {}
 
@@ -22,7 +24,7 @@ async def spawn(**given):
     raise SystemExit(0)
 
 kopf.spawn_tasks = spawn
-operator = application.Operator(settings.ClusterSettings(identity="pod-7"), api=None)
+operator = application.Operator(settings.ClusterSettings(identity="pod-7"), api=SimpleNamespace(clock=ServerClock()))
 try:
     asyncio.run(operator._watch([]))
 except SystemExit:

@@ -172,7 +172,10 @@ def of_pod(template: Mapping[str, Any], dockerfile: Path, folder: Path, given: M
     variables = {name: value.replace("/opt/nnunet/bin", programs()) for name, value in image_environment(dockerfile).items()}
     for entry in container["env"]:
         path = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", "")
-        variables[entry["name"]] = fields[path.replace(".", "_")] if path else entry["value"]
+        if path.startswith("metadata.labels["):  # those of the Job controller are not in a template
+            variables[entry["name"]] = template["metadata"]["labels"].get(path.split("'")[1], "")
+        else:
+            variables[entry["name"]] = fields[path.replace(".", "_")] if path else entry["value"]
     log = folder / "termination-log"
     log.touch(mode=0o666)
     log.chmod(0o666)

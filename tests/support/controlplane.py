@@ -163,6 +163,7 @@ class ControlPlane:
             "--audit-policy-file", str(AUDIT_POLICY), "--audit-log-path", str(self.folder / "audit.log"), *self._apiserver,
         ]  # fmt: skip
         health = free_port()
+        self._controllers_health = f"https://127.0.0.1:{health}/healthz"
         self._arguments["kube-controller-manager"] = [
             str(binaries / "kube-controller-manager"), "--kubeconfig", str(self.kubeconfig), f"--controllers={CONTROLLERS}",
             "--service-account-private-key-file", str(key), "--use-service-account-credentials=false", "--leader-elect=false",
@@ -177,7 +178,7 @@ class ControlPlane:
             self._write_kubeconfig(self.kubeconfig, self.token)
             self._prepare()
             self.install_crds(crds)  # first: the garbage collector looks for new kinds only every 30 s
-            self._spawn("kube-controller-manager", f"https://127.0.0.1:{health}/healthz")
+            self._spawn("kube-controller-manager", self._controllers_health)
         except BaseException:
             self.stop()
             raise
@@ -251,13 +252,18 @@ class ControlPlane:
         return copy
 
     def restore(self, copy: Path) -> None:
-        """Let the cluster be as it was when a backup was made: what came later is gone, and versions begin at the backup's."""
+        """Let the cluster be as it was when a backup was made: what came later is gone, and versions begin at the backup's.
+
+        The controllers start anew, as etcd's documentation asks for: their caches are of a cluster that never was.
+        """
 
         def replace() -> None:
             shutil.rmtree(self.folder / "etcd")
             shutil.copytree(copy, self.folder / "etcd")
 
+        self._end("kube-controller-manager")
         self._with_etcd_stopped(replace)
+        self._spawn("kube-controller-manager", self._controllers_health)
 
     def _with_etcd_stopped(self, do: Callable[[], object]) -> None:
         self.stop_apiserver()
