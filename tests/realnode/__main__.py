@@ -25,7 +25,7 @@ from . import images
 from .cluster import Cluster
 from .node.cluster import RealNode, binaries_folder, requirements
 from .node.layout import ADDRESS, Layout, default_root
-from .scenarios import ALL, SMOKE
+from .scenarios import ALL, SMOKE, TRAINING
 
 
 def timed(title: str, work: Callable[[], object]) -> str | None:
@@ -93,7 +93,13 @@ class Run:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m realnode", description=__doc__)
     parser.add_argument("command", choices=("e2e", "smoke", "up", "down", "check"))
-    parser.add_argument("--only", nargs="*", metavar="SCENARIO", choices=ALL, help="these alone, after `install`")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        metavar="SCENARIO",
+        choices=ALL,
+        help="these alone, after `install` and, for what trains on its plans, `quickstart`",
+    )
     parser.add_argument("--root", type=Path, default=default_root(), help="the folder of all state (%(default)s)")
     asked = parser.parse_args(arguments)
     if lacking := requirements(Layout(asked.root, binaries_folder())):
@@ -123,7 +129,10 @@ def main(arguments: list[str]) -> int:
         if asked.command == "up":
             return _wait(run)
         names = list(SMOKE if asked.command == "smoke" else ALL)
-        return run.try_all([name for name in names if not asked.only or name in {"install", *asked.only}])
+        wanted = {"install", *(asked.only or names)}
+        if wanted & TRAINING:
+            wanted.add("quickstart")
+        return run.try_all([name for name in names if name in wanted])
     finally:
         timed("nothing is left behind", run.down)
         print(f"{time.monotonic() - begun:.0f} s in all")

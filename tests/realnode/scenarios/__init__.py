@@ -15,5 +15,8 @@ ALL = (
 )
 """In this order: the later ones train on the quickstart's plans."""
 
+TRAINING = frozenset(("distributed", "gpus", "shared_memory", "eviction", "out_of_memory", "node_loss", "upgrade", "uninstall"))
+"""What needs the quickstart's plans."""
+
 SMOKE = ("install", "chain")
 """Images, chart and node fit, and a chain goes through."""
