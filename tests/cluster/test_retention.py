@@ -115,9 +115,7 @@ def test_a_namespace_that_is_deleted_is_gone_and_makes_no_job(
     control_plane: ControlPlane, cluster_wide: Path, tmp_path: Path
 ) -> None:
     api, namespace = control_plane.admin, control_plane.create_namespace()
-    operator = OperatorProcess(
-        control_plane, tmp_path, namespaces=[namespace], kubeconfig=cluster_wide, environment=STORAGE
-    ).start()
+    operator = OperatorProcess(control_plane, tmp_path, namespaces=[namespace], kubeconfig=cluster_wide, environment=STORAGE)
     with operator, PretendKubelet(api, namespace, succeed):
         trained(api, namespace)
         api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
