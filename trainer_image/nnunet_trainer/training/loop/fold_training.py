@@ -119,7 +119,7 @@ def begin(session: Session, reporter: Reporter) -> None:
         )
         for line in session.pretrained.lines():
             reporter.line(line)
-    require_same({"weights": weights_digest([session.network])})
+    require_same(lambda: {"weights": weights_digest([session.network])})
     session.freeze()
     for warning in warnings_of(session.recipe):
         reporter.warn(warning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.distributed as dist
@@ -17,11 +17,11 @@ HINT = (
 )
 
 
-def require_same(facts: Mapping[str, str], hint: str = HINT) -> None:
+def require_same(facts: Callable[[], Mapping[str, str]], hint: str = HINT) -> None:
     """Compare what must be the same on every rank; every rank calls this, and all raise the same.
 
     Args:
-        facts: name → value, short ones (digests of longer ones).
+        facts: make name → value, short ones (digests of longer ones); not called where one process is alone.
         hint: what to do about it.
 
     Raises:
@@ -30,7 +30,7 @@ def require_same(facts: Mapping[str, str], hint: str = HINT) -> None:
     if not active():
         return
     all_facts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(all_facts, (socket.gethostname(), dict(facts)))
+    dist.all_gather_object(all_facts, (socket.gethostname(), dict(facts())))
     first_node, expected = all_facts[0]
     findings = [
         f"rank {rank} on {node} has other {name} than rank 0 on {first_node}"

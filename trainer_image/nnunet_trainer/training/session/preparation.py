@@ -84,7 +84,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     labels = LabelManager(setup.dataset_json)
     store = previous_stage.open_store(setup, configuration)
     training, validation = fold_cases(setup, store)
-    require_same(_given(setup, plans, store, training, validation))
+    require_same(lambda: _given(setup, plans, store, training, validation))
     previous_stage.check(setup, plans, configuration, store, [*training, *validation])
     torch.manual_seed(int(keys.digest("initial weights", setup.seed, setup.fold)[:15], 16))
     net = architecture.build(
