@@ -17,12 +17,11 @@ HINT = (
 )
 
 
-def require_same(facts: Callable[[], Mapping[str, str]], hint: str = HINT) -> None:
+def require_same(facts: Callable[[], Mapping[str, str]]) -> None:
     """Compare what must be the same on every rank; every rank calls this, and all raise the same.
 
     Args:
         facts: make name → value, short ones (digests of longer ones); not called where one process is alone.
-        hint: what to do about it.
 
     Raises:
         BadConfiguration: a rank has others than the first one; the findings name ranks, nodes and facts.
@@ -32,17 +31,16 @@ def require_same(facts: Callable[[], Mapping[str, str]], hint: str = HINT) -> No
     all_facts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(all_facts, (socket.gethostname(), dict(facts())))
     first_node, expected = all_facts[0]
-    findings = [
-        f"rank {rank} on {node} has other {name} than rank 0 on {first_node}"
+    others = [
+        (rank, node, name)
         for rank, (node, found) in enumerate(all_facts)
         for name in sorted({*expected, *found})
         if found.get(name) != expected.get(name)
     ]
-    if findings:
-        what = sorted({finding.split(" has other ")[1].split(" than rank")[0] for finding in findings})
+    if others:
         raise BadConfiguration(
             "NodesDiffer",
-            f"The ranks of this training were not given the same {', '.join(what)}.",
-            findings=findings[:20],
-            hint=hint,
+            f"The ranks of this training were not given the same {', '.join(sorted({name for _, _, name in others}))}.",
+            findings=[f"rank {rank} on {node} has other {name} than rank 0 on {first_node}" for rank, node, name in others[:20]],
+            hint=HINT,
         )
