@@ -18,7 +18,8 @@ from .raw import Case
 from .readers import Image, Reader, by_name
 from .readers.agreement import grid_differences, placement_differences
 from .readers.base import label_values
-from .readers.gzipped import check_nifti, floating_voxels
+from .readers.gzipped import check_nifti
+from .readers.nifti_header import floating_voxels
 from .readers.packed import check_packed
 from .readers.repairs import odd_pixdims
 from .values import rgb_fault, spacing_fault
@@ -192,7 +193,7 @@ def is_within(path: Path, *folders: Path) -> bool:
 
 def _as_stored(path: Path, data: np.ndarray) -> np.ndarray:
     """The voxels as they are in the file, where reading would hide NaN."""
-    if data.dtype.kind != "f" or not path.name.endswith((".nii.gz", ".nii")):
+    if data.dtype.kind != "f":
         return data
     stored = floating_voxels(path)
     return data if stored is None else stored

@@ -18,7 +18,8 @@ import numpy as np
 from ..contract.faults import BadData
 from ..dataset import msd_description
 from ..dataset.msd_description import ENDING, Entry
-from ..dataset.readers.gzipped import MAGIC, check_nifti, floating_voxels
+from ..dataset.readers.gzipped import check_nifti
+from ..dataset.readers.nifti_header import MAGIC, floating_voxels
 
 SPLITS = "splits_final.json"
 

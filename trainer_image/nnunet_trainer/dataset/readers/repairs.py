@@ -6,23 +6,20 @@ becomes 1. Here that holds in every format, and the file is named.
 
 from __future__ import annotations
 
-import gzip
 import math
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from .base import Reader
+from .nifti_header import floating_values, header_of, is_nifti
 from .sitk import SimpleITKIO
 
-NIFTI = (".nii", ".nii.gz")
-FLOATS = {16: "f4", 64: "f8"}
 AXES = "xyz"
-CHUNK = 1 << 20
+AT_ONCE = 1 << 18
+"""Values of a file that are looked at in one go."""
 
 
 def read_repaired(reader: Reader, files: Sequence[Path]) -> tuple[np.ndarray, dict[str, Any], list[str]]:
@@ -72,7 +69,7 @@ def _is_finite(data: np.ndarray) -> bool:
 
 def _nonfinite_by_file(reader: Reader, files: Sequence[Path], data: np.ndarray) -> list[int]:
     """How many voxels of each file are NaN or infinite; those of NIfTI that ITK reads are counted in the file."""
-    if isinstance(reader, SimpleITKIO) and all(file.name.endswith(NIFTI) for file in files):
+    if isinstance(reader, SimpleITKIO) and all(is_nifti(file) for file in files):
         hidden = [_nonfinite_in_nifti(file) for file in files]
     else:
         hidden = [0] * len(files)
@@ -87,69 +84,15 @@ def _nonfinite_by_file(reader: Reader, files: Sequence[Path], data: np.ndarray) 
 
 
 def _nonfinite_in_nifti(path: Path) -> int:
-    with _unpacked(path) as file:
-        header = _Header.read(file)
-        if header is None or header.datatype not in FLOATS:
-            return 0
-        kind = np.dtype(header.order + FLOATS[header.datatype])
-        left, count = math.prod(header.shape) * kind.itemsize, 0
-        file.seek(header.offset)
-        while left > 0 and (chunk := file.read(min(CHUNK, left))):
-            left -= len(chunk)
-            values = np.frombuffer(chunk[: len(chunk) // kind.itemsize * kind.itemsize], kind)
-            count += int((~np.isfinite(values)).sum())
-        return count
+    return sum(int((~np.isfinite(values)).sum()) for values in floating_values(path, AT_ONCE))
 
 
 def odd_pixdims(path: Path) -> Iterator[tuple[str, float]]:
     """Spatial axes whose pixdim is 0 or no number, which both of NIfTI's libraries read as 1."""
-    if not path.name.endswith(NIFTI):
-        return
-    with _unpacked(path) as file:
-        header = _Header.read(file)
+    header = header_of(path)
     if header is not None:
         sizes = zip(AXES, header.pixdim, strict=True)
-        yield from ((axis, size) for axis, size in list(sizes)[: len(header.shape)] if size == 0 or not math.isfinite(size))
-
-
-class _Header:
-    """What a NIfTI-1 or NIfTI-2 header says of its voxels."""
-
-    __slots__ = ("datatype", "offset", "order", "pixdim", "shape")
-
-    def __init__(self, order: str, shape: list[int], datatype: int, pixdim: tuple[float, ...], offset: int) -> None:
-        self.order, self.shape, self.datatype, self.pixdim, self.offset = order, shape, datatype, pixdim, offset
-
-    @classmethod
-    def read(cls, file: BinaryIO) -> _Header | None:
-        """From the start of a file that is unpacked; None for what is none."""
-        try:
-            head = file.read(544)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            return None
-        for order in "<>":
-            for size, dim, datatype, pixdim, offset in (
-                (348, "8h@40", "h@70", "8f@76", "f@108"),
-                (540, "8q@16", "h@12", "8d@104", "q@168"),
-            ):
-                if len(head) >= size and struct.unpack_from(order + "i", head)[0] == size:
-                    rank, *dims = _at(order, dim, head)
-                    shape = dims[: max(0, min(7, rank))]
-                    return cls(
-                        order, shape, _at(order, datatype, head)[0], _at(order, pixdim, head)[1:4], int(_at(order, offset, head)[0])
-                    )
-        return None
-
-
-def _at(order: str, field: str, head: bytes) -> tuple[Any, ...]:
-    kind, _, place = field.partition("@")
-    return struct.unpack_from(order + kind, head, int(place))
-
-
-def _unpacked(path: Path) -> Any:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")
+        yield from ((axis, size) for axis, size in list(sizes)[: len(header.sizes)] if size == 0 or not math.isfinite(size))
 
 
 def _by(sizes: Sequence[float]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import locale
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +41,8 @@ class SimpleITKIO(Reader):
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         try:
-            reader.ReadImageInformation()
+            with _same_locale():
+                reader.ReadImageInformation()
         except RuntimeError:
             return None
         size, spacing = reader.GetSize(), reader.GetSpacing()
@@ -59,7 +62,8 @@ class SimpleITKIO(Reader):
 
         check_whole(path)
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        return sitk.ReadImage(str(path))
+        with _same_locale():
+            return sitk.ReadImage(str(path))
 
     def _image(self, data: np.ndarray, geometry: dict[str, Any]) -> Image:
         """From (channels, z, y, x), or (channels, y, x) of a 2-D image."""
@@ -98,6 +102,17 @@ class SimpleITKIOWithReorient(SimpleITKIO):
         geometry = properties["sitk_stuff"]
         image = sitk.DICOMOrient(self._with_geometry(segmentation, geometry), geometry["original_orientation"])
         sitk.WriteImage(image, str(path), True)
+
+
+@contextlib.contextmanager
+def _same_locale() -> Iterator[None]:
+    """Undoes what ITK's reader of VTK files does: it leaves the process in the locale "C", in which open() knows ASCII alone."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        if locale.setlocale(locale.LC_ALL) != before:
+            locale.setlocale(locale.LC_ALL, before)
 
 
 def spatial_geometry(geometry: dict[str, Any]) -> dict[str, Any]:
