@@ -49,6 +49,7 @@ class S3Server:
         self.host = host
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._ports: list[int] = []
 
     @property
     def endpoint(self) -> str:
@@ -62,6 +63,7 @@ class S3Server:
         flags: list[str] = []
         for kind, port, grpc in zip(kinds, ports[::2], ports[1::2], strict=True):
             flags += [f"-{kind}.port={port}", f"-{kind}.port.grpc={grpc}"]
+        self._ports = ports
         self.port = ports[2 * kinds.index("s3")]
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [weed, "mini", f"-dir={self.folder}", f"-ip={self.host}", f"-ip.bind={self.host}", *flags]
@@ -78,6 +80,9 @@ class S3Server:
             self._process.kill()
             self._process.wait()
             self._process = None
+            for port in self._ports:  # it listens there as well, and leaves them behind
+                for beside in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    beside.unlink(missing_ok=True)
 
     def mount(self, secrets: Path, name: str = SECRET_NAME, **changed: str) -> Location:
         """Write the keys below `secrets` as the kubelet mounts a Secret. Returns the bucket's location."""
