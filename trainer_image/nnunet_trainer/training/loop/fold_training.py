@@ -154,16 +154,13 @@ def train_epoch(session: Session, reporter: Reporter, clock: _Clock, monitors: _
         late = time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes
         stops, due = stopping.requested(session.setup.stop, late and session.ranks.first and session.iteration < iterations)
         if stops or due:
-            losses.look()
-            # The first rank writes the checkpoint, so it takes over what the others have.
-            all_ranks = distributed.total([session.loss_sum])[0]
-            session.loss_sum = all_ranks if session.ranks.first else 0.0
+            losses.gather()
         if stops:
             stop(session, reporter)
         if due:
             save(session, reporter, clock, checkpoint.LATEST)
-    losses.look()
-    return distributed.total([session.loss_sum])[0] / iterations, watch.end(losses.skipped)
+    losses.gather()
+    return losses.mean(), watch.end(losses.skipped)
 
 
 def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
@@ -188,17 +185,15 @@ def evaluate_whole_images(session: Session, reporter: Reporter, clock: _Clock) -
     """The Dice of each foreground class over whole images, where the recipe wants it after this epoch; else NaN."""
     if not full_evaluation.due(session):
         return full_evaluation.none(session)
-    # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again. The first rank
-    # writes the checkpoint, so it takes over what the others have.
-    all_ranks = distributed.total([session.loss_sum])[0]
-    session.loss_sum = all_ranks if session.ranks.first else 0.0
+    # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again.
     save(session, reporter, clock, checkpoint.LATEST)
     return full_evaluation.evaluate(session, reporter)
 
 
 def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, statistics: EpochStatistics) -> None:
     """Count the epoch, write the checkpoints that are due, tell of it."""
-    session.epoch, session.iteration, session.loss_sum = session.epoch + 1, 0, 0.0
+    session.epoch, session.iteration = session.epoch + 1, 0
+    session.losses.clear()
     last = session.done
     ema = session.history.last("ema_fg_dice")
     # None of the epochs so far may have said anything: then the first one that does is better.

@@ -36,7 +36,7 @@ from .setup import TrainingSetup
 class Session:
     """A training in progress on one rank.
 
-    `epoch` counts finished epochs, `iteration` the finished iterations of the next one, whose losses sum up to `loss_sum`.
+    `epoch` counts finished epochs, `iteration` the finished iterations of the next one.
     """
 
     setup: TrainingSetup
@@ -67,7 +67,10 @@ class Session:
     history: History = field(default_factory=History)
     epoch: int = 0
     iteration: int = 0
-    loss_sum: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    """Of the iterations that all ranks have brought together in this epoch; NaN where the step was skipped."""
+    loss_shares: list[float] = field(default_factory=list)
+    """Of this rank, since then."""
     best_ema: float | None = None
     resumed_from: int | None = None
     pretrained: LoadReport | None = None
