@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--recipe", type=Path, metavar="R.yaml", help="what is changed of a trainer; `base:` says of which")
     how.add_argument("--epochs", type=int, metavar="E", help="without a recipe the trainer's name becomes T_Eepochs")
     how.add_argument("--seed", type=int, default=12345, help="of everything random; default: %(default)s")
-    how.add_argument("--deterministic", action="store_true", help="only deterministic kernels (slower)")
+    how.add_argument(
+        "--deterministic", action="store_true", help="only deterministic kernels (slower); those that torch lacks are named"
+    )
     start = parser.add_argument_group("what to start from")
     start.add_argument(
         "--pretrained",

@@ -27,6 +27,7 @@ from ..state import resuming, saving
 from ..state.model_files import write_model_files
 from . import full_evaluation, input_checks, iteration, pseudo_dice, stopping
 from .batches import batches
+from .determinism import NondeterministicKernels
 from .final_validation import validate
 from .loss_accumulator import LossAccumulator
 from .resources import limited
@@ -57,11 +58,11 @@ def train(setup: TrainingSetup) -> TrainingResult:
         GpuOutOfMemory: the network and its batch do not fit.
         Stopped: `setup.stop` was set; a checkpoint is saved.
     """
-    with distributed.ranks(setup.device) as ranks, limited(setup, ranks):
-        return _train(setup, ranks)
+    with distributed.ranks(setup.device) as ranks, limited(setup, ranks) as kernels:
+        return _train(setup, ranks, kernels)
 
 
-def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
+def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels) -> TrainingResult:
     clock = _Clock(time.monotonic(), time.monotonic())
     input_checks.check_plans(setup)
     session = prepare(setup, ranks)
@@ -77,6 +78,8 @@ def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
         started = time.time()
         learning_rate = start_epoch(session)
         train_loss, statistics = train_epoch(session, reporter, clock, monitors)
+        for kernel in kernels.news():
+            reporter.warn(kernel)
         val_loss, dice = validate_epoch(session, reporter)
         if session.recipe.full_evaluation is not None:
             dice = evaluate_whole_images(session, reporter, clock)
