@@ -19,7 +19,8 @@ from .contract import codec, pod, progress, report, work_order
 from .contract.faults import BadUsage, ExitCode, Fault
 from .contract.report import Report
 from .contract.work_order import WorkOrder
-from .supervision import failures, logs, oom_kills, ranks
+from .process_exit import failures, oom_kills
+from .supervision import logs, ranks
 from .supervision.current_progress import CurrentProgress
 from .supervision.server import serve
 

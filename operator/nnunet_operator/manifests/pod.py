@@ -15,7 +15,6 @@ from .job_parameters import JobParameters
 CONTAINER = "trainer"
 GROUP = 65532
 """The group of our images' user; of a pod and its volumes, unless the template names another."""
-GRACE_SECONDS = 300
 """Time for a checkpoint to be written and uploaded after SIGTERM."""
 
 PASSED_ON = {
@@ -50,7 +49,7 @@ def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": asked.termination_grace_period_seconds or GRACE_SECONDS,
+        "terminationGracePeriodSeconds": asked.termination_grace_period_seconds or contract.GRACE_SECONDS,
         "securityContext": _pod_security(asked, disks.volumes),
         "containers": [_container(parameters, disks)],
         "volumes": disks.volumes,
@@ -114,6 +113,8 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
     }
     if parameters.template.dataset_cache:
         fixed[contract.ENV_DATASET_CACHE] = contract.DATASET_CACHE_MOUNT
+    if grace := parameters.template.termination_grace_period_seconds:
+        fixed[contract.ENV_GRACE_SECONDS] = str(grace)
     if parameters.rendezvous:
         fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(contract.RENDEZVOUS_PORT)}
     by_field = {

@@ -14,7 +14,8 @@ from collections.abc import Callable
 import pytest
 from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
-from nnunet_trainer.supervision import oom_kills, ranks
+from nnunet_trainer.process_exit import oom_kills
+from nnunet_trainer.supervision import ranks
 
 from .conftest import Pod
 

@@ -26,6 +26,9 @@ RENDEZVOUS_PORT = 29500
 RENDEZVOUS_SECONDS = 300
 """How long ranks wait for each other at the start."""
 
+GRACE_SECONDS = 300
+"""Between SIGTERM and SIGKILL, where nobody says another (`spec.template.terminationGracePeriodSeconds`)."""
+
 ENV_SECRETS = "NNUNET_SECRETS"
 ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
@@ -36,6 +39,7 @@ ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
 ENV_SHARED = "NNUNET_SHARED"
 ENV_DEVICE = "NNUNET_DEVICE"
 ENV_RENDEZVOUS_SECONDS = "NNUNET_RENDEZVOUS_SECONDS"
+ENV_GRACE_SECONDS = "NNUNET_GRACE_SECONDS"
 ENV_POD_IP = "POD_IP"
 ENV_SHARD = "JOB_COMPLETION_INDEX"
 ENV_JOB_UID = "NNUNET_JOB_UID"
@@ -82,6 +86,11 @@ def job_uid() -> str | None:
     """The uid of the pod's Job, which no other Job of any cluster has; None where there is no Job, or an older operator's."""
     found = os.environ.get(ENV_JOB_UID, "")
     return found if re.fullmatch(r"[0-9A-Za-z-]{1,64}", found) else None
+
+
+def grace_seconds() -> float:
+    """How long this pod has from SIGTERM to SIGKILL."""
+    return float(os.environ.get(ENV_GRACE_SECONDS, GRACE_SECONDS))
 
 
 def device_instead_of_gpus() -> str | None:

@@ -16,6 +16,7 @@ from ..data.sampling import PatchSampler
 from ..session.criterion import output_scales
 from ..session.preparation import channels_last
 from ..session.session import Session
+from ..session.step_phases import PREPARATION
 from .input_checks import check_labels
 
 Prepared = tuple[Tensor, list[Tensor]]
@@ -64,7 +65,11 @@ def batches(
         workers=session.workers,
     )
     for item in watched(made):
-        yield augmented(item) if isinstance(item, Batch) else item
+        if isinstance(item, Batch):
+            session.enter(PREPARATION)
+            yield augmented(item)
+        else:
+            yield item
 
 
 def noise(session: Session) -> Batch:

@@ -23,6 +23,7 @@ from ..reporting.reporter import Reporter
 from ..session.preparation import prepare
 from ..session.session import Session
 from ..session.setup import TrainingResult, TrainingSetup
+from ..session.step_phases import AGREEMENT, CHECKPOINT, PHASES
 from ..state import resuming, saving
 from ..state.model_files import write_model_files
 from . import full_evaluation, input_checks, iteration, pseudo_dice, stopping
@@ -126,6 +127,7 @@ def begin(session: Session, reporter: Reporter) -> None:
     session.freeze()
     for warning in warnings_of(session.recipe):
         reporter.warn(warning)
+    session.ranks.peers.on_stall = reporter.stalled
     reporter.progress("training", force=True)
 
 
@@ -155,6 +157,8 @@ def train_epoch(session: Session, reporter: Reporter, clock: _Clock, monitors: _
             watch.look()
             reporter.progress("training")
         late = time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes
+        session.enter(AGREEMENT)
+        session.ranks.peers.check()
         stops, due = stopping.requested(session.setup.stop, late and session.ranks.first and session.iteration < iterations)
         if stops or due:
             losses.gather()
@@ -163,7 +167,9 @@ def train_epoch(session: Session, reporter: Reporter, clock: _Clock, monitors: _
         if due:
             save(session, reporter, clock, checkpoint.LATEST)
     losses.gather()
-    return losses.mean(), watch.end(losses.skipped)
+    statistics = watch.end(losses.skipped)
+    session.leave_steps("the end of an epoch")
+    return losses.mean(), statistics
 
 
 def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
@@ -174,6 +180,8 @@ def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[fl
     session.network.eval()
     losses, found = [], []
     for data, targets in batches(session, session.validation_sampler, session.validation_augmenter, iterations):
+        session.ranks.peers.at(session.epoch, session.iteration, "validating patches", len(PHASES))
+        session.ranks.peers.check()
         loss, counts = iteration.validation_step(session, data, targets)
         losses.append(loss)
         found.append(counts)
@@ -215,7 +223,9 @@ def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, statistics
 
 def save(session: Session, reporter: Reporter, clock: _Clock, name: str) -> None:
     """Write a checkpoint to go on from."""
+    session.enter(CHECKPOINT)
     written = saving.save(session, name)
+    session.ranks.peers.saved(session.epoch, session.iteration)
     clock.saved = time.monotonic()
     if written is not None:
         reporter.saved(session.epoch, written[1])
@@ -227,6 +237,7 @@ def stop(session: Session, reporter: Reporter) -> None:
     Raises:
         Stopped: always.
     """
+    session.ranks.peers.stopping()
     saving.save(session, checkpoint.LATEST)
     where = f"epoch {session.epoch}, iteration {session.iteration}"
     reporter.line(f"Stopped at {where}; a checkpoint is saved.")
@@ -240,6 +251,7 @@ def stop(session: Session, reporter: Reporter) -> None:
 def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> TrainingResult:
     """The final checkpoint, the validation, the result."""
     folder, history = session.setup.fold_folder, session.history
+    session.leave_steps("the end of the training")
     final = folder / checkpoint.FINAL
     kept = distributed.from_first(found and final.exists())
     if session.ranks.first and not kept:

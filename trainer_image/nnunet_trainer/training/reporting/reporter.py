@@ -35,6 +35,7 @@ class Reporter:
         self._checkpoint: tuple[int, str] | None = None
         self._diagnostics: Diagnostics | None = None
         self._events: EventFile | None = None
+        self._stall: str | None = None
         now = datetime.now()
         name = f"training_log_{now.year}_{now.month}_{now.day}_{now:%H_%M_%S}.txt"
         self._file = session.setup.fold_folder / name
@@ -52,6 +53,15 @@ class Reporter:
         """A line that `/progress` shows too."""
         self.session.warnings.append(text)
         self.line(f"Warning: {text}")
+
+    def stalled(self, text: str | None) -> None:
+        """The training stands still; None: it goes on again. Called by another thread, while the main one is stuck."""
+        if text is None and self._stall is not None:
+            self.line(f"No longer: {self._stall}")
+        if text is not None:
+            self.line(f"Warning: {text}")
+        self._stall = text
+        self.progress("training", force=True)
 
     def saved(self, epoch: int, digest: str) -> None:
         """A checkpoint is on disk."""
@@ -101,7 +111,8 @@ class Reporter:
 
     @property
     def _warnings(self) -> list[str]:
-        return [*self.session.warnings, *(self._diagnostics.texts if self._diagnostics else ())][-MOST_WARNINGS:]
+        signs = self._diagnostics.texts if self._diagnostics else ()
+        return [*self.session.warnings, *signs, *([self._stall] if self._stall else ())][-MOST_WARNINGS:]
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None, *, force: bool = False) -> None:
         """Tell the listener, every few seconds or at once.

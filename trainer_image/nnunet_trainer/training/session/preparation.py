@@ -35,6 +35,7 @@ from .criterion import criterion, output_scales
 from .precision import Precision
 from .session import Session
 from .setup import TrainingSetup
+from .step_phases import StepPhases
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         sampler=PatchSampler(store, training, initial_patch_size=augmenter.initial_patch_size, **shared),
         validation_sampler=PatchSampler(store, validation, purpose="val", **shared),
         workers=default_workers(ranks) if setup.workers is None else setup.workers,
+        phases=StepPhases(ranks.device),
     )
 
 

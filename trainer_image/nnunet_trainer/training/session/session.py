@@ -30,6 +30,7 @@ from .early_stopping import exhausted
 from .history import History
 from .precision import Precision
 from .setup import TrainingSetup
+from .step_phases import PHASES, StepPhases
 
 
 @dataclass(kw_only=True)
@@ -64,6 +65,7 @@ class Session:
     sampler: PatchSampler
     validation_sampler: PatchSampler
     workers: int
+    phases: StepPhases
     history: History = field(default_factory=History)
     epoch: int = 0
     iteration: int = 0
@@ -96,6 +98,16 @@ class Session:
         return self.epoch >= self.recipe.epochs or (
             early is not None and self.epoch > 0 and exhausted(early, lists, self.base_rate * self.schedule(self.epoch, lists))
         )
+
+    def enter(self, phase: str) -> None:
+        """A phase of a step begins, one of `step_phases.PHASES`."""
+        self.phases.enter(phase)
+        self.ranks.peers.at(self.epoch, self.iteration, phase, PHASES.index(phase))
+
+    def leave_steps(self, doing: str) -> None:
+        """What follows is none of a step, and may take any time."""
+        self.phases.enter(None)
+        self.ranks.peers.at(self.epoch, self.iteration, doing)
 
     def begin_anew(self) -> bool:
         """Give the network new initial weights if the recipe wants that after this epoch; whether it did."""
