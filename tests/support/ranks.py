@@ -48,6 +48,13 @@ def start(
     return processes
 
 
+def warm() -> None:
+    """Let the server read its modules: what begins after this begins at once."""
+    first = _servers.Process(target=_nothing)
+    first.start()
+    first.join()
+
+
 def ends(processes: Sequence[BaseProcess], seconds: float = 60) -> list[int | None]:
     """Exit codes, negative for a signal; what has not ended by then is killed, and has None."""
     until = time.monotonic() + seconds
@@ -60,6 +67,10 @@ def ends(processes: Sequence[BaseProcess], seconds: float = 60) -> list[int | No
             process.kill()
             process.join()
     return codes
+
+
+def _nothing() -> None:
+    pass
 
 
 def _run(environment: dict[str, str], log: Path, path: list[str], body: Callable[..., int], arguments: Sequence[Any]) -> None:
