@@ -17,6 +17,7 @@ from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract import pod, work_order
 from nnunet_trainer.contract.work_order import CheckpointPolicy, Location, TrainOrder
 from nnunet_trainer.supervision import worker
+from nnunet_trainer.training.reporting import reporter
 
 from . import ranks
 
@@ -130,6 +131,7 @@ def _start(order: TrainOrder, world: int, folder: Path, attempt: int) -> list[An
 
 def _rank(place: str) -> int:
     """What the supervisor starts, a rank each."""
+    reporter.progress_plot = lambda logging, folder: None  # drawing it takes longer than such a training does
     Path(os.environ[pod.ENV_SCRATCH]).mkdir(exist_ok=True)
     os.chdir(os.environ[pod.ENV_SCRATCH])
     return worker.main(f"{place}/order.json", f"{place}/reports/report-{os.environ.get('RANK', '0')}.json")
