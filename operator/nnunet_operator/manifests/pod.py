@@ -15,7 +15,6 @@ from .job_parameters import JobParameters
 CONTAINER = "trainer"
 GROUP = 65532
 """The group of our images' user; of a pod and its volumes, unless the template names another."""
-"""Time for a checkpoint to be written and uploaded after SIGTERM."""
 
 PASSED_ON = {
     "serviceAccountName": "service_account_name",
@@ -49,7 +48,7 @@ def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": asked.termination_grace_period_seconds or contract.GRACE_SECONDS,
+        "terminationGracePeriodSeconds": _grace(parameters),
         "securityContext": _pod_security(asked, disks.volumes),
         "containers": [_container(parameters, disks)],
         "volumes": disks.volumes,
@@ -73,6 +72,11 @@ def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     if parameters.gang:
         spec["schedulingGroup"] = {"podGroupName": parameters.name}
     return spec
+
+
+def _grace(parameters: JobParameters) -> int:
+    """Time for a checkpoint to be written and uploaded after SIGTERM; the trainer is told, so that it ends before."""
+    return parameters.template.termination_grace_period_seconds or contract.GRACE_SECONDS
 
 
 def _container(parameters: JobParameters, disks: volumes.Volumes) -> dict[str, Any]:
@@ -105,6 +109,7 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
         contract.ENV_PLUGINS: contract.PLUGINS_MOUNT,
         contract.ENV_SCRATCH: contract.SCRATCH_MOUNT,
         contract.ENV_CLAIMS: contract.CLAIMS_MOUNT,
+        contract.ENV_GRACE_SECONDS: str(_grace(parameters)),
         # Libraries that keep caches in a home folder: there is none.
         "MPLCONFIGDIR": f"{volumes.TMP_MOUNT}/matplotlib",
         "XDG_CACHE_HOME": f"{volumes.TMP_MOUNT}/cache",
@@ -113,8 +118,6 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
     }
     if parameters.template.dataset_cache:
         fixed[contract.ENV_DATASET_CACHE] = contract.DATASET_CACHE_MOUNT
-    if grace := parameters.template.termination_grace_period_seconds:
-        fixed[contract.ENV_GRACE_SECONDS] = str(grace)
     if parameters.rendezvous:
         fixed |= {"MASTER_ADDR": service.leader_address(parameters), "MASTER_PORT": str(contract.RENDEZVOUS_PORT)}
     by_field = {

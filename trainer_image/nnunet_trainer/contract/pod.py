@@ -27,7 +27,7 @@ RENDEZVOUS_SECONDS = 300
 """How long ranks wait for each other at the start."""
 
 GRACE_SECONDS = 300
-"""Between SIGTERM and SIGKILL, where nobody says another (`spec.template.terminationGracePeriodSeconds`)."""
+"""Between SIGTERM and SIGKILL, where nobody says otherwise."""
 
 ENV_SECRETS = "NNUNET_SECRETS"
 ENV_CA = "NNUNET_CA"
@@ -88,14 +88,18 @@ def job_uid() -> str | None:
     return found if re.fullmatch(r"[0-9A-Za-z-]{1,64}", found) else None
 
 
-def grace_seconds() -> float:
-    """How long this pod has from SIGTERM to SIGKILL."""
-    return float(os.environ.get(ENV_GRACE_SECONDS, GRACE_SECONDS))
-
-
 def device_instead_of_gpus() -> str | None:
     """`cpu` where a training that ordered GPUs is to run without: tests, and nodes that only pretend to have some; else None."""
     return os.environ.get(ENV_DEVICE) or None
+
+
+def grace_seconds() -> float:
+    """Between SIGTERM and SIGKILL: the pod's terminationGracePeriodSeconds."""
+    try:
+        found = float(os.environ.get(ENV_GRACE_SECONDS, GRACE_SECONDS))
+    except ValueError:
+        return GRACE_SECONDS
+    return found if 0 < found < 10**6 else GRACE_SECONDS
 
 
 def termination_log() -> Path:

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from nnunet_trainer.contract.faults import BadData, Fault
 from nnunet_trainer.process_exit import abort
-from nnunet_trainer.training.ranks import distributed, peers
+from nnunet_trainer.training.ranks import distributed, peers, places
 
 FAILING = 20
 """The step in which it happens."""
@@ -21,7 +21,7 @@ FAILING = 20
 def rank(folder, culprit, does, settings):
     """Steps of an all-reduce, until `culprit` does something else in one of them."""
     for name, value in settings.items():
-        setattr(peers, name, value)
+        setattr(peers if hasattr(peers, name) else places, name, value)
     own, end = int(os.environ["RANK"]), Path(folder)
 
     def report(fault):

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import selectors
+import signal
 import socket
 import time
 import weakref
@@ -105,6 +106,8 @@ def _abandon_in_child() -> None:
     # A child that holds a connection would keep it open when this process is killed.
     for links in list(_open):
         links.abandon()
+        with contextlib.suppress(ValueError):
+            signal.set_wakeup_fd(-1)  # the descriptor's number may be another's soon
 
 
 os.register_at_fork(after_in_child=_abandon_in_child)

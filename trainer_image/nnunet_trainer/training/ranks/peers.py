@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from nnunet_trainer.contract import pod
@@ -18,7 +17,9 @@ from nnunet_trainer.contract.faults import Fault, Stopped, Temporary, of_exit_co
 from nnunet_trainer.process_exit.abort import abort
 from nnunet_trainer.process_exit.failures import as_fault
 
+from . import places
 from .peer_links import Links, Message
+from .places import Place, Places
 
 TICK_SECONDS = 0.5
 TELL_SECONDS = 2.0
@@ -31,23 +32,7 @@ LEAVE_SECONDS = 10.0
 """Within which the others must have been told why this rank ends."""
 STOP_SHARE = 0.7
 """Of the pod's grace period, in which the ranks must have come together after SIGTERM."""
-STALL_SECONDS, STALL_STEPS, FIRST_STEP_SECONDS = 300.0, 10, 1800.0
-"""A training stands still after so many seconds, and so many times a usual step; the first step may take longer (torch.compile)."""
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where a rank stands; the lesser one is behind."""
-
-    epoch: int
-    iteration: int
-    order: int
-    """Of the phase within a step; negative: not within a step, which may take any time."""
-    phase: str
-
-    def __str__(self) -> str:
-        return f"epoch {self.epoch}, iteration {self.iteration}, {self.phase}"
 
 
 class Peers:
@@ -67,14 +52,12 @@ class Peers:
         self.on_stall: Callable[[str | None], None] = lambda text: None
         """Told when the training stands still, and with None when it goes on again; the first rank's names the slowest."""
         self._links, self._end = links, end
-        self._nodes = {rank: socket.gethostname()}
-        self._places: dict[int, tuple[Place, float]] = {}
+        self.places = Places(rank, world_size)
         self._left: set[int] = set()
         self._failure: tuple[Fault, float] | None = None
         self._heard = threading.Event()
         self._checkpoint: tuple[int, int] | None = None
-        self._step_seconds: float | None = None
-        self._step_began = self._told = 0.0
+        self._told = 0.0
         self._stop_since: float | None = None
         self._stop_noticed = self._stalled = False
         self._leaving = threading.Event()
@@ -117,13 +100,7 @@ class Peers:
 
     def at(self, epoch: int, iteration: int, phase: str, order: int = -1) -> None:
         """This rank has come to here."""
-        before, now = self._places.get(self.rank), time.monotonic()
-        if before is None or (before[0].epoch, before[0].iteration) != (epoch, iteration):
-            if before is not None and order >= 0 and before[0].order >= 0:
-                took = now - self._step_began
-                self._step_seconds = took if self._step_seconds is None else 0.9 * self._step_seconds + 0.1 * took
-            self._step_began = now
-        self._places[self.rank] = Place(epoch, iteration, order, phase), now
+        self.places.come(Place(epoch, iteration, order, phase))
 
     def saved(self, epoch: int, iteration: int) -> None:
         """A checkpoint is on disk."""
@@ -146,7 +123,7 @@ class Peers:
             now = time.monotonic()
             if now - rearmed > TICK_SECONDS * 60:
                 # A thread that holds the interpreter's lock for ever stops this one too; this timer needs no lock.
-                faulthandler.dump_traceback_later(FIRST_STEP_SECONDS + STALL_SECONDS, file=2)
+                faulthandler.dump_traceback_later(places.FIRST_STEP_SECONDS + places.STALL_SECONDS, file=2)
                 rearmed = now
             self._tell_place(now)
             self._watch_stop(now)
@@ -172,11 +149,11 @@ class Peers:
             if rank not in self._left:
                 self._lost(rank)
         elif "node" in message:
-            self._nodes[rank] = str(message["node"])
+            self.places.nodes[rank] = str(message["node"])
             if first and self._links is not None:
-                self._links.send({"node": self._nodes[self.rank]}, rank)
+                self._links.send({"node": self.places.nodes[self.rank]}, rank)
         elif "at" in message:
-            self._places[rank] = Place(*message["at"]), time.monotonic()
+            self.places.hear(rank, Place(*message["at"]))
         elif "stop" in message:
             self._stop_since = self._stop_since or time.monotonic()
         elif "left" in message:
@@ -188,9 +165,11 @@ class Peers:
             self._links.drop(rank)  # type: ignore[union-attr]
 
     def _lost(self, rank: int) -> None:
-        place = f" at {self._places[rank][0]}" if rank in self._places else ""
         # 143, as of a rank that was stopped: what counts is how the lost one's own pod ended, or that its node is gone.
-        message = f"{self._name(rank)} went away without a report{place}: it was killed, or its node is gone.{self._standing()}"
+        message = (
+            f"{self.places.name(rank)} went away without a report{self.places.last(rank)}: it was killed, or its node is gone."
+            f"{self._standing()}"
+        )
         self._fail(Stopped("RankLost", message, hint="See that pod's log, and its node."))
 
     def _fail(self, fault: Fault) -> None:
@@ -209,7 +188,7 @@ class Peers:
                 self._links.send({"stop": True})  # the first rank knows where all stand
 
     def _tell_place(self, now: float) -> None:
-        place = self._places.get(self.rank)
+        place = self.places.own
         if self._links is None or place is None or now - self._told < TELL_SECONDS or place[1] < self._told:
             return
         self._told = now
@@ -225,46 +204,24 @@ class Peers:
             return
         message = (
             f"SIGTERM came, and within {seconds:.0f} s the ranks did not come together for a checkpoint: "
-            f"{self.slowest()}.{self._standing()}"
+            f"{self.places.slowest()}.{self._standing()}"
         )
         fault = Stopped("Stopped", message, hint="The stacks of its threads are in that rank's log.")
-        self._dump(f"stopped while {self.slowest()}")
+        self._dump(f"stopped while {self.places.slowest()}")
         self._fail(fault)
         self._abort(fault)
 
     def _watch_steps(self, now: float) -> None:
-        if self.rank not in self._places:
-            return
-        place, since = self._places[self.rank]
-        limit = FIRST_STEP_SECONDS if self._step_seconds is None else max(STALL_SECONDS, STALL_STEPS * self._step_seconds)
-        stands = place.order >= 0 and now - since > limit
-        if stands and not self._stalled:
-            text = f"No step for {(now - since) / 60:.0f} minutes: {self.slowest()}. Where each rank stands is in its log."
+        seconds = self.places.standstill(now)
+        if seconds is not None and not self._stalled:
+            text = f"No step for {seconds / 60:.0f} minutes: {self.places.slowest()}. Where each rank stands is in its log."
             self._dump(text)
             self.on_stall(text)
-        elif self._stalled and not stands:
+        elif self._stalled and seconds is None:
             self.on_stall(None)
-        self._stalled = stands
+        self._stalled = seconds is not None
 
     # --- Words
-
-    def slowest(self) -> str:
-        """Who is behind, as far as this rank knows: the first one hears of all."""
-        now, known = time.monotonic(), dict(self._places)
-        if self.rank or not known or len(known) < self.world_size:
-            silent = [] if self.rank else [self._name(rank) for rank in range(self.world_size) if rank not in known]
-            own = f"{self._name(self.rank)} stands at {known[self.rank][0]}" if self.rank in known else "the training begins"
-            return own + (f"; {', '.join(silent)} has not said where" if silent else "")
-        least = min(place for place, _ in known.values())
-        behind = [rank for rank, (place, _) in sorted(known.items()) if place == least]
-        if len(behind) == self.world_size:
-            return f"all ranks stand at {least}" if self.world_size > 1 else f"the training stands at {least}"
-        since = now - max(known[rank][1] for rank in behind)
-        who = ", ".join(map(self._name, behind))
-        return f"{who} {'are' if len(behind) > 1 else 'is'} behind, at {least} (since {since:.0f} s)"
-
-    def _name(self, rank: int) -> str:
-        return f"rank {rank}" + (f" on {self._nodes[rank]}" if rank in self._nodes else "")
 
     def _standing(self) -> str:
         if self.rank:
@@ -274,7 +231,7 @@ class Peers:
         return f" The checkpoint of epoch {self._checkpoint[0]}, iteration {self._checkpoint[1]} stands."
 
     def _dump(self, text: str) -> None:
-        log.warning("%s (%s; the stacks of its threads follow)", text, self._name(self.rank))
+        log.warning("%s (%s; the stacks of its threads follow)", text, self.places.name(self.rank))
         faulthandler.dump_traceback(file=2, all_threads=True)
 
     # --- The end
@@ -283,11 +240,17 @@ class Peers:
         """What a broken collective is the consequence of; any other error is its own cause."""
         if isinstance(error, Fault) or self.world_size == 1 or not is_broken_collective(error):
             return error
+        if self._stop_noticed:
+            return Stopped(
+                "Stopped", f"The training was stopped; another rank left before all had agreed on that.{self._standing()}"
+            )
         self._heard.wait(CAUSE_SECONDS)
         if self._failure is not None:
             return self._failure[0]
-        first_line = str(error).splitlines()[0][:300]
-        message = f"{self._name(self.rank)} lost the connection to another rank ({first_line}); {self.slowest()}.{self._standing()}"
+        message = (
+            f"{self.places.name(self.rank)} lost the connection to another rank ({str(error).splitlines()[0][:300]}); "
+            f"{self.places.slowest()}.{self._standing()}"
+        )
         return Temporary("RankConnectionLost", message)
 
     def _abort(self, fault: Fault) -> None:
@@ -303,7 +266,7 @@ class Peers:
             self._last_words.append({"left": True})
         else:
             verb = "was stopped" if isinstance(fault, Stopped) else "failed"
-            self._last_words.append(_failed(fault, f"{self._name(self.rank)} {verb}: {fault.message}{self._standing()}"))
+            self._last_words.append(_failed(fault, f"{self.places.name(self.rank)} {verb}: {fault.message}{self._standing()}"))
         self._leaving.set()
         if self._links is not None:
             self._links.wake()
@@ -326,7 +289,12 @@ def joined(rank: int, world_size: int, store: Any, address: str) -> Peers:
         store: of `rendezvous.meet`.
         address: of the first rank.
     """
-    links = Links(rank, store, address)
+    try:
+        links = Links(rank, store, address)
+    except (OSError, RuntimeError) as error:
+        why = str(error).splitlines()[0][:200]
+        message = f"Rank {rank} on {socket.gethostname()} could not be connected with rank 0 at {address}: {why}"
+        raise Temporary("RankMissing", message, hint="May the pods of the training reach each other (NetworkPolicies)?") from error
     if rank:
         links.send({"node": socket.gethostname()})
     return Peers(rank, world_size, links)
