@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import codec, untrusted_json
+from .additions import added
 
 MAX_BYTES = 16_384
 
@@ -38,6 +39,10 @@ class Progress:
     gpu: str | None = None
     updated_at: float | None = None
     warnings: list[str] | None = None
+    # Of the last epoch, over all ranks: for people where the time of a step goes, and how fast it is
+    speed: str | None = added("0.2.0", default=None)
+    patches_per_second: float | None = added("0.2.0", default=None)
+    peak_memory_bytes: int | None = added("0.2.0", default=None)
 
 
 ProgressHook = Callable[[Progress], None]

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("running")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     run.add_argument("--workers", type=int, metavar="N", help="threads that prepare batches; default: by the cores there are")
+    run.add_argument("--profile", action="store_true", help="log after each epoch how long each phase of a step takes")
     run.add_argument("--continue", dest="resume", action="store_true", help="go on from the newest whole checkpoint in RESULTS")
     run.add_argument("--save-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default: %(default)s")
     run.add_argument("--allow-pickle", action="store_true", help="execute what a checkpoint contains: only for files you trust")
@@ -106,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
                 previous_stage=arguments.previous_stage,
                 allow_pickle=arguments.allow_pickle,
                 deterministic=arguments.deterministic,
+                profile=arguments.profile,
                 validation=arguments.validation,
                 save_probabilities=arguments.save_probabilities,
                 listener=shown.listener,

@@ -23,6 +23,8 @@ class EpochStatistics:
     """One epoch, over all ranks."""
 
     patches: int
+    """Of all ranks."""
+    steps: int = 1
     seen: tuple[bool, ...]
     """Of each foreground class, whether any patch showed it."""
     seconds: Mapping[str, float]
@@ -33,6 +35,12 @@ class EpochStatistics:
     """Mean of those that are numbers, before they were clipped."""
     skipped: int = 0
     """Steps whose loss was no number."""
+
+    @property
+    def patches_per_second(self) -> float:
+        """Of all ranks together."""
+        whole = sum(self.seconds.values())
+        return self.patches / whole if whole else 0.0
 
     @property
     def waiting(self) -> float:
@@ -95,6 +103,7 @@ class StatisticsCollector:
         spent, seen = more[: len(seconds)], more[len(seconds) :]
         return EpochStatistics(
             patches=self._iterations * self.session.configuration.batch_size,
+            steps=self._iterations,
             seen=tuple(ranks > 0 for ranks in seen),
             seconds={phase: both / world for phase, both in zip(seconds, spent, strict=True)},
             clipped=clipped / counted if counted else 0.0,
