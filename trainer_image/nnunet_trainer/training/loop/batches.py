@@ -16,7 +16,6 @@ from ..data.sampling import PatchSampler
 from ..session.criterion import output_scales
 from ..session.preparation import channels_last
 from ..session.session import Session
-from ..session.step_phases import PREPARATION
 from .input_checks import check_labels
 
 Prepared = tuple[Tensor, list[Tensor]]
@@ -65,11 +64,7 @@ def batches(
         workers=session.workers,
     )
     for item in watched(made):
-        if isinstance(item, Batch):
-            session.enter(PREPARATION)
-            yield augmented(item)
-        else:
-            yield item
+        yield augmented(item) if isinstance(item, Batch) else item
 
 
 def noise(session: Session) -> Batch:

@@ -13,7 +13,7 @@ from nnunet_trainer.dataset.labels import LabelManager
 
 from ..ranks import distributed
 from ..session.session import Session
-from ..session.step_phases import WAITING
+from ..session.step_phases import PREPARATION, WAITING
 
 T = TypeVar("T")
 
@@ -73,6 +73,7 @@ class StatisticsCollector:
                 item = next(items)
             except StopIteration:
                 return
+            self.session.enter(PREPARATION)
             yield item
 
     def step(self, targets: list[Tensor]) -> None:
