@@ -126,6 +126,8 @@ def _start(order: TrainOrder, world: int, folder: Path, attempt: int) -> list[An
     )
     (place / "order.json").write_text(work_order.encode(own))
     environment = {pod.ENV_SCRATCH: str(place / "scratch"), pod.ENV_SHARED: str(place / "reports"), pod.ENV_DEVICE: "cpu"}
+    # One that is killed before it has come is waited for so long.
+    environment[pod.ENV_RENDEZVOUS_SECONDS] = str(ENDS_WITHIN - 10)
     return ranks.start(world, _rank, (str(place),), place, environment)
 
 

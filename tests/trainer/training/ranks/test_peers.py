@@ -65,6 +65,18 @@ def test_other_ways_to_fail(tmp_path, does, reason, code):
     assert end["message"].startswith("rank 1 on ")
 
 
+@pytest.mark.parametrize("does", ["is killed before it is connected", "is killed before the process group"])
+@pytest.mark.parametrize(("world", "culprit"), [(2, 0), (2, 1), (3, 1)])
+def test_a_rank_that_is_killed_while_ranks_find_each_other(tmp_path, world, culprit, does):
+    found = ranks.ends(started(tmp_path, world, culprit, does, CONNECT_SECONDS=1.0))
+    for rank in set(range(world)) - {culprit}:
+        log = (tmp_path / f"rank-{rank}.log").read_text()
+        assert found[rank] in (ExitCode.STOPPED, ExitCode.TRY_AGAIN), log
+        end = told(tmp_path, rank)
+        assert end["reason"] in ("RankLost", "RankMissing"), log
+        assert f"rank {culprit}" in end["message"].lower(), end
+
+
 @pytest.mark.parametrize(("world", "culprit"), [(2, 0), (2, 1), (3, 1)])
 def test_a_rank_that_is_stuck_in_a_collective_after_a_report_is_ended(tmp_path, world, culprit):
     """As with NCCL: the one that failed is still there, so that nothing breaks the others' collective."""

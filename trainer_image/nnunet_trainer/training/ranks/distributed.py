@@ -83,9 +83,10 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
     store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
     others = peers.joined(rank, world, store, os.environ["MASTER_ADDR"])
     with others.watching():
+        # It connects each with each, and waits for one that is gone.
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
         yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)), others)
         # Not on the way out of an error: NCCL would wait for ranks that are in a collective, and the error would not be told.
         dist.destroy_process_group()

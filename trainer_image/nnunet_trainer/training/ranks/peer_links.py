@@ -167,6 +167,10 @@ class Links:
             if to in (None, rank):
                 link.send(message)
 
+    def missing(self, world_size: int) -> list[int]:
+        """Ranks that the first one is not connected with, or no more."""
+        return [rank for rank in range(1, world_size) if rank not in self._links] if self.first else []
+
     def wake(self) -> None:
         """End a `wait`, from another thread."""
         with contextlib.suppress(OSError):

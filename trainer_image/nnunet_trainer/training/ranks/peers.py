@@ -28,10 +28,13 @@ OUT_SECONDS = 10.0
 """Within which the main thread must have noticed that another rank failed; else it is in a collective that does not end."""
 CAUSE_SECONDS = 3.0
 """How long a broken collective waits to hear why it broke."""
+CONNECT_SECONDS = 30.0
+"""Within which a rank that has arrived must be connected."""
 LEAVE_SECONDS = 10.0
 """Within which the others must have been told why this rank ends."""
 STOP_SHARE = 0.7
 """Of the pod's grace period, in which the ranks must have come together after SIGTERM."""
+LOOK = "See that pod's log, and its node."
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +60,8 @@ class Peers:
         self._failure: tuple[Fault, float] | None = None
         self._heard = threading.Event()
         self._checkpoint: tuple[int, int] | None = None
-        self._told = 0.0
+        self._began = self._told = 0.0
+        self._all_connected = False
         self._stop_since: float | None = None
         self._stop_noticed = self._stalled = False
         self._leaving = threading.Event()
@@ -118,13 +122,14 @@ class Peers:
     # --- What the thread does
 
     def _watch(self) -> None:
-        rearmed = 0.0
+        rearmed, self._began = 0.0, time.monotonic()
         while not self._leaving.is_set():
             now = time.monotonic()
             if now - rearmed > TICK_SECONDS * 60:
                 # A thread that holds the interpreter's lock for ever stops this one too; this timer needs no lock.
                 faulthandler.dump_traceback_later(places.FIRST_STEP_SECONDS + places.STALL_SECONDS, file=2)
                 rearmed = now
+            self._watch_connecting(now)
             self._tell_place(now)
             self._watch_stop(now)
             self._watch_failure(now)
@@ -142,6 +147,16 @@ class Peers:
             for message in self._last_words:
                 self._links.send(message)
             self._links.close()
+
+    def _watch_connecting(self, now: float) -> None:
+        if self._links is None or self._all_connected:
+            return
+        missing = [rank for rank in self._links.missing(self.world_size) if rank not in self._left]
+        self._all_connected = not missing
+        if missing and now - self._began > CONNECT_SECONDS:
+            self._all_connected = True  # said once
+            who = ", ".join(f"rank {rank}" for rank in missing)
+            self._fail(Stopped("RankLost", f"{who} had arrived, and went away before the training began.", hint=LOOK))
 
     def _hear(self, rank: int, message: Message | None) -> None:
         first = self.rank == 0
@@ -170,7 +185,7 @@ class Peers:
             f"{self.places.name(rank)} went away without a report{self.places.last(rank)}: it was killed, or its node is gone."
             f"{self._standing()}"
         )
-        self._fail(Stopped("RankLost", message, hint="See that pod's log, and its node."))
+        self._fail(Stopped("RankLost", message, hint=LOOK))
 
     def _fail(self, fault: Fault) -> None:
         """Another rank has failed: the first time counts, and all must hear of it."""
