@@ -130,8 +130,8 @@ def longest_pending(pods: Iterable[Manifest]) -> Pending | None:
 def started(pod: Manifest) -> datetime | None:
     """Since when the trainer's container runs; None where it does not.
 
-    The kubelet says so by its node's clock, which may be wrong; the API server's says when the pod got that node, and it did not run
-    before.
+    The kubelet says so by its node's clock, which may be wrong; the API server's says when the pod got that node, and before
+    that it did not run.
     """
     at = times.parse((container(pod).get("running") or {}).get("startedAt"))
     scheduled = times.parse((condition(pod, "PodScheduled") or {}).get("lastTransitionTime"))
