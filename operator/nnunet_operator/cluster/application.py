@@ -144,14 +144,11 @@ class Operator:
 
     async def _check_what_settings_ask_for(self) -> None:
         """Their permissions. Gang scheduling is done without where the API server does not offer it."""
-        settings, needed = self._reconciliation.settings, []
-        if settings.gang_scheduling and not await preflight.offers_pod_groups(self._api):
+        settings = self._reconciliation.settings
+        needed, gangs = await preflight.asked_for(self._api, self._settings)
+        if settings.gang_scheduling and not gangs:
             log.warning("--gang-scheduling is ignored: the API server has no PodGroups (%s)", KINDS["PodGroup"].api_version)
-            settings = self._reconciliation.settings = dataclasses.replace(settings, gang_scheduling=False)
-        if settings.gang_scheduling:
-            needed.append(preflight.POD_GROUPS)
-        if self._workloads:
-            needed.append(preflight.WORKLOADS)
+            self._reconciliation.settings = dataclasses.replace(settings, gang_scheduling=False)
         await preflight.check_permissions(self._api, self._settings.namespaces, *needed)
 
     async def _work(self) -> int:

@@ -133,7 +133,7 @@ GOOD: dict[str, Manifest] = {
         },
     ),
     "dataset-queue": dataset(queueName="cpus", managedBy="example.com/a%20b", template={"jobLabels": {"team": "a"}}),
-    "plans-suspended": plans(suspend=True, queueName="cpus"),
+    "plans-suspended": plans(suspend=True, queueName="q" * 63),
     "transfer-suspended": transfer(suspend=True, queueName="cpus", managedBy="kueue.x-k8s.io/multikueue"),
     "run-editable": run(
         suspend=True, rerun="a", retention="Retain", queueName="gpu", activeDeadlineSeconds=60, ttlSecondsAfterFinished=0
@@ -321,6 +321,10 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "cpu-list": (run(template={"resources": {"limits": {"cpu": [4]}}}), "spec.template.resources.limits.cpu", ""),
     "memory-word": (run(template={"sharedMemory": {"size": "8 GB"}}), "spec.template.sharedMemory.size", ""),
     "checkpoint-minutes": (run(checkpoint={"everyMinutes": 0}), "spec.checkpoint.everyMinutes", ""),
+    "queue-too-long-for-a-label-dataset": (dataset(queueName="q" * 64), "spec.queueName", ""),
+    "queue-too-long-for-a-label-plans": (plans(queueName="q" * 64), "spec.queueName", ""),
+    "queue-too-long-for-a-label-transfer": (transfer(queueName="q" * 64), "spec.queueName", ""),
+    "queue-too-long-for-a-label-run": (run(queueName="q" * 64), "spec.queueName", ""),
     "suspend-text": (run(suspend="yes"), "spec.suspend", ""),
     "seed-negative": (run(seed=-1), "spec.seed", ""),
     "retention-word": (run(retention="Forever"), "spec.retention", ""),

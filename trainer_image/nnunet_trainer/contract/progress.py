@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import codec, untrusted_json
+from . import additions, codec, untrusted_json
 
 MAX_BYTES = 16_384
 
@@ -38,6 +38,7 @@ class Progress:
     gpu: str | None = None
     updated_at: float | None = None
     warnings: list[str] | None = None
+    continued: str | None = additions.added("0.2.0", default=None, skippable=True)  # from which training it goes on, and how
 
 
 ProgressHook = Callable[[Progress], None]

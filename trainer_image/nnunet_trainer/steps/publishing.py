@@ -68,6 +68,7 @@ def summarize(order: TrainOrder, storage: ObjectStore, fold: str, result: Traini
         "emaPseudoDice": _finite(result.ema_pseudo_dice),
         **_validated(result),
         "resumedFromEpoch": result.resumed_from_epoch,
+        "continued": result.continued,
         "pretrained": result.pretrained.summary() if result.pretrained else None,
         "pretrainedTensors": result.pretrained.tensors() if result.pretrained else None,
         "found": False,
@@ -90,6 +91,8 @@ def publish(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, 
     Where a Job of another cluster has published the same fold meanwhile, files of both lie there: this one's are all written again.
     """
     inputs = {"seed": setup.seed, "recipe": recipe.write(setup.recipe)}
+    if setup.continues:
+        inputs["continues"] = setup.continues.about()
     if not _put_all(storage, fold, digest, setup, summary).finish(summary, inputs):
         log.warning("%s was published by another Job while this one uploaded it; what counts is this one's.", storage.uri(fold))
         _put_all(storage, fold, digest, setup, summary).finish(summary, inputs, over=True)

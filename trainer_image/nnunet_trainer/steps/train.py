@@ -27,6 +27,7 @@ from ..training.loop.full_evaluation import EVALUATED
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
 from ..training.session.setup import TrainingResult, TrainingSetup
+from ..training.state import continuation
 from . import checkpoints, owners, publishing, staging
 from .common import Teller, read_input, scratch
 
@@ -52,7 +53,10 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
         plans = plans_artifact.read_json(f"{plans_name}.json")
         configuration = Plans(plans).configuration(order.configuration)
         pretrained, sha256 = staging.fetch_pretrained(order, tell) or (None, None)
-        digest = run_digest(order, recipe.digested(resolved), sha256)
+        decisive = recipe.digested(resolved)
+        if (continued := staging.fetch_continued(order, tell)) is not None:
+            resolved = continuation.extended(resolved, continued)
+        digest = run_digest(order, decisive, sha256)
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         if os.environ.get("RANK", "0") == "0":
@@ -81,6 +85,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
             checkpoint=order.checkpoint,
             resume=True,
             resume_from=staged.resume_from,
+            continues=continued,
             pretrained=pretrained,
             pretrained_policies=order.pretrained.policies if order.pretrained else PretrainedPolicies(),
             pretrained_source=order.pretrained.location.uri if order.pretrained else None,
@@ -116,6 +121,9 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
         decisive["deterministic"] = True
     if order.pretrained and order.pretrained.policies != PretrainedPolicies():
         decisive["pretrained"] = codec.to_plain(order.pretrained.policies)
+    if order.continues:
+        given = order.continues
+        decisive["continues"] = {"digest": given.digest, "additionalEpochs": given.additional_epochs, "schedule": given.schedule}
     if order.plugins:
         files = extensions.plugin_files(pod.plugins(), order.plugins)
         decisive["plugins"] = {f"{file.parent.name}/{file.name}": digests.of_file(file) for file in files}

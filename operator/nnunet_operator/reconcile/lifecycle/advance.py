@@ -63,6 +63,8 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
             half = pre_running_deadline_seconds.is_half_started(work, running)
             keep_running_time(work, None if half else running.since, now)
             _watch(scope, work, running)
+            if running.pending is not None and work.status.state in ACTIVE:
+                jobs.make_order_again(scope, work, mine, running.pending, start)
         case Succeeded(report, at):
             keep_running_time(work, None, at)
             result = Result(report, at)

@@ -51,21 +51,26 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
 
 
 def make_order_again(scope: Scope[Any], work: Work, mine: dict[int, Attempt], pending: Pending, start: Startable | Blocker) -> None:
-    """A pod that does not start on its node may miss its order, or its Service, which somebody has deleted.
+    """What a pod needs to start and somebody may have deleted, its order and its Service, is made again where it is missing.
 
-    Where what is there to start from has changed since, the order is another one, and the attempt ends by its deadline.
+    After a long wait (in a queue, for a node) at once, before the pod needs it; else where a pod does not start on its node. Where
+    what is there to start from has changed since, the order is another one, and the attempt ends by its deadline.
     """
     attempt = mine[attempts.newest(work, mine)]
-    if isinstance(start, Blocker) or not pending.pod or pending.reason == reasons.UNSCHEDULABLE or attempt.job is None:
+    if isinstance(start, Blocker) or attempt.job is None:
+        return
+    placed = pending.pod and pending.reason != reasons.UNSCHEDULABLE
+    waited = work.stored.state is State.QUEUED or (placed and work.stored.reason == reasons.UNSCHEDULABLE)
+    if not waited and not placed:
         return
     since = pending.scheduled or times.parse(attempt.job["metadata"].get("creationTimestamp")) or scope.now
-    if scope.now < since + ORDINARY_MOUNT:
+    if not waited and scope.now < since + ORDINARY_MOUNT:
         scope.look_again_at(since + ORDINARY_MOUNT)
         return
     first, _ = children(start.job(attempt.number))
     if first[0]["metadata"]["name"] == order_of(attempt.job):
         scope.outcome.create_missing += first
-    scope.look_again_at(scope.now + AGAIN)
+    scope.look_again_at(scope.now + (ORDINARY_MOUNT if waited else AGAIN))
 
 
 def order_of(job: Manifest) -> str | None:

@@ -23,7 +23,7 @@ from ..reporting.reporter import Reporter
 from ..session.preparation import prepare
 from ..session.session import Session
 from ..session.setup import TrainingResult, TrainingSetup
-from ..state import resuming, saving
+from ..state import continuation, resuming, saving
 from ..state.model_files import write_model_files
 from . import full_evaluation, input_checks, iteration, pseudo_dice, stopping
 from .batches import batches
@@ -107,6 +107,8 @@ def begin(session: Session, reporter: Reporter) -> None:
         found = newest or described
         resuming.restore(session, found)
         reporter.line(f"Continuing from {found.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
+    elif setup.continues is not None:
+        continuation.begin(session, setup.continues)
     elif setup.pretrained is not None:
         session.pretrained = pretrained.load(
             session.network,
@@ -119,6 +121,9 @@ def begin(session: Session, reporter: Reporter) -> None:
         )
         for line in session.pretrained.lines():
             reporter.line(line)
+    if setup.continues is not None:
+        session.continued = continuation.describe(session, setup.continues)
+        reporter.line(f"This training {session.continued}.")
     require_same(lambda: {"weights": weights_digest([session.network])})
     session.freeze()
     for warning in warnings_of(session.recipe):
@@ -263,6 +268,7 @@ def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> 
         ema_pseudo_dice=history.last("ema_fg_dice"),
         resumed_from_epoch=session.resumed_from,
         pretrained=session.pretrained,
+        continued=session.continued,
         found=found,
         validation=validation,
         seconds=time.monotonic() - clock.started,

@@ -146,6 +146,7 @@ class Reporter:
                 gpu=torch.cuda.get_device_name(session.ranks.device) if session.ranks.device.type == "cuda" else None,
                 updated_at=time.time(),
                 warnings=self._warnings or None,
+                continued=session.continued,
             )
         )
 

@@ -131,11 +131,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         optimizer=optimizer_component.make(groups, **recipe.optimizer.parameters),
         rate_factors=factors,
         base_rate=base_rate,
-        schedule=schedules.with_warm_up(
-            lambda epochs: lookup.find("schedule", recipe.schedule.name).make(epochs, **recipe.schedule.parameters),
-            recipe.epochs,
-            recipe.warm_up_epochs,
-        ),
+        schedule=_schedule(setup),
         precision=Precision(recipe.precision, ranks.device),
         exchange=GradientExchange(net.parameters()),
         augmenter=augmenter,
@@ -144,6 +140,13 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         validation_sampler=PatchSampler(store, validation, purpose="val", **shared),
         workers=default_workers(ranks) if setup.workers is None else setup.workers,
     )
+
+
+def _schedule(setup: TrainingSetup) -> schedules.Schedule:
+    recipe, (first, epochs) = setup.recipe, setup.scheduled
+    make = lookup.find("schedule", recipe.schedule.name).make
+    whole = schedules.with_warm_up(lambda count: make(count, **recipe.schedule.parameters), epochs, recipe.warm_up_epochs)
+    return schedules.beginning_at(first, whole)
 
 
 def fold_cases(setup: TrainingSetup, store: PreprocessedFolder) -> tuple[list[str], list[str]]:

@@ -43,6 +43,7 @@ def content(session: Session) -> dict[str, Any]:
             "seed": setup.seed,
             "iteration": session.iteration,
             "loss_sum": session.loss_sum,
+            "continues": None if setup.continues is None else setup.continues.about(),
             "pretrained": None if session.pretrained is None else asdict(session.pretrained),
         },
     }

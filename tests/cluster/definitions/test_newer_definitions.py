@@ -11,7 +11,7 @@ from support.apiclient import ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ControlPlane
 from support.pretend import PretendKubelet, succeed
 
-from .conftest import API_VERSION, StartOperator, condition, dataset, plans, training_run
+from ..conftest import API_VERSION, StartOperator, condition, dataset, plans, training_run
 
 pytestmark = pytest.mark.controlplane
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -27,12 +27,6 @@ def newer(kind: str) -> Manifest:
         properties["spec"]["properties"]["validation"]["enum"].append("Fast")
         properties["status"]["properties"]["folds"]["items"]["properties"]["novel"] = ANYTHING
     return definition
-
-
-@pytest.fixture
-def control_plane(private_control_plane: ControlPlane) -> ControlPlane:
-    """One of this module alone: others must not meet the definitions of another version."""
-    return private_control_plane
 
 
 @pytest.fixture

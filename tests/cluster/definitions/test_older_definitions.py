@@ -11,7 +11,7 @@ from nnunet_operator.api.resources import TrainingRun, parse
 from support.apiclient import ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ControlPlane
 
-from .conftest import API_VERSION, training_run
+from ..conftest import API_VERSION, training_run
 
 pytestmark = pytest.mark.controlplane
 
@@ -25,12 +25,6 @@ def older() -> Manifest:
     spec["properties"]["folds"]["items"] = {"type": "string", "maxLength": 3}
     spec["x-kubernetes-validations"] = [rule for rule in spec["x-kubernetes-validations"] if "folds" not in rule["rule"]]
     return definition
-
-
-@pytest.fixture
-def control_plane(private_control_plane: ControlPlane) -> ControlPlane:
-    """One of this module alone: others must not meet the definitions of another version."""
-    return private_control_plane
 
 
 @pytest.fixture
