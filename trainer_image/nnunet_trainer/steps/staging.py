@@ -23,7 +23,7 @@ from ..contract.keys import FINAL_CHECKPOINT, PREDICTED_NEXT_STAGE
 from ..contract.work_order import TrainOrder
 from ..planning.plans import Plans
 from ..training.loop.full_evaluation import EVALUATED
-from . import checkpoints
+from .attempts import checkpoints
 from .common import Teller, read_input, scratch
 
 KEPT = rf"training_log.*|validation/.*|{EVALUATED}_\d+/summary\.json|{PREDICTED_NEXT_STAGE}/.*"
