@@ -69,6 +69,8 @@ class S3Proxy(ThreadingHTTPServer):
         """How often each fault was caused."""
         self.passed: Counter[str] = Counter()
         """How often each method was passed on."""
+        self.stored: set[str] = set()
+        """Paths that were written."""
         self.numbers = itertools.count()
         self.stopped = threading.Event()
         self.seen = threading.Condition()
@@ -124,6 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, content = self._pass_on(body)
         except OSError:  # the server is not there, or was killed in the middle
             return self._hang_up()
+        if self.command == "PUT" and status < 300:
+            with server.seen:
+                server.stored.add(self.path)
+                server.seen.notify_all()
         if fault == LOST:
             return self._hang_up()
         self.send_response_only(status)
