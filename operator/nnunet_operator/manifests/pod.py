@@ -15,8 +15,6 @@ from .job_parameters import JobParameters
 CONTAINER = "trainer"
 GROUP = 65532
 """The group of our images' user; of a pod and its volumes, unless the template names another."""
-GRACE_SECONDS = 300
-"""Time for a checkpoint to be written and uploaded after SIGTERM."""
 
 PASSED_ON = {
     "serviceAccountName": "service_account_name",
@@ -50,7 +48,7 @@ def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": asked.termination_grace_period_seconds or GRACE_SECONDS,
+        "terminationGracePeriodSeconds": _grace(parameters),
         "securityContext": _pod_security(asked, disks.volumes),
         "containers": [_container(parameters, disks)],
         "volumes": disks.volumes,
@@ -74,6 +72,11 @@ def _spec(parameters: JobParameters, order_config_map: str) -> dict[str, Any]:
     if parameters.gang:
         spec["schedulingGroup"] = {"podGroupName": parameters.name}
     return spec
+
+
+def _grace(parameters: JobParameters) -> int:
+    """Time for a checkpoint to be written and uploaded after SIGTERM; the trainer is told, so that it ends before."""
+    return parameters.template.termination_grace_period_seconds or contract.GRACE_SECONDS
 
 
 def _container(parameters: JobParameters, disks: volumes.Volumes) -> dict[str, Any]:
@@ -106,6 +109,7 @@ def _environment(parameters: JobParameters) -> list[dict[str, Any]]:
         contract.ENV_PLUGINS: contract.PLUGINS_MOUNT,
         contract.ENV_SCRATCH: contract.SCRATCH_MOUNT,
         contract.ENV_CLAIMS: contract.CLAIMS_MOUNT,
+        contract.ENV_GRACE_SECONDS: str(_grace(parameters)),
         # Libraries that keep caches in a home folder: there is none.
         "MPLCONFIGDIR": f"{volumes.TMP_MOUNT}/matplotlib",
         "XDG_CACHE_HOME": f"{volumes.TMP_MOUNT}/cache",

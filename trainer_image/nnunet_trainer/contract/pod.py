@@ -26,6 +26,9 @@ RENDEZVOUS_PORT = 29500
 RENDEZVOUS_SECONDS = 300
 """How long ranks wait for each other at the start."""
 
+GRACE_SECONDS = 300
+"""Between SIGTERM and SIGKILL, where nobody says otherwise."""
+
 ENV_SECRETS = "NNUNET_SECRETS"
 ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
@@ -36,6 +39,7 @@ ENV_TERMINATION_LOG = "NNUNET_TERMINATION_LOG"
 ENV_SHARED = "NNUNET_SHARED"
 ENV_DEVICE = "NNUNET_DEVICE"
 ENV_RENDEZVOUS_SECONDS = "NNUNET_RENDEZVOUS_SECONDS"
+ENV_GRACE_SECONDS = "NNUNET_GRACE_SECONDS"
 ENV_POD_IP = "POD_IP"
 ENV_SHARD = "JOB_COMPLETION_INDEX"
 ENV_JOB_UID = "NNUNET_JOB_UID"
@@ -87,6 +91,15 @@ def job_uid() -> str | None:
 def device_instead_of_gpus() -> str | None:
     """`cpu` where a training that ordered GPUs is to run without: tests, and nodes that only pretend to have some; else None."""
     return os.environ.get(ENV_DEVICE) or None
+
+
+def grace_seconds() -> float:
+    """Between SIGTERM and SIGKILL: the pod's terminationGracePeriodSeconds."""
+    try:
+        found = float(os.environ.get(ENV_GRACE_SECONDS, GRACE_SECONDS))
+    except ValueError:
+        return GRACE_SECONDS
+    return found if 0 < found < 10**6 else GRACE_SECONDS
 
 
 def termination_log() -> Path:

@@ -25,7 +25,7 @@ from ..planning.plans import Plans
 from ..training.loop.full_evaluation import EVALUATED
 from ..training.session.setup import ContinuedTraining
 from ..training.state import continuation
-from . import checkpoints
+from .attempts import checkpoints
 from .common import Teller, read_input, scratch
 
 KEPT = rf"training_log.*|validation/.*|{EVALUATED}_\d+/summary\.json|{PREDICTED_NEXT_STAGE}/.*"

@@ -13,8 +13,9 @@ from nnunet_trainer.contract.work_order import CheckpointPolicy
 from nnunet_trainer.training.loop import iteration
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.reporting import reporter
+from nnunet_trainer.training.state.checkpoint_writer import CheckpointWriter
 
-from ..conftest import dataset_json, plans
+from ..conftest import dataset_json, plans, short_setup
 
 
 def weights(folder):
@@ -73,14 +74,21 @@ class StopAfter(threading.Event):
         return self.left < 0
 
 
-@pytest.mark.parametrize("steps", [0, 2, 4])
-def test_a_stopped_training_goes_on_to_the_same_weights(setup, tmp_path, steps):
-    whole = train(setup(results=tmp_path / "whole"))
+@pytest.fixture(scope="module")
+def whole(preprocessed, tmp_path_factory):
+    """A training that nobody stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reporter, "progress_plot", lambda logging, folder: folder / "progress.png")
+        return train(short_setup(preprocessed, tmp_path_factory.mktemp("whole")))
+
+
+@pytest.mark.parametrize("steps", [0, 2, 3, 4, 6, 8])  # an epoch has three iterations, and two of its validation
+def test_a_stopped_training_goes_on_to_the_same_weights(setup, tmp_path, steps, whole):
     with pytest.raises(Stopped) as stopped:
         train(setup(results=tmp_path / "parts", stop=StopAfter(steps)))
     assert stopped.value.exit_code == 143
     parts = train(setup(results=tmp_path / "parts", resume=True))
-    assert parts.resumed_from_epoch == steps // 3
+    assert parts.resumed_from_epoch == steps // 5
     assert same(weights(whole.folder), weights(parts.folder))
     both = [checkpoint.load(r.checkpoint)["logging"] for r in (whole, parts)]
     assert both[0]["train_losses"] == pytest.approx(both[1]["train_losses"], rel=1e-6)
@@ -103,7 +111,7 @@ def test_results_are_not_overwritten(setup):
 
 
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(setup):
-    s = setup({"epochs": 3}, stop=StopAfter(7))
+    s = setup({"epochs": 3}, stop=StopAfter(11))
     with pytest.raises(Stopped):
         train(s)
     latest = s.fold_folder / "checkpoint_latest.pth"
@@ -114,11 +122,18 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(setup):
     assert result.resumed_from_epoch == 2
 
 
-def test_checkpoints_by_the_clock(setup):
+def test_checkpoints_by_the_clock_fall_into_the_validation_of_an_epoch_too(setup, monkeypatch):
     saved = []
+    write = CheckpointWriter.write
+
+    def write_now(self, content, names):
+        write(self, content, names)
+        self.wait()
+
+    monkeypatch.setattr(CheckpointWriter, "write", write_now)
     policy = CheckpointPolicy(every_epochs=100, every_minutes=0, keep=1)
     train(setup({"epochs": 1}, checkpoint=policy, on_checkpoint=lambda path, epoch, sha: saved.append(path.name)))
-    assert saved.count("checkpoint_latest.pth") == 2
+    assert saved.count("checkpoint_latest.pth") == 2 + 2
 
 
 def test_a_checkpoint_of_other_plans_is_refused(setup):

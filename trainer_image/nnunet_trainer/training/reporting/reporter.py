@@ -33,6 +33,8 @@ class Reporter:
         self._heard, self._plotted = 0.0, time.monotonic()
         self._remaining = RemainingTime()
         self._checkpoint: tuple[int, str] | None = None
+        self.checkpoint_problem: str | None = None
+        """Why the newest one is not on disk, as long as that lasts."""
         self._diagnostics: Diagnostics | None = None
         self._events: EventFile | None = None
         now = datetime.now()
@@ -101,7 +103,8 @@ class Reporter:
 
     @property
     def _warnings(self) -> list[str]:
-        return [*self.session.warnings, *(self._diagnostics.texts if self._diagnostics else ())][-MOST_WARNINGS:]
+        passing = [*(self._diagnostics.texts if self._diagnostics else ()), *filter(None, [self.checkpoint_problem])]
+        return [*self.session.warnings, *passing][-MOST_WARNINGS:]
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None, *, force: bool = False) -> None:
         """Tell the listener, every few seconds or at once.

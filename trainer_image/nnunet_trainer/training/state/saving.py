@@ -1,10 +1,9 @@
-"""A session as a checkpoint, and back."""
+"""A session as what a checkpoint holds."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,20 +46,3 @@ def content(session: Session) -> dict[str, Any]:
             "pretrained": None if session.pretrained is None else asdict(session.pretrained),
         },
     }
-
-
-def save(session: Session, name: str) -> tuple[Path, str] | None:
-    """Write a checkpoint into the fold's folder and tell the hook; the first rank does, the others do nothing.
-
-    Returns:
-        The file and its sha256.
-    """
-    if not session.ranks.first:
-        return None
-    path = session.setup.fold_folder / name
-    if name == checkpoint.LATEST and session.setup.checkpoint.keep > 1:
-        checkpoint.keep_previous(path)
-    digest = checkpoint.save(path, content(session))
-    if session.setup.on_checkpoint is not None:
-        session.setup.on_checkpoint(path, session.epoch, digest)
-    return path, digest
