@@ -146,10 +146,10 @@ def _pending(pod: Manifest) -> Pending:
     if since is None and (pod.get("spec") or {}).get("nodeName"):
         since = times.parse((pod.get("status") or {}).get("startTime"))
     waiting = container(pod).get("waiting") or {}
-    return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, name(pod), mounts=_mounts(pod))
+    return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, name(pod), mounts=mounts(pod))
 
 
-def _mounts(pod: Manifest) -> tuple[str, ...]:
+def mounts(pod: Manifest) -> tuple[str, ...]:
     """What of the volumes somebody has to create; the order's ConfigMap is our own."""
     found: list[str] = []
     for volume in (pod.get("spec") or {}).get("volumes") or []:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from nnunet_operator.local.commands.output import printer_columns
+from nnunet_operator.inspection import printer_columns
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

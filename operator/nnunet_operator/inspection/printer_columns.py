@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ....api.crds import COLUMNS
-from ....api.resources import GROUP
+from ..api.crds import COLUMNS
+from ..api.resources import GROUP
 
 Manifest = dict[str, Any]
 
@@ -44,6 +44,12 @@ def age(stamp: str, now: datetime) -> str:
     """How long ago, as kubectl has it: 45s, 9m, 2m30s, 3h5m, 5d."""
     seconds = max(0, int((now - datetime.fromisoformat(stamp)).total_seconds()))
     return duration(seconds)
+
+
+def until(stamp: str, now: datetime) -> str:
+    """How long until then, in the same words; empty where it is over."""
+    seconds = (datetime.fromisoformat(stamp) - now).total_seconds()
+    return duration(seconds) if seconds >= 1 else ""
 
 
 def duration(seconds: float) -> str:
