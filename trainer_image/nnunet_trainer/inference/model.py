@@ -8,17 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nnunet_trainer.architecture import build
 from nnunet_trainer.checkpoints import checkpoint as checkpoints
 from nnunet_trainer.checkpoints.network import of_checkpoint, weights_digest
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
 
-from .precision import PrecisionName, of_recipe
+from .large_images import Goal, goal, segment
+from .precision import of_recipe
 from .sliding_window import SlidingWindow, predict_logits, widest_features
 
 
@@ -146,6 +149,15 @@ class Model:
             total = logits if total is None else total.add_(logits)
         assert total is not None
         return total.div_(len(self.networks)) if len(self.networks) > 1 else total
+
+    def goal(self, shape: Sequence[int], properties: dict[str, Any]) -> Goal | None:
+        """How an image of a preprocessed shape (z, y, x) is segmented plane after plane; None: by its logits as a whole."""
+        return goal(shape, properties, self.plans, self.configuration, self.labels)
+
+    def segment(self, image: torch.Tensor, goal: Goal, window: SlidingWindow | None = None) -> np.ndarray:
+        """The segmentation (z, y, x) of the cropped case, of an image whose logits do not fit in memory."""
+        (found,) = segment(self.networks, image, [goal], self.labels, window or self.window(), self.device)
+        return found
 
 
 def available_folds(folder: Path, checkpoint: str = checkpoints.FINAL) -> list[str]:
