@@ -282,7 +282,7 @@ def test_suspend_and_resume_beside_a_working_shell(shell: Shell) -> None:
     process = shell.begin("apply", "-f", "manifests", "--watch")
     pid = shell.training()
     assert "trainingrun.nnunet.dev/run suspended" in shell("suspend", "trainingrun", "run")
-    assert shell.reason("TrainingRun", "run") == "Suspended"
+    wait_until(lambda: shell.reason("TrainingRun", "run") == "Suspended", what="the run to be suspended")
     assert shim.start_time(pid) is None
     assert (shell.root / "checkpoint-run").exists()
     (shell.root / "hold").unlink()
