@@ -492,7 +492,7 @@ def report_of(job: Manifest, version: str = "1") -> Report:
         summary = {"configuration": configuration, "cases": 12, "sizeBytes": 1000, "found": False}
     else:
         uri = f"{storage}/runs/default/{owner}/{version}"
-        artifact = Artifact(kind="run", uri=uri, digest=f"r-{owner}-{fold}-{version}")
+        artifact = Artifact(kind="run", uri=uri, digest=f"r-{owner}-{version}")  # the same for all folds
         folder = f"{uri}/nnUNet_results/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__{configuration}/fold_{fold}"
         summary = {
             "fold": fold,
