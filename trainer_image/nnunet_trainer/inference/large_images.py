@@ -99,6 +99,7 @@ def segment(
     window: SlidingWindow,
     device: torch.device | str = "cpu",
     check: Callable[[], None] | None = None,
+    bring: Callable[[torch.nn.Module], None] | None = None,
 ) -> list[np.ndarray]:
     """Segmentations of an image by the mean logits of networks.
 
@@ -110,6 +111,7 @@ def segment(
         window: how to tile.
         device: where the networks are.
         check: called before each batch of tiles; what it raises ends the prediction.
+        bring: called with a network before it predicts; None: all are on the device.
 
     Returns:
         One of each goal's shape.
@@ -125,10 +127,29 @@ def segment(
         for each in segmenters:
             each.add(values)
 
+    many, output = len(networks), labels.num_segmentation_heads
+    if layer is not None:
+        output = layer.weight.shape[1] // many
+    predict = [network if layer is None else network.features for network in networks]
+    streams = [finished_slabs(each, image, output, window, device, check) for each in predict]
+
+    def finished() -> Iterator[torch.Tensor]:
+        """Planes of all networks."""
+        while True:
+            planes = []
+            for network, stream in zip(networks, streams, strict=True):
+                if bring:
+                    bring(network)
+                if (slab := next(stream, None)) is None:
+                    return
+                require_numbers(slab.values, window.precision, torch.device(device))
+                planes.append(slab.values)
+            yield planes[0] if many == 1 else torch.cat(planes) if layer is not None else _mean(planes)
+
     # The next planes are predicted meanwhile.
     with ThreadPoolExecutor(1, thread_name_prefix="segment") as pool:
         waiting: Future[None] | None = None
-        for values in _mean_slabs(networks, layer, image, labels.num_segmentation_heads, window, torch.device(device), check):
+        for values in finished():
             if waiting:
                 waiting.result()
             waiting = pool.submit(add, values.numpy())
@@ -160,31 +181,12 @@ def _joined_layers(networks: Sequence[torch.nn.Module], heads: int) -> _Layer | 
     return _Layer(weight, bias)
 
 
-def _mean_slabs(
-    networks: Sequence[torch.nn.Module],
-    layer: _Layer | None,
-    image: torch.Tensor,
-    heads: int,
-    window: SlidingWindow,
-    device: torch.device,
-    check: Callable[[], None] | None,
-) -> Iterator[torch.Tensor]:
-    """Finished planes: mean logits (heads, planes, y, x), or the features of all networks, one after the other."""
-    if layer is None:
-        streams = [finished_slabs(network, image, heads, window, device, check) for network in networks]
-    else:
-        features = layer.weight.shape[1] // len(networks)
-        streams = [finished_slabs(network.features, image, features, window, device, check) for network in networks]
-    for slabs in zip(*streams, strict=True):
-        for slab in slabs:
-            require_numbers(slab.values, window.precision, device)
-        if layer is not None:
-            yield torch.cat([slab.values for slab in slabs]) if len(slabs) > 1 else slabs[0].values
-            continue
-        mean = slabs[0].values
-        for slab in slabs[1:]:
-            mean.add_(slab.values)
-        yield mean.div_(len(slabs)) if len(slabs) > 1 else mean
+def _mean(planes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """As `Model.logits` makes it."""
+    total = planes[0]
+    for each in planes[1:]:
+        total.add_(each)
+    return total.div_(len(planes))
 
 
 class _Segmenter:

@@ -127,7 +127,8 @@ def predict_folder(
         BadConfiguration: the network's output for a case is no number.
     """
     check_previous_stage(model, given=previous_stage is not None)
-    output = OutputFolder(out, model)
+    window = window or model.window()
+    output = OutputFolder(out, model, window)
     cases = find_images(images, model.file_ending, len(channel_names(model.dataset_json)), output.reader)
     previous = {} if previous_stage is None else find_previous(previous_stage, cases, model.file_ending, output.reader)
     output.check(cases, existing)
