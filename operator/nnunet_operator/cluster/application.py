@@ -52,6 +52,7 @@ class Operator:
         self._cache = ObjectCache()
         self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake, now=api.clock.now)
         client = CachedApi(api, self._cache, lambda: self._relist.soon())
+        self._own_writes = client.own_writes
         recorder = EventRecorder(client, settings.identity, UNANSWERED)
         self._workloads: WorkloadPoller | None = None
         if settings.workload_seconds is not None:
@@ -185,7 +186,8 @@ class Operator:
 
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> int:
         """Run kopf's watches until told to stop, or until something ended that never should."""
-        handlers = watches.registry(self._api, listed=self._listed, changed=self._workers.changed, deleted=self._workers.deleted)
+        tell = {"listed": self._listed, "changed": self._workers.changed, "deleted": self._workers.deleted}
+        handlers = watches.registry(self._api, self._own_writes, **tell)
         stop_kopf = asyncio.Event()
         before = asyncio.all_tasks()
         namespaces = self._settings.namespaces

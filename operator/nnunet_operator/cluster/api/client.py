@@ -24,7 +24,7 @@ from ..monitoring import metrics
 from . import credentials, wire
 from .clock import ServerClock
 from .credentials import Renewal
-from .kinds import FIELD_MANAGER, KINDS, ApiKind
+from .kinds import FIELD_MANAGER, KINDS, OURS, ApiKind
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
@@ -145,7 +145,7 @@ class Api:
                 self.clock.heard(answer.headers.get("Date"))
                 return answer.status, await answer.read(), token
         finally:
-            metrics.count_request(method, str(url), code)
+            metrics.count_request(method, url.raw_path_qs, code)
 
     async def _authenticate(self, method: str, url: URL, headers: dict[str, str]) -> str | None:
         """Add the credentials to a request's headers; the token that is shown."""
@@ -190,8 +190,9 @@ class Api:
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(seconds)}
         query |= {"labelSelector": kind.selector} if kind.selector else {}
+        decode = wire.decode if kind.kind in OURS else wire.decode_child
         async for line in self._stream(kind.path(namespace), query, aiohttp.ClientTimeout(total=seconds + 60, sock_connect=10)):
-            yield wire.decode(line)
+            yield decode(line)
 
     async def log(self, namespace: str, pod: str, query: dict[str, str]) -> AsyncIterator[str]:
         """The lines of a pod's log, as it grows where the query says `follow`.
@@ -221,7 +222,7 @@ class Api:
                 async for line in _lines(answer.content, text=text):
                     yield line
         finally:
-            metrics.count_request("GET", str(url), code)
+            metrics.count_request("GET", url.raw_path_qs, code)
 
     # -- writing --
 

@@ -68,14 +68,13 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
         case Succeeded(report, at):
             keep_running_time(work, None, at)
             result = Result(report, at)
-            scope.outcome.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
         case ReportMissing(at, why):
             _decide(scope, work, failures.report_missing(at, why))
         case Failed(at):
             _decide(scope, work, failures.classify(mine[work.status.attempt or 0], at))
         case JobDeleted():
             _decide(scope, work, failures.job_deleted(now))
-    jobs.delete_settled(scope, work, mine)
+    jobs.delete_settled(scope, work, mine, succeeded=result is not None)
     return result
 
 

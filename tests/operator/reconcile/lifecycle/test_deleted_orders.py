@@ -135,7 +135,7 @@ def test_an_order_that_would_be_another_one_now_is_not_put_in_its_place(train: T
 
 
 @pytest.mark.parametrize("end", ["succeeds", "fails for good", "is given up"])
-@pytest.mark.parametrize("steps", range(4))
+@pytest.mark.parametrize("steps", range(5))
 def test_killed_between_two_deletions_nothing_is_left(prepared: MemoryWorld, end: str, steps: int) -> None:
     world = prepared
     world.put(run(workers={"nodes": 2}, activeDeadlineSeconds=60))
@@ -149,15 +149,14 @@ def test_killed_between_two_deletions_nothing_is_left(prepared: MemoryWorld, end
         world.fail(job, 78)
     else:
         world.wait(seconds=61)
-    world.turn()  # what came of it is stored
     if end == "fails for good":
-        world.edit("TrainingRun", "run", rerun="2")  # until then its Job is kept, for its logs
         world.turn()
+        world.edit("TrainingRun", "run", rerun="2")  # until then its Job is kept, for its logs
     outcome = world.outcome("TrainingRun", "run")
     assert outcome is not None
-    assert [delete.kind for delete in outcome.delete] == ["ConfigMap", "Service", "Job"]
+    assert [delete.kind for delete in outcome.delete_once_stored] == ["ConfigMap", "Service", "Job"]
     old = beside_jobs(world)
-    world.carry_out(KEY, outcome, steps=steps)
+    world.carry_out(KEY, outcome, steps=steps)  # the status is the first
     world.settle()
     world.end_deletions()
     world.settle()
