@@ -93,7 +93,8 @@ class Api:
         if self._open is None:
             connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=self._client.rest_client.ssl_context)
             # The environment's proxy is looked up once: with trust_env a netrc file would be read at each request.
-            self._open = aiohttp.ClientSession(connector=connector, trust_env=False, read_bufsize=2**20)
+            jar = aiohttp.DummyCookieJar()  # else each request would look for cookies
+            self._open = aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=False, read_bufsize=2**20)
         return self._open
 
     async def request(
