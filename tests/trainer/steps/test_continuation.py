@@ -69,8 +69,8 @@ def test_a_finished_run_goes_on_and_is_found_again(prepared: Prepared, run: Call
     report = run(wanted)
     summary = report.summary
     assert (summary["epochs"], summary["found"], summary["resumedFromEpoch"]) == (4, False, None)
-    assert summary["continued"].startswith("continues TrainingRun base (fold 0) after its 2 epochs with 2 more, 4 in all; ")
-    assert "the learning rate is 0.005359 in epoch 1 and 0.01 in epoch 2" in summary["continued"]
+    said = "continues TrainingRun base (fold 0): 2 epochs after its 2, poly restarted over these 2, learning rate 0.005359 → 0.01"
+    assert summary["continued"] == said
     assert summary["continued"] in {progress.continued for progress in prepared.chain.heard}
     rates = [0.01, 0.01 * 0.5**0.9]
     assert content(report)["logging"]["lrs"] == [*rates, *rates]

@@ -113,8 +113,8 @@ def test_a_finished_training_is_gone_on_from(folder, tmp_path, capsys):
     assert main(line(folder, *more)) == 64
     assert "has checkpoint_final.pth, checkpoint_best.pth already" in capsys.readouterr().err
     assert main(line(folder, *more, output=tmp_path / "more")) == 0
-    said = "the schedule poly is restarted over the 2 epochs from 1 on; the learning rate is 0.01 in epoch 0 and 0.01 in epoch 1"
-    assert said in capsys.readouterr().out
+    said = "2 epochs after its 1, poly restarted over these 2, learning rate 0.01 → 0.01"
+    assert said in capsys.readouterr().err
     found = checkpoint.load(tmp_path / "more" / model.relative_to(tmp_path / "results") / "checkpoint_final.pth")
     assert found["logging"]["lrs"] == [0.01, 0.01, 0.01 * 0.5**0.9]
 

@@ -66,7 +66,9 @@ def test_what_the_learning_rate_does_is_said_while_it_trains_and_when_it_is_done
     ask(world, folds=["0"])
     job = world.job(owner_name="more")
     world.run(job)
-    said = "continues TrainingRun base (fold 0) after its 1000 epochs with 500 more; the learning rate is 2e-05 and 3.7e-03"
+    said = (
+        "continues TrainingRun base (fold 0): 500 epochs after its 1000, poly stretched over all 1500, learning rate 2e-05 → 0.0037"
+    )
     world.say(job, phase="training", epoch=1001, epochs=1500, continued=said)
     world.settle()
     assert world.fold("more")["continued"] == said

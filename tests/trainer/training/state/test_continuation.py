@@ -71,10 +71,9 @@ def test_two_epochs_and_two_more(setup: Setup, finished: Path, schedule: Schedul
     assert result.resumed_from_epoch is None
     assert result.best is not None
     assert checkpoint.load(result.best)["current_epoch"] in (3, 4), "the best one of the epochs that followed"
-    how = "stretched over all 4 epochs" if schedule == "Stretch" else "restarted over the 2 epochs from 2 on"
+    how = "stretched over all 4" if schedule == "Stretch" else "restarted over these 2"
     said = (
-        f"continues TrainingRun base (fold 0) after its 2 epochs with 2 more, 4 in all; the schedule poly is {how}; "
-        f"the learning rate is 0.005359 in epoch 1 and {RATES[schedule][0]:.4g} in epoch 2"
+        f"continues TrainingRun base (fold 0): 2 epochs after its 2, poly {how}, learning rate 0.005359 → {RATES[schedule][0]:.4g}"
     )
     assert result.continued == said
     assert any(f"This training {said}." in line for line in lines)

@@ -80,17 +80,11 @@ def begin(session: Session, continued: ContinuedTraining) -> None:
 
 
 def describe(session: Session, continued: ContinuedTraining) -> str:
-    """One sentence: what was gone on from, for how long, and what the learning rate does at the seam."""
-    first, epochs = continued.epochs, continued.all_epochs
-    name, lists = session.recipe.schedule.name, session.history.lists
-    if continued.schedule == "Stretch":
-        how = f"the schedule {name} is stretched over all {epochs} epochs"
-    else:
-        how = f"the schedule {name} is restarted over the {continued.additional_epochs} epochs from {first} on"
-    rates = lists["lrs"]
-    last = f"{rates[first - 1]:.4g} in epoch {first - 1}" if len(rates) >= first else "not known before"
-    following = session.learning_rate(first)
+    """One sentence: what was gone on from, for how long, and from what to what the learning rate goes at the seam."""
+    first, more, rates = continued.epochs, continued.additional_epochs, session.history.lists["lrs"]
+    over = f"stretched over all {continued.all_epochs}" if continued.schedule == "Stretch" else f"restarted over these {more}"
+    before = f"{rates[first - 1]:.4g} → " if len(rates) >= first else ""
     return (
-        f"continues {continued.source} after its {first} epochs with {continued.additional_epochs} more, {epochs} in all; {how}; "
-        f"the learning rate is {last} and {following:.4g} in epoch {first}"
+        f"continues {continued.source}: {more} epochs after its {first}, {session.recipe.schedule.name} {over}, "
+        f"learning rate {before}{session.learning_rate(first):.4g}"
     )
