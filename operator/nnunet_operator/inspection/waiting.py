@@ -82,11 +82,11 @@ class _Walk:
             self.found.step(depth, name, f"its spec was changed, and no operator has looked at it since. Before: {said}", "waiting")
             self._no_operator(meta["namespace"])
             return
+        if kstatus.compute(manifest) is Status.CURRENT:
+            self.found.step(depth, name, f"is Ready ({said}): it waits for nothing", "good")
+            return
         self.found.met(reason)
         match kstatus.compute(manifest):
-            case Status.CURRENT:
-                self.found.step(depth, name, f"is Ready ({said}): it waits for nothing", "good")
-                return
             case Status.SUSPENDED:
                 self.found.step(depth, name, f"is suspended, by its spec.suspend. {message}", "waiting")
                 self.found.advise(f"Let it go on: {self.command} resume {name}")
@@ -101,6 +101,8 @@ class _Walk:
 
     def _below(self, manifest: Manifest, reason: str, depth: int) -> None:
         """What an object that is not Ready refers to, and what it makes."""
+        if reason == reasons.INVALID_SPEC:  # what its status says of its work is of before
+            return
         resource = invalid.parse(manifest)
         if reason in WAITS_FOR:
             for key in needed_by(resource):
