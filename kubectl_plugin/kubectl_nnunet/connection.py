@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, StorageFault
 
 T = TypeVar("T")
 
+logging.getLogger("kubernetes.aio.config").setLevel(logging.ERROR)  # what it warns of, a fault says
 USER_AGENT = "kubectl-nnunet"
 CHILDREN = {"Job": JOB, "Pod": POD}
 OTHERS = {
@@ -170,7 +172,7 @@ def _refused(error: ApiError, host: str, what: str, namespace: str | None) -> Ba
             "Kubernetes' own view, edit and admin."
         )
         return BadConfiguration("Forbidden", f"You may not {what}{where}: {error.message}", hint=hint)
-    if error.code == 404 and "could not find the requested resource" in error.message:
+    if error.code == 404 and what.startswith("list "):  # of a namespace that is not there, an empty list is the answer
         kinds = ", ".join(model.plural for model in KINDS.values())
         message = f"{host} serves no {GROUP} ({kinds}): nnunet-operator is not installed in this cluster."
         return BadConfiguration("NotInstalled", message, hint="Install it (docs/install.md), or name another cluster by --context.")

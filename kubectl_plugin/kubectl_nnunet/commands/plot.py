@@ -22,7 +22,7 @@ from .fetch import add_storage_arguments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("run", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
+    parser.add_argument("what", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
     parser.add_argument("--fold", metavar="K", help="this fold alone")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write a PNG, as nnU-Net's progress.png, instead")
     add_storage_arguments(parser)
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw the curves: from the pods' logs, and, of epochs that no pod has any more, from the logs in the storage."""
     terminal, drawn = Terminal.of(sys.stdout), 0
     with connection.opened(arguments) as cluster:
-        manifest = object_names.one([arguments.run], arguments.namespace, cluster, ("TrainingRun",))
+        manifest = object_names.one([arguments.what], arguments.namespace, cluster, ("TrainingRun",))
         parts = [part for part in pod_logs.wanted_parts(manifest, arguments.fold, None) if part.unit == "epoch"]
         if arguments.output and len(parts) > 1:
             raise BadUsage("Ambiguous", f"{object_names.short(manifest)} has {len(parts)} folds.", hint="Name one by --fold.")
