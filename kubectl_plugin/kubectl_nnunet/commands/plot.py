@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_operator.inspection import object_names, pod_logs, terminal_plot, training_curves
 from nnunet_operator.inspection.parts import Part
@@ -15,9 +16,11 @@ from nnunet_operator.reconcile.view import Manifest
 from nnunet_trainer.contract.faults import BadUsage, ExitCode, Fault
 
 from .. import connection
-from ..connection import Connection
 from ..results import fold_files, places, png, storage
 from .fetch import add_storage_arguments
+
+if TYPE_CHECKING:
+    from ..api_reader import ApiReader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _curves(arguments: argparse.Namespace, manifest: Manifest, part: Part, cluster: Connection) -> dict[int, Epoch]:
+def _curves(arguments: argparse.Namespace, manifest: Manifest, part: Part, cluster: ApiReader) -> dict[int, Epoch]:
     pods = cluster.owned(manifest, "Pod")
     logs = [log for log in pod_logs.choose(manifest, pods, [part], attempt=pod_logs.EVERY) if pod_logs.has_started(log.pod)]
     lines = (cluster.log(log.pod, {"container": CONTAINER}) for log in logs)

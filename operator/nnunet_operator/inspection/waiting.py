@@ -40,7 +40,7 @@ MOST_PARTS = 6
 """Pieces of work that are told one by one."""
 
 
-def explain(manifest: Manifest, reader: ObjectReader, now: datetime, command: str) -> Explanation:
+def explain(manifest: Manifest, reader: ObjectReader, now: datetime, command: str, *, work: str = "") -> Explanation:
     """Why an object is not Ready.
 
     Args:
@@ -48,15 +48,16 @@ def explain(manifest: Manifest, reader: ObjectReader, now: datetime, command: st
         reader: whatever else is looked at is asked of it.
         now: the time.
         command: how this command line is called, for what is to be typed: `kubectl nnunet`.
+        work: what makes somebody look at objects that nobody has looked at, where that is not an operator on a cluster.
     """
-    walk = _Walk(reader, now, command)
+    walk = _Walk(reader, now, command, work)
     walk.object(manifest, 0)
     return walk.found
 
 
 class _Walk:
-    def __init__(self, reader: ObjectReader, now: datetime, command: str) -> None:
-        self.reader, self.now, self.command = reader, now, command
+    def __init__(self, reader: ObjectReader, now: datetime, command: str, work: str) -> None:
+        self.reader, self.now, self.command, self.work = reader, now, command, work
         self.found = Explanation()
         self._seen: set[Key] = set()
 
@@ -170,7 +171,7 @@ class _Walk:
             explain_job(newest, pods, self.reader, self.now, self.found, depth + 1)
 
     def _no_operator(self, namespace: str) -> None:
-        self.found.advise(f"Does an operator run, and does it work in namespace {namespace}? nnunet-operator diagnose")
+        self.found.advise(self.work or f"Does an operator run, and does it work in namespace {namespace}? nnunet-operator diagnose")
 
     def _not_ready(self, manifest: Manifest) -> str:
         ready = condition_of(manifest, READY)

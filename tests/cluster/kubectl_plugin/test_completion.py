@@ -80,20 +80,17 @@ def test_bash(programs: Path, kubeconfig: Path, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "file").touch()
 
-    def completed(*words: str) -> list[str]:
-        line = " ".join(map(shlex.quote, ("kubectl-nnunet", *words)))
-        script = f"source <(kubectl-nnunet completion bash); COMP_WORDS=({line}); COMP_CWORD={len(words)}; "
-        script += "_kubectl_nnunet; printf '%s\\n' \"${COMPREPLY[@]}\""
-        environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "KUBECONFIG": str(kubeconfig)}
-        done = subprocess.run(
-            ["bash", "-uc", script], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path, timeout=60
-        )
-        assert done.stderr == ""
-        return done.stdout.split()
-
-    assert completed("res") == ["resume"]
-    assert completed("fetch", "run", "") == ["programs", "results"]
-    assert completed("plot", "run", "-o", "f") == ["file"]
+    lines = [["res"], ["fetch", "run", ""], ["plot", "run", "-o", "f"]]
+    script = ["source <(kubectl-nnunet completion bash)"]
+    for words in lines:
+        script.append(f"COMP_WORDS=({shlex.join(('kubectl-nnunet', *words))}) COMP_CWORD={len(words)}")
+        script.append("_kubectl_nnunet; echo ${COMPREPLY[@]}")
+    environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "KUBECONFIG": str(kubeconfig)}
+    done = subprocess.run(
+        ["bash", "-uc", "\n".join(script)], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["resume", "programs results", "file"]
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")

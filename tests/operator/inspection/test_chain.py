@@ -40,11 +40,10 @@ def test_each_object_stands_below_what_it_is_made_from(chain_: WorldReader) -> N
     assert by_name["finetune"].notes == ["from trainingrun/pretrain"]
 
 
-@pytest.mark.parametrize("order", range(0, 120, 7))
-def test_the_order_in_which_they_are_read_does_not_matter(chain_: WorldReader, order: int) -> None:
+def test_the_order_in_which_they_are_read_does_not_matter(chain_: WorldReader) -> None:
     some = chain_.ours()
-    shuffled = next(itertools.islice(itertools.permutations(some), order, None))
-    assert shape(chain.trees(shuffled)) == shape(chain.trees(some))
+    for order in itertools.islice(itertools.permutations(some), 0, None, 97):
+        assert shape(chain.trees(order)) == shape(chain.trees(some))
 
 
 def test_a_transfer_that_has_not_made_its_plans_yet_has_its_runs_below_it() -> None:

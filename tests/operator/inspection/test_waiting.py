@@ -240,6 +240,12 @@ def test_an_object_that_nobody_has_looked_at(reader: WorldReader) -> None:
     assert todo == ["Does an operator run, and does it work in namespace default? nnunet-operator diagnose"]
 
 
+def test_what_makes_somebody_look_is_the_shells_to_say(reader: WorldReader) -> None:
+    reader.world.put("{apiVersion: nnunet.dev/v1alpha1, kind: Dataset, metadata: {name: data}, spec: {name: Dataset001_A}}")
+    found = waiting.explain(reader.of("Dataset", "data"), reader, reader.world.now, "local", work="local run")
+    assert found.what_to_do() == ["local run"]
+
+
 def test_a_changed_spec_that_nobody_has_looked_at(chain_: WorldReader) -> None:
     chain_.world.edit("Dataset", "source", rerun="2")
     steps, todo = why(chain_, "Dataset", "source")
