@@ -59,7 +59,7 @@ def complete(words: Sequence[str]) -> tuple[list[str], int]:
     importlib.import_module(f".{COMMANDS[before[0]][0]}", __package__).add_arguments(parser)
     options = {flag: action for action in parser._actions for flag in action.option_strings}
     if (action := options.get(before[-1])) is not None and action.nargs != 0:
-        return _values(action, before)
+        return _values(action, before, _positionals(before[1:-1], options))
     if partial.startswith("-"):
         return sorted(flag for flag in options if flag.startswith("--")), NO_FILES
     given = _positionals(before[1:], options)
@@ -86,8 +86,8 @@ def _positionals(words: Sequence[str], options: dict[str, argparse.Action]) -> l
     return found
 
 
-def _values(action: argparse.Action, before: Sequence[str]) -> tuple[list[str], int]:
-    """Values of an option."""
+def _values(action: argparse.Action, before: Sequence[str], named: Sequence[str]) -> tuple[list[str], int]:
+    """Values of an option, after these words, which name these objects."""
     if action.choices:
         return [str(choice) for choice in action.choices], NO_FILES
     match action.dest:
@@ -98,7 +98,7 @@ def _values(action: argparse.Action, before: Sequence[str]) -> tuple[list[str], 
         case "namespace":
             return _namespaces(before), NO_FILES
         case "fold" | "configuration":
-            return sorted(_parts(before, action.dest)), NO_FILES
+            return sorted(_parts(before, named, action.dest)), NO_FILES
         case "kubeconfig" | "output":
             return [], FILES
     return [], NO_FILES
@@ -138,8 +138,8 @@ def _namespaces(before: Sequence[str]) -> list[str]:
         return cluster.namespaces()
 
 
-def _parts(before: Sequence[str], which: str) -> set[str]:
-    """The folds, or configurations, of the object that is named before."""
+def _parts(before: Sequence[str], named: Sequence[str], which: str) -> set[str]:
+    """The folds, or configurations, of the object that is named."""
     from nnunet_operator.inspection import object_names, parts
     from nnunet_operator.manifests import names
 
@@ -147,7 +147,6 @@ def _parts(before: Sequence[str], which: str) -> set[str]:
 
     label = names.FOLD if which == "fold" else names.CONFIGURATION
     arguments = _cluster_arguments(before)
-    named = [word for word in before[1:-1] if not word.startswith("-")]
     with connection.opened(arguments, PATIENCE) as cluster:
         manifest = object_names.one(named[:1], arguments.namespace, cluster)
     return {part.labels[label] for part in parts.of(manifest) if label in part.labels}

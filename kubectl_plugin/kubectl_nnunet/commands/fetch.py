@@ -15,7 +15,7 @@ from ..results import download, fold_files, places, storage
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("run", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
+    parser.add_argument("what", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
     parser.add_argument("folder", metavar="DIR", type=Path, help="stands for nnUNet_results")
     parser.add_argument("--fold", metavar="K", help="this fold alone")
     parser.add_argument("--only", choices=tuple(fold_files.GROUPS), help="these files alone")
@@ -34,7 +34,7 @@ def add_storage_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fetch a run's results."""
     with connection.opened(arguments) as cluster:
-        manifest = object_names.one([arguments.run], arguments.namespace, cluster, ("TrainingRun",))
+        manifest = object_names.one([arguments.what], arguments.namespace, cluster, ("TrainingRun",))
         plans = cluster.get("Plans", arguments.namespace, manifest["spec"]["plansRef"]["name"])
         parts = pod_logs.wanted_parts(manifest, arguments.fold, None)
         found = [(part, places.of_fold(manifest, part, plans)) for part in parts if part.unit == "epoch"]

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from nnunet_operator.api import kstatus
 from nnunet_operator.api.kstatus import Status
@@ -17,7 +18,9 @@ from nnunet_trainer.contract.faults import BadUsage, ExitCode
 
 from .. import connection
 from ..cli import PROGRAM
-from ..connection import Connection
+
+if TYPE_CHECKING:
+    from ..api_reader import ApiReader
 
 POLL_SECONDS = 2.0
 """Where the next attempt's pod is waited for."""
@@ -55,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _chosen(arguments: argparse.Namespace, manifest: Manifest, cluster: Connection) -> list[Log]:
+def _chosen(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiReader) -> list[Log]:
     wanted = pod_logs.wanted_parts(manifest, arguments.fold, arguments.configuration)
     pods = cluster.owned(manifest, "Pod")
     return pod_logs.choose(manifest, pods, wanted, attempt=arguments.attempt, index=arguments.index)
@@ -76,7 +79,7 @@ def _nothing(manifest: Manifest, attempt: int | None) -> str:
     return f"{name}: {what}. {PROGRAM} why {name} says what it waits for."
 
 
-def _follow(arguments: argparse.Namespace, manifest: Manifest, cluster: Connection) -> int:
+def _follow(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiReader) -> int:
     """One piece of work's log as it grows, one attempt after another, until the object is at its end."""
     titles = {log.title for log in _chosen(arguments, manifest, cluster)}
     if len(titles) > 1:
@@ -95,7 +98,7 @@ def _follow(arguments: argparse.Namespace, manifest: Manifest, cluster: Connecti
     return ExitCode.DONE
 
 
-def _attempts(arguments: argparse.Namespace, manifest: Manifest, cluster: Connection) -> Iterator[Log]:
+def _attempts(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiReader) -> Iterator[Log]:
     """The logs of a piece of work, each once, as its attempts begin; until nothing more will come."""
     seen: set[str] = set()
     kind, meta = manifest["kind"], manifest["metadata"]

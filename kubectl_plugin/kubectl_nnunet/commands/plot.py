@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_operator.inspection import object_names, pod_logs, terminal_plot, training_curves
 from nnunet_operator.inspection.parts import Part
@@ -15,14 +16,16 @@ from nnunet_operator.reconcile.view import Manifest
 from nnunet_trainer.contract.faults import BadUsage, ExitCode, Fault
 
 from .. import connection
-from ..connection import Connection
 from ..results import fold_files, places, png, storage
 from .fetch import add_storage_arguments
+
+if TYPE_CHECKING:
+    from ..api_reader import ApiReader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("run", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
+    parser.add_argument("what", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
     parser.add_argument("--fold", metavar="K", help="this fold alone")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write a PNG, as nnU-Net's progress.png, instead")
     add_storage_arguments(parser)
@@ -33,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw the curves: from the pods' logs, and, of epochs that no pod has any more, from the logs in the storage."""
     terminal, drawn = Terminal.of(sys.stdout), 0
     with connection.opened(arguments) as cluster:
-        manifest = object_names.one([arguments.run], arguments.namespace, cluster, ("TrainingRun",))
+        manifest = object_names.one([arguments.what], arguments.namespace, cluster, ("TrainingRun",))
         parts = [part for part in pod_logs.wanted_parts(manifest, arguments.fold, None) if part.unit == "epoch"]
         if arguments.output and len(parts) > 1:
             raise BadUsage("Ambiguous", f"{object_names.short(manifest)} has {len(parts)} folds.", hint="Name one by --fold.")
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _curves(arguments: argparse.Namespace, manifest: Manifest, part: Part, cluster: Connection) -> dict[int, Epoch]:
+def _curves(arguments: argparse.Namespace, manifest: Manifest, part: Part, cluster: ApiReader) -> dict[int, Epoch]:
     pods = cluster.owned(manifest, "Pod")
     logs = [log for log in pod_logs.choose(manifest, pods, [part], attempt=pod_logs.EVERY) if pod_logs.has_started(log.pod)]
     lines = (cluster.log(log.pod, {"container": CONTAINER}) for log in logs)

@@ -39,9 +39,9 @@ def suspend(manifest: Manifest) -> Change:
         return Change({}, f"{name} unchanged: it is suspended already")
     if kstatus.compute(manifest) is Status.CURRENT:
         raise BadUsage("NothingToSuspend", f"{name} is Ready: nothing of it runs.")
-    running = [part for part in parts.of(manifest) if part.state in (State.RUNNING, State.VALIDATING)]
-    saves = f": {', '.join(part.title for part in running)} save a checkpoint and stop" if manifest["kind"] == "TrainingRun" else ""
-    return Change({"suspend": True}, f"{name} suspended{saves if running else ''}")
+    running = [part.title for part in parts.of(manifest) if part.state in (State.RUNNING, State.VALIDATING)]
+    saves = f": a checkpoint is saved of {', '.join(running)}" if running and manifest["kind"] == "TrainingRun" else ""
+    return Change({"suspend": True}, f"{name} suspended{saves}")
 
 
 def resume(manifest: Manifest) -> Change:

@@ -35,8 +35,8 @@ class Explanation:
         self.steps.append(Step(depth, subject, " ".join(says.split()), meaning))
 
     def met(self, reason: str) -> None:
-        """A condition's, or a piece of work's, reason: the last that says what to do counts."""
-        if reason and reason not in self.reasons:
+        """A condition's, or a piece of work's, reason: the last of which it is known what to do counts."""
+        if reason:
             self.reasons.append(reason)
 
     def advise(self, text: str) -> None:
@@ -50,8 +50,7 @@ class Explanation:
         if self.advice:
             return [*self.advice, *after]
         known = [(reason, remedy) for reason in self.reasons if (remedy := remedies.of(reason)) is not None]
-        todo = [(reason, remedy) for reason, remedy in known if not remedy.is_nothing]
-        return [*(f"{reason}: {remedy.do}" for reason, remedy in todo[-1:]), *after]
+        return [*(f"{reason}: {remedy.do}" for reason, remedy in known[-1:] if not remedy.is_nothing), *after]
 
 
 def text(explanation: Explanation, terminal: Terminal) -> str:

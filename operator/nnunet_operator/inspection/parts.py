@@ -8,6 +8,7 @@ from typing import Any
 from ..api.common import State
 from ..manifests import names
 from ..reconcile.view import Manifest
+from .printer_columns import lookup
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,12 +67,13 @@ def of(manifest: Manifest) -> list[Part]:
         case "Plans":
             transfer = bool(spec.get("transferFrom"))
             found += _single(status, "the transfer" if transfer else "planning", "transfer" if transfer else "plan")
-            asked = (spec.get("preprocessing") or {}).get("configurations")
+            asked = lookup(manifest, ".spec.preprocessing.configurations")
             found += [_configuration(row) for row in _rows(status, "configurations") if _is_wanted(row, asked)]
         case "TrainingRun":
             rows = {str(row["name"]): row for row in _rows(status, "folds")}
-            wanted = [str(fold) for fold in spec.get("folds") or rows]
-            found += [_fold(name, rows.get(name, {})) for name in wanted]
+            asked = spec.get("folds")
+            wanted = [str(fold) for fold in asked] if isinstance(asked, list) else list(rows)
+            found += [_fold(name, rows.get(name, {"name": name})) for name in wanted]
     if deletion := status.get("deletion"):
         found.append(Part(title="the deletion of its results", status=deletion, labels={names.STEP: "delete_results"}))
     return found
@@ -81,8 +83,8 @@ def _single(status: Manifest, title: str, step: str) -> list[Part]:
     return [Part(title=title, status=status["work"], labels={names.STEP: step})] if status.get("work") else []
 
 
-def _is_wanted(row: Manifest, asked: list[str] | None) -> bool:
-    return row.get("state") != State.PLANNED and (asked is None or row["name"] in asked)
+def _is_wanted(row: Manifest, asked: Any) -> bool:
+    return row.get("state") != State.PLANNED and (not isinstance(asked, list) or row["name"] in asked)
 
 
 def _configuration(row: Manifest) -> Part:

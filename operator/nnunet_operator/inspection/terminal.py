@@ -35,7 +35,7 @@ class Terminal:
         """What a stream can show. NO_COLOR (no-color.org) and TERM=dumb are heeded."""
         tty = stream.isatty()
         try:
-            _BEYOND_ASCII.encode(stream.encoding or "ascii")
+            _BEYOND_ASCII.encode(stream.encoding or "utf-8")
             unicode = True
         except (UnicodeError, LookupError):
             unicode = False

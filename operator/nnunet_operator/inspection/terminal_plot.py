@@ -38,17 +38,18 @@ def of_training(curves: Curves, terminal: Terminal) -> str:
         return [(number, value) for number, epoch in curves.items() if (value := getattr(epoch, name)) is not None]
 
     losses = [
-        Series("training loss", "•", "*", "busy", points("train_loss")),
-        Series("validation loss", "×", "x", "bad", points("val_loss")),
+        Series("train", "•", "*", "busy", points("train_loss")),
+        Series("validation", "×", "x", "bad", points("val_loss")),
     ]
     dice = [
         Series("pseudo-Dice", "·", ".", "dim", points("pseudo_dice")),
-        Series("moving average", "•", "*", "good", points("ema_pseudo_dice")),
+        Series("its average", "•", "*", "good", points("ema_pseudo_dice")),
     ]
-    return "\n\n".join(plot(series, terminal) for series in (losses, dice) if any(each.points for each in series))
+    both = (("loss", losses), ("Dice", dice))
+    return "\n\n".join(plot(title, series, terminal) for title, series in both if any(each.points for each in series))
 
 
-def plot(series: Sequence[Series], terminal: Terminal, height: int = HEIGHT) -> str:
+def plot(title: str, series: Sequence[Series], terminal: Terminal, height: int = HEIGHT) -> str:
     """Several curves in one frame; where two meet, the later one is seen."""
     everything = [point for each in series for point in each.points]
     low, high = min(y for _, y in everything), max(y for _, y in everything)
@@ -57,7 +58,7 @@ def plot(series: Sequence[Series], terminal: Terminal, height: int = HEIGHT) -> 
     first, last = min(x for x, _ in everything), max(x for x, _ in everything)
     ticks = {0: high, height // 2: high - (high - low) * (height // 2) / (height - 1), height - 1: low}
     labels = {row: f"{value:.4g}" for row, value in ticks.items()}
-    margin = max(map(len, labels.values()))
+    margin = max(len(title), *map(len, labels.values()))
     width = max(LEAST_WIDTH, min(USUAL_WIDTH, (terminal.width or USUAL_WIDTH + 20) - margin - 4))
     grid = [[Cell(" ")] * width for _ in range(height)]
     for each in series:
@@ -66,7 +67,7 @@ def plot(series: Sequence[Series], terminal: Terminal, height: int = HEIGHT) -> 
             row = round((high - y) / (high - low) * (height - 1))
             grid[row][column] = Cell(each.mark if terminal.unicode else each.plain, each.meaning)
     side, corner, floor = ("│", "└", "─") if terminal.unicode else ("|", "+", "-")
-    lines = [_legend(series, terminal, margin)]
+    lines = [f"{title:>{margin}}  {_legend(series, terminal)}"]
     for number, cells in enumerate(grid):
         lines.append(f"{labels.get(number, ''):>{margin}} {side}{''.join(map(terminal.painted, cells)).rstrip()}")
     lines.append(f"{'':>{margin}} {corner}{floor * width}")
@@ -75,10 +76,11 @@ def plot(series: Sequence[Series], terminal: Terminal, height: int = HEIGHT) -> 
     return "\n".join(lines)
 
 
-def _legend(series: Sequence[Series], terminal: Terminal, margin: int) -> str:
+def _legend(series: Sequence[Series], terminal: Terminal) -> str:
+    """The marks, their names, and the last value of each."""
     parts = []
     for each in series:
         if each.points:
             mark = terminal.painted(Cell(each.mark if terminal.unicode else each.plain, each.meaning))
             parts.append(f"{mark} {each.name} {each.points[-1][1]:.4g}")
-    return " " * (margin + 2) + "   ".join(parts)
+    return "  ".join(parts)

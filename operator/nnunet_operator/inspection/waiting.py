@@ -40,7 +40,7 @@ MOST_PARTS = 6
 """Pieces of work that are told one by one."""
 
 
-def explain(manifest: Manifest, reader: ObjectReader, now: datetime, command: str) -> Explanation:
+def explain(manifest: Manifest, reader: ObjectReader, now: datetime, command: str, *, work: str = "") -> Explanation:
     """Why an object is not Ready.
 
     Args:
@@ -48,15 +48,16 @@ def explain(manifest: Manifest, reader: ObjectReader, now: datetime, command: st
         reader: whatever else is looked at is asked of it.
         now: the time.
         command: how this command line is called, for what is to be typed: `kubectl nnunet`.
+        work: what makes somebody look at objects that nobody has looked at, where that is not an operator on a cluster.
     """
-    walk = _Walk(reader, now, command)
+    walk = _Walk(reader, now, command, work)
     walk.object(manifest, 0)
     return walk.found
 
 
 class _Walk:
-    def __init__(self, reader: ObjectReader, now: datetime, command: str) -> None:
-        self.reader, self.now, self.command = reader, now, command
+    def __init__(self, reader: ObjectReader, now: datetime, command: str, work: str) -> None:
+        self.reader, self.now, self.command, self.work = reader, now, command, work
         self.found = Explanation()
         self._seen: set[Key] = set()
 
@@ -82,11 +83,11 @@ class _Walk:
             self.found.step(depth, name, f"its spec was changed, and no operator has looked at it since. Before: {said}", "waiting")
             self._no_operator(meta["namespace"])
             return
+        if kstatus.compute(manifest) is Status.CURRENT:
+            self.found.step(depth, name, f"is Ready ({said}): it waits for nothing", "good")
+            return
         self.found.met(reason)
         match kstatus.compute(manifest):
-            case Status.CURRENT:
-                self.found.step(depth, name, f"is Ready ({said}): it waits for nothing", "good")
-                return
             case Status.SUSPENDED:
                 self.found.step(depth, name, f"is suspended, by its spec.suspend. {message}", "waiting")
                 self.found.advise(f"Let it go on: {self.command} resume {name}")
@@ -101,6 +102,8 @@ class _Walk:
 
     def _below(self, manifest: Manifest, reason: str, depth: int) -> None:
         """What an object that is not Ready refers to, and what it makes."""
+        if reason == reasons.INVALID_SPEC:  # what its status says of its work is of before
+            return
         resource = invalid.parse(manifest)
         if reason in WAITS_FOR:
             for key in needed_by(resource):
@@ -168,7 +171,7 @@ class _Walk:
             explain_job(newest, pods, self.reader, self.now, self.found, depth + 1)
 
     def _no_operator(self, namespace: str) -> None:
-        self.found.advise(f"Does an operator run, and does it work in namespace {namespace}? nnunet-operator diagnose")
+        self.found.advise(self.work or f"Does an operator run, and does it work in namespace {namespace}? nnunet-operator diagnose")
 
     def _not_ready(self, manifest: Manifest) -> str:
         ready = condition_of(manifest, READY)

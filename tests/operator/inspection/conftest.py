@@ -102,7 +102,7 @@ def reader() -> WorldReader:
 
 
 @pytest.fixture
-def chain(reader: WorldReader) -> WorldReader:
+def chain_(reader: WorldReader) -> WorldReader:
     """The whole chain, of which nothing has begun."""
     reader.world.put(CHAIN)
     reader.world.settle()

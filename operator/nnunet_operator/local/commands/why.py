@@ -17,6 +17,8 @@ def why(arguments: argparse.Namespace) -> int:
     """Print what an object waits for."""
     reader = store_argument.StoreReader(store_argument.open_store(arguments))
     manifest = object_names.one(arguments.what, arguments.namespace, reader)
-    found = waiting.explain(manifest, reader, datetime.now(UTC), "nnunet-operator local")
+    program = "nnunet-operator local"
+    work = f"Have the store worked on: {program} run{store_argument.again(arguments)}"
+    found = waiting.explain(manifest, reader, datetime.now(UTC), program, work=work)
     print(explanation.text(found, Terminal.of(sys.stdout)))
     return ExitCode.DONE
