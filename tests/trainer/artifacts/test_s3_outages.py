@@ -11,6 +11,7 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 from nnunet_trainer.artifacts import artifact
 from nnunet_trainer.artifacts.s3 import PART, S3Store
+from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import ExitCode, Fault, StorageFault
 from nnunet_trainer.contract.work_order import Location
 from support.faults import s3_proxy
@@ -136,3 +137,37 @@ def test_a_conditional_write_whose_answer_is_lost_was_this_ones(location: Locati
     lost = iter([s3_proxy.DROPPED])
     assert not store.put_if_absent("manifest", b"another's")
     assert store.get("manifest") == b"mine"
+
+
+def test_a_server_that_is_killed_in_the_middle_of_an_upload_has_the_file_whole_or_not_at_all(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pod.ENV_SECRETS, str(tmp_path / "secrets"))
+    server = S3Server(tmp_path / "server").start()
+    try:
+        location = server.mount(tmp_path / "secrets")
+        with S3Proxy(server.port) as proxy:
+            store = S3Store(replace(location, endpoint=proxy.endpoint), attempts=1)
+            store.put("before", b"1")
+            killed: list[str] = []
+
+            def kill(number: int, method: str, path: str) -> None:
+                if "partNumber=2" in path and not killed:
+                    killed.append(path)
+                    server.stop()  # SIGKILL
+
+            proxy.choose = kill
+            with pytest.raises(StorageFault) as caught:
+                store.put_file(large, "file")
+            assert not caught.value.exit_code.permanent
+            assert killed
+            proxy.upstream = server.start().port
+            assert store.stat("file") is None
+            assert store.get("before") == b"1"
+            store.put_file(large, "file")
+            store.get_file("file", tmp_path / "back")
+            assert (tmp_path / "back").read_bytes() == large.read_bytes()
+            store.discard_unfinished("")
+            assert store.discard_unfinished("") == 0
+    finally:
+        server.stop()

@@ -11,7 +11,6 @@ from nnunet_trainer.artifacts import ObjectStore, open_store
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault, StorageFault
 from nnunet_trainer.contract.work_order import Location
-from nnunet_trainer.steps.attempts.keeping import keep
 from nnunet_trainer.steps.attempts.patience import MENDED, Backoff, PatientStore, within_grace
 from nnunet_trainer.training.loop.stopping import StopRequest
 
@@ -100,29 +99,6 @@ def test_work_that_outlasts_the_grace_is_left() -> None:
     with pytest.raises(TimeoutError):
         within_grace(lambda: hanging.wait(60), stop)
     hanging.set()
-
-
-@pytest.mark.parametrize("hangs", [False, True])
-def test_what_could_not_be_kept_is_counted(store: ObjectStore, tmp_path: Path, hangs: bool) -> None:
-    names = [f"case_{i:02d}.nii.gz" for i in range(20)]
-    for name in (*names, ".partial"):
-        (tmp_path / name).write_bytes(name.encode())
-    real, go = store.put_file, threading.Event()
-
-    def put_file(path: Path, key: str) -> None:
-        if int(path.name[5:7]) >= 12:
-            if not hangs:
-                raise AWAY
-            assert go.wait(60)
-        real(path, key)
-
-    store.put_file = put_file  # type: ignore[method-assign]
-    problem = keep({path: f"p/{path.name}" for path in sorted(tmp_path.glob("*")) if path.is_file()}, store, 5 if not hangs else 1)
-    assert problem is not None
-    assert problem.startswith("8 of 20 files that the next attempt could go on with are not in the store: ")
-    assert problem.endswith("the 1 s that were left are over." if hangs else "no answer")
-    assert len([*store.list("p/")]) == 12
-    go.set()
 
 
 @pytest.mark.parametrize(("given", "seconds"), [(None, 300), ("45", 45), ("x", 300), ("-1", 300), ("nan", 300), ("1e9", 300)])

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..artifacts.artifact import Artifact
 from ..contract import codec, keys, pod, report
 from ..contract.faults import Fault, Stopped, Temporary
 from ..contract.keys import PREDICTED_NEXT_STAGE
-from ..contract.progress import ProgressHook
+from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Configuration, Plans
@@ -25,11 +26,12 @@ from ..training.loop.full_evaluation import EVALUATED
 from ..training.loop.stopping import StopRequest, seconds_left
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
+from ..training.reporting.reporter import VALIDATING
 from ..training.session.setup import TrainingResult, TrainingSetup
 from ..training.state import continuation
 from . import owners, publishing, staging
 from .attempts import checkpoints
-from .attempts.keeping import keep
+from .attempts.keeping import Keeper
 from .attempts.patience import Backoff, PatientStore, within_grace
 from .attempts.uploads import Uploads
 from .common import Teller, read_input, scratch
@@ -112,7 +114,6 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
                 return Report(step="train")
             prefix = checkpoints.attempt_prefix(run, order.attempt, order.fold, pod.job_uid())
             uploads = Uploads(storage, prefix, order.checkpoint.keep, listener, scratch("uploads"), BACKOFF)
-            setup.listener, setup.on_checkpoint = uploads.hear, uploads.written
             result = _train(setup, uploads, prefix)
         uploads.say("uploading", None)
         patient = PatientStore(storage, stop, BACKOFF, lambda text: uploads.say("uploading", text))
@@ -177,31 +178,39 @@ def _stops() -> Iterator[_Stop]:
 
 def _train(setup: TrainingSetup, uploads: Uploads, prefix: str) -> TrainingResult:
     """Train, with checkpoints going up beside it; where it ends before its end, with the last one and all that is done already."""
-    try:
-        return train(setup)
-    except BaseException as error:
-        _leave(error, setup, uploads, prefix)
-        raise
+    keeper = Keeper(uploads.store, lambda: _kept(setup, prefix), setup.checkpoint.every_minutes)
 
-
-def _leave(error: BaseException, setup: TrainingSetup, uploads: Uploads, prefix: str) -> None:
-    """Bring what the next attempt goes on with into the store, as far as there is time; what is lost is said."""
+    def hear(progress: Progress) -> None:
+        uploads.hear(progress)
+        if progress.phase == VALIDATING:
+            keeper.look()
 
     def left() -> float:
         seconds = seconds_left(setup.stop)
         return FAILED_SECONDS if seconds is None else seconds
 
-    lost = [uploads.close(left())]
+    setup.listener, setup.on_checkpoint = hear, uploads.written
+    try:
+        return train(setup)
+    except BaseException as error:
+        lost = [*filter(None, [uploads.close(left()), keeper.keep(left())])]
+        for text in lost:
+            log.warning("%s", text)
+        if isinstance(error, Stopped):
+            error.message = " ".join([error.message, *lost])
+        raise
+
+
+def _kept(setup: TrainingSetup, prefix: str) -> dict[Path, str]:
+    """What the next attempt goes on with besides checkpoints, and its keys.
+
+    Predictions are made with the final weights alone, so they are good however the validation ended.
+    """
     folder, model = setup.fold_folder, setup.model_folder
-    # Predictions are made with the final weights alone, so they are good however the validation ended.
     patterns = ("training_log*", "validation/*", f"{EVALUATED}_*/summary.json")
     names = {path: path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern)}
     names |= {path: path.relative_to(model).as_posix() for path in model.glob(f"{PREDICTED_NEXT_STAGE}/*/*")}
-    lost.append(keep({path: f"{prefix}/{name}" for path, name in names.items()}, uploads.store, left()))
-    for text in filter(None, lost):
-        log.warning("%s", text)
-    if isinstance(error, Stopped):
-        error.message = " ".join([error.message, *filter(None, lost)])
+    return {path: f"{prefix}/{name}" for path, name in names.items()}
 
 
 def _published(publish: Callable[[], Report], uploads: Uploads, stop: StopRequest) -> Report:
