@@ -344,6 +344,26 @@ def test_a_file_that_cannot_be_read_stops_no_other(tmp_path, capsys):
     assert {file.name for file in out.glob("*.mha")} == {"a.mha", "c.mha"}
 
 
+def test_logits_that_fit_neither_whole_nor_in_parts_are_refused(tmp_path, capsys, monkeypatch):
+    content = models.plans(spacing=(1.0, 0.8, 1.0), patch=(16, 16, 16))
+    content["configurations"]["small"]["resampling_fn_probabilities_kwargs"] = {**models.RESAMPLING, "order": 3}
+    model, images, out = (
+        models.write(tmp_path / "model", content, models.DATASET, mirror_axes=()),
+        tmp_path / "images",
+        tmp_path / "out",
+    )
+    images.mkdir()
+    write(images / "a_0000.nii.gz", voxels())
+    write(images / "b_0000.nii.gz", voxels().repeat(2, axis=0))
+    monkeypatch.setattr("nnunet_trainer.inference.large_images.memory_limit", lambda: 4 * 3 * 12 * 20 * 14)
+    command = ["predict", "--model", str(model), "-i", str(images), "-o", str(out), "--device", "cpu"]
+    assert cli.main(command) == ExitCode.BAD_DATA
+    said = capsys.readouterr().err.split("InvalidCases: ")[1]
+    assert "b_0000.nii.gz: The logits of 3 classes at 24×20×14 voxels are resampled in another way than linearly" in said
+    assert "order 1" in said
+    assert (out / "a.nii.gz").is_file()
+
+
 def test_probabilities_that_do_not_fit_in_memory_are_refused(folders, capsys, monkeypatch):
     model, images, out = folders
     needed = 4 * 3 * 4 * 12 * 16 * 14

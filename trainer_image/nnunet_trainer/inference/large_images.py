@@ -54,10 +54,7 @@ def require_room_for_probabilities(heads: int, shape: Sequence[int], properties:
     there = [int(size) for size in properties["shape_before_cropping"]]
     needed, limit = 4 * heads * (math.prod(shape) + PROBABILITIES * math.prod(there)), memory_limit()
     if needed > limit:
-        voxels = "×".join(map(str, there))
-        message = (
-            f"The probabilities of {heads} classes at {voxels} voxels take {needed / 2**30:.0f} GiB; {limit / 2**30:.0f} are there."
-        )
+        message = f"The probabilities of {heads} classes at {_by(there)} voxels take {_gib(needed)}; {_gib(limit)} are there."
         raise BadData("InvalidCases", message, hint="Predict large images without --save-probabilities.")
 
 
@@ -83,12 +80,21 @@ def goal(
 
     Returns:
         None where all logits fit in memory, or their resampling has no parts.
+
+    Raises:
+        BadData: it has no parts, and the logits take more memory than there is.
     """
-    if logits_fit(labels.num_segmentation_heads, shape):
+    heads = labels.num_segmentation_heads
+    if logits_fit(heads, shape):
         return None
-    parts = revert_parts(shape, properties, plans, configuration)
-    cropped = tuple(int(size) for size in properties["shape_after_cropping_and_before_resampling"])
-    return None if parts is None else Goal(cropped, parts)
+    if (parts := revert_parts(shape, properties, plans, configuration)) is not None:
+        return Goal(tuple(int(size) for size in properties["shape_after_cropping_and_before_resampling"]), parts)
+    needed, limit = 4 * heads * math.prod(shape), memory_limit()
+    if needed > limit:
+        how = "resampled in another way than linearly, and plane after plane along z"
+        message = f"The logits of {heads} classes at {_by(shape)} voxels are {how}: {_gib(needed)}; {_gib(limit)} are there."
+        raise BadData("InvalidCases", message, hint="It needs more memory, or plans with resampling_fn_probabilities of order 1.")
+    return None
 
 
 def segment(
@@ -179,6 +185,14 @@ def _joined_layers(networks: Sequence[torch.nn.Module], heads: int) -> _Layer | 
         message = "Weights of the network's segmentation layer are NaN or infinite."
         raise BadConfiguration("LogitsNotFinite", message, hint="Use an earlier checkpoint (checkpoint_best.pth).")
     return _Layer(weight, bias)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
 
 
 def _mean(planes: Sequence[torch.Tensor]) -> torch.Tensor:

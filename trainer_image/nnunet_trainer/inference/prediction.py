@@ -20,7 +20,7 @@ from .cascade import with_previous_stage
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
 from .exporting import exporting
 from .images import find_images, find_previous, left_out, said
-from .large_images import require_room_for_probabilities
+from .large_images import Goal, require_room_for_probabilities
 from .model import Model
 from .output_folder import Existing, OutputFolder
 from .sliding_window import SlidingWindow, about_case
@@ -140,7 +140,7 @@ def predict_folder(
     warn("", [*([said(images, others)] if others else []), *again])
     trained = None if model.folder is None else training_spacings(model.folder)
 
-    def read(index: int) -> tuple[torch.Tensor, dict[str, Any], list[str]] | BadData:
+    def read(index: int) -> tuple[torch.Tensor, dict[str, Any], Goal | None, list[str]] | BadData:
         case = todo[index]
         try:
             data, properties, notes = read_repaired(output.reader, cases[case])
@@ -153,11 +153,12 @@ def predict_folder(
             data, properties = _preprocess(model, data, properties, before)
             if save_probabilities:
                 require_room_for_probabilities(model.labels.num_segmentation_heads, data.shape[1:], properties)
+            goal = None if save_probabilities else model.goal(data.shape[1:], properties)
         except BadData as fault:
             return _about_file(fault, cases[case][0])
         except MemoryError as error:
             return _about_file(BadData("InvalidCases", f"memory does not suffice for it ({error})."), cases[case][0])
-        return torch.from_numpy(data), properties, notes
+        return torch.from_numpy(data), properties, goal, notes
 
     def write(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
         about = (properties, model.plans, model.configuration, model.labels)
@@ -183,9 +184,8 @@ def predict_folder(
                 faults.append(found)
                 warn(case, [f"{found.message.removesuffix('.')}: not predicted."])
                 continue
-            image, properties, notes = found
+            image, properties, goal, notes = found
             warn(case, notes)
-            goal = None if save_probabilities else model.goal(image.shape[1:], properties)
             with about_case(case):
                 result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
             exporter.submit(result.nbytes, write if goal is None else write_cropped, case, result, properties)
