@@ -23,6 +23,10 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from ..components import lookup, schedules
 from ..data.augmentation import AugmentationConfig, Augmenter, augmentation_set, validation_augmenter
+from ..data.case_memory import CaseMemory
+from ..data.loading.batch_maker import BatchMaker, Schedule
+from ..data.loading.budget import MemoryBudget
+from ..data.loading.loader import BatchLoader
 from ..data.sampling import PatchSampler
 from ..ranks import batch_norm, distributed
 from ..ranks.agreement import require_same
@@ -31,6 +35,7 @@ from ..ranks.gradients import GradientExchange
 from ..recipes.recipe import Recipe
 from ..recipes.recipe import write as write_recipe
 from . import parameter_groups, previous_stage
+from .batch_preparation import channels_last, copies_done, page_locked, preparation
 from .criterion import criterion, output_scales
 from .precision import Precision
 from .session import Session
@@ -116,6 +121,32 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         "rank": ranks.rank,
         "world_size": ranks.world_size,
     }
+    names = [*training, *validation]
+    budget, highest = MemoryBudget.of(ranks.local_world_size), max([*labels.all_labels, labels.ignore_label or 0])
+    shared["memory"] = memory = CaseMemory(names, budget.most, allowed=budget.allowed(0), highest_label=highest)
+    placements = {"initial_patch_size": augmenter.initial_patch_size, "placements": augmenter.placements}
+    sampler = PatchSampler(store, training, **placements, **shared)
+    validation_sampler = PatchSampler(store, validation, purpose="val", **shared)
+    workers = default_workers(ranks) if setup.workers is None else setup.workers
+    on_gpu = ranks.device.type == "cuda"
+    changed = {
+        each.purpose: preparation(changes, configuration, recipe, labels, ranks.device)
+        for each, changes in ((sampler, augmenter), (validation_sampler, plain))
+    }
+    maker = BatchMaker({each.purpose: each for each in (sampler, validation_sampler)}, highest, None if on_gpu else changed)
+    loader = BatchLoader(
+        maker=maker,
+        schedule=Schedule(recipe.epochs, recipe.iterations_per_epoch, recipe.validation_iterations),
+        memory=memory,
+        budget=budget,
+        workers=workers,
+        # A thread that reads keeps the one that feeds a GPU from running; a step on a CPU takes long, and a thread starts at once.
+        processes=on_gpu or setup.workers is not None,
+        # Augmented on the CPU there are targets at several scales; what does not fit is handed over all the same, but slower.
+        slot_bytes=lambda: sampler.batch_bytes() * (1 if on_gpu else 2),
+        fence=copies_done if on_gpu else lambda: None,
+        pin=page_locked if on_gpu else None,
+    )
     return Session(
         setup=setup,
         ranks=ranks,
@@ -136,9 +167,10 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         exchange=GradientExchange(net.parameters()),
         augmenter=augmenter,
         validation_augmenter=plain,
-        sampler=PatchSampler(store, training, initial_patch_size=augmenter.initial_patch_size, **shared),
-        validation_sampler=PatchSampler(store, validation, purpose="val", **shared),
-        workers=default_workers(ranks) if setup.workers is None else setup.workers,
+        sampler=sampler,
+        validation_sampler=validation_sampler,
+        loader=loader,
+        workers=workers,
     )
 
 
@@ -170,11 +202,6 @@ def _augmenters(
     chosen = with_previous_stage_changes(augmentation_set(recipe.augmentation), recipe)
     augmenter = Augmenter(config=chosen, patch_size=patch, mask_channels=masks, **shared)
     return augmenter, validation_augmenter(patch, **shared)
-
-
-def channels_last(configuration: Configuration) -> torch.memory_format:
-    """How patches and weights lie in memory: a step on a CPU takes two thirds of the time so, and GPUs' tensor cores want it."""
-    return torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
 
 
 def _compiles(recipe: Recipe, device: torch.device) -> bool:
