@@ -215,7 +215,7 @@ def _compiles(recipe: Recipe, device: torch.device) -> bool:
 
 
 def default_workers(ranks: Ranks) -> int:
-    """Threads that prepare batches: on a GPU they only read, on a CPU they also augment, beside the network."""
+    """For a GPU, processes that read; on a CPU one thread, which also augments beside the network."""
     return max(1, min(8, ranks.cores - 1)) if ranks.device.type == "cuda" else 1
 
 
