@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from ..data.augmentation import Augmenter
 from ..data.batch import Batch
 from ..recipes.recipe import Recipe
 from .criterion import output_scales
+
+log = logging.getLogger(__name__)
 
 Prepared = tuple[Tensor, list[Tensor]]
 """Patches (b, c, *patch), and the targets of each output."""
@@ -78,8 +82,16 @@ def channels_last(configuration: Configuration) -> torch.memory_format:
 def page_locked(memory: Any) -> Callable[[], None]:
     """Lock memory (a numpy array), so that copies to a GPU overlap with its work; gives what undoes that."""
     address, runtime = memory.__array_interface__["data"][0], torch.cuda.cudart()
-    torch.cuda.check_error(int(runtime.cudaHostRegister(address, memory.nbytes, 0)))
-    return lambda: torch.cuda.check_error(int(runtime.cudaHostUnregister(address)))
+    if error := int(runtime.cudaHostRegister(address, memory.nbytes, 0)):
+        log.warning("The memory of batches could not be page-locked (CUDA error %d): copies to the GPU take longer.", error)
+        return lambda: None
+
+    def undo() -> None:
+        with contextlib.suppress(RuntimeError):  # of a GPU that has failed already
+            torch.cuda.synchronize()
+        runtime.cudaHostUnregister(address)
+
+    return undo
 
 
 def copies_done() -> torch.cuda.Event:

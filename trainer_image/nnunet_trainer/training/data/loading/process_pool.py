@@ -204,7 +204,7 @@ class ProcessPool:
             if self._deaths[first] >= TRIES:
                 where = f"epoch {first.epoch}, {first.purpose} iteration {first.iteration}"
                 raise Temporary(
-                    "LoaderWorkerKilled",
+                    "WorkerKilled",
                     f"{said}; it was the {TRIES}rd one that ended with the same batch ({where}).",
                     hint="Give the pod more memory (spec.template.resources), or use fewer workers (--workers)."
                     if out_of_memory
