@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +16,6 @@ from ..data.augmentation import Augmenter
 from ..data.batch import Batch
 from ..recipes.recipe import Recipe
 from .criterion import output_scales
-
-log = logging.getLogger(__name__)
 
 Prepared = tuple[Tensor, list[Tensor]]
 """Patches (b, c, *patch), and the targets of each output."""
@@ -77,25 +72,3 @@ def preparation(
 def channels_last(configuration: Configuration) -> torch.memory_format:
     """How patches and weights lie in memory: a step on a CPU takes two thirds of the time so, and GPUs' tensor cores want it."""
     return torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
-
-
-def page_locked(memory: Any) -> Callable[[], None]:
-    """Lock memory (a numpy array), so that copies to a GPU overlap with its work; gives what undoes that."""
-    address, runtime = memory.__array_interface__["data"][0], torch.cuda.cudart()
-    if error := int(runtime.cudaHostRegister(address, memory.nbytes, 0)):
-        log.warning("The memory of batches could not be page-locked (CUDA error %d): copies to the GPU take longer.", error)
-        return lambda: None
-
-    def undo() -> None:
-        with contextlib.suppress(RuntimeError):  # of a GPU that has failed already
-            torch.cuda.synchronize()
-        runtime.cudaHostUnregister(address)
-
-    return undo
-
-
-def copies_done() -> torch.cuda.Event:
-    """Says whether what was asked of the GPU so far is done."""
-    event = torch.cuda.Event()
-    event.record()
-    return event

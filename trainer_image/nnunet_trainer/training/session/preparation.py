@@ -23,11 +23,6 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from ..components import lookup, schedules
 from ..data.augmentation import AugmentationConfig, Augmenter, augmentation_set, validation_augmenter
-from ..data.case_memory import CaseMemory
-from ..data.loading.batch_maker import BatchMaker, Schedule
-from ..data.loading.budget import MemoryBudget
-from ..data.loading.loader import BatchLoader
-from ..data.sampling import PatchSampler
 from ..ranks import batch_norm, distributed
 from ..ranks.agreement import require_same
 from ..ranks.distributed import Ranks
@@ -35,7 +30,8 @@ from ..ranks.gradients import GradientExchange
 from ..recipes.recipe import Recipe
 from ..recipes.recipe import write as write_recipe
 from . import parameter_groups, previous_stage
-from .batch_preparation import channels_last, copies_done, page_locked, preparation
+from .batch_loading import batch_loader
+from .batch_preparation import channels_last
 from .criterion import criterion, output_scales
 from .precision import Precision
 from .session import Session
@@ -109,44 +105,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     # Plans of another dataset may say something of channels that this one lacks.
     masks = configuration.use_mask_for_norm[: len(channel_names(setup.dataset_json))]
     augmenter, plain = _augmenters(configuration, recipe, labels, masks)
-    shared: dict[str, Any] = {
-        "patch_size": configuration.patch_size,
-        "batch_size": configuration.batch_size,
-        "seed": setup.seed,
-        "fold": setup.fold,
-        "all_labels": labels.all_labels,
-        "has_ignore": labels.has_ignore_label,
-        "foreground_fraction": recipe.sampling.oversample_foreground,
-        "probabilistic": recipe.sampling.probabilistic,
-        "rank": ranks.rank,
-        "world_size": ranks.world_size,
-    }
-    names = [*training, *validation]
-    budget, highest = MemoryBudget.of(ranks.local_world_size), max([*labels.all_labels, labels.ignore_label or 0])
-    shared["memory"] = memory = CaseMemory(names, budget.most, allowed=budget.allowed(0), highest_label=highest)
-    placements = {"initial_patch_size": augmenter.initial_patch_size, "placements": augmenter.placements}
-    sampler = PatchSampler(store, training, **placements, **shared)
-    validation_sampler = PatchSampler(store, validation, purpose="val", **shared)
-    workers = default_workers(ranks) if setup.workers is None else setup.workers
-    on_gpu = ranks.device.type == "cuda"
-    changed = {
-        each.purpose: preparation(changes, configuration, recipe, labels, ranks.device)
-        for each, changes in ((sampler, augmenter), (validation_sampler, plain))
-    }
-    maker = BatchMaker({each.purpose: each for each in (sampler, validation_sampler)}, highest, None if on_gpu else changed)
-    loader = BatchLoader(
-        maker=maker,
-        schedule=Schedule(recipe.epochs, recipe.iterations_per_epoch, recipe.validation_iterations),
-        memory=memory,
-        budget=budget,
-        workers=workers,
-        # A thread that reads keeps the one that feeds a GPU from running; a step on a CPU takes long, and a thread starts at once.
-        processes=on_gpu or setup.workers is not None,
-        # Augmented on the CPU there are targets at several scales; what does not fit is handed over all the same, but slower.
-        slot_bytes=lambda: sampler.batch_bytes() * (1 if on_gpu else 2),
-        fence=copies_done if on_gpu else lambda: None,
-        pin=page_locked if on_gpu else None,
-    )
+    loader = batch_loader(setup, ranks, configuration, labels, store, training, validation, augmenter, plain)
     return Session(
         setup=setup,
         ranks=ranks,
@@ -167,10 +126,10 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         exchange=GradientExchange(net.parameters()),
         augmenter=augmenter,
         validation_augmenter=plain,
-        sampler=sampler,
-        validation_sampler=validation_sampler,
+        sampler=loader.maker.samplers["train"],
+        validation_sampler=loader.maker.samplers["val"],
         loader=loader,
-        workers=workers,
+        workers=loader.workers,
     )
 
 
@@ -212,11 +171,6 @@ def _compiles(recipe: Recipe, device: torch.device) -> bool:
     if compiler is None and recipe.compile is None:
         log.warning("torch.compile is off: there is no C compiler (gcc or clang) on PATH.")
     return recipe.compile is True or compiler is not None
-
-
-def default_workers(ranks: Ranks) -> int:
-    """For a GPU, processes that read; on a CPU one thread, which also augments beside the network."""
-    return max(1, min(8, ranks.cores - 1)) if ranks.device.type == "cuda" else 1
 
 
 def with_previous_stage_changes(augmentation: AugmentationConfig, recipe: Recipe) -> AugmentationConfig:
