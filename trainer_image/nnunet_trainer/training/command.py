@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run = parser.add_argument_group("running")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
-    run.add_argument("--workers", type=int, metavar="N", help="threads that prepare batches; default: by the cores there are")
+    run.add_argument("--workers", type=int, metavar="N", help="processes that prepare batches, 0: none; default: by the cores")
     run.add_argument("--continue", dest="resume", action="store_true", help="go on from the newest whole checkpoint in RESULTS")
     run.add_argument("--save-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default: %(default)s")
     run.add_argument("--allow-pickle", action="store_true", help="execute what a checkpoint contains: only for files you trust")

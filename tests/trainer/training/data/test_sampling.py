@@ -1,9 +1,10 @@
+import os
+import signal
 from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
@@ -11,6 +12,7 @@ from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 from nnunet_trainer.training.data import case_cache
 from nnunet_trainer.training.data.batch import rank_slots
+from nnunet_trainer.training.data.case_memory import CaseMemory
 from nnunet_trainer.training.data.patch_location import choose_origin, forces_foreground, read_patch
 from nnunet_trainer.training.data.sampling import PatchSampler
 
@@ -49,7 +51,7 @@ class Store:
 
 
 def sampler(store, **changes):
-    options = {"patch_size": (4, 4, 4), "batch_size": 4, "seed": 7, "fold": "0", "cache_bytes": 0}
+    options = {"patch_size": (4, 4, 4), "batch_size": 4, "seed": 7, "fold": "0", "memory": CaseMemory(store.cases, 0)}
     return PatchSampler(store, list(store.cases), **{**options, **changes})
 
 
@@ -131,8 +133,8 @@ def test_classes_are_drawn_alike_however_large_they_are():
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(-12, 12)] * 3), st.tuples(*[st.integers(1, 9)] * 3))
 def test_a_patch_is_a_crop_of_the_padded_image(shape, origin, patch):
     image = np.arange(np.prod(shape), dtype=np.float32).reshape(1, *shape) + 1
-    out = np.full((1, *patch), -1, np.float32)
-    read_patch(image, origin, out)
+    out = np.full((1, *patch), 7, np.float32)
+    read_patch(image, origin, out, -1)
     padded = np.pad(image, [(0, 0), *[(24, 24)] * 3], constant_values=-1)
     place = (slice(None), *[slice(o + 24, o + 24 + p) for o, p in zip(origin, patch, strict=True)])
     np.testing.assert_array_equal(out, padded[place])
@@ -148,8 +150,8 @@ def test_only_the_patch_is_read():
 
 def test_outside_is_0_in_images_and_minus_1_in_segmentations():
     batch = sampler(Store([(2, 3, 5)]), initial_patch_size=(9, 9, 9)).batch(0, 0)
-    assert batch.data.dtype == torch.float32
-    assert batch.seg.dtype == torch.int16
+    assert batch.data.dtype == np.float32
+    assert batch.seg.dtype == np.int16
     outside = batch.data == 0
     assert outside.any()
     assert ((batch.seg == -1) == outside).all()
@@ -167,7 +169,7 @@ def test_probabilistic_oversampling_draws_for_each_sample():
     store = Store([(20, 20, 20)], {1: np.array([[0, 13, 5, 9]])})
     voxel = store.cases["case_0"].data.array[0, 13, 5, 9]
     draws = sampler(store, batch_size=200, probabilistic=True).batch(0, 0)
-    assert 0.23 < (draws.data[:, 0, 2, 2, 2] == voxel).float().mean() < 0.43
+    assert 0.23 < (draws.data[:, 0, 2, 2, 2] == voxel).mean() < 0.43
 
 
 def test_cases_are_drawn_alike_with_replacement():
@@ -185,7 +187,7 @@ def test_slices_are_drawn_in_2d():
 
 
 def same(a, b):
-    return torch.equal(a.data, b.data) and torch.equal(a.seg, b.seg) and a.keys == b.keys and a.cases == b.cases
+    return np.array_equal(a.data, b.data) and np.array_equal(a.seg, b.seg) and a.keys == b.keys and a.cases == b.cases
 
 
 @pytest.mark.parametrize("world", [2, 3])
@@ -193,16 +195,8 @@ def test_ranks_draw_what_one_process_would(world):
     store = Store([(9, 9, 9), (7, 8, 9)])
     whole = sampler(store, batch_size=5).batch(3, 4)
     parts = [sampler(store, batch_size=5, rank=rank, world_size=world).batch(3, 4) for rank in range(world)]
-    assert torch.equal(torch.cat([part.data for part in parts]), whole.data)
+    assert np.array_equal(np.concatenate([part.data for part in parts]), whole.data)
     assert [key for part in parts for key in part.keys] == whole.keys
-
-
-def test_a_resumed_epoch_goes_on_with_the_same_samples():
-    store = Store([(9, 9, 9), (7, 8, 9)])
-    whole = list(sampler(store).epoch(2, 6))
-    resumed = list(sampler(store).epoch(2, 6, start=4, workers=3))
-    assert len(whole) == 6
-    assert all(same(a, b) for a, b in zip(whole[4:], resumed, strict=True))
 
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"fold": "1"}, {"fold": "all"}, {"purpose": "val"}])
@@ -214,32 +208,83 @@ def test_other_places_draw_other_samples(change):
 def test_epochs_and_iterations_differ():
     draw = sampler(Store([(20, 20, 20)])).batch
     batches = [draw(0, 0), draw(0, 1), draw(1, 0)]
-    assert len({b.data.numpy().tobytes() for b in batches}) == 3
+    assert len({b.data.tobytes() for b in batches}) == 3
 
 
-def test_small_cases_are_kept_up_to_a_bound():
-    store = Store([(8, 8, 8)] * 3)
-    one = 6 * 512 + 4 * 2
-    drawing = sampler(store, cache_bytes=4 * one + one // 2)
-    for iteration in range(20):
-        drawing.batch(0, iteration)
-    assert len(store.opened) == 3
+def test_decoded_cases_are_kept_as_far_as_is_allowed():
     store = Store([(8, 8, 8)] * 9)
-    few = sampler(store, cache_bytes=4 * one + one // 2)
-    for iteration in range(20):
-        few.batch(0, iteration)
-    assert few._cache.bytes <= 4 * one + one // 2
-    assert len(store.opened) > 9
+    one, memory = 6 * 512, CaseMemory(list(Store([(1, 1, 1)] * 9).cases), 2**20)
+    memory.allow(4 * one + one // 2)
+    drawing = sampler(store, memory=memory)
+    for iteration in range(40):
+        drawing.batch(0, iteration)
+    whole = [case for case in store.cases.values() if (1, 8, 8, 8) in case.data.read]
+    assert len(whole) == 4
+    assert memory.used == 4 * one
+    assert all(len(case.data.read) == 1 for case in whole), "what is kept is not read again"
+    memory.allow(2**20)
+    for iteration in range(40):
+        sampler(store, memory=memory).batch(1, iteration)
+    assert memory.used == 9 * one
+
+
+def test_a_memory_that_was_cleared_holds_nothing():
+    store = Store([(8, 8, 8)])
+    memory = CaseMemory(store.cases, 2**20)
+    drawing = sampler(store, memory=memory)
+    before = drawing.batch(0, 0)
+    memory.clear()
+    assert memory.used == 0
+    assert same(drawing.batch(0, 0), before)
+    assert store.cases["case_0"].data.read.count((1, 8, 8, 8)) == 2
+
+
+@pytest.mark.parametrize(("highest", "value", "bytes_each"), [(2, 2, 1), (127, 127, 1), (128, 128, 2), (2, 300, None)])
+def test_labels_are_kept_in_as_few_bits_as_hold_them(highest, value, bytes_each):
+    store = Store([(8, 8, 8)])
+    store.cases["case_0"].seg.array[0, 7, 7, 7] = value
+    memory = CaseMemory(store.cases, 2**20, highest_label=highest)
+    batch = sampler(store, memory=memory, patch_size=(8, 8, 8)).batch(0, 0)
+    assert batch.seg.dtype == np.int16
+    assert (batch.seg.max() == value).all(), "also one that dataset.json does not name"
+    kept = memory.find("case_0", store.cases["case_0"])
+    assert (kept and kept.seg.itemsize) == bytes_each
+
+
+def test_a_case_that_a_process_was_decoding_when_it_died_is_decoded_by_another():
+    store = Store([(8, 8, 8)])
+    memory, case = CaseMemory(store.cases, 2**20), store.cases["case_0"]
+
+    class Killing(Recorded):
+        def __getitem__(self, place):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        memory.keep("case_0", SimpleNamespace(data=Killing(case.data.array), seg=case.seg, previous=None))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert memory.find("case_0", case) is None
+    assert memory.keep("case_0", case) is None, "the other one may still be at it"
+    memory.forget(child)
+    assert np.array_equal(memory.keep("case_0", case).data, case.data.array)
 
 
 def test_few_large_cases_stay_open(monkeypatch):
     monkeypatch.setattr(case_cache, "OPEN_CASES", 3)
     store = Store([(8, 8, 8)] * 6)
-    drawing = sampler(store, cache_bytes=1000)  # the locations fit, the images do not
+    drawing = sampler(store)
     for iteration in range(20):
         drawing.batch(0, iteration)
     assert len(drawing._cache) == 3
-    assert 0 < drawing._cache.bytes <= 1000
+
+
+def test_where_classes_lie_is_kept_up_to_a_bound(monkeypatch):
+    store = Store([(8, 8, 8)] * 6)
+    cache = case_cache.CaseCache(store, CaseMemory(store.cases, 0), limit=20)
+    for name in store.cases:
+        cache.open(name)
+    assert cache.bytes <= 20
+    assert len(cache) == 2
 
 
 def test_cached_and_uncached_agree(tmp_path):
@@ -249,9 +294,8 @@ def test_cached_and_uncached_agree(tmp_path):
         write_case(tmp_path, name, data, seg, {"class_locations": {1: np.argwhere(seg == 1), 2: np.argwhere(seg == 2)}}, (8, 8, 8))
     options = {"patch_size": (8, 8, 8), "batch_size": 3, "seed": 1, "fold": "all"}
     folder = PreprocessedFolder(tmp_path)
-    kept, read = (PatchSampler(folder, folder.cases, cache_bytes=size, **options) for size in (2**30, 0))
-    for a, b in zip(kept.epoch(0, 4), read.epoch(0, 4, workers=2), strict=True):
-        assert same(a, b)
+    kept, read = (PatchSampler(folder, folder.cases, memory=CaseMemory(folder.cases, size), **options) for size in (2**30, 0))
+    assert all(same(kept.batch(0, iteration), read.batch(0, iteration)) for iteration in range(4))
 
 
 def test_a_case_that_does_not_say_where_its_classes_lie_is_told(tmp_path):

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
+import signal
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,11 +57,34 @@ def test_it_learns(setup):
     assert result.ema_pseudo_dice > 0.2
 
 
-def test_the_same_seed_gives_the_same_weights(setup, tmp_path):
+@pytest.mark.parametrize("workers", [None, 1], ids=["thread", "process"])
+def test_the_same_seed_gives_the_same_weights_whoever_reads(setup, tmp_path, workers):
+    def kill_a_worker(done, of):
+        """In the middle of an epoch."""
+        if workers and done == 2 and not killed:
+            killed.append(next(pid for pid in children() if "loading.worker" in command(pid)))
+            os.kill(killed[-1], signal.SIGKILL)
+
+    killed = []
     one = train(setup(results=tmp_path / "a"))
-    two = train(setup(results=tmp_path / "b", workers=2))
-    other = train(setup(results=tmp_path / "c", seed=1))
+    two = train(setup(results=tmp_path / "b", workers=workers, on_step=kill_a_worker))
     assert same(weights(one.folder), weights(two.folder))
+    assert len(killed) == (1 if workers else 0)
+    log = next(two.folder.glob("training_log_*.txt")).read_text()
+    assert all(f"The worker process {pid}, which reads training data, was ended by SIGKILL." in log for pid in killed)
+    assert not any("loading.worker" in command(pid) for pid in children()), "workers end with the training"
+
+
+def children():
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
+def command(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_another_seed_gives_other_weights(setup, tmp_path):
+    one, other = (train(setup({"epochs": 1}, results=tmp_path / str(seed), seed=seed)) for seed in (1, 2))
     assert not same(weights(one.folder), weights(other.folder))
 
 
@@ -164,8 +190,8 @@ def test_images_that_hold_no_numbers_are_named(setup, preprocessed, tmp_path, mo
 
     read = sampling.read_patch
 
-    def poisoned(array, origin, out):
-        read(array, origin, out)
+    def poisoned(array, origin, out, outside):
+        read(array, origin, out, outside)
         if out.dtype.kind == "f":
             out[:] = math.nan
 

@@ -65,13 +65,15 @@ def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
     write_model_files(session)
     distributed.barrier()
     reporter = Reporter(session)
-    with Checkpointing(session, reporter) as checkpointing:
+    session.loader.warn = reporter.warn
+    with session.loader, Checkpointing(session, reporter) as checkpointing:
         begin(session, reporter)
         checkpointing.begun(resumed=session.resumed_from is not None)
         monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session))
         found, better = session.done, False
         while not session.done:
             better = one_epoch(session, reporter, checkpointing, monitors)
+        session.loader.close()  # predicting whole images needs its memory
         return finish(session, reporter, checkpointing, began=began, found=found, better=better)
 
 
@@ -201,6 +203,7 @@ def evaluate_whole_images(session: Session, reporter: Reporter, checkpointing: C
     """The Dice of each foreground class over whole images, where the recipe wants it after this epoch; else NaN."""
     if not full_evaluation.due(session):
         return full_evaluation.none(session)
+    session.loader.close()
     # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again.
     checkpointing.gather_losses()
     checkpointing.save()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,8 +60,8 @@ class LossAccumulator:
         where = f"epoch {session.epoch}, iteration {iteration}, fold {session.setup.fold}"
         # The sampler is keyed by place: it gives the same patches again.
         batch = session.sampler.batch(session.epoch, iteration)
-        finite = batch.data.isfinite().flatten(1).all(1).tolist()
-        bad = sorted({case for case, good in zip(batch.cases, finite, strict=True) if not good})
+        pairs = [(batch.cases[row], patch) for rows, data, _ in batch.parts() for row, patch in zip(rows, data, strict=True)]
+        bad = sorted({case for case, patch in pairs if not np.isfinite(patch).all()})
         if bad:
             raise BadData(
                 "NotFinite",

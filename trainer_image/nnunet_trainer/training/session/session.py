@@ -19,6 +19,7 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from ..components import over_time
 from ..components.schedules import Schedule
 from ..data.augmentation import Augmenter
+from ..data.loading.loader import BatchLoader
 from ..data.sampling import PatchSampler
 from ..pretrained import LoadReport
 from ..ranks.distributed import Ranks
@@ -63,6 +64,7 @@ class Session:
     validation_augmenter: Augmenter
     sampler: PatchSampler
     validation_sampler: PatchSampler
+    loader: BatchLoader
     workers: int
     history: History = field(default_factory=History)
     epoch: int = 0

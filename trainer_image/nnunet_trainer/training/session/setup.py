@@ -63,7 +63,7 @@ class TrainingSetup:
         seed: of everything random.
         device: auto, cpu, cuda or cuda:N.
         device_reason: why that one, for the log; None: it was asked for by hand.
-        workers: threads that prepare batches; None: by the container's limits.
+        workers: processes that prepare batches, 0: none; None: by the container's limits, on a CPU one thread.
         checkpoint: how often one is written.
         resume: go on from what is in the fold's folder; False refuses a folder that has checkpoints.
         resume_from: more checkpoints to choose the most advanced one from (those of other attempts).

@@ -1,7 +1,12 @@
-"""Rotation, scaling and elastic deformation: how often and how far, and what one sample draws."""
+"""Rotation, scaling and elastic deformation: how often, how far, what one sample draws, and which part of the image it then needs.
+
+Drawn where patches are read, before anything is: no torch here.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,10 +15,9 @@ import numpy as np
 
 from nnunet_trainer.extensions import Range
 
-from ..interpolation.sampling_grid import affine_matrix
-from .elastic import Deformation, by_scale, by_strength
-from .intensity import around_one
-from .parameter_ranges import AboveZero, FromZero, Probability, Share
+from .deformation import Deformation, by_scale, by_strength
+from .parameter_ranges import AboveZero, FromZero, Probability, Share, around_one
+from .randomness import SampleKey
 
 Degrees = Annotated[float, Range(0, 180)]
 
@@ -121,3 +125,88 @@ def _draw_deformation(spatial: Spatial, shape: Sequence[int], rng: np.random.Gen
     alpha = spatial.elastic_alpha_2d if flat else spatial.elastic_alpha
     assert alpha is not None
     return by_strength(rng, alpha, spatial.elastic_sigma, shape)
+
+
+def affine_matrix(angles: Sequence[float], scales: Sequence[float], *, scale_image_axes: bool = False) -> np.ndarray:
+    """Rotation times scaling, acting on column vectors in the order of the array's axes: (2, 2) or (3, 3).
+
+    Scales are along the patch's axes, or along the image's: before or after the rotation.
+    """
+    rotation = _rotation(angles, len(scales))
+    return np.diag(scales) @ rotation if scale_image_axes else rotation @ np.diag(scales)
+
+
+def _rotation(angles: Sequence[float], dimensions: int) -> np.ndarray:
+    if dimensions == 2:
+        sine, cosine = math.sin(angles[-1]), math.cos(angles[-1])
+        return np.array([[cosine, -sine], [sine, cosine]])
+    rotations = []
+    for (a, b), angle in zip([(1, 2), (2, 0), (0, 1)], angles, strict=True):
+        matrix = np.eye(3)
+        sine, cosine = math.sin(angle), math.cos(angle)
+        matrix[a, a], matrix[a, b], matrix[b, a], matrix[b, b] = cosine, -sine, sine, cosine
+        rotations.append(matrix)
+    about_first, about_second, about_third = rotations
+    return np.asarray(about_third @ about_second @ about_first)
+
+
+@dataclass(frozen=True, slots=True)
+class Placements:
+    """What each sample of an augmentation draws, by its key.
+
+    Args:
+        spatial: what to draw from.
+        rotation: in ± radians.
+        patch_size: what the network sees.
+        initial_patch_size: what is cut out for it.
+        dummy_2d: whether slices are transformed each for itself.
+    """
+
+    spatial: Spatial
+    rotation: float
+    patch_size: tuple[int, ...]
+    initial_patch_size: tuple[int, ...]
+    dummy_2d: bool
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether sampling gives the same numbers, to the last bit, from a part of the volume."""
+        return self.spatial.image_order == 1 and len(self.patch_size) == 3 and not self.dummy_2d
+
+    def drawn(self, rng: np.random.Generator) -> Placement | None:
+        """The next sample's; None: it stays as it is."""
+        return draw(self.spatial, self.rotation, self.patch_size, self.dummy_2d, rng) if self.spatial.active else None
+
+    def box(self, key: SampleKey) -> tuple[slice, ...] | None:
+        """The part of what is cut out for it that a sample needs; None: its middle, as it is."""
+        placement = self.drawn(key.generator("augmentation"))
+        if placement is None:
+            return None
+        if self.spatial.image_order == 3:  # a spline is made of all voxels
+            return tuple(slice(0, size) for size in self.initial_patch_size)
+        flat = int(self.dummy_2d)
+        found = reach(placement, self.patch_size[flat:], self.initial_patch_size[flat:])
+        return (*(slice(0, size) for size in self.initial_patch_size[:flat]), *found)
+
+
+BEYOND = 2
+"""Voxels more than an exact calculation asks for, on each side: sampling counts in float32."""
+
+
+def reach(placement: Placement, patch_size: Sequence[int], initial: Sequence[int]) -> tuple[slice, ...]:
+    """The part of what is cut out for a patch that linear sampling looks at.
+
+    Args:
+        placement: of the sample; a deformation may look anywhere.
+        patch_size: of the output, as many axes as the matrix has.
+        initial: of what is cut out, likewise; both have the same centre.
+    """
+    if placement.deformation is not None:
+        return tuple(slice(0, size) for size in initial)
+    corners = np.array(list(itertools.product(*[((1 - n) / 2, (n - 1) / 2) for n in patch_size]))) @ placement.matrix.T
+    found = []
+    for size, low, high in zip(initial, corners.min(0), corners.max(0), strict=True):
+        middle = (size - 1) / 2
+        first, last = math.floor(middle + low) - BEYOND, math.floor(middle + high) + 2 + BEYOND
+        found.append(slice(max(0, first), min(size, last)))
+    return tuple(found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .transforms.spatial_transform import Spatial
+from .spatial_placement import Spatial
 
 ANISOTROPIC = 3
 """A patch whose longest edge is more than this many times its first is rotated within its slices only."""
