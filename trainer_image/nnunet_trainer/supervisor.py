@@ -15,11 +15,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from .contract import codec, pod, progress, report, work_order
+from .contract import codec, oom_kills, pod, progress, report, work_order
 from .contract.faults import BadUsage, ExitCode, Fault
 from .contract.report import Report
 from .contract.work_order import WorkOrder
-from .supervision import failures, logs, oom_kills, ranks
+from .supervision import failures, logs, ranks
 from .supervision.current_progress import CurrentProgress
 from .supervision.server import serve
 

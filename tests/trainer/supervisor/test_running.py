@@ -12,9 +12,9 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from nnunet_trainer.contract import progress
+from nnunet_trainer.contract import oom_kills, progress
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
-from nnunet_trainer.supervision import oom_kills, ranks
+from nnunet_trainer.supervision import ranks
 
 from .conftest import Pod
 

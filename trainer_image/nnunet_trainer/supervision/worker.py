@@ -15,12 +15,12 @@ from pathlib import Path
 
 from ..artifacts.artifact import as_json
 from ..artifacts.location import child
-from ..contract import codec, keys, pod, work_order
+from ..contract import codec, keys, oom_kills, pod, work_order
 from ..contract.faults import Fault
 from ..contract.progress import Progress
 from ..contract.report import Report
 from ..contract.work_order import WorkOrder
-from . import failures, logs, oom_kills
+from . import failures, logs
 
 ENV_PROGRESS = "NNUNET_PROGRESS_FD"
 ENV_SUPERVISOR = "NNUNET_SUPERVISOR_PID"

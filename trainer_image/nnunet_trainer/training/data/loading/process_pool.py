@@ -17,8 +17,8 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import Temporary
 from nnunet_trainer.contract.limits import memory_limit
+from nnunet_trainer.contract.oom_kills import oom_kills
 from nnunet_trainer.dataset.parallel import THREADS
-from nnunet_trainer.supervision.oom_kills import oom_kills
 
 from . import worker
 from .batch_maker import BatchMaker, Place
