@@ -108,6 +108,28 @@ def test_a_worker_that_reads_loads_no_torch_and_starts_no_threads(loader):
     assert made._take(PLACES[0]) == {"torch": False, "threads": 1, "gpus": ""}
 
 
+class Fence:
+    """As a GPU's event: the copy out of a batch's memory takes until somebody waits for it."""
+
+    done = False
+
+    def query(self):
+        return self.done
+
+    def synchronize(self):
+        self.done = True
+
+
+def test_memory_that_a_gpu_still_copies_is_not_written_over(loader, expected):
+    fences = []
+    made = loader(fence=lambda: fences.append(Fence()) or fences[-1], **PROCESS)
+    found = [made._take(place) for place in PLACES[:3]]
+    assert all(same(a, b) for a, b in zip(found, expected[:3], strict=True)), "not copied by us either"
+    assert not any(fence.done for fence in fences)
+    assert all(same(copied(made._take(place)), batch) for place, batch in zip(PLACES[3:], expected[3:], strict=True))
+    assert any(fence.done for fence in fences), "where all memory waits for copies, they are waited for"
+
+
 def test_workers_that_are_killed_at_random_change_nothing(loader, expected):
     said, chance = [], np.random.default_rng(0)
     made = loader(warn=said.append, **PROCESSES)
