@@ -14,7 +14,7 @@ BUILD    = $(BUILDER) build --build-arg BASE=$(BASE) --build-arg WHEELS=$(WHEELS
 SHELL  := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test unit lint format bench crds chart catalogue controlplane kubectl prometheus images node node-check e2e e2e-smoke clean
+.PHONY: help quickstart test unit lint format bench crds chart catalogue remedies controlplane kubectl prometheus images node node-check e2e e2e-smoke clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ chart: $(VENV)/.dev  ## Write the chart's table of values, and the manifests for
 
 catalogue: $(VENV)/.product  ## Write what the trainer knows by name, for the operator's checks
 	$(BIN)/nnunet-trainer trainers --catalogue -o trainer_image/nnunet_trainer/contract/catalogue/catalogue.json
+
+remedies: $(VENV)/.product  ## Write docs/troubleshooting.md's tables for programs (kubectl nnunet why)
+	$(BIN)/python -m nnunet_operator.inspection.remedies docs/troubleshooting.md
 
 controlplane:  ## Build the test control plane (once, about 10 minutes), outside the checkout
 	@tests/controlplane/build.sh

@@ -39,85 +39,62 @@ rules:
 """
 """All that the operator may write; what the Job controller and kwok write of statuses and pods is left out."""
 
-STAGES = """
-apiVersion: kwok.x-k8s.io/v1alpha1
-kind: Stage
-metadata: {name: node-initialize}
-spec:
-  resourceRef: {apiGroup: v1, kind: Node}
-  selector:
-    matchExpressions:
-    - {key: '.status.conditions.[] | select( .type == "Ready" ) | .status', operator: NotIn, values: ["True"]}
-  next:
-    statusTemplate: |
-      conditions:
-      - {lastHeartbeatTime: {{ Now | Quote }}, lastTransitionTime: {{ Now | Quote }}, status: "True", type: Ready, reason: Ready}
----
-apiVersion: kwok.x-k8s.io/v1alpha1
-kind: Stage
-metadata: {name: pod-ready}
-spec:
-  resourceRef: {apiGroup: v1, kind: Pod}
-  selector:
-    matchLabels: {nnunet.dev/step: train}
-    matchExpressions:
-    - {key: .metadata.deletionTimestamp, operator: DoesNotExist}
-    - {key: .status.phase, operator: In, values: [Pending]}
-  next:
-    statusTemplate: |
-      {{ $now := Now }}
-      conditions:
-      - {lastTransitionTime: {{ $now | Quote }}, status: "True", type: Initialized}
-      - {lastTransitionTime: {{ $now | Quote }}, status: "True", type: Ready}
-      - {lastTransitionTime: {{ $now | Quote }}, status: "True", type: ContainersReady}
-      containerStatuses:
-      - {name: trainer, image: example, ready: true, restartCount: 0, state: {running: {startedAt: {{ $now | Quote }}}}}
-      phase: Running
-      startTime: {{ $now | Quote }}
----
-apiVersion: kwok.x-k8s.io/v1alpha1
-kind: Stage
-metadata: {name: pod-complete}
-spec:
-  resourceRef: {apiGroup: v1, kind: Pod}
-  selector:
-    matchLabels: {nnunet.dev/step: train}
-    matchExpressions:
-    - {key: .metadata.deletionTimestamp, operator: DoesNotExist}
-    - {key: .status.phase, operator: In, values: [Running]}
-  next:
-    statusTemplate: |
-      {{ $now := Now }}
-      containerStatuses:
-      - name: trainer
-        image: example
-        ready: false
-        restartCount: 0
-        state:
-          terminated:
-            {exitCode: 0, reason: Completed, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}, message: 'REPORT'}
-      phase: Succeeded
----
-apiVersion: kwok.x-k8s.io/v1alpha1
-kind: Stage
-metadata: {name: pod-delete}
-spec:
-  resourceRef: {apiGroup: v1, kind: Pod}
-  selector:
-    matchExpressions:
-    - {key: .metadata.deletionTimestamp, operator: Exists}
-  next: {delete: true}
+RUNNING = """
+phase: Running
+startTime: {{ Now | Quote }}
+conditions:
+- {lastTransitionTime: {{ Now | Quote }}, status: "True", type: Initialized}
+- {lastTransitionTime: {{ Now | Quote }}, status: "True", type: Ready}
+- {lastTransitionTime: {{ Now | Quote }}, status: "True", type: ContainersReady}
+containerStatuses:
+- {name: trainer, image: example, restartCount: 0, ready: true, state: {running: {startedAt: {{ Now | Quote }}}}}
 """
-"""kwok's fast stages: a pod starts and ends at once, without a word of progress, with a report."""
+SUCCEEDED = """
+phase: Succeeded
+containerStatuses:
+- name: trainer
+  image: example
+  restartCount: 0
+  ready: false
+  state:
+    terminated: {exitCode: 0, reason: Completed, startedAt: {{ Now | Quote }}, finishedAt: {{ Now | Quote }}, message: 'REPORT'}
+"""
+NODE_IS_READY = """
+conditions:
+- {lastHeartbeatTime: {{ Now | Quote }}, lastTransitionTime: {{ Now | Quote }}, status: "True", type: Ready, reason: Ready}
+"""
+READY_CONDITION = '.status.conditions.[] | select( .type == "Ready" ) | .status'
+DELETED, PHASE = ".metadata.deletionTimestamp", ".status.phase"
+
+
+def _stage(name: str, kind: str, then: Manifest, *when: tuple[str, str, list[str] | None], **labels: str) -> Manifest:
+    """One of kwok's: objects of a kind of which all of `when` (key, operator, values) holds become what `then` says."""
+    expressions = [{"key": key, "operator": operator} | ({"values": values} if values else {}) for key, operator, values in when]
+    selector = {"matchExpressions": expressions} | ({"matchLabels": labels} if labels else {})
+    spec = {"resourceRef": {"apiGroup": "v1", "kind": kind}, "selector": selector, "next": then}
+    return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "Stage", "metadata": {"name": name}, "spec": spec}
+
+
+def _pod_stage(name: str, phase: str, then: str) -> Manifest:
+    """What becomes of a training's pod in a phase."""
+    here = [(DELETED, "DoesNotExist", None), (PHASE, "In", [phase])]
+    return _stage(name, "Pod", {"statusTemplate": then}, *here, **{"nnunet.dev/step": "train"})
 
 
 def _stages() -> str:
+    """A pod starts and ends at once, without a word of progress, with a report."""
     order = {"step": "train", "storage": {"uri": STORAGE}, "namespace": "NAMESPACE", "run": "RUN", "fold": "FOLD"}
     report = pretend.succeed(order, {}).message
     report = report.replace("NAMESPACE", "{{ .metadata.namespace }}")
     for word, label in (("RUN", "nnunet.dev/owner-name"), ("FOLD", "nnunet.dev/fold")):
         report = report.replace(word, f'{{{{ index .metadata.labels "{label}" }}}}')
-    return STAGES.replace("REPORT", report)
+    stages = [
+        _stage("node-initialize", "Node", {"statusTemplate": NODE_IS_READY}, (READY_CONDITION, "NotIn", ["True"])),
+        _pod_stage("pod-ready", "Pending", RUNNING),
+        _pod_stage("pod-complete", "Running", SUCCEEDED.replace("REPORT", report)),
+        _stage("pod-delete", "Pod", {"delete": True}, (DELETED, "Exists", None)),
+    ]
+    return "\n---\n".join(map(json.dumps, stages))
 
 
 class Process:

@@ -70,12 +70,19 @@ def scales(dimensions: int) -> list[list[float]]:
 def ours(store: PreprocessedFolder, patch: tuple[int, ...], batch: int, chosen: str) -> Callable[[int], object]:
     """One batch by its number."""
     augmenter = Augmenter(config=augmentation_set(chosen), patch_size=patch, deep_supervision_scales=scales(len(patch)))
-    initial = augmenter.initial_patch_size
-    sampler = PatchSampler(store, store.cases, patch_size=patch, batch_size=batch, seed=1, fold="0", initial_patch_size=initial)
+    sampler = PatchSampler(
+        store,
+        store.cases,
+        patch_size=patch,
+        batch_size=batch,
+        seed=1,
+        fold="0",
+        initial_patch_size=augmenter.initial_patch_size,
+        placements=augmenter.placements,
+    )
 
     def make(iteration: int) -> object:
-        drawn = sampler.batch(0, iteration)
-        return augmenter(drawn.data, drawn.seg, drawn.keys)
+        return augmenter.augment(sampler.batch(0, iteration).mapped(torch.from_numpy))
 
     return make
 

@@ -20,13 +20,16 @@ def monitoring_crds(control_plane: ControlPlane, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def empty_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """A control plane that does not know our kinds, only one of somebody else's."""
+def empty_control_plane(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane that does not know our kinds, only one of somebody else's.
+
+    Parametrized indirectly, with further arguments of `ControlPlane`.
+    """
     other = crds.crd("Dataset")
     other["metadata"]["name"], other["spec"]["group"] = "datasets.example.org", "example.org"
     other["spec"]["names"] = {"kind": "Dataset", "plural": "datasets"}
     (tmp_path / "crds").mkdir()
     (tmp_path / "crds" / "other.yaml").write_text(crds.dump(other))
-    plane = ControlPlane(tmp_path / "plane").start(crds=tmp_path / "crds")
+    plane = ControlPlane(tmp_path / "plane", **getattr(request, "param", {})).start(crds=tmp_path / "crds")
     yield plane
     plane.stop()

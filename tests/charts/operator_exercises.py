@@ -1,7 +1,7 @@
 """What the operator does on a cluster, and which rules of its Roles it needs for that: each rule has its exercise.
 
-A rule that is added to the chart is named here by the exercise that needs it; one that is behind a value of the chart is given that
-value in `VALUES`, so that it is tested in its on-state.
+A rule that is added to the chart is named here by the exercise that needs it. One that is behind a value of the chart is needed by
+an exercise that is declared with that value, and done where all such values are set.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import yaml
 from nnunet_operator.cluster.api.client import connect
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
+from support import kueue
 from support.apiclient import ApiClient, Manifest, wait_until
 from support.audit import Rule
 from support.controlplane import ROOT, ControlPlane
@@ -25,7 +26,7 @@ from support.pretend import Ending, PretendKubelet, succeed
 
 API_VERSION = "nnunet.dev/v1alpha1"
 VALUES: dict[str, Any] = {}
-"""Values of the chart that switch its optional rules on."""
+"""Values of the chart that switch its optional rules on, collected from the exercises that need those."""
 
 
 @dataclass
@@ -98,6 +99,8 @@ class Scene:
 Exercise = Callable[[Scene], None]
 EXERCISES: dict[Exercise, frozenset[Rule]] = {}
 """By what is done, the rules that it needs. They are done in this order."""
+OPTIONAL: dict[Exercise, frozenset[Rule]] = {}
+"""Those that need rules which the chart grants with `VALUES` alone."""
 
 
 def needs(resource: str, verbs: str) -> set[Rule]:
@@ -106,11 +109,12 @@ def needs(resource: str, verbs: str) -> set[Rule]:
     return {(group, name, verb) for verb in verbs.split()}
 
 
-def exercise(*rules: set[Rule]) -> Callable[[Exercise], Exercise]:
-    """Declare an exercise, with the rules that it needs."""
+def exercise(*rules: set[Rule], **values: Any) -> Callable[[Exercise], Exercise]:
+    """Declare an exercise, with the rules that it needs, and the values of the chart with which it has them."""
 
     def declare(function: Exercise) -> Exercise:
-        EXERCISES[function] = frozenset().union(*rules)
+        (OPTIONAL if values else EXERCISES)[function] = frozenset().union(*rules)
+        VALUES.update(values)
         return function
 
     return declare
@@ -225,6 +229,32 @@ def a_watch_that_does_not_keep_up(scene: Scene) -> None:
         return {key.kind for key in cache.keys("Dataset", "Plans", "PlanTransfer", "TrainingRun", "Job", "Pod")}
 
     assert asyncio.run(compare()) == {"Dataset", "Plans", "PlanTransfer", "TrainingRun", "Job", "Pod"}
+
+
+@exercise(needs("podgroups.scheduling.k8s.io", "create patch delete"), gangScheduling=True)
+def a_training_on_two_nodes_that_get_them_at_once(scene: Scene) -> None:
+    """Its pods have a PodGroup, which goes with the Job."""
+    scene.held.add("at-once")
+    scene.run("at-once", workers={"nodes": 2, "gpusPerNode": 1})
+    scene.until_children("PodGroup", "at-once", "scheduling.k8s.io/v1beta1")
+    scene.held.discard("at-once")
+    scene.until("TrainingRun", "at-once")
+    scene.until_children("PodGroup", "at-once", "scheduling.k8s.io/v1beta1", there=False)
+
+
+@exercise(needs("workloads.kueue.x-k8s.io", "list"), kueue={"workloads": True})
+def a_run_in_a_queue_that_says_what_for(scene: Scene) -> None:
+    """What Kueue says of its Workload stands in the run's condition."""
+    scene.run("queued", queueName="gpus")
+    (job,) = scene.until_children("Job", "queued", "batch/v1")
+    kueue.workload(scene.api, job, "insufficient unused quota")
+    wait_until(
+        lambda: scene.ready("TrainingRun", "queued").get("message", "").endswith("waits in queue gpus: insufficient unused quota"),
+        timeout=60,
+        what=lambda: f"the run to say it: {scene.ready('TrainingRun', 'queued')}; {scene.operator.log[-2000:]}",
+    )
+    scene.api.patch(job, {"spec": {"suspend": False}})
+    scene.until("TrainingRun", "queued")
 
 
 @exercise(needs("leases.coordination.k8s.io", "get update"))

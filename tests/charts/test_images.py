@@ -97,4 +97,4 @@ def test_what_is_not_python_is_installed_too() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     for package, folder in setuptools["package-dir"].items():
         beside = [p for p in (ROOT / folder).rglob("*") if p.is_file() and p.suffix != ".py" and "__pycache__" not in p.parts]
-        assert {p.relative_to(ROOT / folder).as_posix() for p in beside} == set(setuptools["package-data"][package])
+        assert {p.relative_to(ROOT / folder).as_posix() for p in beside} == set(setuptools["package-data"].get(package, []))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import helm_python as helm
 import pytest
-from support import audit, chart
+from support import audit, chart, kueue
 from support.audit import Rule
 from support.chart import Values
 from support.controlplane import ControlPlane
 
 from . import operator_exercises as exercises
-from .operator_exercises import EXERCISES, Scene
+from .operator_exercises import EXERCISES, OPTIONAL, VALUES, Exercise, Scene
 
 pytestmark = pytest.mark.controlplane
 
 STORAGE = {"storage": {"uri": "s3://nnunet", "secretName": "s3"}}
 ACCOUNT = "nnunet-operator"
+POD_GROUPS = {"features": ["GenericWorkload"], "apis": ["scheduling.k8s.io/v1beta1"]}
+"""Of a control plane that offers gang scheduling."""
 
 
 def granted(values: Values, release: str) -> set[Rule]:
@@ -31,22 +34,20 @@ def granted(values: Values, release: str) -> set[Rule]:
 
 
 def all_that_it_does(
-    plane: ControlPlane, release: str, namespace: str, values: Values, folder: Path, *, without: tuple[exercises.Exercise, ...] = ()
+    plane: ControlPlane, release: str, namespace: str, values: Values, folder: Path, wanted: dict[Exercise, frozenset[Rule]]
 ) -> None:
-    """Do every exercise (but some) under the chart's rights; then no request was refused, and every rule was needed."""
-    values = {**values, **exercises.VALUES}
+    """Do these exercises under the chart's rights; then no request was refused, and every rule was needed."""
     with chart.operator(plane, release, values, folder) as operator:
         kubeconfig = plane.kubeconfig_for(release, ACCOUNT)
         replica = lambda: chart.operator(plane, release, values, folder)  # noqa: E731
         scene = Scene(plane, namespace, release, operator, kubeconfig, replica)
         with scene.kubelet():
-            for exercise in EXERCISES:
-                if exercise not in without:
-                    exercise(scene)
+            for exercise in wanted:
+                exercise(scene)
     requests = audit.requests(plane.folder, release, ACCOUNT)
     assert [request for request in requests if request.code in (401, 403)] == []
     used, rules = {rule for request in requests for rule in request.rules}, granted(values, release)
-    declared = {rule for needed in EXERCISES.values() for rule in needed}
+    declared = {rule for needed in wanted.values() for rule in needed}
     assert rules - declared == set(), "a rule of the chart without an exercise that needs it (tests/charts/operator_exercises.py)"
     assert rules - used == set(), "rules that were never used"
     assert declared - rules == set(), "an exercise names a rule that the chart does not have"
@@ -54,17 +55,31 @@ def all_that_it_does(
 
 def test_in_one_namespace_with_a_role(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, **STORAGE}
-    all_that_it_does(control_plane, namespace, namespace, values, tmp_path)
+    all_that_it_does(control_plane, namespace, namespace, values, tmp_path, EXERCISES)
 
 
-def test_in_all_namespaces_with_a_cluster_role(empty_control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_each_optional_rule_has_an_exercise() -> None:
+    """Whatever value the rules of the chart ask about is set by an exercise that needs it."""
+    text = (chart.CHART / "templates" / "_helpers.tpl").read_text()
+    rules = text.partition('define "nnunet-operator.rules"')[2].partition("{{- define")[0]
+    asked = {path.split(".")[0] for path in re.findall(r"\.Values[.)]+([A-Za-z.]+)", rules)}
+    assert asked == VALUES.keys(), "tests/charts/operator_exercises.py"
+    without, optional = granted({}, "nnunet"), {rule for needed in OPTIONAL.values() for rule in needed}
+    assert granted(VALUES, "nnunet") - without == optional
+    assert not without & optional
+
+
+@pytest.mark.parametrize("empty_control_plane", [POD_GROUPS], indirect=True, ids=["PodGroups"])
+def test_in_all_namespaces_with_a_cluster_role_and_every_option(empty_control_plane: ControlPlane, tmp_path: Path) -> None:
     plane, release = empty_control_plane, "nnunet-system"
     with helm.Config(kubeconfig_path=plane.kubeconfig, namespace=release) as config:
         config.install(
             str(chart.CHART), "nnunet-operator", {"replicas": 0, **STORAGE}, create_namespace=True, namespace=release, timeout=60
         )
-    values, one_is_enough = {"replicas": 0, **STORAGE}, (exercises.another_replica_takes_over,)
-    all_that_it_does(plane, release, plane.create_namespace(), values, tmp_path, without=one_is_enough)
+    kueue.install_crds(plane)
+    wanted = {exercise: rules for exercise, rules in EXERCISES.items() if exercise is not exercises.another_replica_takes_over}
+    values = {"replicas": 0, **STORAGE, **VALUES}
+    all_that_it_does(plane, release, plane.create_namespace(), values, tmp_path, {**wanted, **OPTIONAL})
 
 
 def test_in_its_own_container(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ class Bench:
         about = self.cache.get("Dataset", self.namespace, "brain")
         assert about is not None
         status = outcome.pop("status", about.get("status") or {})
-        return await carry_out(self.client, self.recorder, about, Outcome(status=status, **outcome))  # type: ignore[arg-type]
+        done = await carry_out(self.client, self.recorder, about, Outcome(status=status, **outcome))  # type: ignore[arg-type]
+        return done.children_changed
 
     def child(self, kind: str, name: str = "child", **more: object) -> Manifest:
         meta = self.about["metadata"]

@@ -57,6 +57,27 @@ class Troubled:
         }
 
 
+class Offering(Troubled):
+    """An API server that offers PodGroups, or does not."""
+
+    def __init__(self, *, pod_groups: bool) -> None:
+        super().__init__({} if pod_groups else {0: ApiError(404, "NotFound", "there is no such group")})
+
+    async def request(self, *arguments: object, **more: object) -> dict[str, object]:
+        return {**await super().request(*arguments, **more), "resources": [{"name": "podgroups"}]}
+
+
+@pytest.mark.parametrize("workloads", [None, 10.0])
+@pytest.mark.parametrize(("wanted", "offered"), [(False, True), (True, False), (True, True)])
+async def test_more_is_needed_for_what_settings_ask_and_the_cluster_offers(
+    wanted: bool, offered: bool, workloads: float | None
+) -> None:
+    chosen = SimpleNamespace(reconcile=SimpleNamespace(gang_scheduling=wanted), workload_seconds=workloads)
+    needed, gangs = await preflight.asked_for(Offering(pod_groups=offered), chosen)  # type: ignore[arg-type]
+    assert gangs == (wanted and offered)
+    assert needed == [preflight.POD_GROUPS] * gangs + [preflight.WORKLOADS] * (workloads is not None)
+
+
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def at_once(_: float) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-PACKAGES = ("operator/nnunet_operator", "trainer_image/nnunet_trainer")
+PACKAGES = ("operator/nnunet_operator", "trainer_image/nnunet_trainer", "kubectl_plugin/kubectl_nnunet")
 HEAD = "| room | what lives there |\n|---|---|"
 DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md")
 

@@ -8,6 +8,7 @@ from collections import Counter
 from functools import cache
 
 from nnunet_operator.api import reasons
+from nnunet_operator.inspection import remedies
 from nnunet_trainer.contract import catalogue, faults
 from support.controlplane import ROOT
 
@@ -64,6 +65,11 @@ def test_every_reason_has_one_line() -> None:
 
 def test_every_line_is_of_a_reason_that_there_is() -> None:
     assert sorted(set(told()) - of_the_operator() - of_the_trainer(commands=True)) == []
+
+
+def test_programs_have_the_same_tables() -> None:
+    assert remedies.all_of_them() == remedies.from_document(DOCUMENT.read_text()), "make remedies writes them anew"
+    assert set(remedies.all_of_them()) == set(told())
 
 
 def test_every_line_says_what_it_means_and_what_to_do() -> None:

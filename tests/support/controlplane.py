@@ -347,14 +347,20 @@ class ControlPlane:
         self._write_kubeconfig(path, self.admin.token_for(namespace, service_account))
         return path
 
-    def _write_kubeconfig(self, path: Path, token: str) -> None:
+    def kubeconfig_of(self, namespace: str) -> Path:
+        """A kubeconfig that may do everything, whose context is of this namespace."""
+        path = self.folder / f"kubeconfig-{namespace}"
+        self._write_kubeconfig(path, self.token, namespace)
+        return path
+
+    def _write_kubeconfig(self, path: Path, token: str, namespace: str = "default") -> None:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "tests",
             "clusters": [{"name": "tests", "cluster": {"server": self.url, "certificate-authority": self.ca}}],
             "users": [{"name": "tests", "user": {"token": token}}],
-            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": "default"}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": namespace}}],
         }
         path.write_text(json.dumps(config))
 

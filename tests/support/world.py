@@ -9,10 +9,11 @@ import json
 from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import yaml
 from nnunet_operator.api.fields.uris import StorageSpec
-from nnunet_operator.controller.carry_out import carry_out
+from nnunet_operator.controller.carry_out import carry_out, without_nulls
 from nnunet_operator.controller.object_client import AlreadyExists
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile import reconcile
@@ -148,7 +149,21 @@ class MemoryWorld:
         about = self.objects[key]
         with contextlib.suppress(_Killed):
             _at_once(carry_out(_WorldClient(self, steps), self, about, outcome))  # type: ignore[arg-type]
+            if outcome.settled and key in self.objects:
+                self._check_settled(key)
         return self.writes > before
+
+    def _check_settled(self, key: Key) -> None:
+        """What an Outcome says of itself holds: another pass has nothing to do, whatever its Jobs' pods do."""
+        uid, status = self.objects[key]["metadata"]["uid"], copy.deepcopy(self.status(key.kind, key.name))
+        pods = [pod for pod in self.owned(uid, "Pod") if pod["kind"] == "Pod"]
+        for gone in ([], pods):
+            others = {k: o for k, o in self.objects.items() if o not in gone}
+            with mock.patch.object(self, "objects", others):
+                again = self.outcome(key.kind, key.name)
+            assert again is not None
+            assert without_nulls(again.status) == status
+            assert not [*again.apply, *again.create, *again.create_missing, *again.delete, *again.delete_once_stored]
 
     async def record(self, about: Manifest, events: list[Event]) -> None:
         """As `EventRecorder`, with every repetition."""
@@ -430,9 +445,10 @@ class _WorldClient:
         self._step()
         self._world.write_finalizers(about, finalizers)
 
-    async def write_status(self, about: Manifest, status: Manifest) -> None:
+    async def write_status(self, about: Manifest, status: Manifest) -> bool:
         self._step()
         self._world.write_status(about, status)
+        return True
 
     def _step(self) -> None:
         if self._left == 0:
@@ -492,7 +508,7 @@ def report_of(job: Manifest, version: str = "1") -> Report:
         summary = {"configuration": configuration, "cases": 12, "sizeBytes": 1000, "found": False}
     else:
         uri = f"{storage}/runs/default/{owner}/{version}"
-        artifact = Artifact(kind="run", uri=uri, digest=f"r-{owner}-{fold}-{version}")
+        artifact = Artifact(kind="run", uri=uri, digest=f"r-{owner}-{version}")  # the same for all folds
         folder = f"{uri}/nnUNet_results/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__{configuration}/fold_{fold}"
         summary = {
             "fold": fold,

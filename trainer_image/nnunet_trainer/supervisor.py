@@ -15,11 +15,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from .contract import codec, pod, progress, report, work_order
+from .contract import codec, oom_kills, pod, progress, report, work_order
 from .contract.faults import BadUsage, ExitCode, Fault
 from .contract.report import Report
 from .contract.work_order import WorkOrder
-from .process_exit import failures, oom_kills
+from .process_exit import failures
 from .supervision import logs, ranks
 from .supervision.current_progress import CurrentProgress
 from .supervision.server import serve
@@ -82,9 +82,12 @@ def _conclude(order: WorkOrder, ends: ranks.Ends, folder: Path, *, oom: bool) ->
     failure = ends.first_failure
     if failure is None:
         return codec.loads(Report, left[0].read_text()) if 0 in left else Report(step=order.step)
-    # A rank that meets an error says so before the others lose it: the oldest report with an error is the cause.
+    # A rank that meets an error says so before the others lose it: the oldest report with an error is the cause. When all of them
+    # heard of SIGTERM, the first rank knows what became of the checkpoint.
     told = sorted((f.stat().st_mtime_ns, i, codec.loads(Report, f.read_text())) for i, f in left.items())
-    with_error = [(i, r) for _, i, r in told if r.error is not None]
+    with_error = [(i, r) for _, i, r in told if r.error is not None and r.error.code != ExitCode.STOPPED] or sorted(
+        ((i, r) for _, i, r in told if r.error is not None), key=lambda found: found[0]
+    )
     if with_error and (failure.status > 0 or ends.stopping):
         index, cause = with_error[0]
         assert cause.error is not None

@@ -117,13 +117,20 @@ def unknown_fields(model: Any, path: str) -> Iterator[str]:
     if isinstance(model, Model):
         yield from (f"{path}.{name}" for name in sorted(model.model_extra or ()))
         for name, field in type(model).model_fields.items():
-            yield from unknown_fields(getattr(model, name), f"{path}.{field.alias or name}")
+            if isinstance(item := getattr(model, name), _NESTED):
+                yield from unknown_fields(item, f"{path}.{field.alias or name}")
     elif isinstance(model, list):
         for i, item in enumerate(model):
-            yield from unknown_fields(item, f"{path}[{i}]")
+            if isinstance(item, _NESTED):
+                yield from unknown_fields(item, f"{path}[{i}]")
     elif isinstance(model, dict):
         for name, item in model.items():
-            yield from unknown_fields(item, f"{path}.{name}")
+            if isinstance(item, _NESTED):
+                yield from unknown_fields(item, f"{path}.{name}")
+
+
+_NESTED = (Model, list, dict)
+"""In what a field can be that is not known: most of what is walked through is neither."""
 
 
 DEEPEST = 64

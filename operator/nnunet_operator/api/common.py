@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from .base import FreeForm, Rule, SpecModel, StatusModel, Time
 from .conditions import Condition
 from .fields.int_or_string import Quantity
-from .fields.names import KubernetesName, LabelValue, Name
+from .fields.names import KubernetesName, LabelValue, Name, QueueName
 from .fields.own_keys import QUEUE_LABEL, own_keys
 from .fields.uris import StorageSpec
 from .placement import DatasetCacheSpec, PodResourceClaim, TopologySpreadConstraint
@@ -206,7 +206,7 @@ class CommonSpec(SpecModel):
     storage: StorageSpec | None = None
     template: TemplateSpec | None = None
     failure_policy: FailurePolicySpec = FailurePolicySpec()
-    queue_name: Annotated[KubernetesName | None, Field(description="Kueue's queue, for Jobs from then on.")] = None
+    queue_name: Annotated[QueueName | None, Field(description="Kueue's queue, for Jobs from then on.")] = None
     managed_by: Annotated[
         str | None,
         Field(

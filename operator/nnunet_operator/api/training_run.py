@@ -9,6 +9,7 @@ from pydantic import Field
 
 from .base import FreeForm, Resource, Rule, Seconds, SpecModel, StatusModel, Time, fixed
 from .common import CommonSpec, CommonStatus, LocationStatus, Reference, WorkStatus
+from .continuation import ContinuedStatus, ContinuesSpec
 from .fields.int_or_string import Fold, Minutes
 from .fields.names import Component, Configuration, KubernetesName, Name, no_separator
 from .fields.uris import Access, Uri, uri_rules
@@ -140,6 +141,7 @@ class TrainingRunSpec(CommonSpec):
         Rule("self.folds.all(f, self.folds.exists_one(g, string(g) == string(f)))", "must name each fold once", "folds"),
         fixed("trainer", _ANOTHER),
         fixed("previousStage", _ANOTHER, optional=True),
+        fixed("continues", _ANOTHER, optional=True),
         fixed("seed", _ANOTHER, optional=True),
         fixed("deterministic", _ANOTHER),
         fixed("validation", _ANOTHER, optional=True),
@@ -148,6 +150,10 @@ class TrainingRunSpec(CommonSpec):
             "has(self.pretrained) == has(oldSelf.pretrained)",
             "cannot be added or removed: create another TrainingRun",
             "pretrained",
+        ),
+        Rule(
+            "!has(self.continues) || !has(self.pretrained)",
+            "continues and pretrained exclude each other: both say what the weights begin as",
         ),
         Rule("!('all' in self.folds) || size(self.folds) == 1", "fold all stands alone: train it in a run of its own", "folds"),
         Rule(
@@ -175,6 +181,9 @@ class TrainingRunSpec(CommonSpec):
     ]
     trainer: TrainerSpec = TrainerSpec()
     pretrained: PretrainedSpec | None = None
+    continues: Annotated[
+        ContinuesSpec | None, Field(description="Train a finished run for more epochs, with its optimizer and history.")
+    ] = None
     previous_stage: Annotated[
         PreviousStageSpec | None,
         Field(description="Needed exactly when the configuration has a previous stage, as 3d_cascade_fullres has 3d_lowres."),
@@ -264,6 +273,10 @@ class FoldStatus(WorkStatus):
     seconds: Seconds | None = None
     found: Annotated[bool | None, Field(description="It had been trained before, and was found in the storage.")] = None
     pretrained: PretrainedStatus | None = None
+    continued: Annotated[
+        str | None,
+        Field(max_length=1024, description="What it goes on from (spec.continues), and what the learning rate does there."),
+    ] = None
     started_epoch: Annotated[int | None, Field(ge=0, description="Epochs known when the newest attempt began.")] = None
     running_since: Annotated[Time | None, Field(description="Since when the newest attempt has been running.")] = None
     running_seconds: Annotated[Seconds | None, Field(description="Running time of ended attempts, for the deadline.")] = None
@@ -296,6 +309,10 @@ class TrainingRunStatus(CommonStatus):
     previous_stage: Annotated[
         dict[str, InputStatus] | None,
         Field(max_length=100, description="By fold, the results of spec.previousStage.runRef, from when they are there."),
+    ] = None
+    continues: Annotated[
+        dict[str, ContinuedStatus] | None,
+        Field(max_length=100, description="By fold, the checkpoints of spec.continues.runRef, from when they are there."),
     ] = None
     folds: Annotated[list[FoldStatus], Field(max_length=100, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = Field(
         default_factory=list

@@ -52,6 +52,7 @@ class Operator:
         self._cache = ObjectCache()
         self._poller = ProgressPoller(self._cache, settings.progress_seconds, self._wake, now=api.clock.now)
         client = CachedApi(api, self._cache, lambda: self._relist.soon())
+        self._own_writes = client.own_writes
         recorder = EventRecorder(client, settings.identity, UNANSWERED)
         self._workloads: WorkloadPoller | None = None
         if settings.workload_seconds is not None:
@@ -144,14 +145,11 @@ class Operator:
 
     async def _check_what_settings_ask_for(self) -> None:
         """Their permissions. Gang scheduling is done without where the API server does not offer it."""
-        settings, needed = self._reconciliation.settings, []
-        if settings.gang_scheduling and not await preflight.offers_pod_groups(self._api):
+        settings = self._reconciliation.settings
+        needed, gangs = await preflight.asked_for(self._api, self._settings)
+        if settings.gang_scheduling and not gangs:
             log.warning("--gang-scheduling is ignored: the API server has no PodGroups (%s)", KINDS["PodGroup"].api_version)
-            settings = self._reconciliation.settings = dataclasses.replace(settings, gang_scheduling=False)
-        if settings.gang_scheduling:
-            needed.append(preflight.POD_GROUPS)
-        if self._workloads:
-            needed.append(preflight.WORKLOADS)
+            self._reconciliation.settings = dataclasses.replace(settings, gang_scheduling=False)
         await preflight.check_permissions(self._api, self._settings.namespaces, *needed)
 
     async def _work(self) -> int:
@@ -188,7 +186,8 @@ class Operator:
 
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> int:
         """Run kopf's watches until told to stop, or until something ended that never should."""
-        handlers = watches.registry(self._api, listed=self._listed, changed=self._workers.changed, deleted=self._workers.deleted)
+        tell = {"listed": self._listed, "changed": self._workers.changed, "deleted": self._workers.deleted}
+        handlers = watches.registry(self._api, self._own_writes, **tell)
         stop_kopf = asyncio.Event()
         before = asyncio.all_tasks()
         namespaces = self._settings.namespaces

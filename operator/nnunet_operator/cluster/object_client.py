@@ -17,6 +17,7 @@ from .api.client import CONNECTION_ERRORS, Api, ApiError
 from .api.kinds import KINDS, NAMESPACE, WATCHED
 from .monitoring import metrics
 from .watch.cache import ObjectCache
+from .watch.own_writes import OwnWrites
 from .watch.versions import version_of
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class CachedApi:
 
     def __init__(self, api: Api, cache: ObjectCache, suspect: Callable[[], None] = lambda: None) -> None:
         self._api, self._cache, self._suspect = api, cache, suspect
+        self.own_writes = OwnWrites()
         self._applied: OrderedDict[Key, tuple[bytes, float]] = OrderedDict()  # digest of what was applied, and when
         self._mended: OrderedDict[str, bytes] = OrderedDict()  # uid → digest of a wanted status and what the server made of it
 
@@ -141,12 +143,14 @@ class CachedApi:
             self._cache.put(answer)
         return True
 
-    async def write_status(self, about: Manifest, status: Manifest) -> None:
+    async def write_status(self, about: Manifest, status: Manifest) -> bool:
         """One merge patch of the status subresource."""
         meta, stored = about["metadata"], about.get("status") or {}
+        if status == stored:
+            return True
         # What the server drops or fills in must not make us write it again and again.
-        if status == stored or (meta["uid"] in self._mended and self._mended[meta["uid"]] == _digest(status, stored)):
-            return
+        if meta["uid"] in self._mended and self._mended[meta["uid"]] == _digest(status, stored):
+            return False
         # Merged rather than applied: a field that an older CRD does not know is dropped, where an apply would fail as a whole.
         # The resourceVersion keeps a decision about an older version, or about a namesake that is gone, from being written.
         patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": merge_patch(stored, status)}
@@ -154,14 +158,16 @@ class CachedApi:
             answer = await self._api.merge(KINDS[about["kind"]], meta["namespace"], meta["name"], patch, sub="status")
         except ApiError as error:
             if error.code == 404:
-                return  # deleted; the watch tells
+                return False  # deleted; the watch tells
             if error.code == 409:
                 raise Outdated(str(error)) from error
             raise
         metrics.status_writes.labels(about["kind"]).inc()
-        if (made := answer.get("status") or {}) != status:
+        if not (as_wanted := (made := answer.get("status") or {}) == status):
             _remember(self._mended, meta["uid"], _digest(status, made))
         self._cache.put(answer)
+        self.own_writes.add(answer)
+        return as_wanted
 
 
 def merge_patch(stored: Manifest, wanted: Manifest) -> Manifest:

@@ -12,6 +12,7 @@ from . import served_definitions
 from .api.client import Api, ApiError
 from .api.kinds import JOB, KINDS, NAMESPACE, OURS, POD, WORKLOAD, ApiKind
 from .api.retry import ask, no_cluster
+from .settings import ClusterSettings
 
 MINIMUM = (1, 31)
 
@@ -80,6 +81,17 @@ async def check_permissions(
         message = f"The operator lacks {len(lacking)} permissions."
         hint = "Install its Role: `helm upgrade --install` applies the chart's, charts/nnunet-operator."
         raise BadConfiguration("MissingPermissions", message, findings=lacking, hint=hint)
+
+
+async def asked_for(api: Api, settings: ClusterSettings) -> tuple[list[Permission], bool]:
+    """What the settings ask for beyond `PERMISSIONS`, and whether there is gang scheduling: they ask for it and the cluster has it.
+
+    Raises:
+        ApiError: the API server does not say whether it has it.
+    """
+    gangs = settings.reconcile.gang_scheduling and await offers_pod_groups(api)
+    workloads = settings.workload_seconds is not None
+    return [*([POD_GROUPS] if gangs else []), *([WORKLOADS] if workloads else [])], gangs
 
 
 async def offers_pod_groups(api: Api) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from nnunet_trainer.contract.faults import BadConfiguration
 
 from ..api import crds
+from ..api.base import GROUP, VERSION
 from ..api.resources import API_VERSION
 from .api.client import Api, ApiError
 from .api.kinds import OURS
@@ -55,20 +56,27 @@ async def check(api: Api) -> None:
 
 
 def _findings(served: dict[str, Schema]) -> list[str]:
-    prefix = ".".join(reversed(API_VERSION.partition("/")[0].split("."))) + f".{API_VERSION.partition('/')[2]}"
-    return [f"{kind}: {line}" for kind in OURS for line in lacking(_schema(kind), served.get(f"{prefix}.{kind}", {}))]
+    return [f"{kind}: {line}" for kind in OURS for line in lacking(own(kind), of_kind(served, kind) or {})]
 
 
-def _schema(kind: str) -> Schema:
-    whole: Schema = crds.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return {"properties": {part: whole["properties"][part] for part in ("spec", "status")}}
+def own(kind: str) -> Schema:
+    """This version's schema of a kind."""
+    found: Schema = crds.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+def of_kind(served: dict[str, Schema], kind: str) -> Schema | None:
+    """A kind's schema among those that the API server describes; None where it does not serve it."""
+    return served.get(f"{'.'.join(reversed(GROUP.split('.')))}.{VERSION}.{kind}")
 
 
 def lacking(ours: Schema, served: Schema, path: str = "") -> Iterator[str]:
-    """The paths of all fields and values of an enum in our schema that the served one does not have."""
+    """The outermost paths of fields of spec and status, and the values of an enum, that ours has and the served one has not."""
     if served.get("x-kubernetes-preserve-unknown-fields") and not served.get("properties"):
         return
     for name, schema in ours.get("properties", {}).items():
+        if not path and name not in ("spec", "status"):
+            continue  # the API server's own
         place = f"{path}.{name}" if path else name
         if name in served.get("properties", {}):
             yield from lacking(schema, served["properties"][name], place)

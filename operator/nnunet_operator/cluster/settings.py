@@ -73,7 +73,7 @@ def load(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> C
             namespace_storage=_namespace_storage(environment),
             pod_resources=_resources(environment),
             catalogue=_catalogue(environment),
-            gang_scheduling=getattr(arguments, "gang_scheduling", False),  # diagnose has no such option
+            gang_scheduling=arguments.gang_scheduling,
             **_pods(environment),
         ),
         namespaces=tuple(sorted({name for name in namespaces if name})),

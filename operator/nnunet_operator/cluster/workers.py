@@ -134,7 +134,9 @@ class Workers:
             self.wake(concerned - {key})  # itself is looked at again with back-off
             raise passed.refusal
         self.wake(concerned - {key})
-        if passed.children_changed or concerned:
+        if passed.settled:
+            self._cache.settle(key)
+        elif passed.children_changed or concerned:
             self._queue.add_after(key, CHILDREN_DELAY)  # its status, or its children, are others than those that this View showed
         return passed.look_again.total_seconds() if passed.look_again is not None else None
 

@@ -1,4 +1,4 @@
-"""Makes an Outcome so: apply, create, delete, one status write, then events.
+"""Makes an Outcome so: apply, create, delete, one status write, events, and what goes once the status is stored.
 
 Each step may have happened already, by us before a crash or by another replica; that is no error.
 """
@@ -6,11 +6,11 @@ Each step may have happened already, by us before a crash or by another replica;
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..api.resources import KINDS
 from ..manifests import names, ownership
-from ..reconcile.outcome import Outcome
+from ..reconcile.outcome import Delete, Outcome
 from ..reconcile.view import Key, Manifest
 from .events import EventRecorder
 from .object_client import AlreadyExists, ObjectClient, Outdated, Rejected, key_of
@@ -26,8 +26,16 @@ class ChildRefused(Exception):
         self.child, self.why, self.reason = child, cause.message, cause.reason
 
 
-async def carry_out(client: ObjectClient, recorder: EventRecorder, about: Manifest, outcome: Outcome) -> bool:
-    """Make it so; whether children were made or deleted.
+class Done(NamedTuple):
+    """What became of an Outcome."""
+
+    children_changed: bool
+    stored: bool
+    """The status is as it was wanted."""
+
+
+async def carry_out(client: ObjectClient, recorder: EventRecorder, about: Manifest, outcome: Outcome) -> Done:
+    """Make it so.
 
     Args:
         about: the object that was reconciled, as it was known then.
@@ -39,7 +47,7 @@ async def carry_out(client: ObjectClient, recorder: EventRecorder, about: Manife
     if outcome.finalizers is not None:
         await client.write_finalizers(about, outcome.finalizers)
         await recorder.record(about, outcome.events)
-        return False
+        return Done(children_changed=False, stored=False)
     changed = False
     for make, children in ((_apply, outcome.apply), (_create, outcome.create), (_create_missing, outcome.create_missing)):
         for child in children:
@@ -47,14 +55,22 @@ async def carry_out(client: ObjectClient, recorder: EventRecorder, about: Manife
                 changed |= await make(client, about, child)
             except Rejected as cause:
                 raise ChildRefused(child, cause) from cause
-    meta = about["metadata"]
-    for delete in outcome.delete:
-        changed |= await client.delete(Key(delete.kind, meta["namespace"], delete.name), delete.uid)
+    changed |= await _delete(client, about, outcome.delete)
     if outcome.delete_self:
-        await client.delete(key_of(about), meta["uid"])
+        await client.delete(key_of(about), about["metadata"]["uid"])
+        stored = False
     else:
-        await client.write_status(about, without_nulls(outcome.status))
+        stored = await client.write_status(about, without_nulls(outcome.status))
     await recorder.record(about, outcome.events)
+    if stored:
+        changed |= await _delete(client, about, outcome.delete_once_stored)
+    return Done(children_changed=changed, stored=stored)
+
+
+async def _delete(client: ObjectClient, about: Manifest, deletions: list[Delete]) -> bool:
+    changed, namespace = False, about["metadata"]["namespace"]
+    for delete in deletions:
+        changed |= await client.delete(Key(delete.kind, namespace, delete.name), delete.uid)
     return changed
 
 

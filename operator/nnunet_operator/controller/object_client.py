@@ -81,8 +81,10 @@ class ObjectClient(Protocol):
         That it is gone already is no error.
         """
 
-    async def write_status(self, about: Manifest, status: Manifest) -> None:
+    async def write_status(self, about: Manifest, status: Manifest) -> bool:
         """Make `status` the whole status of `about`, as that was read; nothing is written when it is so already.
+
+        Whether it is stored so now: not where the object is gone, or where the server has made something else of it.
 
         Raises:
             Outdated: there is a newer version.

@@ -25,6 +25,7 @@ class Passed:
     children_changed: bool = False
     look_again: timedelta | None = None
     refusal: ChildRefused | None = None  # stands in the object's conditions; to be tried again
+    settled: bool = False  # as it is stored now, nothing that its Jobs' pods still do concerns it
 
 
 class Reconciliation:
@@ -80,9 +81,15 @@ class Reconciliation:
         outcome = reconcile(view)
         log.debug("%s", outcome, extra={"object": key})
         try:
-            changed = await carry_out(self._client, self._recorder, about, outcome)
+            done = await carry_out(self._client, self._recorder, about, outcome)
         except ChildRefused as refusal:
             said = refused(view, refusal.child, refusal.why, outcome)
-            changed = await carry_out(self._client, self._recorder, about, said)
-            return Passed(children_changed=changed, look_again=said.look_again, refusal=refusal)
-        return Passed(children_changed=changed, look_again=outcome.look_again)
+            done = await carry_out(self._client, self._recorder, about, said)
+            return Passed(children_changed=done.children_changed, look_again=said.look_again, refusal=refusal)
+        settled = outcome.settled and done.stored and _is_same(about, self._client.known(key))
+        return Passed(children_changed=done.children_changed, look_again=outcome.look_again, settled=settled)
+
+
+def _is_same(about: Manifest, now: Manifest | None) -> bool:
+    """Whether nobody has changed an object since it was looked at, but for its status."""
+    return now is not None and all(now["metadata"].get(field) == about["metadata"].get(field) for field in ("uid", "generation"))

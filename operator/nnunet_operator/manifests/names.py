@@ -75,9 +75,12 @@ def config_map(job_name: str, text: str) -> str:
     return f"{job_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+_DIGEST = re.compile("[0-9a-f]{8}")
+
+
 def is_config_map_of(job_name: str, name: str) -> bool:
     """Whether a name is one that `config_map` makes for this Job."""
-    return re.fullmatch(rf"{re.escape(job_name)}-[0-9a-f]{{8}}", name) is not None
+    return name.startswith(f"{job_name}-") and _DIGEST.fullmatch(name, len(job_name) + 1) is not None
 
 
 def labels(owner: Resource, step: str, **more: str | int | None) -> dict[str, str]:

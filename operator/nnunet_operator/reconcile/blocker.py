@@ -33,6 +33,7 @@ STALLING = frozenset(
         reasons.UNKNOWN_FOLD,
         reasons.NO_PREVIOUS_STAGE,
         reasons.PREVIOUS_STAGE_MISMATCH,
+        reasons.CONTINUATION_MISMATCH,
         reasons.REFERENCE_CYCLE,
         reasons.REFERENCE_CHANGED,
         reasons.PLANS_NAME_TAKEN,

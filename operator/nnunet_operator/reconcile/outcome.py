@@ -31,12 +31,14 @@ class Event:
 
 @dataclass(kw_only=True, slots=True)
 class Outcome:
-    """What should be, in the order in which a shell makes it so: apply, create, delete, then one status write, then events.
+    """What should be, in the order in which a shell makes it so: apply, create, delete, one status write, events, and what is
+    deleted only once that status is stored.
 
     `apply` is server-side applied (ConfigMaps, Services, our own kinds); `create` is posted, where 409 means that it is there
     already (Jobs: an apply would resurrect a deleted one). `create_missing` is posted too: what was made once, and may have been
     deleted by somebody. `status` is the whole wanted status; equal to the stored one, nothing
-    is written.
+    is written. `delete_once_stored` is what only the stored status makes needless: nothing of it goes where that was not stored as
+    it is wanted.
     """
 
     status: dict[str, Any] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class Outcome:
     create_missing: list[Manifest] = field(default_factory=list)
     delete: list[Delete] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    delete_once_stored: list[Delete] = field(default_factory=list)
+    settled: bool = False  # once that is done, no pass does anything until the object or what it refers to has changed
     look_again: timedelta | None = None
     delete_self: bool = False  # its time to live is over
     finalizers: list[str] | None = (

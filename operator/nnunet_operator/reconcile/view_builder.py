@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..api.resources import KINDS, Resource, TrainingRun
-from ..manifests import names, ownership
+from ..manifests import ownership
 from .kinds import invalid
 from .observed import predecessors
+from .policies import retention
 from .references import dependencies
 from .view import Heard, Key, Manifest, Settings, View
 
@@ -87,7 +88,7 @@ def is_deleted(manifest: Manifest) -> bool:
 
 def is_held(manifest: Manifest) -> bool:
     """Whether an object is held until its results are deleted."""
-    return names.RESULTS_FINALIZER in (manifest["metadata"].get("finalizers") or ())
+    return retention.is_held(manifest["metadata"].get("finalizers"))
 
 
 def _is_lost(manifest: Manifest) -> bool:

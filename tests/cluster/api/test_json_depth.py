@@ -12,6 +12,7 @@ from nnunet_operator.api.base import DEEPEST as DEEPEST_FIELD
 from nnunet_operator.cluster.api import json_depth
 from nnunet_operator.cluster.api.json_depth import DEEPEST, loads, shallow
 from nnunet_operator.cluster.watch.kopf_session import _WholeLines
+from nnunet_operator.cluster.watch.own_writes import OwnWrites
 
 
 def nested(depth: int, opening: str = '{"a":', closing: str = "}", inside: str = "1") -> bytes:
@@ -80,7 +81,7 @@ async def test_lines_of_a_watch_stay_whole(size: int) -> None:
             for begin in range(0, len(whole), size):
                 yield whole[begin : begin + size]
 
-    blocks = [block async for block in _WholeLines(Content()).iter_chunked(size)]  # type: ignore[arg-type]
+    blocks = [block async for block in _WholeLines(Content(), OwnWrites()).iter_chunked(size)]  # type: ignore[arg-type]
     assert all(block.endswith(b"\n") for block in blocks[:-1])
     read = [json.loads(line) for line in b"".join(blocks).splitlines()]
     assert [event["object"].get("n") for event in read[:-1]] == [*range(7), None, *range(8, 20)]

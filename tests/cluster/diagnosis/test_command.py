@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from nnunet_operator.api import crds
 from nnunet_operator.cli import main
+from nnunet_operator.cluster.preflight import WORKLOADS
 from nnunet_trainer.contract.faults import ExitCode
 from support.apiclient import wait_until
 from support.controlplane import ControlPlane, free_port
@@ -108,6 +109,21 @@ def test_what_does_not_go_on(control_plane: ControlPlane, namespace: str, start_
     level, message = found.one("operator")
     assert (level, "no operator with leader election has run" in message) == ("problem", True)
     api.patch(held, {"metadata": {"finalizers": None}})
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_rights_that_settings_ask_for(
+    control_plane: ControlPlane, namespace: str, diagnose: Any, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    arguments = ["-n", namespace, "--lease-namespace", namespace, "--service-account", f"{namespace}/operator"]
+    grant(control_plane, namespace)
+    if asked:
+        monkeypatch.setenv("NNUNET_KUEUE_WORKLOAD_SECONDS", "10")
+    found = diagnose(control_plane.kubeconfig, *arguments)
+    missing = ("problem", f"may not list workloads.kueue.x-k8s.io in namespace {namespace}")
+    assert found.of("permissions") == [missing] if asked else found.one("permissions")[0] == "ok"
+    grant(control_plane, namespace, WORKLOADS)
+    assert diagnose(control_plane.kubeconfig, *arguments).one("permissions")[0] == "ok"
 
 
 def test_rights_that_are_missing(control_plane: ControlPlane, namespace: str, diagnose: Any) -> None:

@@ -67,6 +67,15 @@ def test_a_field_more_or_less_or_otherwise_is_named(kind: str, where: str) -> No
     assert (other.level, where in other.message) == (Level.WARNING, True), other
 
 
+def test_a_value_more_or_less_is_named() -> None:
+    fewer = schema("TrainingRun")
+    gone = fewer["properties"]["spec"]["properties"]["validation"]["enum"].pop()
+    older = definitions.compare("x", fewer, schema("TrainingRun"))
+    assert (older.level, f"lacks spec.validation: the value {gone!r};" in older.message) == (Level.PROBLEM, True), older
+    newer = definitions.compare("x", schema("TrainingRun"), fewer)
+    assert (newer.level, f"has spec.validation: the value {gone!r};" in newer.message) == (Level.WARNING, True), newer
+
+
 # -- leader --
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from nnunet_operator.cluster.preflight import WORKLOADS
 from support import kueue
-from support.apiclient import ApiClient, Manifest, wait_until
+from support.apiclient import Manifest, wait_until
 from support.controlplane import NODE, ControlPlane
 from support.operator import OperatorProcess
 from support.pretend import PretendKubelet, succeed
@@ -17,35 +17,6 @@ from ..conftest import API_VERSION, STORAGE, StartOperator, condition, dataset, 
 pytestmark = pytest.mark.controlplane
 
 FULL = "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu in flavor a100, 1 more needed"
-
-
-def workload(api: ApiClient, job: Manifest, message: str, *, controller: bool = True) -> Manifest:
-    """A Workload as Kueue makes it of a Job that finds no quota."""
-    meta, template = job["metadata"], job["spec"]["template"]
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"], "controller": controller}
-    pods = {"name": "main", "count": 1, "template": {"spec": template["spec"]}}
-    made = api.create(
-        {
-            "apiVersion": "kueue.x-k8s.io/v1beta2",
-            "kind": "Workload",
-            "metadata": {
-                "name": f"job-{meta['name']}-{'abcde' if controller else 'zzzzz'}",
-                "namespace": meta["namespace"],
-                "labels": {"kueue.x-k8s.io/job-uid": meta["uid"]},
-                "ownerReferences": [owner],
-            },
-            "spec": {"active": True, "queueName": meta["labels"]["kueue.x-k8s.io/queue-name"], "podSets": [pods]},
-        }
-    )
-    say(api, made, message)
-    return made
-
-
-def say(api: ApiClient, made: Manifest, message: str) -> None:
-    """What Kueue's scheduler says of a Workload."""
-    at = "2026-01-01T00:00:00Z"
-    pending = {"type": "QuotaReserved", "status": "False", "reason": "Pending", "message": message, "lastTransitionTime": at}
-    api.patch(made, {"status": {"conditions": [pending]}}, sub="status")
 
 
 def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
@@ -91,10 +62,10 @@ def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlP
             job = wait_until(lambda owner=owner: first_of(owner), timeout=60, what=lambda owner=owner: f"a Job of {owner}")  # type: ignore[misc]
             queue = job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
             assert queue == ("gpus" if owner[0] == "TrainingRun" else "cpus")
-            workload(api, job, "forged", controller=False)
-            real = workload(api, job, FULL)
+            kueue.workload(api, job, "forged", controller=False)
+            real = kueue.workload(api, job, FULL)
             for said in (FULL, "couldn't assign flavors: 0 more needed") if owner[0] == "Dataset" else (FULL,):
-                say(api, real, said)
+                kueue.say(api, real, said)
                 wait_until(
                     lambda about=about, said=said, queue=queue: (  # type: ignore[misc]
                         condition(stands(*about))["message"].endswith(f"waits in queue {queue}: {said}")

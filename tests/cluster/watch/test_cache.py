@@ -182,3 +182,32 @@ def test_indices_hold_nothing_once_all_is_gone() -> None:
     assert len(cache) == 0
     assert [len(index) for index in (cache._owned, cache._uids, cache._needs, cache._needed_by)] == [0, 0, 0, 0]
     assert not [known for known in cache._known.values() if known]
+
+
+def test_what_pods_of_a_settled_object_do_concerns_it_again_with_its_next_version() -> None:
+    run = stored(training_run("ns"), 1)
+    key, cache = Key("TrainingRun", "ns", run["metadata"]["name"]), ObjectCache()
+    cache.put(run)
+    cache.settle(key)
+    job = child(run, "job", 2)
+
+    def pod(version: int) -> Manifest:
+        return {**child(run, "pod", version), "kind": "Pod", "apiVersion": "v1"}
+
+    assert cache.change(job) == {key}
+    assert not cache.change(pod(3))
+    assert not cache.affected_by(pod(4))
+    cache.put(stored(training_run("ns"), 5))
+    assert cache.change(pod(6) | {"status": {"phase": "Running"}}) == {key}
+
+
+def test_pods_that_have_changed_are_told_once() -> None:
+    run, cache = stored(training_run("ns"), 1), ObjectCache()
+    pod = {**child(run, "pod", 2), "kind": "Pod", "apiVersion": "v1"}
+    key = Key("Pod", "ns", "pod")
+    for manifest in (run, child(run, "job", 2), pod, pod):
+        cache.put(manifest)
+    assert cache.take_changed_pods() == [key]
+    assert not cache.take_changed_pods()
+    cache.remove(pod)
+    assert cache.take_changed_pods() == [key]

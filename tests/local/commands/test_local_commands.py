@@ -140,6 +140,18 @@ def test_a_chain_from_manifests_to_results(shell: Shell) -> None:
     assert "Conditions:" in described
     assert "Completed" in described
     assert "train begins" in shell.quick("logs", "trainingrun/run")
+    tree = [line.split()[:3] for line in shell.quick("status").splitlines()]
+    assert [line[:2] for line in tree[1:3]] == [["dataset/data", "Ready"], ["└─", "plans/plans"]]
+    assert tree[3][1:] == ["trainingrun/run", "Ready"]
+    assert tree[4][1:] == ["fold", "0"]
+    assert "trainingrun/run: is Ready (Completed" in shell.quick("why", "run")
+    assert "is Ready: nothing of it runs" in shell.quick("suspend", "trainingrun/run", code=64)
+    assert "has finished no epoch" in shell.quick("plot", "run", code=64)
+    log = next(shell.root.glob("logs/*/TrainingRun/run/*-f0-*.log"))
+    log.write_text(
+        '{"step":"train","epoch":1,"epochs":2,"trainLoss":0.5}\n{"step":"train","epoch":2,"epochs":2,"trainLoss":0.25}\n'
+    )
+    assert "train 0.25" in shell.quick("plot", "run", "--fold", "0")
 
     assert "trainingrun.nnunet.dev/run deleted" in shell("delete", "trainingrun", "run")
     assert "There is no TrainingRun named 'run'" in shell.quick("get", "trainingrun", "run", code=64)
@@ -153,6 +165,16 @@ def test_a_failure_of_the_data_ends_with_65_and_says_which(shell: Shell) -> None
     assert "the label holds the value 7" in said
     assert "trainingrun/run: DependencyFailed" in said
     assert "nnunet-operator local describe dataset data" in said
+    why = shell.quick("why", "trainingrun/run")
+    assert [line.split(": ")[0].lstrip("└─ ") for line in why.splitlines()[:3]] == [
+        "trainingrun/run",
+        "plans/plans",
+        "dataset/data",
+    ]
+    assert "When that is mended: nnunet-operator local rerun dataset/data" in why
+    assert "reading" in shell.quick("status", "data")
+    assert "nothing has changed, so a new spec.rerun would do nothing" not in shell.quick("rerun", "dataset/data", "--value", "1")
+    assert shell.get("Dataset", "data")["spec"]["rerun"] == "1"
     (shell.root / "fail-dataset").unlink()
     (shell.root / "hold").unlink()
     chain = CHAIN.replace("source: {uri: ./raw}", 'source: {uri: ./raw}, rerun: "2"')
@@ -282,7 +304,7 @@ def test_suspend_and_resume_beside_a_working_shell(shell: Shell) -> None:
     process = shell.begin("apply", "-f", "manifests", "--watch")
     pid = shell.training()
     assert "trainingrun.nnunet.dev/run suspended" in shell("suspend", "trainingrun", "run")
-    assert shell.reason("TrainingRun", "run") == "Suspended"
+    wait_until(lambda: shell.reason("TrainingRun", "run") == "Suspended", what="the run to be suspended")
     assert shim.start_time(pid) is None
     assert (shell.root / "checkpoint-run").exists()
     (shell.root / "hold").unlink()

@@ -43,6 +43,7 @@ def without(made: Manifest, field: str) -> Manifest:
 
 
 S3 = {"uri": "s3://bucket/nnunet"}
+CONTINUES = {"runRef": {"name": "base"}, "additionalEpochs": 500, "schedule": "Stretch"}
 PATCH = {"configurations": {"3d_fullres": {"batch_size": 4, "median_image_size_in_voxels": None}}}
 
 GOOD: dict[str, Manifest] = {
@@ -107,6 +108,7 @@ GOOD: dict[str, Manifest] = {
     "run-pretrained-policies": run(
         pretrained={"runRef": {"name": "a"}, "inputChannels": "Repeat", "heads": "MatchByLabel", "mismatched": "Skip"}
     ),
+    "run-continues": run(continues=CONTINUES),
     "run-cpu": run(workers={"gpusPerNode": 0}),
     "run-amd": run(workers={"nodes": 2, "gpusPerNode": 8, "gpuResourceName": "amd.com/gpu"}),
     "run-dra": run(
@@ -133,7 +135,7 @@ GOOD: dict[str, Manifest] = {
         },
     ),
     "dataset-queue": dataset(queueName="cpus", managedBy="example.com/a%20b", template={"jobLabels": {"team": "a"}}),
-    "plans-suspended": plans(suspend=True, queueName="cpus"),
+    "plans-suspended": plans(suspend=True, queueName="q" * 63),
     "transfer-suspended": transfer(suspend=True, queueName="cpus", managedBy="kueue.x-k8s.io/multikueue"),
     "run-editable": run(
         suspend=True, rerun="a", retention="Retain", queueName="gpu", activeDeadlineSeconds=60, ttlSecondsAfterFinished=0
@@ -298,6 +300,33 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "pretrained-heads": (run(pretrained={"uri": "s3://b/c", "heads": "Keep"}), "spec.pretrained.heads", ""),
     "pretrained-mismatched": (run(pretrained={"uri": "s3://b/c", "mismatched": "Warn"}), "spec.pretrained.mismatched", ""),
     "pretrained-sha": (run(pretrained={"uri": "s3://b/c.pth", "sha256": "12"}), "spec.pretrained.sha256", ""),
+    "continues-and-pretrained": (
+        run(continues=CONTINUES, pretrained={"uri": "s3://b/c.pth"}),
+        "spec",
+        "continues and pretrained exclude each other",
+    ),
+    "continues-no-schedule": (
+        run(continues={key: value for key, value in CONTINUES.items() if key != "schedule"}),
+        "spec.continues.schedule",
+        "",
+    ),
+    "continues-schedule": (run(continues={**CONTINUES, "schedule": "poly"}), "spec.continues.schedule", ""),
+    "continues-no-epochs": (
+        run(continues={key: value for key, value in CONTINUES.items() if key != "additionalEpochs"}),
+        "spec.continues.additionalEpochs",
+        "",
+    ),
+    "continues-none": (run(continues={**CONTINUES, "additionalEpochs": 0}), "spec.continues.additionalEpochs", ""),
+    "continues-no-run": (
+        run(continues={key: value for key, value in CONTINUES.items() if key != "runRef"}),
+        "spec.continues.runRef",
+        "",
+    ),
+    "continues-fold": (
+        run(continues={**CONTINUES, "runRef": {"name": "a", "fold": 0}}),
+        'unknown field "spec.continues.runRef.fold"',
+        "",
+    ),
     "workers-nodes": (run(workers={"nodes": 0}), "spec.workers.nodes", ""),
     "workers-fraction": (run(workers={"gpusPerNode": 0.5}), "spec.workers.gpusPerNode", ""),
     "gpu-resource": (run(workers={"gpuResourceName": "gpu"}), "spec.workers.gpuResourceName", ""),
@@ -321,6 +350,10 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "cpu-list": (run(template={"resources": {"limits": {"cpu": [4]}}}), "spec.template.resources.limits.cpu", ""),
     "memory-word": (run(template={"sharedMemory": {"size": "8 GB"}}), "spec.template.sharedMemory.size", ""),
     "checkpoint-minutes": (run(checkpoint={"everyMinutes": 0}), "spec.checkpoint.everyMinutes", ""),
+    "queue-too-long-for-a-label-dataset": (dataset(queueName="q" * 64), "spec.queueName", ""),
+    "queue-too-long-for-a-label-plans": (plans(queueName="q" * 64), "spec.queueName", ""),
+    "queue-too-long-for-a-label-transfer": (transfer(queueName="q" * 64), "spec.queueName", ""),
+    "queue-too-long-for-a-label-run": (run(queueName="q" * 64), "spec.queueName", ""),
     "suspend-text": (run(suspend="yes"), "spec.suspend", ""),
     "seed-negative": (run(seed=-1), "spec.seed", ""),
     "retention-word": (run(retention="Forever"), "spec.retention", ""),
@@ -493,6 +526,18 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
         run(pretrained={"runRef": {"name": "a", "fold": "0"}}),
         run(pretrained={"runRef": {"name": "a", "fold": 0}}),
         None,
+    ),
+    "run-continues-added": (run(), run(continues=CONTINUES), ("spec.continues", "cannot")),
+    "run-continues-removed": (run(continues=CONTINUES), run(), ("spec.continues", "cannot")),
+    "run-continues-epochs": (
+        run(continues=CONTINUES),
+        run(continues={**CONTINUES, "additionalEpochs": 501}),
+        ("spec.continues", "cannot change"),
+    ),
+    "run-continues-schedule": (
+        run(continues=CONTINUES),
+        run(continues={**CONTINUES, "schedule": "Restart"}),
+        ("spec.continues", "cannot change"),
     ),
     "run-pretrained-name": (
         run(pretrained={"runRef": {"name": "a"}}),

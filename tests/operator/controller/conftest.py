@@ -46,9 +46,9 @@ class NotedClient(StoreClient):
         self.calls.append(("delete", key.kind, key.name))
         return await super().delete(key, uid)
 
-    async def write_status(self, about: Manifest, status: Manifest) -> None:
+    async def write_status(self, about: Manifest, status: Manifest) -> bool:
         self.calls.append(("status", about["metadata"]["name"]))
-        await super().write_status(about, status)
+        return await super().write_status(about, status)
 
     def child(self, kind: str, name: str, owner: str | None = None, **more: Any) -> Manifest:
         """A child of the object, or of another owner."""

@@ -26,7 +26,7 @@ async def test_children_come_first_then_deletions_one_status_and_the_events(clie
         delete=[Delete("Job", "old", old["metadata"]["uid"])],
         events=[Event(reason="Testing", message="told")],
     )
-    assert await carry_out(client, recorder, client.about, outcome)
+    assert (await carry_out(client, recorder, client.about, outcome)).children_changed
     wanted = [("apply", "ConfigMap", "order", True), ("create", "Job", "new"), ("delete", "Job", "old"), ("status", "brain")]
     assert client.calls == [*wanted, ("create", "Event")]
     stored = client.store.get("Dataset", "default", "brain")
@@ -36,10 +36,10 @@ async def test_children_come_first_then_deletions_one_status_and_the_events(clie
 
 async def test_what_is_so_already_changes_nothing(client: NotedClient, recorder: EventRecorder) -> None:
     outcome = Outcome(status={"cases": 1}, apply=[client.child("ConfigMap", "order")], create=[client.child("Job", "new")])
-    assert await carry_out(client, recorder, client.about, outcome)
+    assert (await carry_out(client, recorder, client.about, outcome)).children_changed
     revision = client.store.revision()
     again = Outcome(status={"cases": 1}, apply=outcome.apply, create=outcome.create, delete=[Delete("Job", "never-there", "x")])
-    assert not await carry_out(client, recorder, client.about, again)
+    assert not (await carry_out(client, recorder, client.about, again)).children_changed
     assert client.store.revision() == revision
 
 
@@ -109,7 +109,7 @@ async def test_a_job_that_is_there_after_a_restart_is_found_not_made_again(tmp_p
     ours, theirs = client.child("Job", "ours"), client.child("Job", "theirs", owner="somebody-else")
     found = client.store.create(ours)
     client.store.create(theirs)
-    assert await carry_out(client, recorder, client.about, Outcome(create=[ours]))
+    assert (await carry_out(client, recorder, client.about, Outcome(create=[ours]))).children_changed
     assert client.store.all("Job")[0] == found
     with pytest.raises(ChildRefused, match="is there already and is not of this Dataset") as raised:
         await carry_out(client, recorder, client.about, Outcome(create=[client.child("Job", "theirs")]))

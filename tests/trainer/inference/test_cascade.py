@@ -65,7 +65,7 @@ def test_the_next_stages_input_is_the_references_and_can_be_exchanged(dataset_js
     predicted = logits(labels.num_segmentation_heads, shape)
     stages = NextStages(tmp_path / "predicted_next_stage", plans, plans.configuration("small"))
     assert not stages.done("a")
-    stages.write("a", predicted, about, labels)
+    stages.write("a", stages.segmentations(predicted, about, labels))
     assert stages.done("a")
 
     manager = PlansManager(json.loads(json.dumps(content)))

@@ -189,6 +189,37 @@ def test_models_are_not_mixed(written, images, tmp_path):
     assert predicted(both, images, out, existing="keep")[0] == []
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"step": 0.7}, "with a step size of 0.5; this is .* with a step size of 0.7"),
+        ({"mirroring": False}, "mirrored along 0, 1, 2, .*; this is .* not mirrored"),
+        ({"mirroring": False, "step": 1.0}, "not mirrored, with a step size of 1"),
+    ],
+)
+def test_predictions_that_were_made_otherwise_are_not_mixed(changed, said, tmp_path, images):
+    model = Model.load(models.write(tmp_path / "mirrored", models.plans(patch=(16, 16, 16)), models.DATASET))
+    out = tmp_path / "out"
+    predicted(model, images, out)
+    (out / "c.nii.gz").unlink()
+    with pytest.raises(BadUsage, match=said) as caught:
+        predicted(model, images, out, existing="keep", window=model.window(**changed))
+    assert caught.value.reason == "OtherPredictions"
+    assert predicted(model, images, out, existing="keep", window=model.window(batch=1, precision="fp32"))[0] == ["c"]
+    assert predicted(model, images, out, existing="overwrite", window=model.window(**changed))[0] == ["a", "b", "c"]
+    assert predicted(model, images, out, existing="keep", window=model.window(**changed))[0] == []
+
+
+def test_a_record_that_says_nothing_of_tiles_is_gone_on_with(model, images, tmp_path):
+    out = tmp_path / "out"
+    predicted(model, images, out)
+    record = json.loads((out / ".nnunet/prediction.json").read_text())
+    for name in ("mirrorAxes", "stepSize"):
+        del record["model"][name]
+    (out / ".nnunet/prediction.json").write_text(json.dumps(record))
+    assert predicted(model, images, out, existing="keep", window=model.window(step=0.7))[0] == []
+
+
 def test_folders_of_earlier_versions_are_gone_on_with(model, images, tmp_path):
     out = tmp_path / "out"
     predicted(model, images, out)

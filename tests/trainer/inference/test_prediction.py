@@ -8,6 +8,7 @@ import torch
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, ExitCode
 from nnunet_trainer.dataset.readers import by_name
+from nnunet_trainer.inference import large_images
 from nnunet_trainer.inference.model import Model, available_folds
 from nnunet_trainer.inference.prediction import find_images, predict_case, predict_folder
 
@@ -134,6 +135,21 @@ def test_folds_are_averaged(tmp_path):
     both = Model.load(folder)
     assert both.folds == ["0", "3"]
     torch.testing.assert_close(both.logits(image), (each[0] + each[1]) / 2)
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_folds_that_do_not_fit_on_a_gpu_together_come_one_by_one(planes, tmp_path, images, monkeypatch):
+    folder = models.write(tmp_path / "model", models.plans(patch=(16, 16, 16)), models.DATASET, folds=("0", "1"), mirror_axes=())
+    monkeypatch.setattr(large_images, "logits_fit", lambda heads, shape: not planes)
+    expected = predict_folder(Model.load(folder), images, tmp_path / "together")
+    monkeypatch.setattr("nnunet_trainer.inference.model.fit_together", lambda networks, device: False)
+    model, moves = Model.load(folder), []
+    for number, network in enumerate(model.networks):
+        monkeypatch.setattr(network, "to", lambda device, number=number: moves.append((number, str(device))))
+    found = predict_folder(model, images, tmp_path / "apart")
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(segmentation(one), segmentation(other))
+    assert moves[:4] == [(1, "cpu"), (0, "cpu"), (0, "cpu"), (1, "cpu")], "the other leaves before one comes"
 
 
 def test_an_image_in_memory(tmp_path, images):

@@ -10,13 +10,13 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 from nnunet_trainer import cli
-from nnunet_trainer.contract.faults import BadData, BadUsage
+from nnunet_trainer.contract.faults import BadData, BadUsage, ExitCode
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.dataset.readers.repairs import read_repaired
 from nnunet_trainer.inference.images import find_images, left_out
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.prediction import predict_case, predict_folder
-from nnunet_trainer.inference.spacing import unlike_training
+from nnunet_trainer.inference.spacing import unit_fault, unlike_training
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 
@@ -283,15 +283,95 @@ def test_infinities_of_both_signs_are_no_trouble_of_numpys(bad, tmp_path):
     assert notes[0].split(": ")[1].startswith(f"{len(bad)} voxel")
 
 
-@pytest.mark.parametrize("spacing", [(0.001, 0.001, 0.001), (1.0, 1.0, 0.001)])
-def test_a_spacing_that_leaves_no_voxel_is_bad_data(folders, spacing, tmp_path, capsys):
-    model, *_ = folders
-    (tmp_path / "tiny").mkdir()
-    write(tmp_path / "tiny" / "c_0000.nii.gz", voxels(), spacing)
-    assert (
-        cli.main(["predict", "--model", str(model), "-i", str(tmp_path / "tiny"), "-o", str(tmp_path / "o"), "--device", "cpu"])
-        == 65
-    )
+IMPOSSIBLE = [
+    ((0.001, 0.001, 0.001), "the spacing is in m, as it seems: 1e+03 times as fine along z (0.001 mm; in the training 1)"),
+    ((0.0025, 0.0008, 0.0008), "the spacing is in m, as it seems"),
+    ((1000.0, 1000.0, 1000.0), "the spacing is in µm, as it seems: 1e+03 times as coarse along z (1000 mm; in the training 1)"),
+    ((2500.0, 800.0, 800.0), "the spacing is in µm, as it seems"),
+    ((1.0, 1.0, 0.001), "Of an image of 12×16×14 voxels of 1×1×0.001 mm, nothing is left at 1×1×1 mm"),
+    ((1.0, 1e8, 1.0), "Of an image of 12×16×14 voxels of 1×1e+08×1 mm, 12×1600000000×14 are made at 1×1×1 mm"),
+    ((1000.0, 1000.0, 100.0), "Of an image of 12×16×14 voxels of 1000×1000×100 mm, 12000×16000×1400 are made"),
+]
+
+
+@pytest.mark.parametrize(("spacing", "what"), IMPOSSIBLE)
+def test_an_impossible_spacing_is_bad_data_and_the_others_go_on(folders, spacing, what, capsys):
+    model, images, out = folders
+    write(images / "bad_0000.nii.gz", voxels(), spacing)
+    command = ["predict", "--model", str(model), "-i", str(images), "-o", str(out), "--no-mirroring", "--device", "cpu"]
+    assert cli.main(command) == ExitCode.BAD_DATA
     said = capsys.readouterr().err
-    assert "c_0000.nii.gz: Of an image of" in said
+    assert "InvalidCases: 1 of 4 images is not predicted; all others are." in said
+    assert f"{images / 'bad_0000.nii.gz'}: {what}" in said.split("InvalidCases: ")[1]
     assert "it is in mm" in said
+    assert {file.name for file in out.glob("*.nii.gz")} == {"good.nii.gz", "nan.nii.gz", "far.nii.gz"}
+    assert any("not predicted" in line for line in json.loads((out / ".nnunet/prediction.json").read_text())["warnings"]["bad"])
+    write(images / "bad_0000.nii.gz", voxels())
+    assert cli.main([*command, "--continue"]) == 0
+    assert (out / "bad.nii.gz").is_file()
+
+
+def test_one_image_alone_is_named_too(folders, tmp_path, capsys):
+    model, *_ = folders
+    (tmp_path / "one").mkdir()
+    write(tmp_path / "one/c_0000.nii.gz", voxels(), (1.0, 1.0, 0.001))
+    command = ["predict", "--model", str(model), "-i", str(tmp_path / "one"), "-o", str(tmp_path / "o"), "--device", "cpu"]
+    assert cli.main(command) == ExitCode.BAD_DATA
+    assert "InvalidCases: " + str(tmp_path / "one/c_0000.nii.gz") in capsys.readouterr().err
+
+
+def test_a_dataset_in_another_unit_is_predicted_in_that_unit():
+    assert unit_fault((2500.0, 800.0, 800.0), *plan(median=(2500.0, 800.0, 800.0), target=(2500.0, 800.0, 800.0))) is None
+    seen = [[2500.0, 800.0, 800.0], [2.5, 0.8, 0.8]]
+    assert unit_fault((2500.0, 800.0, 800.0), *plan(), seen) is None
+    assert "in µm" in unit_fault((2500.0, 800.0, 800.0), *plan(), [[2.5, 0.8, 0.8]])
+    assert "in µm" in unit_fault((1.0, 800.0, 800.0), *plan(target=(0.8, 0.8))), "between slices nothing is resampled"
+
+
+def test_a_file_that_cannot_be_read_stops_no_other(tmp_path, capsys):
+    model = models.write(tmp_path / "model", models.plans(patch=(16, 16, 16)), {**models.DATASET, "file_ending": ".mha"})
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for case in ("a", "b", "c"):
+        write(images / f"{case}_0000.mha", voxels())
+    whole = (images / "b_0000.mha").read_bytes()
+    (images / "b_0000.mha").write_bytes(whole[: len(whole) * 3 // 4])
+    command = ["predict", "--model", str(model), "-i", str(images), "-o", str(out), "--no-mirroring", "--device", "cpu"]
+    assert cli.main(command) == ExitCode.BAD_DATA
+    said = capsys.readouterr().err.split("InvalidCases: ")[1]
+    assert said.startswith("1 of 3 images is not predicted; all others are.")
+    assert f"{images / 'b_0000.mha'}: " in said
+    assert {file.name for file in out.glob("*.mha")} == {"a.mha", "c.mha"}
+
+
+def test_logits_that_fit_neither_whole_nor_in_parts_are_refused(tmp_path, capsys, monkeypatch):
+    content = models.plans(spacing=(1.0, 0.8, 1.0), patch=(16, 16, 16))
+    content["configurations"]["small"]["resampling_fn_probabilities_kwargs"] = {**models.RESAMPLING, "order": 3}
+    model, images, out = (
+        models.write(tmp_path / "model", content, models.DATASET, mirror_axes=()),
+        tmp_path / "images",
+        tmp_path / "out",
+    )
+    images.mkdir()
+    write(images / "a_0000.nii.gz", voxels())
+    write(images / "b_0000.nii.gz", voxels().repeat(2, axis=0))
+    monkeypatch.setattr("nnunet_trainer.inference.large_images.memory_limit", lambda: 4 * 3 * 12 * 20 * 14)
+    command = ["predict", "--model", str(model), "-i", str(images), "-o", str(out), "--device", "cpu"]
+    assert cli.main(command) == ExitCode.BAD_DATA
+    said = capsys.readouterr().err.split("InvalidCases: ")[1]
+    assert "b_0000.nii.gz: The logits of 3 classes at 24×20×14 voxels are resampled in another way than linearly" in said
+    assert "order 1" in said
+    assert (out / "a.nii.gz").is_file()
+
+
+def test_probabilities_that_do_not_fit_in_memory_are_refused(folders, capsys, monkeypatch):
+    model, images, out = folders
+    needed = 4 * 3 * 4 * 12 * 16 * 14
+    monkeypatch.setattr("nnunet_trainer.inference.large_images.memory_limit", lambda: needed)
+    write(images / "larger_0000.nii.gz", voxels().repeat(2, axis=0))
+    command = ["predict", "--model", str(model), "-i", str(images), "-o", str(out), "--no-mirroring", "--save-probabilities"]
+    assert cli.main([*command, "--device", "cpu"]) == ExitCode.BAD_DATA
+    said = capsys.readouterr().err
+    assert "larger_0000.nii.gz: The probabilities of 3 classes at 24×16×14 voxels take" in said
+    assert "without --save-probabilities" in said
+    assert (out / "good.npz").is_file()

@@ -11,20 +11,43 @@ from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, Fault, StorageFault
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.contract.work_order import Location
-from nnunet_trainer.steps.checkpoints import BEST, Uploads, attempt_prefix, candidates, fetch_newest
+from nnunet_trainer.steps.attempts.checkpoints import BEST, attempt_prefix, candidates, fetch_newest
+from nnunet_trainer.steps.attempts.patience import Backoff
+from nnunet_trainer.steps.attempts.uploads import Uploads
 
 RUN = "runs/ns/run/0123"
 
 
-class Away(threading.Event):
-    """A store that refuses to take files while this is set."""
+class Away:
+    """A store that takes no files while this is set; it refuses them, or does not answer."""
+
+    def __init__(self) -> None:
+        self.refused, self.hangs = 0, False
+        self._away, self._condition = False, threading.Condition()
+
+    def set(self) -> None:
+        self._away = True
+
+    def clear(self) -> None:
+        with self._condition:
+            self._away = False
+            self._condition.notify_all()
+
+    def wait_for(self, refused: int) -> None:
+        with self._condition:
+            assert self._condition.wait_for(lambda: self.refused >= refused, 20)
 
     def guard(self, store: ObjectStore, fault: Fault) -> ObjectStore:
         real = store.put_file
 
         def put_file(path: Path, key: str) -> None:
-            if self.is_set():
-                raise fault
+            with self._condition:
+                if self._away and self.hangs:
+                    assert self._condition.wait_for(lambda: not self._away, 20)
+                if self._away:
+                    self.refused += 1
+                    self._condition.notify_all()
+                    raise fault
             real(path, key)
 
         store.put_file = put_file  # type: ignore[method-assign]
@@ -65,7 +88,7 @@ def write(store: ObjectStore, tmp_path: Path, work: Path, attempt: int, epochs: 
     for epoch in epochs:
         training.save(epoch)
         _drain(uploads)
-    assert uploads.close() is None
+    assert uploads.close(20) is None
     uploads.hear(Progress(step="train", phase="training", epoch=epochs[-1]))
     return heard
 
@@ -97,7 +120,7 @@ def test_jobs_with_one_number_keep_apart_and_all_are_found(store: ObjectStore, t
         training = Training(tmp_path, uploads)
         training.save(i + 1)
         training.save(i + 1, "checkpoint_best.pth")
-        uploads.close()
+        uploads.close(20)
     found, best = candidates(store, RUN, "0")
     assert [c.stored.epoch for c in found] == [3, 2, 1]
     assert sorted(c.stored.epoch for c in best) == [1, 2, 3]
@@ -123,43 +146,107 @@ def test_the_best_is_kept_whatever_comes_after(store: ObjectStore, tmp_path: Pat
     for epoch in (1, 2, 3):
         training.save(epoch)
         _drain(uploads)
-    uploads.close()
+    uploads.close(20)
     found, best = candidates(store, RUN, "0")
     assert [c.stored.epoch for c in found] == [3]
     assert [(c.stored.name, c.stored.epoch) for c in best] == [(BEST, 1)]
-    assert store.get(f"{RUN}/attempts/0/fold_0/{BEST}.pth") == content
+    newest = fetch_newest(store, best, work)
+    assert newest is not None
+    assert newest[0].read_bytes() == content
+
+
+def test_the_best_of_an_epoch_is_the_latest_ones_file(store: ObjectStore, tmp_path: Path, work: Path) -> None:
+    uploads = Uploads(store, attempt_prefix(RUN, 0, "0"), 2, lambda p: None, work)
+    training = Training(tmp_path, uploads)
+    put: list[str] = []
+    real = store.put_file
+    store.put_file = lambda path, key: (put.append(key), real(path, key))[1]  # type: ignore[method-assign]
+
+    def save(epoch: int, *, better: bool) -> None:
+        content = training.save(epoch)
+        if better:
+            (tmp_path / "checkpoint_best.pth").unlink(missing_ok=True)
+            (tmp_path / "checkpoint_best.pth").hardlink_to(tmp_path / "checkpoint_latest.pth")
+            uploads.written(tmp_path / "checkpoint_best.pth", epoch, digests.of_bytes(content))
+        _drain(uploads)
+
+    def files() -> list[str]:
+        return sorted(Path(info.key).name for info in store.list(f"{RUN}/"))
+
+    for epoch, better in ((1, True), (2, False), (3, False), (4, False)):
+        save(epoch, better=better)
+    found, best = candidates(store, RUN, "0")
+    assert [c.stored.epoch for c in found] == [4, 3]
+    assert [c.stored.epoch for c in best] == [1]
+    assert len([name for name in files() if name.endswith(".pth")]) == 3, "the best one's file stays, though it is old"
+    for wanted, which in ((4, found), (1, best)):
+        newest = fetch_newest(store, which, work / str(wanted))
+        assert newest is not None
+        assert newest[0].read_bytes() == f"checkpoint_latest.pth {wanted}".encode() * 100
+    save(5, better=True)
+    uploads.close(20)
+    assert len([name for name in files() if name.endswith(".pth")]) == 2, files()
+    assert len(put) == 5, "once an epoch"
+
+
+QUICK = Backoff(first=0.001, most=0.01, patience=60)
 
 
 @pytest.mark.parametrize(
     "fault", [StorageFault("StorageUnreachable", "no answer"), BadConfiguration("StorageAccessDenied", "expired")]
 )
-def test_a_store_that_is_away_is_told_and_the_training_goes_on(
-    store: ObjectStore, tmp_path: Path, work: Path, fault: Fault
+def test_a_store_that_is_away_is_told_and_asked_until_it_answers(
+    store: ObjectStore, tmp_path: Path, work: Path, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = Away()
     heard: list[Progress] = []
-    uploads = Uploads(away.guard(store, fault), attempt_prefix(RUN, 0, "0"), 2, heard.append, work)
+    uploads = Uploads(away.guard(store, fault), attempt_prefix(RUN, 0, "0"), 2, heard.append, work, QUICK)
     training = Training(tmp_path, uploads)
+    uploads.hear(Progress(step="train", epoch=0))
     training.save(1)
     _drain(uploads)
     away.set()
-    training.save(2)
-    _drain(uploads)
-    uploads.hear(Progress(step="train", epoch=2))
-    assert heard[-1].checkpoint_epoch == 1
     warning = f"Checkpoints from epoch 2 on are not in the store: {fault.message}"
-    assert heard[-1].warnings == [warning]
-    training.save(3)
-    _drain(uploads)
-    uploads.hear(Progress(step="train", epoch=3))
-    assert heard[-1].warnings == [warning], "one warning, however long it lasts"
+    for epoch in (2, 3):
+        before = away.refused
+        training.save(epoch)
+        training.save(epoch, "checkpoint_best.pth")
+        away.wait_for(before + 3)
+        assert heard[-1].checkpoint_epoch == 1
+        assert heard[-1].warnings == [warning], "one warning, however long it lasts"
+    assert len(list(work.iterdir())) <= 4, "what waits: the newest, the best, and what was going up when they came"
+    assert caplog.text.count("are not in the store") == 1
     away.clear()
-    training.save(4)
     _drain(uploads)
-    uploads.hear(Progress(step="train", epoch=4))
-    assert (heard[-1].checkpoint_epoch, heard[-1].warnings) == (4, None)
-    uploads.close()
-    assert [c.stored.epoch for c in candidates(store, RUN, "0")[0]] == [4, 1]
+    assert uploads.problem is None
+    uploads.hear(Progress(step="train", epoch=3))
+    assert (heard[-1].checkpoint_epoch, heard[-1].warnings) == (3, None)
+    assert uploads.close(20) is None
+    found, best = candidates(store, RUN, "0")
+    assert ([c.stored.epoch for c in found], [c.stored.epoch for c in best]) == ([3, 1], [3])
+    assert list(work.iterdir()) == []
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_uploads_end_when_the_time_is_over_and_say_what_is_lost(
+    store: ObjectStore, tmp_path: Path, work: Path, hangs: bool
+) -> None:
+    away = Away()
+    uploads = Uploads(
+        away.guard(store, StorageFault("StorageUnreachable", "no answer")), attempt_prefix(RUN, 0, "0"), 2, lambda p: None, work
+    )
+    training = Training(tmp_path, uploads)
+    training.save(1)
+    _drain(uploads)
+    away.hangs = hangs
+    away.set()
+    training.save(2)
+    problem = uploads.close(0.3)
+    assert problem is not None
+    assert ("its upload takes longer than the 0 s" if hangs else "from epoch 2 on are not in the store: no answer") in problem
+    assert uploads.newest is not None
+    assert uploads.newest.epoch == 1
+    away.clear()
 
 
 def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, tmp_path: Path, work: Path) -> None:
@@ -168,7 +255,7 @@ def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, t
     training = Training(tmp_path, uploads)
     for epoch in range(1, 60):
         training.save(epoch)
-    assert uploads.close() is None
+    assert uploads.close(20) is None
     found, _ = candidates(store, RUN, "0")
     assert found[0].stored.epoch == 59
     assert fetch_newest(store, found, tmp_path / "resume") is not None

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from nnunet_trainer.contract.work_order import (
     TrainerChoice,
     TrainOrder,
 )
-from nnunet_trainer.steps import checkpoints, delete_results, staging, train
+from nnunet_trainer.steps import delete_results, staging, train
+from nnunet_trainer.steps.attempts import uploads
 from nnunet_trainer.training.session.setup import TrainingSetup
+from nnunet_trainer.training.state.checkpoint_writer import CheckpointWriter
 
 from .conftest import RECIPE, TARGET, Chain, Prepared
 
@@ -190,14 +192,19 @@ def test_a_run_is_addressed_by_what_decides_its_result(order: Callable[..., Trai
 
 def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM comes when this epoch's checkpoint is written."""
-    real = checkpoints.Uploads.written
+    real, write = uploads.Uploads.written, CheckpointWriter.write
 
-    def written(self: checkpoints.Uploads, path: Path, epochs: int, sha256: str) -> None:
+    def write_now(self: CheckpointWriter, content: dict[str, Any], names: Sequence[str]) -> None:
+        write(self, content, names)
+        self.wait()
+
+    def written(self: uploads.Uploads, path: Path, epochs: int, sha256: str) -> None:
         real(self, path, epochs, sha256)
         if epochs == epoch:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(checkpoints.Uploads, "written", written)
+    monkeypatch.setattr(uploads.Uploads, "written", written)
+    monkeypatch.setattr(CheckpointWriter, "write", write_now)
 
 
 def test_the_next_attempt_goes_on_where_sigterm_stopped_the_last(
@@ -230,11 +237,11 @@ def test_a_validation_that_was_stopped_goes_on_at_its_next_case(
     chain = prepared.chain
     five = {"fold": "all", "validation": "Run"}
 
-    def validating(stop_at: int | None) -> tuple[list[int], Callable[[checkpoints.Uploads, Any], None]]:
+    def validating(stop_at: int | None) -> tuple[list[int], Callable[[uploads.Uploads, Any], None]]:
         done: list[int] = []
-        real = checkpoints.Uploads.hear
+        real = uploads.Uploads.hear
 
-        def hear(self: checkpoints.Uploads, progress: Any) -> None:
+        def hear(self: uploads.Uploads, progress: Any) -> None:
             real(self, progress)
             if progress.phase == "validating":
                 done.append(progress.done)
@@ -245,12 +252,12 @@ def test_a_validation_that_was_stopped_goes_on_at_its_next_case(
 
     with monkeypatch.context() as patch:
         first, hear = validating(stop_at=2)
-        patch.setattr(checkpoints.Uploads, "hear", hear)
+        patch.setattr(uploads.Uploads, "hear", hear)
         with pytest.raises(Stopped, match="2 of 5"):
             chain.train(order(**five))
     monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
     again, hear = validating(stop_at=None)
-    monkeypatch.setattr(checkpoints.Uploads, "hear", hear)
+    monkeypatch.setattr(uploads.Uploads, "hear", hear)
     report = chain.train(order(attempt=1, **five))
     assert max(first) == 2
     assert max(again) == 5
@@ -273,10 +280,10 @@ def test_sigterm_before_the_first_epoch_is_not_waited_for(
 def test_training_goes_on_when_the_store_is_away(
     prepared: Prepared, order: Callable[..., TrainOrder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(self: checkpoints.Uploads, path: Path, stored: checkpoints.Stored) -> None:
+    def away(self: uploads.Uploads, job: object) -> None:
         raise StorageFault("StorageUnreachable", "no answer")
 
-    monkeypatch.setattr(checkpoints.Uploads, "_upload", away)
+    monkeypatch.setattr(uploads.Uploads, "_upload", away)
     report = prepared.chain.train(order())
     assert report.summary["epochs"] == 2
     told = [w for p in prepared.chain.heard for w in p.warnings or []]

@@ -12,9 +12,8 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from nnunet_trainer.contract import progress
+from nnunet_trainer.contract import oom_kills, progress
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
-from nnunet_trainer.process_exit import oom_kills
 from nnunet_trainer.supervision import ranks
 
 from .conftest import Pod

@@ -90,26 +90,31 @@ def preprocessed(tmp_path_factory):
     return folder
 
 
+def short_setup(preprocessed, results, changes=None, **more):
+    """A setup of a short training; keywords change it, `changes` its recipe."""
+    recipe = read({"epochs": 2, "iterationsPerEpoch": 3, "validationIterations": 2, **(changes or {})})
+    defaults = {
+        "preprocessed": preprocessed,
+        "results": results,
+        "plans": plans(),
+        "dataset_json": dataset_json(),
+        "configuration": "3d_fullres",
+        "fold": "0",
+        "trainer": "nnUNetTrainer_short",
+        "recipe": recipe,
+        "device": "cpu",
+        "workers": 0,
+        "validation": False,
+    }
+    return TrainingSetup(**defaults | more)
+
+
 @pytest.fixture
 def setup(preprocessed, tmp_path):
-    """A setup of a short training; keywords change it, `changes` its recipe."""
+    """`short_setup` with this test's own results."""
 
     def make(changes=None, **more):
-        recipe = read({"epochs": 2, "iterationsPerEpoch": 3, "validationIterations": 2, **(changes or {})})
-        defaults = {
-            "preprocessed": preprocessed,
-            "results": tmp_path / "results",
-            "plans": plans(),
-            "dataset_json": dataset_json(),
-            "configuration": "3d_fullres",
-            "fold": "0",
-            "trainer": "nnUNetTrainer_short",
-            "recipe": recipe,
-            "device": "cpu",
-            "workers": 0,
-            "validation": False,
-        }
-        return TrainingSetup(**defaults | more)
+        return short_setup(preprocessed, **{"results": tmp_path / "results", **more}, changes=changes)
 
     return make
 

@@ -100,6 +100,31 @@ def test_a_mistake_gets_one_message(folder, capsys, options, code, message):
     assert "Traceback" not in error
 
 
+def test_a_finished_training_is_gone_on_from(folder, tmp_path, capsys):
+    assert main(line(folder)) == 0
+    model = tmp_path / "results" / DATASET / "quick__nnUNetPlans__3d_fullres" / "fold_all"
+    more = ["--continue-from", str(model), "--additional-epochs=2"]
+    capsys.readouterr()
+    assert main(line(folder, *more, output=tmp_path / "more")) == 64
+    assert "needs --continue-schedule" in capsys.readouterr().err
+    more.append("--continue-schedule=Restart")
+    assert main(line(folder, *more, "--pretrained", str(model), output=tmp_path / "more")) == 64
+    assert "exclude each other" in capsys.readouterr().err
+    assert main(line(folder, *more)) == 64
+    assert "has checkpoint_final.pth, checkpoint_best.pth already" in capsys.readouterr().err
+    assert main(line(folder, *more, output=tmp_path / "more")) == 0
+    said = "2 epochs after its 1, poly restarted over these 2, learning rate 0.01 → 0.01"
+    assert said in capsys.readouterr().err
+    found = checkpoint.load(tmp_path / "more" / model.relative_to(tmp_path / "results") / "checkpoint_final.pth")
+    assert found["logging"]["lrs"] == [0.01, 0.01, 0.01 * 0.5**0.9]
+
+
+@pytest.mark.parametrize("given", [["--additional-epochs=2"], ["--continue-schedule=Stretch"], ["--continue-from=x.pth"]])
+def test_what_belongs_together_is_given_together(folder, capsys, given):
+    assert main(line(folder, *given)) == 64
+    assert " needs --" in capsys.readouterr().err
+
+
 def test_a_missing_folder_gets_one_message(folder, capsys):
     shutil.rmtree(folder / "nnUNetPlans_3d_fullres")
     assert main(line(folder)) == 65

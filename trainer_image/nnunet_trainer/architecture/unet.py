@@ -83,12 +83,23 @@ class UNetDecoder(nn.Module):
 
     def forward(self, skips: list[Tensor]) -> Tensor | list[Tensor]:
         """Logits, at every resolution (the finest first) with deep supervision."""
+        if not self.deep_supervision:
+            return self.seg_layers[-1](self.features(skips))
         x, outputs = skips[-1], []
-        for i, (up, stage, head) in enumerate(zip(self.transpconvs, self.stages, self.seg_layers, strict=True)):
-            x = stage(cat((up(x), skips[-2 - i]), dim=1))
-            if self.deep_supervision:
-                outputs.append(head(x))
-        return outputs[::-1] if self.deep_supervision else self.seg_layers[-1](x)
+        for i, head in enumerate(self.seg_layers):
+            x = self._up(i, x, skips)
+            outputs.append(head(x))
+        return outputs[::-1]
+
+    def features(self, skips: list[Tensor]) -> Tensor:
+        """The finest feature maps."""
+        x = skips[-1]
+        for i in range(len(self.stages)):
+            x = self._up(i, x, skips)
+        return x
+
+    def _up(self, i: int, x: Tensor, skips: list[Tensor]) -> Tensor:
+        return self.stages[i](cat((self.transpconvs[i](x), skips[-2 - i]), dim=1))
 
 
 class UNet(nn.Module):
@@ -115,6 +126,15 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         return self.decoder(self.encoder(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """The finest feature maps (b, features, *patch), of which the segmentation layer makes the logits."""
+        return self.decoder.features(self.encoder(x))
+
+    @property
+    def segmentation_layer(self) -> nn.Module:
+        """The convolution of one voxel that makes the finest logits."""
+        return self.decoder.seg_layers[-1]
 
     @property
     def deep_supervision(self) -> bool:

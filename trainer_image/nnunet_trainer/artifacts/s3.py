@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
-from ..contract.faults import BadConfiguration
+from ..contract.faults import BadConfiguration, StorageFault
 from ..contract.work_order import Location
 from . import location as locations
 from .s3_faults import refuses_checksums, translate
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PART = 16 * 2**20
 ATTEMPTS = 5
+CUT = (HTTPClientError, IncompleteReadError)
 PROBE = ".nnunet/conditional-writes"
 TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
 
@@ -38,18 +39,19 @@ _counter = itertools.count()
 class S3Store:
     """Objects below `s3://bucket/prefix`.
 
-    Files above 16 MiB go up and down in parts. Requests are tried five times, with growing pauses. A store that refuses boto3's
+    Files above 16 MiB go up and down in parts. Requests are tried five times, with growing pauses, and once more with the keys
+    that the Secret holds now where the old ones are refused. A store that refuses boto3's
     default checksums is asked without them from then on; one that ignores `If-None-Match` is found out by a probe before the first
     conditional write. Both are logged once.
     """
 
-    def __init__(self, location: Location, address: locations.Address | None = None, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, location: Location, address: locations.Address | None = None, attempts: int | None = None) -> None:
         address = address or locations.parse(location.uri)
         self.location = location
         self.root = locations.join(location.uri, "")
         self.bucket = address.bucket
         self.prefix = f"{address.prefix}/" if address.prefix else ""
-        self._attempts = attempts
+        self._attempts = attempts or ATTEMPTS
         self._checksums = "when_supported"
         self._client = self._connect()
 
@@ -76,7 +78,19 @@ class S3Store:
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def get(self, key: str) -> bytes:
-        return self._ask(key, lambda c: c.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read())
+        def read(client: Any) -> bytes:
+            left = self._attempts
+            while True:
+                left -= 1
+                body = client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"]
+                try:
+                    return bytes(body.read())
+                except CUT as error:  # in the middle of the content, which boto does not ask for again
+                    if left <= 0:
+                        raise
+                    log.info("%s was cut off, asking again: %s", self.uri(key), error)
+
+        return self._ask(key, read)
 
     def put(self, key: str, data: bytes) -> None:
         self._ask(key, lambda c: c.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data))
@@ -105,6 +119,20 @@ class S3Store:
     def delete(self, key: str) -> None:
         self._ask(key, lambda c: c.delete_object(Bucket=self.bucket, Key=self.prefix + key))
 
+    def discard_unfinished(self, prefix: str) -> int:
+        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
+        found = 0
+        while True:
+            page = self._ask(prefix, lambda c: c.list_multipart_uploads(**arguments))
+            for each in page.get("Uploads", []):
+                target = {"Bucket": self.bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
+                with contextlib.suppress(StorageFault):  # NoSuchUpload: it was finished meanwhile
+                    self._ask(prefix, lambda c, target=target: c.abort_multipart_upload(**target))
+                    found += 1
+            if not page.get("IsTruncated"):
+                return found
+            arguments["KeyMarker"], arguments["UploadIdMarker"] = page["NextKeyMarker"], page["NextUploadIdMarker"]
+
     def local_path(self, key: str) -> Path | None:
         return None
 
@@ -128,7 +156,9 @@ class S3Store:
             except ClientError as error:
                 code = error.response.get("Error", {}).get("Code")
                 if code in ("PreconditionFailed", "412"):
-                    return False
+                    # boto asked again when an answer was lost: then what is there may be of this call.
+                    repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+                    return bool(repeated) and self.get(key) == data
                 if code == "ConditionalRequestConflict":  # another write of this key is under way: who wins is seen by asking
                     return False if self.stat(key) is not None else write(client)
                 if code in ("NotImplemented", "501") and self._checksums == "when_required":
@@ -145,11 +175,31 @@ class S3Store:
             raise
         except Exception as error:
             if not (self._checksums == "when_supported" and refuses_checksums(error)):
-                raise translate(error, self.location, self.uri(key)) from error
+                fault = translate(error, self.location, self.uri(key))
+                if fault.reason != "StorageAccessDenied" or not self._keys_changed():
+                    raise fault from error
+                return self._ask(key, request)
         self._checksums = "when_required"
         self._client = self._connect()
         log.warning("%s refuses boto3's default checksums; going on without them", self.uri())
         return self._ask(key, request)
+
+    def _keys_changed(self) -> bool:
+        """Whether the Secret holds other keys than those that are in use; from now on they are. The kubelet brings them."""
+        with _session_lock:
+            if self._keys == self._secret():
+                return False
+        self._client = self._connect()
+        return True
+
+    def _secret(self) -> dict[str, str | None]:
+        if not self.location.secret_name:
+            return {}
+        return {
+            "aws_access_key_id": locations.credential(self.location, "AWS_ACCESS_KEY_ID"),
+            "aws_secret_access_key": locations.credential(self.location, "AWS_SECRET_ACCESS_KEY"),
+            "aws_session_token": locations.credential(self.location, "AWS_SESSION_TOKEN", optional=True),
+        }
 
     def _connect(self) -> Any:
         location = self.location
@@ -164,13 +214,7 @@ class S3Store:
             request_checksum_calculation=self._checksums,
             response_checksum_validation=self._checksums,
         )
-        secret: dict[str, str | None] = {}
-        if location.secret_name:
-            secret = {
-                "aws_access_key_id": locations.credential(location, "AWS_ACCESS_KEY_ID"),
-                "aws_secret_access_key": locations.credential(location, "AWS_SECRET_ACCESS_KEY"),
-                "aws_session_token": locations.credential(location, "AWS_SESSION_TOKEN", optional=True),
-            }
+        self._keys = self._secret()
         certificate = locations.certificate(location)
         with _session_lock:
             try:
@@ -182,7 +226,7 @@ class S3Store:
                     region_name=region,
                     config=config,
                     verify=str(certificate) if certificate else None,
-                    **secret,
+                    **self._keys,
                 )
             except Exception as error:
                 raise translate(error, self.location, self.uri()) from error

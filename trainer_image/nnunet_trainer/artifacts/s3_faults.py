@@ -27,6 +27,8 @@ DENIED = {
     "Forbidden": "these credentials may not do this",
 }
 FULL = {"QuotaExceeded", "QuotaExceededException", "XMinioStorageFull", "InsufficientStorage", "507", "EntityTooLarge"}
+FULL_WORDS = ("quota", "no space left", "disk full", "storage full", "insufficient storage", "not enough space", "cap exceeded")
+"""How stores say it in the message of a 403 (Ceph, Backblaze B2) or 500: they have no code for it."""
 WRONG_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
 CHECKSUM_REFUSALS = {
     "NotImplemented",
@@ -82,6 +84,11 @@ def translate(error: BaseException, location: Location, uri: str) -> Fault:
     if code == "NoSuchBucket":
         message = f"There is no bucket {locations.parse(location.uri).bucket!r} at {endpoint} ({uri})."
         return BadConfiguration("BucketNotFound", message, hint="Create the bucket, or correct the URI or the endpoint.")
+    said = str(cause.response.get("Error", {}).get("Message", "")) if isinstance(cause, boto.ClientError) else ""
+    if code in FULL or status == 507 or any(words in f"{code} {said}".lower() for words in FULL_WORDS):
+        return StorageFault(
+            "StorageFull", f"{endpoint} has no room for {uri} ({code}).", hint="Free some space or raise the quota."
+        )
     if code in DENIED or (status in (401, 403) and code != "RequestTimeTooSkewed"):
         why = DENIED.get(code, code)
         return BadConfiguration(
@@ -89,10 +96,6 @@ def translate(error: BaseException, location: Location, uri: str) -> Fault:
         )
     if code in ("NoSuchKey", "404", "NotFound"):
         return ObjectNotFound(uri)
-    if code in FULL or status == 507:
-        return StorageFault(
-            "StorageFull", f"{endpoint} has no room for {uri} ({code}).", hint="Free some space or raise the quota."
-        )
     if code in WRONG_REGION or status == 301:
         where = location.region or "the default region"
         message = f"The bucket {locations.parse(location.uri).bucket!r} is not served in {where} ({code})."
@@ -102,7 +105,7 @@ def translate(error: BaseException, location: Location, uri: str) -> Fault:
             "ClockSkew", f"{endpoint} refuses requests: this machine's clock is wrong.", hint="Set the node's clock."
         )
     if code:
-        text = f"{endpoint} failed on {uri}: {code}, {cause.response['Error'].get('Message', 'no message')}."  # type: ignore[attr-defined]
+        text = f"{endpoint} failed on {uri}: {code}, {said or 'no message'}."
         return StorageFault("StorageFailing", text)
     return _without_answer(cause, uri, endpoint, whose)
 

@@ -1,13 +1,7 @@
-"""Checkpoint files in nnU-Net's format: written beside, checksummed, then named; read without running code.
-
-Beside each file stands `<file>.sha256` in the format of sha256sum. While a file is replaced it holds two lines, the new digest and
-the old one, so that whichever file a crash leaves behind is known to be whole.
-"""
+"""Checkpoints in nnU-Net's format: what they hold, read without running code, and which one to go on from."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import pickle
 import warnings
 import zipfile
@@ -16,16 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 
 from nnunet_trainer.contract import keys
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, StorageFault
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
+
+from .files import PREVIOUS as PREVIOUS
+from .files import digests as digests
+from .files import keep_previous as keep_previous
+from .files import name_also as name_also
+from .files import remove as remove
+from .files import save as save
+from .files import sha256 as sha256
+from .files import sidecar_of
 
 FINAL = keys.FINAL_CHECKPOINT
-LATEST, BEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_best.pth", "checkpoint_previous.pth"
+LATEST, BEST = "checkpoint_latest.pth", "checkpoint_best.pth"
 EXTRA = "nnunet_operator"
 """The key of all that nnU-Net's checkpoints do not have; nnU-Net does not look at it."""
 FORMAT = 1
@@ -43,97 +46,7 @@ KEYS = (
     "inference_allowed_mirroring_axes",
 )
 
-
-class _Hashing:
-    """A file that takes the digest of what is written to it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.sha = file, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.sha.update(data)
-        return self.file.write(data)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def save(path: Path, content: dict[str, Any]) -> str:
-    """Write a checkpoint so that a crash at any moment leaves the old or the new one, whole.
-
-    Returns:
-        Its sha256.
-
-    Raises:
-        StorageFault: the disk is full or cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            hashing = _Hashing(file)
-            torch.save(content, hashing)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        digest = hashing.sha.hexdigest()
-        _write_digests(path, [digest, *digests(path)])
-        os.replace(beside, path)
-        _sync_folder(path.parent)
-        _write_digests(path, [digest])
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise StorageFault("CheckpointNotWritten", f"{path} cannot be written: {error.strerror or error}.") from error
-    return digest
-
-
-def _write_digests(path: Path, all_digests: Iterable[str]) -> None:
-    sidecar = _sidecar(path)
-    beside = sidecar.with_name(f".{sidecar.name}.{os.getpid()}.part")
-    with beside.open("w") as file:
-        file.writelines(f"{digest}  {path.name}\n" for digest in all_digests)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, sidecar)
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def digests(path: Path) -> list[str]:
-    """The digests that a checkpoint may have; none for a file without `.sha256` (nnU-Net's own)."""
-    try:
-        return [line.split()[0] for line in _sidecar(path).read_text().splitlines() if line.strip()]
-    except FileNotFoundError:
-        return []
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def remove(path: Path) -> None:
-    """Delete a checkpoint and its digest."""
-    path.unlink(missing_ok=True)
-    _sidecar(path).unlink(missing_ok=True)
-
-
-def keep_previous(path: Path) -> None:
-    """Give the checkpoint at `path` the name of the previous one, before a newer one is written."""
-    if path.exists():
-        previous = path.with_name(PREVIOUS)
-        _write_digests(previous, [*digests(path), *digests(previous)])
-        os.replace(path, previous)
+NAME_ANOTHER = "Name a checkpoint_*.pth of nnU-Net v2 or of this trainer."
 
 
 def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool = False) -> dict[str, Any]:
@@ -150,11 +63,15 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
     """
     if not path.is_file():
         raise BadData("MissingCheckpoint", f"There is no checkpoint at {path}.")
-    known = digests(path)
-    if known and sha256(path) not in known:
-        raise BadData("DamagedCheckpoint", f"{path} is damaged: its sha256 is not the one in {_sidecar(path).name}.")
-    if not zipfile.is_zipfile(path):
-        raise BadData("DamagedCheckpoint", f"{path} is not a whole checkpoint: torch writes a zip archive, and this is none.")
+    try:
+        known = digests(path)
+        same, archive = not known or sha256(path) in known, zipfile.is_zipfile(path)
+    except OSError as error:
+        raise _damaged(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not same:
+        raise _damaged(f"{path} is damaged: its sha256 is not the one in {sidecar_of(path).name}.")
+    if not archive:
+        raise _damaged(f"{path} is not a whole checkpoint: torch writes a zip archive, and this is none.")
     try:
         with _numpy_scalars():
             content = torch.load(path, map_location=device, weights_only=not allow_pickle)
@@ -169,14 +86,19 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
         ) from error
     except (RuntimeError, EOFError, KeyError, IndexError, ValueError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadData("DamagedCheckpoint", f"{path} is not a whole checkpoint: {first}") from error
+        raise _damaged(f"{path} is not a whole checkpoint: {first}") from error
     if not isinstance(content, dict) or "network_weights" not in content:
-        raise BadData("NotACheckpoint", f"{path} is no nnU-Net checkpoint: it has no network_weights.")
+        raise BadData("NotACheckpoint", f"{path} is no nnU-Net checkpoint: it has no network_weights.", hint=NAME_ANOTHER)
     weights = content["network_weights"]
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        raise BadData("NotACheckpoint", f"{path} is no nnU-Net checkpoint: its network_weights are not tensors by name.")
+        message = f"{path} is no nnU-Net checkpoint: its network_weights are not tensors by name."
+        raise BadData("NotACheckpoint", message, hint=NAME_ANOTHER)
     _check_format(path, content)
     return content
+
+
+def _damaged(message: str) -> BadData:
+    return BadData("DamagedCheckpoint", message, hint="Copy it anew from where it came from, or name another one.")
 
 
 def version() -> str:

@@ -60,6 +60,10 @@ def newest(versions: Iterable[str]) -> str:
     return max(versions, key=lambda version: [int(part) if part.isdigit() else -1 for part in version.split(".")])
 
 
+_LEAVES = (str, int, float, type(None))
+"""Most of what an order holds: nothing is below it."""
+
+
 def _requirements(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
@@ -69,13 +73,16 @@ def _requirements(value: Any, path: str) -> Iterator[tuple[str, str]]:
                 yield below, about[SINCE]
             if isinstance(item, str) and item in about.get(_VALUES, {}):
                 yield below, about[_VALUES][item]
-            yield from _requirements(item, below)
+            if not isinstance(item, _LEAVES):
+                yield from _requirements(item, below)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _requirements(item, f"{path}.{key}")
+            if not isinstance(item, _LEAVES):
+                yield from _requirements(item, f"{path}.{key}")
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            yield from _requirements(item, f"{path}[{i}]")
+            if not isinstance(item, _LEAVES):
+                yield from _requirements(item, f"{path}[{i}]")
 
 
 def _within(path: str, other: str) -> bool:

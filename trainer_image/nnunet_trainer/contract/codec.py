@@ -32,6 +32,7 @@ class CodecError(ValueError):
         self.path = where.partition(".")[2]
 
 
+@cache
 def camel(name: str) -> str:
     """`every_epochs` → `everyEpochs`."""
     head, *rest = name.split("_")

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import codec, untrusted_json
-from .additions import added
+from . import additions, codec, untrusted_json
 
 MAX_BYTES = 16_384
 
@@ -39,10 +38,11 @@ class Progress:
     gpu: str | None = None
     updated_at: float | None = None
     warnings: list[str] | None = None
+    continued: str | None = additions.added("0.2.0", default=None, skippable=True)  # from which training it goes on, and how
     # Of the last epoch, over all ranks: for people where the time of a step goes, and how fast it is
-    speed: str | None = added("0.2.0", default=None)
-    patches_per_second: float | None = added("0.2.0", default=None)
-    peak_memory_bytes: int | None = added("0.2.0", default=None)
+    speed: str | None = additions.added("0.2.0", default=None, skippable=True)
+    patches_per_second: float | None = additions.added("0.2.0", default=None, skippable=True)
+    peak_memory_bytes: int | None = additions.added("0.2.0", default=None, skippable=True)
 
 
 ProgressHook = Callable[[Progress], None]

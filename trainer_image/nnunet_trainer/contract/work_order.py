@@ -174,6 +174,23 @@ class PreviousStage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Continuation:
+    """A finished fold of another run that this training goes on from: its weights, optimizer, history and epochs.
+
+    `digest` is that run's, the same for all of its folds. `schedule`: what the learning rate, and all else that changes over the
+    epochs, does from there on. Stretch: as if all epochs had been planned from the start. Restart: as in a training of the
+    additional epochs alone.
+    """
+
+    run: str
+    location: Location
+    digest: str
+    additional_epochs: int
+    schedule: Literal["Stretch", "Restart"]
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointPolicy:
     """How often a checkpoint is written, and how many are kept."""
 
@@ -208,6 +225,7 @@ class TrainOrder:
     rendezvous_deadline_seconds: int = additions.added("0.2.0", default=pod.RENDEZVOUS_SECONDS, skippable=True)
     # The uid of the TrainingRun, noted beside its results; "": of an operator before 0.2.0, or by hand.
     owner: str = additions.added("0.2.0", default="", skippable=True)
+    continues: Continuation | None = additions.added("0.2.0", default=None)
     step: Literal["train"] = "train"
     version: int = CONTRACT_VERSION
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
-from nnunet_trainer.preprocessing.case import target_spacing
+from nnunet_trainer.preprocessing.case import resampling_of, target_spacing
 from nnunet_trainer.preprocessing.resampling import resampling
+from nnunet_trainer.preprocessing.resampling.by_slabs import parts
 from nnunet_trainer.preprocessing.storage import has_previous_stage, write_previous_stage
 
 from .export import segmentation_by_heads
+from .large_images import Goal
 
 
 def with_previous_stage(image: np.ndarray, previous: np.ndarray, labels: LabelManager) -> np.ndarray:
@@ -48,14 +50,29 @@ class NextStages:
         """Whether a case is predicted for each of them."""
         return all(has_previous_stage(self.folder / each.name, case) for each in self.following)
 
-    def write(self, case: str, logits: torch.Tensor, properties: dict[str, Any], labels: LabelManager) -> None:
-        """Predict a case for each of them from its logits (heads, z, y, x), which are resampled one or two heads at a time.
+    def segmentations(self, logits: torch.Tensor, properties: dict[str, Any], labels: LabelManager) -> Iterator[np.ndarray]:
+        """A case for each of them from its logits (heads, z, y, x), which are resampled one or two heads at a time."""
+        for each in self.following:
+            yield for_next_stage(logits, properties, self.plans, self.configuration, each, labels)
+
+    def goals(self, shape: Sequence[int], properties: dict[str, Any]) -> list[Goal] | None:
+        """The same, of logits of a shape (z, y, x) that come plane after plane; None where their resampling has no parts."""
+        found = []
+        for each in self.following:
+            wanted, own = _at_next_stage(properties, self.plans, self.configuration, each)
+            made_of = parts(*resampling_of(self.configuration, "probabilities"), shape, wanted, own, own)
+            if made_of is None:
+                return None
+            found.append(Goal(wanted, made_of))
+        return found
+
+    def write(self, case: str, segmentations: Iterable[np.ndarray]) -> None:
+        """Write a case for each of them.
 
         Raises:
             StorageFault: it cannot be written.
         """
-        for each in self.following:
-            segmentation = for_next_stage(logits, properties, self.plans, self.configuration, each, labels)
+        for each, segmentation in zip(self.following, segmentations, strict=True):
             write_previous_stage(self.folder / each.name, case, segmentation, each.patch_size)
 
 
@@ -80,17 +97,19 @@ def for_next_stage(
         labels: of the dataset.
     """
     array = logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
+    resample = resampling.by_name(*resampling_of(configuration, "probabilities"))
+    shape, own = _at_next_stage(properties, plans, configuration, following)
+    return segmentation_by_heads(array, shape, lambda head: resample(head, shape, own, own), labels)
+
+
+def _at_next_stage(
+    properties: dict[str, Any], plans: Plans, configuration: Configuration, following: Configuration
+) -> tuple[tuple[int, ...], list[float]]:
+    """The shape of a case at the next stage, and the spacing of the configuration's own logits.
+
+    nnU-Net gives its own spacing as the target's too: it decides whether slices are resampled apart.
+    """
     spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
     cropped = properties["shape_after_cropping_and_before_resampling"]
     shape = resampling.compute_new_shape(cropped, spacing, target_spacing(following, spacing))
-    own, content = target_spacing(configuration, spacing), configuration.content
-    resample = resampling.by_name(
-        content.get("resampling_fn_probabilities", "resample_data_or_seg_to_shape"),
-        content.get("resampling_fn_probabilities_kwargs", {}),
-    )
-    # nnU-Net gives its own spacing as the target's too: it decides whether slices are resampled apart.
-    return segmentation_by_heads(array, _sizes(shape), lambda head: resample(head, shape, own, own), labels)
-
-
-def _sizes(shape: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(int(size) for size in shape)
+    return tuple(int(size) for size in shape), target_spacing(configuration, spacing)

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from nnunet_trainer.contract.keys import FINAL_CHECKPOINT
-
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+from nnunet_trainer.contract.precision import PRECISIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,7 +49,11 @@ def segmentation_by_heads(
     """
     if logits.shape[1:] == shape:
         return np.asarray(labels.convert_logits_to_segmentation(logits))
-    heads = (resample(logits[head : head + 1])[0] for head in range(len(logits)))
+    return segmentation_of_heads((resample(logits[head : head + 1])[0] for head in range(len(logits))), labels)
+
+
+def segmentation_of_heads(heads: Iterator[np.ndarray], labels: LabelManager) -> np.ndarray:
+    """The logits (z, y, x) of one head after the other as a segmentation, as `LabelManager` makes it of all of them."""
     first = next(heads)
     if labels.has_regions:
         assert labels.regions_class_order is not None

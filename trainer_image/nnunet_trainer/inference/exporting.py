@@ -8,12 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from nnunet_trainer.contract.limits import cpu_limit, memory_limit
 
-MOST = 4
-"""Threads: resampling and compression use several cores each."""
+MOST = 16
+"""Threads. Resampling uses several cores."""
 SHARE = 4
 """All logits that wait take at most one part in so many of the memory. Their export takes about twice as much beside."""
 
@@ -25,13 +23,17 @@ class Exporter:
         self._pool, self._most, self._room = pool, threads + 1, room
         self._pending: deque[tuple[Future[None], int]] = deque()
 
-    def submit(self, logits: torch.Tensor, write: Callable[..., None], *arguments: Any) -> None:
+    def submit(self, size: int, write: Callable[..., None], *arguments: Any) -> None:
         """Call `write(*arguments)` soon; one at a time where there is room for no more.
+
+        Args:
+            size: bytes that wait with it.
+            write: in a thread.
+            arguments: of it.
 
         Raises:
             Exception: what an earlier write has raised.
         """
-        size = logits.numel() * logits.element_size()
         while self._pending and (len(self._pending) >= self._most or size + sum(n for _, n in self._pending) > self._room):
             self._pending.popleft()[0].result()
         self._pending.append((self._pool.submit(write, *arguments), size))
@@ -51,7 +53,7 @@ def exporting(threads: int | None = None) -> Iterator[Exporter]:
     """An exporter, which has written all when this is left without an error.
 
     Args:
-        threads: at most so many; None: one for two cores, and 4 at most.
+        threads: at most so many; None: one for two cores, and 16 at most. Memory sets the other limit.
     """
     count = threads or max(1, min(MOST, cpu_limit() // 2))
     with ThreadPoolExecutor(count, thread_name_prefix="export") as pool:

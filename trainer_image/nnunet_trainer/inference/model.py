@@ -8,17 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nnunet_trainer.architecture import build
 from nnunet_trainer.checkpoints import checkpoint as checkpoints
 from nnunet_trainer.checkpoints.network import of_checkpoint, weights_digest
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
 
-from .precision import PrecisionName, of_recipe
+from .large_images import Goal, goal, segment
+from .precision import of_recipe
 from .sliding_window import SlidingWindow, predict_logits, widest_features
 
 
@@ -36,6 +39,8 @@ class Model:
     device: torch.device
     folder: Path | None = None
     precision: PrecisionName = "auto"
+    together: bool = True
+    """Whether all networks are on the device; else each is brought there when its turn comes."""
 
     @classmethod
     def load(
@@ -88,8 +93,11 @@ class Model:
             network = _network(file, content, configuration, dataset_json, labels)
             # On a CPU, convolutions take about two thirds of the time so; GPUs' tensor cores want it too.
             layout = torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
-            networks.append(network.to(device, memory_format=layout))
+            networks.append(network.to(memory_format=layout))
         assert configuration is not None
+        together = len(networks) == 1 or fit_together(networks, torch.device(device))
+        if together:
+            networks = [network.to(device) for network in networks]
         return cls(
             plans=plans,
             configuration=configuration,
@@ -101,6 +109,7 @@ class Model:
             device=torch.device(device),
             folder=folder,
             precision=precision,
+            together=together,
         )
 
     @cached_property
@@ -142,10 +151,37 @@ class Model:
         """Mean logits over the folds, float32 (heads, z, y, x), of a preprocessed image (c, z, y, x)."""
         total: torch.Tensor | None = None
         for network in self.networks:
+            self._bring(network)
             logits = predict_logits(network, image, self.labels.num_segmentation_heads, window or self.window(), self.device)
             total = logits if total is None else total.add_(logits)
         assert total is not None
         return total.div_(len(self.networks)) if len(self.networks) > 1 else total
+
+    def goal(self, shape: Sequence[int], properties: dict[str, Any]) -> Goal | None:
+        """How an image of a preprocessed shape (z, y, x) is segmented plane after plane; None: by its logits as a whole."""
+        return goal(shape, properties, self.plans, self.configuration, self.labels)
+
+    def segment(self, image: torch.Tensor, goal: Goal, window: SlidingWindow | None = None) -> np.ndarray:
+        """The segmentation (z, y, x) of the cropped case, of an image whose logits do not fit in memory."""
+        (found,) = segment(self.networks, image, [goal], self.labels, window or self.window(), self.device, bring=self._bring)
+        return found
+
+    def _bring(self, network: torch.nn.Module) -> None:
+        """Have a network on the device."""
+        if self.together:
+            return
+        for other in self.networks:
+            if other is not network:
+                other.to("cpu")
+        network.to(self.device)
+
+
+def fit_together(networks: Sequence[torch.nn.Module], device: torch.device) -> bool:
+    """Whether the weights of networks take no more than a quarter of what a GPU has free; main memory holds them in any case."""
+    if device.type != "cuda":
+        return True
+    weights = sum(value.numel() * value.element_size() for network in networks for value in network.state_dict().values())
+    return weights <= torch.cuda.mem_get_info(device)[0] / 4
 
 
 def available_folds(folder: Path, checkpoint: str = checkpoints.FINAL) -> list[str]:

@@ -19,6 +19,7 @@ from nnunet_trainer.planning.plans import Plans
 
 from .existing import probabilities_are_whole, segmentation_fault
 from .model import Model
+from .sliding_window import SlidingWindow
 
 Existing = Literal["refuse", "keep", "overwrite"]
 RECORD = Path(".nnunet") / "prediction.json"
@@ -35,10 +36,11 @@ class OutputFolder:
     Args:
         folder: it need not exist.
         model: whose predictions.
+        window: how its images are tiled and mirrored.
     """
 
-    def __init__(self, folder: Path, model: Model) -> None:
-        self.folder, self.model = folder, model
+    def __init__(self, folder: Path, model: Model, window: SlidingWindow) -> None:
+        self.folder, self.model, self.window = folder, model, window
         self.reader = by_name(model.plans.image_reader_writer)
         self._beside = {"dataset.json": model.dataset_json, "plans.json": model.plans.content}
         self._told: dict[str, list[str]] = {}
@@ -95,7 +97,7 @@ class OutputFolder:
             raise BadUsage("OtherFiles", message, hint=f"{elsewhere[:-1]}, or remove what may be replaced.")
         record, now = self._record(), self._identity()
         owners_of = [(record.get("others") or {}).get(case, record.get("model")) for case in present]
-        if existing == "keep" and (was := next((owner for owner in owners_of if owner not in (None, now)), None)):
+        if existing == "keep" and (was := next((owner for owner in owners_of if not _is(owner, now)), None)):
             message = f"{self.folder} holds predictions by {_describe(was)}; this is {_describe(now)}. They are not to be mixed."
             raise BadUsage("OtherPredictions", message, hint=f"{elsewhere[:-1]}, or say --overwrite.")
 
@@ -117,12 +119,12 @@ class OutputFolder:
                 files.write_json(self.folder / name, content)
         record, now = self._record(), self._identity()
         self._told, self._others = record.get("warnings") or {}, dict(record.get("others") or {})
-        if (was := record.get("model")) not in (None, now):
+        if not _is(was := record.get("model"), now):
             # Until they are replaced, which may be interrupted, they are another model's.
             ending = self.model.file_ending
             for file in self.folder.glob(f"*{glob.escape(ending)}"):
                 self._others.setdefault(file.name.removesuffix(ending), was)
-        self._others = {case: owner for case, owner in self._others.items() if owner != now}
+        self._others = {case: owner for case, owner in self._others.items() if not _is(owner, now)}
         self._write()
 
     def finished(self, case: str) -> None:
@@ -169,7 +171,10 @@ class OutputFolder:
             return False
 
     def _identity(self) -> dict[str, Any]:
-        return {"configuration": self.model.configuration.name, "folds": self.model.folds, "weights": self.model.weights}
+        """What predictions depend on, but for rounding: batches and precision may differ."""
+        model, window = self.model, self.window
+        known = {"configuration": model.configuration.name, "folds": model.folds, "weights": model.weights}
+        return {**known, "mirrorAxes": list(window.mirror_axes), "stepSize": window.step}
 
     def _record(self) -> dict[str, Any]:
         try:
@@ -184,6 +189,14 @@ class OutputFolder:
             files.write_json(self.folder / RECORD, {name: value for name, value in record.items() if name != "others" or value})
 
 
+def _is(owner: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    """Whether predictions are this model's; an owner that is not known, or of an earlier version that kept less, may be."""
+    return owner is None or all(owner.get(name, value) == value for name, value in now.items())
+
+
 def _describe(identity: Mapping[str, Any]) -> str:
-    folds = ", ".join(map(str, identity.get("folds") or []))
-    return f"{identity.get('configuration')}, fold {folds}, of weights {str(identity.get('weights'))[:8]}"
+    folds, axes = (", ".join(map(str, identity.get(name) or [])) for name in ("folds", "mirrorAxes"))
+    said = f"{identity.get('configuration')}, fold {folds}, of weights {str(identity.get('weights'))[:8]}"
+    if "stepSize" not in identity:
+        return said
+    return f"{said}, {f'mirrored along {axes}' if axes else 'not mirrored'}, with a step size of {identity['stepSize']:g}"

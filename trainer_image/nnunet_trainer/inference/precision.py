@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
-PrecisionName = Literal["auto", "fp32", "fp16", "bf16"]
-NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
+from nnunet_trainer.contract.precision import PRECISIONS, PrecisionName
 
 
 def resolved(name: PrecisionName, device: torch.device) -> PrecisionName:
@@ -30,4 +29,4 @@ def of_recipe(recipe: object, device: torch.device) -> PrecisionName:
         device: to predict on.
     """
     name = recipe.get("precision") if isinstance(recipe, dict) else None
-    return name if device.type == "cuda" and name in NAMES else "auto"
+    return name if device.type == "cuda" and name in PRECISIONS else "auto"

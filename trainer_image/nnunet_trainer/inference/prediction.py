@@ -14,16 +14,17 @@ from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.readers.repairs import read_repaired, zero_nonfinite
 from nnunet_trainer.prefetching import prefetched
-from nnunet_trainer.preprocessing.case import preprocess_image
+from nnunet_trainer.preprocessing.case import preprocess_image, revert_segmentation
 
 from .cascade import with_previous_stage
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
 from .exporting import exporting
 from .images import find_images, find_previous, left_out, said
+from .large_images import Goal, require_room_for_probabilities
 from .model import Model
 from .output_folder import Existing, OutputFolder
 from .sliding_window import SlidingWindow, about_case
-from .spacing import training_spacings, unlike_training
+from .spacing import training_spacings, unit_fault, unlike_training
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,9 @@ def _preprocess(
     """What the network sees (channels, z, y, x): the previous stage's segmentation is cropped and resampled as a label is."""
     check_previous_stage(model, given=previous is not None)
     about = (model.plans, model.configuration, model.dataset_json)
-    data, seg, properties = preprocess_image(images, properties, *about, segmentation=previous)
+    data, seg, properties = preprocess_image(
+        images, properties, *about, segmentation=previous, with_segmentation=previous is not None
+    )
     if previous is None:
         return data, properties
     del properties["class_locations"]
@@ -119,11 +122,13 @@ def predict_folder(
     Raises:
         BadUsage: `out` holds predictions and `existing` is "refuse", or it is no folder for this model's predictions; a cascade's
             second stage without `previous_stage`, or another model with it.
-        BadData: images that cannot be read, lack channels or the previous stage's segmentation.
+        BadData: images that lack channels or the previous stage's segmentation, before anything is predicted; images that cannot be
+            read, are in another unit of spacing or too large, when all others are predicted.
         BadConfiguration: the network's output for a case is no number.
     """
     check_previous_stage(model, given=previous_stage is not None)
-    output = OutputFolder(out, model)
+    window = window or model.window()
+    output = OutputFolder(out, model, window)
     cases = find_images(images, model.file_ending, len(channel_names(model.dataset_json)), output.reader)
     previous = {} if previous_stage is None else find_previous(previous_stage, cases, model.file_ending, output.reader)
     output.check(cases, existing)
@@ -135,36 +140,74 @@ def predict_folder(
     warn("", [*([said(images, others)] if others else []), *again])
     trained = None if model.folder is None else training_spacings(model.folder)
 
-    def read(index: int) -> tuple[torch.Tensor, dict[str, Any], list[str]]:
+    def read(index: int) -> tuple[torch.Tensor, dict[str, Any], Goal | None, list[str]] | BadData:
         case = todo[index]
-        data, properties, notes = read_repaired(output.reader, cases[case])
-        if far := unlike_training(properties["spacing"], model.plans, model.configuration, trained):
-            notes.append(f"{cases[case][0]}: {far}")
-        before = output.reader.read_seg(previous[case])[0] if previous else None
         try:
+            data, properties, notes = read_repaired(output.reader, cases[case])
+            about = (properties["spacing"], model.plans, model.configuration, trained)
+            if fault := unit_fault(*about):
+                raise BadData("InvalidCases", f"{fault}.", hint="Correct the spacing in the image's header: it is in mm.")
+            if far := unlike_training(*about):
+                notes.append(f"{cases[case][0]}: {far}")
+            before = output.reader.read_seg(previous[case])[0] if previous else None
             data, properties = _preprocess(model, data, properties, before)
+            if save_probabilities:
+                require_room_for_probabilities(model.labels.num_segmentation_heads, data.shape[1:], properties)
+            goal = None if save_probabilities else model.goal(data.shape[1:], properties)
         except BadData as fault:
-            raise BadData(fault.reason, f"{cases[case][0]}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault
-        return torch.from_numpy(data), properties, notes
+            return _about_file(fault, cases[case][0])
+        except MemoryError as error:
+            return _about_file(BadData("InvalidCases", f"memory does not suffice for it ({error})."), cases[case][0])
+        return torch.from_numpy(data), properties, goal, notes
 
     def write(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
         about = (properties, model.plans, model.configuration, model.labels)
         if save_probabilities:
             write_probabilities(probabilities_from_logits(logits, *about), output.probabilities(case), properties)
-        else:
+        store(case, segmentation_from_logits(logits, *about), properties)
+
+    def write_cropped(case: str, segmentation: np.ndarray, properties: dict[str, Any]) -> None:
+        store(case, revert_segmentation(segmentation, properties, model.plans, model.labels), properties)
+
+    def store(case: str, segmentation: np.ndarray, properties: dict[str, Any]) -> None:
+        if not save_probabilities:
             output.forget_probabilities(case)
-        write_segmentation(segmentation_from_logits(logits, *about), output.segmentation(case), properties, output.reader)
+        write_segmentation(segmentation, output.segmentation(case), properties, output.reader)
         output.finished(case)
 
+    faults: list[BadData] = []
     with exporting() as exporter:
-        for place, (image, properties, notes) in enumerate(prefetched(read, range(len(todo)), workers=1, ahead=1)):
+        for place, (case, found) in enumerate(zip(todo, prefetched(read, range(len(todo)), workers=1, ahead=1), strict=True)):
             if progress:
-                progress(place, len(todo), todo[place])
-            warn(todo[place], notes)
-            with about_case(todo[place]):
-                logits = model.logits(image, window)
-            exporter.submit(logits, write, todo[place], logits, properties)
+                progress(place, len(todo), case)
+            if isinstance(found, BadData):
+                faults.append(found)
+                warn(case, [f"{found.message.removesuffix('.')}: not predicted."])
+                continue
+            image, properties, goal, notes = found
+            warn(case, notes)
+            with about_case(case):
+                result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
+            exporter.submit(result.nbytes, write if goal is None else write_cropped, case, result, properties)
+    if faults:
+        raise _together(faults, len(todo))
     return [output.segmentation(case) for case in cases]
+
+
+def _about_file(fault: BadData, file: Path) -> BadData:
+    """The fault, with the file where it does not name it."""
+    message = fault.message if str(file) in fault.message else f"{file}: {fault.message}"
+    return BadData(fault.reason, message, hint=fault.hint, findings=fault.findings)
+
+
+def _together(faults: list[BadData], total: int) -> BadData:
+    """One fault of them all."""
+    if total == 1:
+        return faults[0]
+    findings = [line for fault in faults for line in (fault.message, *fault.findings)]
+    hints = " ".join(dict.fromkeys(fault.hint for fault in faults if fault.hint))
+    message = f"{len(faults)} of {total} images {'is' if len(faults) == 1 else 'are'} not predicted; all others are."
+    return BadData("InvalidCases", message, findings=findings, hint=hints)
 
 
 class _Warnings:

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nnunet_trainer.contract.faults import BadData
+from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.dataset.readers.repairs import zero_nonfinite
@@ -18,13 +20,14 @@ from nnunet_trainer.evaluation.summary import summary, write_summary
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing import integrity
+from nnunet_trainer.preprocessing.case import revert_segmentation
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, StoredCase
 
 from .cascade import NextStages, with_previous_stage
 from .existing import probabilities_are_whole, segmentation_is_whole
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
 from .exporting import exporting
-from .precision import PrecisionName
+from .large_images import Goal, goal, require_room_for_probabilities, segment
 from .sliding_window import SlidingWindow, about_case, predict_logits, widest_features
 
 CaseHook = Callable[[int, int], None]
@@ -129,14 +132,26 @@ def validate(
                 image = with_previous_stage(image, case.previous[:], labels)
         return torch.from_numpy(image), case, bad
 
-    def export(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
+    def export(case: str, logits: torch.Tensor, properties: dict[str, Any], probable: bool) -> None:
         if following is not None:
-            following.write(case, logits, properties, labels)
-        if save_probabilities:
+            following.write(case, following.segmentations(logits, properties, labels))
+        if probable:
             probabilities = probabilities_from_logits(logits, properties, plans, settings, labels)
             write_probabilities(probabilities, out / f"{case}.npz", properties)
         segmentation = segmentation_from_logits(logits, properties, plans, settings, labels)
         write_segmentation(segmentation, out / f"{case}{ending}", properties, reader)
+
+    def export_cropped(case: str, segmentations: list[np.ndarray], properties: dict[str, Any]) -> None:
+        own, *others = segmentations
+        if following is not None:
+            following.write(case, others)
+        write_segmentation(revert_segmentation(own, properties, plans, labels), out / f"{case}{ending}", properties, reader)
+
+    def goals(image: torch.Tensor, properties: dict[str, Any]) -> list[Goal] | None:
+        """What to make of an image whose logits do not fit in memory; None: they do, or they have to."""
+        own = goal(image.shape[1:], properties, plans, settings, labels)
+        others = [] if own is None or following is None else following.goals(image.shape[1:], properties)
+        return None if own is None or others is None else [own, *others]
 
     done = len(mine) - len(todo)
     with predicting(network), exporting() as exporter:
@@ -145,9 +160,21 @@ def validate(
                 progress(done, len(mine))
             if bad:
                 warn(_not_finite(store, name, bad))
+            probable, properties = save_probabilities, stored.properties
+            if probable:
+                try:
+                    require_room_for_probabilities(labels.num_segmentation_heads, image.shape[1:], properties)
+                except BadData as fault:
+                    warn(f"{name}: {fault.message} They are left out.")
+                    probable = False
+            wanted = None if probable else goals(image, properties)
             with about_case(name):
-                logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, check)
-            exporter.submit(logits, export, name, logits, stored.properties)
+                if wanted is None:
+                    logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, check)
+                    exporter.submit(logits.nbytes, export, name, logits, properties, probable)
+                else:
+                    made = segment([network], image, wanted, labels, window, device, check)
+                    exporter.submit(sum(each.nbytes for each in made), export_cropped, name, made, properties)
             done += 1
     if progress:
         progress(done, len(mine))

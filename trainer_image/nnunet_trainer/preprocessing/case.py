@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
+from nnunet_trainer.contract.limits import memory_limit
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.raw import Case
@@ -20,6 +22,9 @@ from ..dataset.cropping import crop_to_nonzero, slices
 from .locations import class_locations, classes_to_locate
 from .normalization import normalize
 from .resampling import resampling
+from .resampling.by_slabs import Part, parts
+
+SPACING = "Correct the spacing in the image's header: it is in mm."
 
 
 def preprocess_image(
@@ -29,6 +34,8 @@ def preprocess_image(
     configuration: Configuration | str,
     dataset_json: dict[str, Any],
     segmentation: np.ndarray | None = None,
+    *,
+    with_segmentation: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Transpose, crop to the nonzero region, normalize, resample.
 
@@ -36,18 +43,18 @@ def preprocess_image(
         images: float32 (c, z, y, x) in the file's axes. It may be worked on in place: pass a copy to keep it.
         properties: what the reader gave; `spacing` along the file's z, y, x.
         segmentation: (1, z, y, x), for training cases.
+        with_segmentation: whether one is wanted (it says where the nonzero region is, without a label too); else it is empty.
 
     Returns:
         float32 (c, z, y, x), int16 (1, z, y, x) and the properties with all that the way back needs and, for a training case, the
         class locations. The segmentation is −1 outside the nonzero region.
 
     Raises:
-        BadData: image and segmentation of different shapes.
+        BadData: image and segmentation of different shapes, or a spacing that leaves no voxel, or more than there is memory for.
         BadConfiguration: plans that name what there is not.
     """
-    return _preprocess(
-        [images, None if segmentation is None else _integers(segmentation)], properties, plans, configuration, dataset_json
-    )
+    arrays = [images, None if segmentation is None else _integers(segmentation)]
+    return _preprocess(arrays, properties, plans, configuration, dataset_json, with_segmentation=with_segmentation)
 
 
 def read_and_preprocess(
@@ -70,6 +77,8 @@ def _preprocess(
     plans: Plans,
     configuration: Configuration | str,
     dataset_json: dict[str, Any],
+    *,
+    with_segmentation: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """`arrays` are the images and the segmentation; the list is emptied, so that nothing is held longer than it is needed."""
     segmentation, images = arrays.pop(), arrays.pop()
@@ -98,16 +107,34 @@ def _preprocess(
         data, seg, configuration.normalization_schemes, configuration.use_mask_for_norm, plans.foreground_intensity_properties
     )
     target = target_spacing(configuration, spacing)
-    shape = resampling.compute_new_shape(data.shape[1:], spacing, target)
-    if min(shape) < 1:
-        sizes = f"{_by(data.shape)} voxels of {_millimetres(spacing)}"
-        message = f"Of an image of {sizes}, nothing is left at the configuration's spacing, {_millimetres(target)}."
-        raise BadData("InvalidCases", message, hint="Correct the spacing in the image's header: it is in mm.")
+    shape = _resampled_shape(data.shape, spacing, target)
     data = _function(configuration, "data")(data, shape, spacing, target)
+    data = np.ascontiguousarray(data, np.float32)
+    if not with_segmentation:
+        return data, np.empty((1, 0, 0, 0), np.int16), properties
     seg = _function(configuration, "seg")(seg, shape, spacing, target)
     if labelled:
         properties["class_locations"] = class_locations(seg, classes_to_locate(LabelManager(dataset_json)))
-    return np.ascontiguousarray(data, np.float32), np.ascontiguousarray(seg, np.int16), properties
+    return data, np.ascontiguousarray(seg, np.int16), properties
+
+
+def _resampled_shape(shape: tuple[int, ...], spacing: list[float], target: list[float]) -> tuple[int, ...]:
+    """Of an image (c, z, y, x) at the target's spacing.
+
+    Raises:
+        BadData: it has no voxel, or more than there is memory for.
+    """
+    new = resampling.compute_new_shape(shape[1:], spacing, target)
+    image = f"an image of {_by(shape)} voxels of {_millimetres(spacing)}"
+    there = f"at {_millimetres(target)}, the configuration's spacing"
+    if min(new) < 1:
+        raise BadData("InvalidCases", f"Of {image}, nothing is left {there}.", hint=SPACING)
+    needed, limit = 4 * shape[0] * (math.prod(shape[1:]) + math.prod(new)), memory_limit()
+    if needed > limit:
+        room = f"{needed / 2**30:.3g} GiB of memory, and {limit / 2**30:.3g} are there"
+        message = f"Of {image}, {'×'.join(map(str, new))} are made {there}: {room}."
+        raise BadData("InvalidCases", message, hint=f"{SPACING} If it is right, the image needs more memory.")
+    return new
 
 
 def target_spacing(configuration: Configuration, spacing: list[float]) -> list[float]:
@@ -124,12 +151,23 @@ def revert_logits(logits: Any, properties: dict[str, Any], plans: Plans, configu
     return _function(configuration, "probabilities")(array, shape, target_spacing(configuration, spacing), spacing)
 
 
+def revert_parts(shape: Sequence[int], properties: dict[str, Any], plans: Plans, configuration: Configuration) -> list[Part] | None:
+    """How `revert_logits` of a head of a shape (z, y, x) can be done part by part; None where it cannot."""
+    spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
+    cropped = properties["shape_after_cropping_and_before_resampling"]
+    return parts(*resampling_of(configuration, "probabilities"), shape, cropped, target_spacing(configuration, spacing), spacing)
+
+
 def revert_segmentation(segmentation: np.ndarray, properties: dict[str, Any], plans: Plans, labels: LabelManager) -> np.ndarray:
     """Put a segmentation (z, y, x) of the cropped case back into the file's shape and axes; background outside."""
-    kind = np.uint8 if len(labels.foreground_labels) < 255 else np.uint16
-    whole = np.zeros(tuple(properties["shape_before_cropping"]), kind)
+    whole = np.zeros(tuple(properties["shape_before_cropping"]), segmentation_type(labels))
     whole[slices(properties["bbox_used_for_cropping"])] = segmentation
     return whole.transpose(plans.transpose_backward)
+
+
+def segmentation_type(labels: LabelManager) -> type[np.unsignedinteger[Any]]:
+    """The smallest type that holds a segmentation."""
+    return np.uint8 if len(labels.foreground_labels) < 255 else np.uint16
 
 
 def revert_probabilities(probabilities: np.ndarray, properties: dict[str, Any], plans: Plans, labels: LabelManager) -> np.ndarray:
@@ -150,9 +188,14 @@ def segmentation_from_logits(
 
 
 def _function(configuration: Configuration, what: str) -> Any:
+    return resampling.by_name(*resampling_of(configuration, what))
+
+
+def resampling_of(configuration: Configuration, what: str) -> tuple[str, dict[str, Any]]:
+    """The resampling function that a configuration names for data, seg or probabilities, and its arguments."""
     content = configuration.content
     name = content.get(f"resampling_fn_{what}", "resample_data_or_seg_to_shape")
-    return resampling.by_name(name, content.get(f"resampling_fn_{what}_kwargs", {}))
+    return name, content.get(f"resampling_fn_{what}_kwargs", {})
 
 
 def _integers(segmentation: np.ndarray) -> np.ndarray:

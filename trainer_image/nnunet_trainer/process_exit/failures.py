@@ -7,10 +7,10 @@ import signal
 import traceback
 from concurrent.futures.process import BrokenProcessPool
 
+from ..contract import oom_kills
 from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, StorageFault, Temporary, means_gpu_out_of_memory
 from ..contract.limits import memory_limit
 from ..contract.report import Error
-from . import oom_kills
 
 SHOWN_FINDINGS = 5
 KILLED = 128 + signal.SIGKILL

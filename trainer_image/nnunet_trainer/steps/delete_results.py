@@ -19,7 +19,7 @@ from pathlib import Path
 from ..artifacts import ObjectInfo, ObjectStore, artifact, open_store
 from ..artifacts.parallel import for_each
 from ..contract import keys, report
-from ..contract.faults import BadData, BadUsage
+from ..contract.faults import BadData, BadUsage, Fault
 from ..contract.keys import MANIFEST, PREDICTED_NEXT_STAGE
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
@@ -108,6 +108,8 @@ def _delete_run(
             done.kept.append(f"{store.uri(run)}: its results are those of {names} too")
         else:
             _delete_files(store, run, found, done, tell)
+            with contextlib.suppress(Fault):  # some stores do not know how, some people may not
+                store.discard_unfinished(f"{run}/attempts/")
     finally:
         owners.end_deletion(store, run, order)
     owners.leave(store, run, order)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def summarize(order: TrainOrder, storage: ObjectStore, fold: str, result: Traini
         "emaPseudoDice": _finite(result.ema_pseudo_dice),
         **_validated(result),
         "resumedFromEpoch": result.resumed_from_epoch,
+        "continued": result.continued,
         "pretrained": result.pretrained.summary() if result.pretrained else None,
         "pretrainedTensors": result.pretrained.tensors() if result.pretrained else None,
         "found": False,
@@ -90,6 +92,8 @@ def publish(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, 
     Where a Job of another cluster has published the same fold meanwhile, files of both lie there: this one's are all written again.
     """
     inputs = {"seed": setup.seed, "recipe": recipe.write(setup.recipe)}
+    if setup.continues:
+        inputs["continues"] = setup.continues.about()
     if not _put_all(storage, fold, digest, setup, summary).finish(summary, inputs):
         log.warning("%s was published by another Job while this one uploaded it; what counts is this one's.", storage.uri(fold))
         _put_all(storage, fold, digest, setup, summary).finish(summary, inputs, over=True)
@@ -125,12 +129,23 @@ def _put_beside(storage: ObjectStore, model: str, setup: TrainingSetup, path: Pa
 
 def tidy(storage: ObjectStore, run: str, fold: str) -> None:
     """What attempts left is of no more use once the fold's results, their logs among them, are whole."""
+    left: set[str] = set()
     for info in list(storage.list(f"{run}/attempts/")):
         if f"/fold_{fold}/" in info.key:
+            left.add(f"{info.key.partition(f'/fold_{fold}/')[0]}/fold_{fold}/")
             try:
                 storage.delete(info.key)
             except Fault as fault:
                 log.warning("%s could not be deleted: %s", storage.uri(info.key), fault.message)
+    _discard_unfinished(storage, sorted(left))
+
+
+def _discard_unfinished(storage: ObjectStore, prefixes: Iterable[str]) -> None:
+    for prefix in prefixes:
+        try:
+            storage.discard_unfinished(prefix)
+        except Fault as fault:  # some stores do not know how, some people may not
+            log.info("Unfinished uploads below %s stay: %s", storage.uri(prefix), fault.message)
 
 
 def add_validation(there: Artifact, setup: TrainingSetup, result: TrainingResult) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from ..artifacts.opening import open_file
 from ..contract import pod
 from ..contract.faults import BadData
 from ..contract.keys import FINAL_CHECKPOINT, PREDICTED_NEXT_STAGE
-from ..contract.work_order import TrainOrder
+from ..contract.work_order import Location, TrainOrder
 from ..planning.plans import Plans
 from ..training.loop.full_evaluation import EVALUATED
-from . import checkpoints
+from ..training.session.setup import ContinuedTraining
+from ..training.state import continuation
+from .attempts import checkpoints
 from .common import Teller, read_input, scratch
 
 KEPT = rf"training_log.*|validation/.*|{EVALUATED}_\d+/summary\.json|{PREDICTED_NEXT_STAGE}/.*"
@@ -102,27 +104,46 @@ def fetch_pretrained(order: TrainOrder, tell: Teller) -> tuple[Path, str] | None
     Raises:
         BadData: it is not there, or not the one that was meant.
     """
-    given = order.pretrained
-    if given is None:
+    if order.pretrained is None:
         return None
     tell("fetching pretrained weights")
-    store, name = open_file(given.location)
+    return _fetch_checkpoint("pretrained", order.pretrained.location, order.pretrained.sha256)
+
+
+def fetch_continued(order: TrainOrder, tell: Teller) -> ContinuedTraining | None:
+    """The finished training that this one goes on from, its checkpoint checked.
+
+    Raises:
+        BadData: the checkpoint is not there, or not the one that was meant.
+        BadConfiguration: it is not of the end of a training.
+    """
+    given = order.continues
+    if given is None:
+        return None
+    tell("fetching the finished training")
+    path, _ = _fetch_checkpoint("continues", given.location, given.sha256)
+    source = f"TrainingRun {given.run} (fold {order.fold})"
+    return continuation.read(path, additional_epochs=given.additional_epochs, schedule=given.schedule, source=source)
+
+
+def _fetch_checkpoint(field: str, location: Location, wanted: str | None) -> tuple[Path, str]:
+    store, name = open_file(location)
 
     def fetch() -> list[str]:
-        target = scratch("pretrained") / name
+        target = scratch(field) / name
         local = store.local_path(name)
         if local is None and not target.exists():
             store.get_file(name, target)
         found = local or target
         if not found.is_file():
-            raise BadData("MissingCheckpoint", f"There is no {given.location.uri}.", hint="Correct spec.pretrained.")
+            raise BadData("MissingCheckpoint", f"There is no {location.uri}.", hint=f"Correct spec.{field}.")
         sha256 = digests.of_file(found)
-        if given.sha256 and sha256 != given.sha256:
-            message = f"{given.location.uri} is not the file that its run wrote: its sha256 differs."
+        if wanted and sha256 != wanted:
+            message = f"{location.uri} is not the file that its run wrote: its sha256 differs."
             raise BadData("DamagedCheckpoint", message, hint=f"Delete it, then {artifact.REMAKE}")
         return [str(found), sha256]
 
-    path, sha256 = once("pretrained", fetch)
+    path, sha256 = once(field, fetch)
     return Path(path), sha256
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,19 +17,32 @@ from ..artifacts.artifact import Artifact
 from ..contract import codec, keys, pod, report
 from ..contract.faults import Fault, Stopped, Temporary
 from ..contract.keys import PREDICTED_NEXT_STAGE
-from ..contract.progress import ProgressHook
+from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..planning.plans import Configuration, Plans
 from ..training.loop.fold_training import train
 from ..training.loop.full_evaluation import EVALUATED
+from ..training.loop.stopping import StopRequest, seconds_left
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
+from ..training.reporting.reporter import VALIDATING
 from ..training.session.setup import TrainingResult, TrainingSetup
-from . import checkpoints, owners, publishing, staging
+from ..training.state import continuation
+from . import owners, publishing, staging
+from .attempts import checkpoints
+from .attempts.keeping import Keeper
+from .attempts.patience import Backoff, PatientStore, within_grace
+from .attempts.uploads import Uploads
 from .common import Teller, read_input, scratch
 
 log = logging.getLogger(__name__)
+
+BACKOFF = Backoff()
+LEAVING_SECONDS = 10.0
+"""Of the grace that SIGTERM gives, for the report; a tenth of it where it is short."""
+FAILED_SECONDS = 120.0
+"""So long a training that failed tries to bring its last checkpoint into the store."""
 
 
 def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
@@ -52,7 +64,10 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
         plans = plans_artifact.read_json(f"{plans_name}.json")
         configuration = Plans(plans).configuration(order.configuration)
         pretrained, sha256 = staging.fetch_pretrained(order, tell) or (None, None)
-        digest = run_digest(order, recipe.digested(resolved), sha256)
+        decisive = recipe.digested(resolved)
+        if (continued := staging.fetch_continued(order, tell)) is not None:
+            resolved = continuation.extended(resolved, continued)
+        digest = run_digest(order, decisive, sha256)
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         if os.environ.get("RANK", "0") == "0":
@@ -81,6 +96,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
             checkpoint=order.checkpoint,
             resume=True,
             resume_from=staged.resume_from,
+            continues=continued,
             pretrained=pretrained,
             pretrained_policies=order.pretrained.policies if order.pretrained else PretrainedPolicies(),
             pretrained_source=order.pretrained.location.uri if order.pretrained else None,
@@ -96,17 +112,25 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
             if os.environ.get("RANK", "0") != "0":
                 train(setup)
                 return Report(step="train")
-            result = _train_and_upload(order, setup, storage, run, listener)
-        tell("uploading")
-        if there:
-            summary = publishing.add_validation(there, setup, result)
-        else:
-            if other := publishing.trained(storage, fold):
-                return _trained_elsewhere(order, storage, run, other, configuration)
-            summary = publishing.summarize(order, storage, fold, result)
-            publishing.publish(storage, fold, digest, setup, summary)
+            prefix = checkpoints.attempt_prefix(run, order.attempt, order.fold, pod.job_uid())
+            uploads = Uploads(storage, prefix, order.checkpoint.keep, listener, scratch("uploads"), BACKOFF)
+            result = _train(setup, uploads, prefix)
+        uploads.say("uploading", None)
+        patient = PatientStore(storage, stop, BACKOFF, lambda text: uploads.say("uploading", text))
+
+        def publish() -> Report:
+            if there:
+                summary = publishing.add_validation(Artifact(patient, there.prefix, there.manifest), setup, result)
+            else:
+                if other := publishing.trained(patient, fold):
+                    return _trained_elsewhere(order, storage, run, other, configuration)
+                summary = publishing.summarize(order, storage, fold, result)
+                publishing.publish(patient, fold, digest, setup, summary)
+            return _report(storage, run, digest, summary)
+
+        report = _published(publish, uploads, stop)
         publishing.tidy(storage, run, order.fold)
-        return _report(storage, run, digest, summary)
+        return report
 
 
 def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | None) -> str:
@@ -116,6 +140,9 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
         decisive["deterministic"] = True
     if order.pretrained and order.pretrained.policies != PretrainedPolicies():
         decisive["pretrained"] = codec.to_plain(order.pretrained.policies)
+    if order.continues:
+        given = order.continues
+        decisive["continues"] = {"digest": given.digest, "additionalEpochs": given.additional_epochs, "schedule": given.schedule}
     if order.plugins:
         files = extensions.plugin_files(pod.plugins(), order.plugins)
         decisive["plugins"] = {f"{file.parent.name}/{file.name}": digests.of_file(file) for file in files}
@@ -124,10 +151,14 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
     return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, pretrained)
 
 
-class _Stop(threading.Event):
+class _Stop(StopRequest):
     """Set by SIGTERM. Once the training has `begun`, it looks at it after every iteration; before, nothing needs to be saved."""
 
     begun = False
+
+    def __init__(self) -> None:
+        grace = pod.grace_seconds()
+        super().__init__(grace - min(LEAVING_SECONDS, grace / 10))
 
     def sigterm(self, number: int, frame: FrameType | None) -> None:
         self.set()
@@ -145,35 +176,64 @@ def _stops() -> Iterator[_Stop]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _train_and_upload(
-    order: TrainOrder, setup: TrainingSetup, storage: ObjectStore, run: str, listener: ProgressHook
-) -> TrainingResult:
-    """Train, with checkpoints going up beside it, at the end and on SIGTERM the last one too."""
-    prefix = checkpoints.attempt_prefix(run, order.attempt, order.fold, pod.job_uid())
-    uploads = checkpoints.Uploads(storage, prefix, order.checkpoint.keep, listener, scratch("uploads"))
-    setup.listener, setup.on_checkpoint = uploads.hear, uploads.written
+def _train(setup: TrainingSetup, uploads: Uploads, prefix: str) -> TrainingResult:
+    """Train, with checkpoints going up beside it; where it ends before its end, with the last one and all that is done already."""
+    keeper = Keeper(uploads.store, lambda: _kept(setup, prefix), setup.checkpoint.every_minutes)
+
+    def hear(progress: Progress) -> None:
+        uploads.hear(progress)
+        if progress.phase == VALIDATING:
+            keeper.look()
+
+    def left() -> float:
+        seconds = seconds_left(setup.stop)
+        return FAILED_SECONDS if seconds is None else seconds
+
+    setup.listener, setup.on_checkpoint = hear, uploads.written
     try:
         return train(setup)
     except BaseException as error:
-        problem = uploads.close()
-        # Predictions are made with the final weights alone, so they are good however the validation ended.
-        _keep(storage, prefix, setup.fold_folder, "training_log*", "validation/*", f"{EVALUATED}_*/summary.json")
-        _keep(storage, prefix, setup.model_folder, f"{PREDICTED_NEXT_STAGE}/*/*")
-        if isinstance(error, Stopped) and problem:
-            error.message += f" {problem}"
+        lost = [*filter(None, [uploads.close(left()), keeper.keep(left())])]
+        for text in lost:
+            log.warning("%s", text)
+        if isinstance(error, Stopped):
+            error.message = " ".join([error.message, *lost])
         raise
-    finally:
-        uploads.close()
 
 
-def _keep(storage: ObjectStore, prefix: str, folder: Path, *patterns: str) -> None:
-    """What the next attempt goes on with, besides checkpoints."""
-    for path in [p for pattern in patterns for p in folder.glob(pattern) if p.is_file() and not p.name.startswith(".")]:
-        name = path.relative_to(folder).as_posix()
-        try:
-            storage.put_file(path, f"{prefix}/{name}")
-        except Fault as fault:
-            log.warning("%s is not in the store: %s", name, fault.message)
+def _kept(setup: TrainingSetup, prefix: str) -> dict[Path, str]:
+    """What the next attempt goes on with besides checkpoints, and its keys.
+
+    Predictions are made with the final weights alone, so they are good however the validation ended.
+    """
+    folder, model = setup.fold_folder, setup.model_folder
+    patterns = ("training_log*", "validation/*", f"{EVALUATED}_*/summary.json")
+    names = {path: path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern)}
+    names |= {path: path.relative_to(model).as_posix() for path in model.glob(f"{PREDICTED_NEXT_STAGE}/*/*")}
+    return {path: f"{prefix}/{name}" for path, name in names.items()}
+
+
+def _published(publish: Callable[[], Report], uploads: Uploads, stop: StopRequest) -> Report:
+    """The report of the results, when they are in the store.
+
+    Raises:
+        Stopped: SIGTERM came, and its grace was not long enough.
+        Fault: the store fails for longer than it is waited for.
+    """
+    try:
+        report = within_grace(publish, stop)
+    except (TimeoutError, Fault) as error:
+        left = seconds_left(stop)
+        problem = uploads.close(FAILED_SECONDS if left is None else left)
+        newest = f"The next attempt goes on from epoch {uploads.newest.epoch}." if uploads.newest else ""
+        after = " ".join(filter(None, [newest, problem]))
+        if stop.is_set():
+            raise Stopped("Stopped", f"The upload of the results was stopped before its end. {after}".rstrip()) from error
+        if isinstance(error, Fault):
+            error.message = f"The training is done, but its results could not be uploaded: {error.message} {after}".rstrip()
+        raise
+    uploads.discard(FAILED_SECONDS)
+    return report
 
 
 def _trained_elsewhere(order: TrainOrder, storage: ObjectStore, run: str, other: Artifact, configuration: Configuration) -> Report:
@@ -183,7 +243,6 @@ def _trained_elsewhere(order: TrainOrder, storage: ObjectStore, run: str, other:
         raise Temporary(
             "TrainedElsewhere", f"{other.uri} was published by another Job; its validation is made by the next attempt."
         )
-    publishing.tidy(storage, run, order.fold)
     return _report(storage, run, other.manifest.digest, publishing.summary_of(other))
 
 

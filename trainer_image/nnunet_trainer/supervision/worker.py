@@ -15,12 +15,12 @@ from pathlib import Path
 
 from ..artifacts.artifact import as_json
 from ..artifacts.location import child
-from ..contract import codec, keys, pod, work_order
+from ..contract import codec, keys, oom_kills, pod, work_order
 from ..contract.faults import Fault
 from ..contract.progress import Progress
 from ..contract.report import Report
 from ..contract.work_order import WorkOrder
-from ..process_exit import abort, failures, oom_kills
+from ..process_exit import abort, failures
 from . import logs
 
 ENV_PROGRESS = "NNUNET_PROGRESS_FD"
@@ -117,6 +117,8 @@ if __name__ == "__main__":
     # The scratch folder is the working directory: what a library drops there goes with the pod.
     pod.scratch().mkdir(parents=True, exist_ok=True)
     code = main(sys.argv[1], sys.argv[2])
-    if code and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if code:
+        # The report is written. Leaving in order could wait for ranks that wait for this one, in a collective, or for uploads to a
+        # store that does not answer.
         abort.leave(code)
     sys.exit(code)

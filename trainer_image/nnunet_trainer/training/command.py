@@ -53,9 +53,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["Fail", "Skip"],
         help="any other tensor that does not fit: an error, or it begins anew and is named; default: Fail",
     )
+    start.add_argument(
+        "--continue-from",
+        metavar="CKPT",
+        help="go on from this finished training, of the same plans and recipe: its checkpoint_final.pth, ours or nnU-Net's, its "
+        "fold's folder, or s3://…; into another RESULTS or trainer name",
+    )
+    start.add_argument("--additional-epochs", type=int, metavar="N", help="with --continue-from: so many more than it has")
+    start.add_argument(
+        "--continue-schedule",
+        choices=["Stretch", "Restart"],
+        help="with --continue-from: the learning rate goes on as if all epochs had been planned from the start, or begins anew "
+        "over the additional ones; both change it at once, and the log says from what to what",
+    )
     run = parser.add_argument_group("running")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
-    run.add_argument("--workers", type=int, metavar="N", help="threads that prepare batches; default: by the cores there are")
+    run.add_argument("--workers", type=int, metavar="N", help="processes that prepare batches, 0: none; default: by the cores")
     run.add_argument("--profile", action="store_true", help="log after each epoch how long each phase of a step takes")
     run.add_argument("--continue", dest="resume", action="store_true", help="go on from the newest whole checkpoint in RESULTS")
     run.add_argument("--save-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default: %(default)s")
@@ -81,11 +94,28 @@ def run(arguments: argparse.Namespace) -> int:
     from .loop.stopping import on_signals
     from .reporting.terminal import display
     from .session.setup import TrainingSetup
+    from .state import continuation
 
     policies = _policies(arguments)
     name, recipe = _trainer(arguments)
     folder: Path = arguments.preprocessed
-    with on_signals() as stop, display() as shown, _weights(arguments.pretrained) as weights:
+    _check_continuation(arguments)
+    with (
+        on_signals() as stop,
+        display() as shown,
+        _weights(arguments.pretrained) as weights,
+        _weights(arguments.continue_from) as finished,
+    ):
+        continued = None
+        if finished is not None:
+            continued = continuation.read(
+                finished,
+                additional_epochs=arguments.additional_epochs,
+                schedule=arguments.continue_schedule,
+                source=arguments.continue_from,
+                allow_pickle=arguments.allow_pickle,
+            )
+            recipe = continuation.extended(recipe, continued)
         result = train(
             TrainingSetup(
                 preprocessed=folder,
@@ -101,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
                 workers=None if arguments.workers is None else _at_least(0, "--workers", arguments.workers),
                 checkpoint=CheckpointPolicy(every_epochs=_at_least(1, "--save-every", arguments.save_every)),
                 resume=arguments.resume,
+                continues=continued,
                 pretrained=weights,
                 pretrained_source=arguments.pretrained,
                 pretrained_policies=policies,
@@ -121,6 +152,24 @@ def run(arguments: argparse.Namespace) -> int:
     dice = "" if result.validation_dice is None else f", validation Dice {result.validation_dice:.4f}"
     print(f"{result.folder}{dice}")
     return 0
+
+
+def _check_continuation(arguments: argparse.Namespace) -> None:
+    """All of --continue-from, --additional-epochs and --continue-schedule, or none; not with --pretrained."""
+    from nnunet_trainer.contract.faults import BadUsage
+
+    options = ("--continue-from", "--additional-epochs", "--continue-schedule")
+    given = [option for option in options if getattr(arguments, option[2:].replace("-", "_")) is not None]
+    if not given:
+        return
+    if missing := [option for option in options if option not in given]:
+        hint = "The learning rate changes where the training goes on: say how." if missing == [options[2]] else ""
+        raise BadUsage("InvalidArgument", f"{', '.join(given)} needs {' and '.join(missing)}.", hint=hint)
+    if arguments.pretrained is not None:
+        raise BadUsage(
+            "InvalidArgument", "--pretrained and --continue-from exclude each other: both say what the weights begin as."
+        )
+    _at_least(1, "--additional-epochs", arguments.additional_epochs)
 
 
 def _policies(arguments: argparse.Namespace) -> PretrainedPolicies:

@@ -14,6 +14,9 @@ Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0
 KubernetesName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """The name of a Secret, a ConfigMap, a ServiceAccount …"""
 
+QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""The name of a queue of Kueue's. It becomes a label's value, which is shorter than a name may be."""
+
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 """The value of a label."""
 

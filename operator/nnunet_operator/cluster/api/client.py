@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
-from nnunet_trainer.contract.faults import BadUsage, Temporary
+from nnunet_trainer.contract.faults import BadUsage, Temporary, unknown_name
 from yarl import URL
 
 from ...reconcile.view import Manifest
@@ -24,7 +24,7 @@ from ..monitoring import metrics
 from . import credentials, wire
 from .clock import ServerClock
 from .credentials import Renewal
-from .kinds import FIELD_MANAGER, KINDS, ApiKind
+from .kinds import FIELD_MANAGER, KINDS, OURS, ApiKind
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
@@ -57,10 +57,20 @@ class Api:
         configuration: of the official client.
         may_write: asked before each write; when it says no, the write fails with `NotLeading`.
         renewal: asked for another token when one was refused.
+        user_agent: whose requests, and whose changes, these are.
     """
 
-    def __init__(self, configuration: Any, *, may_write: Callable[[], bool] = lambda: True, renewal: Renewal | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Any,
+        *,
+        may_write: Callable[[], bool] = lambda: True,
+        renewal: Renewal | None = None,
+        user_agent: str = FIELD_MANAGER,
+    ) -> None:
         self.configuration = configuration
+        self.user_agent = user_agent
+        self.context_namespace: str | None = None  # of the kubeconfig's context
         self.renewal = renewal
         self.may_write = may_write
         self.clock = ServerClock()
@@ -83,7 +93,8 @@ class Api:
         if self._open is None:
             connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=self._client.rest_client.ssl_context)
             # The environment's proxy is looked up once: with trust_env a netrc file would be read at each request.
-            self._open = aiohttp.ClientSession(connector=connector, trust_env=False, read_bufsize=2**20)
+            jar = aiohttp.DummyCookieJar()  # else each request would look for cookies
+            self._open = aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=False, read_bufsize=2**20)
         return self._open
 
     async def request(
@@ -104,7 +115,7 @@ class Api:
             OSError, asyncio.TimeoutError: there is no answer (aiohttp's errors of connections are `OSError`s or `ClientError`s).
         """
         data = wire.encode(body) if body is not None else None
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self.user_agent}
         url = self._url(path, query)
         limit = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
         status, answer, token = await self._send(method, url, headers, data, limit)
@@ -135,7 +146,7 @@ class Api:
                 self.clock.heard(answer.headers.get("Date"))
                 return answer.status, await answer.read(), token
         finally:
-            metrics.count_request(method, str(url), code)
+            metrics.count_request(method, url.raw_path_qs, code)
 
     async def _authenticate(self, method: str, url: URL, headers: dict[str, str]) -> str | None:
         """Add the credentials to a request's headers; the token that is shown."""
@@ -179,9 +190,27 @@ class Api:
             OSError, asyncio.TimeoutError: as `request`.
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(seconds)}
-        url = self._url(kind.path(namespace), query | ({"labelSelector": kind.selector} if kind.selector else {}))
-        limit = aiohttp.ClientTimeout(total=seconds + 60, sock_connect=10)
-        headers = {"Accept": JSON, "User-Agent": FIELD_MANAGER}
+        query |= {"labelSelector": kind.selector} if kind.selector else {}
+        decode = wire.decode if kind.kind in OURS else wire.decode_child
+        async for line in self._stream(kind.path(namespace), query, aiohttp.ClientTimeout(total=seconds + 60, sock_connect=10)):
+            yield decode(line)
+
+    async def log(self, namespace: str, pod: str, query: dict[str, str]) -> AsyncIterator[str]:
+        """The lines of a pod's log, as it grows where the query says `follow`.
+
+        Raises:
+            ApiError: the server's answer is an error: 400 where the container has not started.
+            OSError, asyncio.TimeoutError: as `request`.
+        """
+        path = KINDS["Pod"].path(namespace, pod, "log")
+        async for line in self._stream(path, query, aiohttp.ClientTimeout(total=None, sock_connect=10), text=True):
+            yield line.decode(errors="replace").rstrip("\r")
+
+    async def _stream(
+        self, path: str, query: dict[str, str], limit: aiohttp.ClientTimeout, *, text: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The lines of an answer, as they come: events, or (`text`) any."""
+        url, headers = self._url(path, query), {"Accept": "*/*" if text else JSON, "User-Agent": self.user_agent}
         code: int | None = None
         token = await self._authenticate("GET", url, headers)
         try:
@@ -191,10 +220,10 @@ class Api:
                     await self.another_token(token)  # for the next attempt
                 if answer.status >= 300:
                     raise _error(answer.status, await answer.read())
-                async for line in _lines(answer.content):
-                    yield wire.decode(line)
+                async for line in _lines(answer.content, text=text):
+                    yield line
         finally:
-            metrics.count_request("GET", str(url), code)
+            metrics.count_request("GET", url.raw_path_qs, code)
 
     # -- writing --
 
@@ -251,8 +280,8 @@ def _object(data: bytes, what: str) -> Manifest:
     return found
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The lines of a stream, however long they are."""
+async def _lines(content: aiohttp.StreamReader, *, text: bool = False) -> AsyncIterator[bytes]:
+    """The lines of a stream, however long they are. Of `text` the empty ones too, and the last one that no end of line ends."""
     rest = b""
     async for chunk in content.iter_any():
         *lines, last = chunk.split(b"\n")
@@ -262,8 +291,10 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         else:
             rest += last
         for line in lines:
-            if line:
+            if line or text:
                 yield line
+    if rest and text:
+        yield rest
 
 
 def _proxy(host: str) -> str | None:
@@ -283,13 +314,15 @@ def _error(code: int, data: bytes) -> ApiError:
         return ApiError(code, "", text[:500])
 
 
-async def connect(kubeconfig: Path | None = None, context: str | None = None, *, in_cluster: bool = False) -> Api:
+async def connect(
+    kubeconfig: Path | None = None, context: str | None = None, *, in_cluster: bool = False, user_agent: str = FIELD_MANAGER
+) -> Api:
     """Connect with the service account (in a cluster) or a kubeconfig.
 
     Raises:
         BadUsage: there is no usable kubeconfig; the message says where it was looked for.
     """
-    configuration, renewal = kubernetes_client.Configuration(), None
+    configuration, renewal, namespace = kubernetes_client.Configuration(), None, None
     try:
         if in_cluster:
             kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -299,12 +332,26 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None, *,
                 config_file=path, context=context, client_configuration=configuration, persist_config=False
             )
             renewal = credentials.follow(configuration, loader)
+            namespace = loader.current_context["context"].get("namespace")
     except (kubernetes_config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         where = kubeconfig or "$KUBECONFIG or ~/.kube/config"
+        if context and (known := contexts(kubeconfig)) and context not in known:
+            raise BadUsage("NoContext", f"{where}: {unknown_name('context', context, known)}") from error
         raise BadUsage(
             "NoCluster", f"No cluster can be reached with {where}: {error}.", hint="Name one with --kubeconfig."
         ) from error
-    return Api(configuration, renewal=renewal)
+    api = Api(configuration, renewal=renewal, user_agent=user_agent)
+    api.context_namespace = namespace
+    return api
+
+
+def contexts(kubeconfig: Path | None) -> list[str]:
+    """The names of a kubeconfig's contexts; none where it cannot be read."""
+    try:
+        found, _ = kubernetes_config.list_kube_config_contexts(str(kubeconfig) if kubeconfig else None)  # type: ignore[no-untyped-call]
+    except (kubernetes_config.ConfigException, OSError, ValueError, KeyError, TypeError):
+        return []
+    return [str(context["name"]) for context in found]
 
 
 CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)

@@ -31,14 +31,18 @@ class ServerClock:
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._monotonic = wall, monotonic
         self.jumped: Callable[[], None] = lambda: None
+        self._said = ""  # the last Date: it counts seconds, and answers come faster
         self._at_zero: float | None = None  # the server's Unix seconds when our monotonic clock was at 0
 
     def heard(self, date: str | None) -> None:
         """An answer came that bears this Date (RFC 9110); one that is none is no news."""
+        if date == self._said:
+            return
         try:
             said = parsedate_to_datetime(date or "").timestamp()
         except (ValueError, OverflowError):
             return
+        self._said = date or ""
         at_zero = said + 0.5 - self._monotonic()
         before = self._at_zero
         if before is None or abs(at_zero - before) > TOLERANCE:

@@ -6,6 +6,7 @@ import asyncio
 
 from .. import preflight
 from ..api.client import Api, ApiError
+from ..settings import ClusterSettings
 from .findings import Finding, Level
 
 ROLES = "Install its Role: `helm upgrade --install` applies the chart's, charts/nnunet-operator."
@@ -25,19 +26,18 @@ async def version(api: Api) -> Finding:
     return Finding(check="kubernetes", level=Level.OK, about=name, message=f"{needed} or newer is needed")
 
 
-async def permissions(
-    api: Api, namespaces: tuple[str, ...], lease_namespace: str, service_account: tuple[str, str] | None
-) -> list[Finding]:
+async def permissions(api: Api, settings: ClusterSettings, service_account: tuple[str, str] | None) -> list[Finding]:
     """One finding a permission that is missing, or one that all are there.
 
     Args:
-        namespaces: in which the operator works; empty: all.
+        settings: where the operator works, and what it is asked to do there.
         service_account: namespace and name of whom it is asked; None: of oneself.
     """
     who = ":".join(("serviceaccount", *service_account)) if service_account else "this user"
-    scopes: tuple[str | None, ...] = namespaces or (None,)
-    wanted = [(scope, permission) for scope in scopes for permission in preflight.PERMISSIONS]
-    wanted.append((lease_namespace, preflight.LEASE))
+    scopes: tuple[str | None, ...] = settings.namespaces or (None,)
+    more, _ = await preflight.asked_for(api, settings)
+    wanted = [(scope, permission) for scope in scopes for permission in (*preflight.PERMISSIONS, *more)]
+    wanted.append((settings.lease_namespace, preflight.LEASE))
     try:
         answers = await asyncio.gather(
             *(preflight.missing(api, scope, permission, service_account) for scope, permission in wanted)

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `diagnose`."""
     parser.description = (
         "Look at an installation and say what is wrong and what to do: the cluster's version, the CRDs beside this version's, "
-        "permissions, who leads, storage (without credentials), objects that do not go on. It changes nothing."
+        "permissions, who leads, storage (without credentials), objects that do not go on. It changes nothing. Settings are read "
+        "from the environment, as `run` does: in the operator's pod it asks for what that one needs."
     )
     parser.epilog = (
         "Exit status: 0 no problem (there may be warnings), 1 problems, 64 wrong arguments or no usable kubeconfig, 74 the cluster "
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--service-account", metavar="NS/NAME", help="ask what this service account may do (default: what the caller may)"
     )
+    parser.add_argument("--gang-scheduling", action="store_true", help="ask also for what `run --gang-scheduling` needs")
     parser.add_argument(
         "--patience", type=_minutes, default=10, metavar="MINUTES", help="so long may an object wait for the same (default: 10)"
     )
@@ -77,7 +79,7 @@ async def _look(
     try:
         found = [await access.version(api)]
         found += await definitions.check(api)
-        found += await access.permissions(api, chosen.namespaces, chosen.lease_namespace, account)
+        found += await access.permissions(api, chosen, account)
         found.append(await leader.check(api, chosen.lease_namespace, chosen.lease_name))
         found += await storage.check(api, chosen.namespaces, chosen.reconcile.storage)
         found += await objects.check(api, chosen.namespaces, patience)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from ...api import crds
 from ...api.base import GROUP, VERSION
 from ...api.resources import API_VERSION, PLURALS
+from .. import served_definitions
 from ..api.client import Api, ApiError
 from ..api.kinds import ApiKind
+from ..served_definitions import Schema
 from .findings import Finding, Level
 
 CHECK = "definitions"
 CRD = ApiKind("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
 APPLY = "kubectl apply --server-side -f crds/ of this version, or helm upgrade (docs/upgrading.md)"
 SHOWN = 6
-
-Schema = dict[str, Any]
 
 
 async def check(api: Api) -> list[Finding]:
@@ -44,7 +42,7 @@ async def _check(api: Api, kind: str, plural: str) -> Finding:
         return _finding(Level.PROBLEM, name, f"it serves {versions}, this version of the operator needs {VERSION}", APPLY)
     if "status" not in (version.get("subresources") or {}):
         return _finding(Level.PROBLEM, name, "it has no status subresource", APPLY)
-    return compare(name, version["schema"]["openAPIV3Schema"], crds.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    return compare(name, version["schema"]["openAPIV3Schema"], served_definitions.own(kind))
 
 
 async def _by_discovery(api: Api, kind: str, plural: str) -> Finding:
@@ -56,18 +54,10 @@ async def _by_discovery(api: Api, kind: str, plural: str) -> Finding:
         if error.code in (403, 404):
             return _finding(Level.PROBLEM, name, f"{API_VERSION} is not served (CRDs may not be read by this user)", APPLY)
         raise
-    schemas = (found.get("components") or {}).get("schemas") or {}
-    served = next((s for s in schemas.values() if _is_of(s, kind)), None)
+    served = served_definitions.of_kind((found.get("components") or {}).get("schemas") or {}, kind)
     if served is None:
         return _finding(Level.PROBLEM, name, f"{API_VERSION} is served without it (CRDs may not be read by this user)", APPLY)
-    ours = crds.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return compare(name, served, ours, fields_alone=True)
-
-
-def _is_of(schema: Schema, kind: str) -> bool:
-    return any(
-        item.get("kind") == kind and item.get("group") == GROUP for item in schema.get("x-kubernetes-group-version-kind", ())
-    )
+    return compare(name, served, served_definitions.own(kind), fields_alone=True)
 
 
 def compare(name: str, theirs: Schema, ours: Schema, *, fields_alone: bool = False) -> Finding:
@@ -79,8 +69,7 @@ def compare(name: str, theirs: Schema, ours: Schema, *, fields_alone: bool = Fal
         ours: of this version.
         fields_alone: rules, defaults and texts of theirs are not known.
     """
-    known, wanted = dict(_fields(theirs, "")), dict(_fields(ours, ""))
-    missing, more = sorted(wanted.keys() - known.keys()), sorted(known.keys() - wanted.keys())
+    missing, more = list(served_definitions.lacking(ours, theirs)), list(served_definitions.lacking(theirs, ours))
     if missing and not more:
         text = f"it is older than the operator: it lacks {_listed(missing)}; what people write there is refused or dropped"
         return _finding(Level.PROBLEM, name, text, APPLY)
@@ -92,7 +81,8 @@ def compare(name: str, theirs: Schema, ours: Schema, *, fields_alone: bool = Fal
         return _finding(Level.PROBLEM, name, text, APPLY)
     if fields_alone:
         return _finding(Level.OK, name, "it has the fields of this version (its rules may not be read by this user)")
-    if other := sorted(path for path, field in wanted.items() if _own(field) != _own(known[path])):
+    known, wanted = dict(_fields(theirs, "")), dict(_fields(ours, ""))
+    if other := sorted(path for path, field in wanted.items() if _own(field) != _own(known.get(path, {}))):
         text = f"it has the fields of this version, but other rules, limits or texts for {_listed(other)}"
         return _finding(Level.WARNING, name, text, APPLY)
     return _finding(Level.OK, name, "it is that of this version")
@@ -114,10 +104,8 @@ def _own(schema: Schema) -> Schema:
 
 
 def _listed(paths: list[str]) -> str:
-    """The outermost of them, and not too many."""
-    outer = [path for path in paths if not any(path.startswith((f"{other}.", f"{other}[")) for other in paths)]
-    more = f" and {len(outer) - SHOWN} more" if len(outer) > SHOWN else ""
-    return ", ".join(outer[:SHOWN]) + more
+    """Some of them, and how many more."""
+    return ", ".join(paths[:SHOWN]) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
 
 
 def _finding(level: Level, name: str, message: str, hint: str = "") -> Finding:

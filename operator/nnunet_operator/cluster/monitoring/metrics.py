@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -73,8 +74,12 @@ def count_request(method: str, url: str, code: int | None) -> None:
         url: with its query, with or without the server's address.
         code: of the answer; None: there was none.
     """
-    verb, resource = verb_and_resource(method, url)
-    api_requests.labels(verb, resource, str(code) if code is not None else "none").inc()
+    _counter(*verb_and_resource(method, url), code).inc()
+
+
+@cache
+def _counter(verb: str, resource: str, code: int | None) -> Counter:
+    return api_requests.labels(verb, resource, str(code) if code is not None else "none")
 
 
 def verb_and_resource(method: str, url: str) -> tuple[str, str]:

@@ -50,6 +50,7 @@ class Known(NamedTuple):
     owner: Key | None  # by its labels
     owner_uid: str
     state: State | None  # of our kinds
+    settled: bool = False  # this version: what happens to its Jobs' pods is no news to it
 
 
 class ObjectCache:
@@ -65,6 +66,7 @@ class ObjectCache:
         self._deleted: dict[str, None] = {}  # uids, newest last: what we deleted must not come back by a late event
         self._deleted_pods = DeletedPods()
         self._states: Counter[State] = Counter()
+        self._changed_pods: dict[Key, None] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -92,6 +94,11 @@ class ObjectCache:
     def deleted_pods(self, job: str) -> list[Manifest]:
         """The last state of the deleted pods of the Job with this uid, while that Job is there."""
         return self._deleted_pods.of(job)
+
+    def take_changed_pods(self) -> list[Key]:
+        """The pods that have come, changed or gone since the last call."""
+        changed, self._changed_pods = list(self._changed_pods), {}
+        return changed
 
     def keys(self, *kinds: str) -> Iterator[Key]:
         """The keys of all objects of these kinds."""
@@ -122,9 +129,13 @@ class ObjectCache:
         concerned = set(self._needed_by.get(key, ()))
         if key.kind in OURS:
             concerned.add(key)
-        if owner:
+        if owner and not (key.kind == "Pod" and self._is_settled(owner)):
             concerned.add(owner)
         return {k for k in concerned if k in self._objects}
+
+    def _is_settled(self, key: Key) -> bool:
+        known = self._known.get(key.kind, {}).get(key)
+        return known is not None and known.settled
 
     # -- writing --
 
@@ -156,6 +167,8 @@ class ObjectCache:
         if old is not None:
             self._unlink(key, old, needs=not same_spec)
         self._objects[key] = trimmed(manifest)
+        if key.kind == "Pod":
+            self._changed_pods[key] = None
         self._known[key.kind][key] = known
         if known.owner_uid:
             self._owned[known.owner_uid, key.kind].add(key)
@@ -170,6 +183,11 @@ class ObjectCache:
                 self._needed_by[other].add(key)
         return True
 
+    def settle(self, key: Key) -> None:
+        """Until its next version, what happens to its Jobs' pods does not concern an object."""
+        if (known := self._known.get(key.kind, {}).get(key)) is not None:
+            self._known[key.kind][key] = known._replace(settled=True)
+
     def remove(self, manifest: Manifest) -> bool:
         """Forget an object (this very one: a namesake with another uid stays); whether it was known."""
         key = key_of(manifest)
@@ -180,6 +198,8 @@ class ObjectCache:
         del self._objects[key], self._known[key.kind][key]
         if key.kind == "Job":
             self._deleted_pods.forget(known.uid)
+        elif key.kind == "Pod":
+            self._changed_pods[key] = None
         return True
 
     def remember_deleted(self, manifest: Manifest) -> bool:

@@ -1,4 +1,7 @@
-"""kopf's connection to the API server, which reads what it answers no deeper than can be borne (`cluster.api.json_depth`)."""
+"""kopf's connection to the API server, which reads what it answers no deeper than can be borne (`cluster.api.json_depth`).
+
+Of a watch it does not read what our own writes made (`own_writes`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import kopf
 
 from ..api import json_depth
 from ..monitoring import metrics
+from .own_writes import OwnWrites
 
 
 class _WholeLines:
@@ -17,21 +21,23 @@ class _WholeLines:
 
     Args:
         content: the body as it comes.
+        own: what is left out.
     """
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
-        self._content = content
+    def __init__(self, content: aiohttp.StreamReader, own: OwnWrites) -> None:
+        self._content, self._own = content, own
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        """As of a StreamReader, but that lines stay whole and are no deeper than can be borne."""
+        """As of a StreamReader, but that lines stay whole, and are others' and no deeper than can be borne."""
         rest: list[bytes] = []
         async for chunk in self._content.iter_chunked(size):
             lines, end, begun = chunk.rpartition(b"\n")
             if end:
-                yield json_depth.shallow(b"".join((*rest, lines, end)))
+                if others := self._own.without(b"".join((*rest, lines, end))):
+                    yield json_depth.shallow(others)
                 rest = []
             rest.append(begun)
         if any(rest):
@@ -41,20 +47,23 @@ class _WholeLines:
 class _Response(aiohttp.ClientResponse):
     """An answer, read no deeper than can be borne."""
 
+    own_writes: OwnWrites
+
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         await super().start(connection)
-        metrics.count_request(self.method, str(self.url), self.status)
+        metrics.count_request(self.method, self.url.raw_path_qs, self.status)
         if "watch" in self.url.query:
-            self.content = _WholeLines(self.content)  # type: ignore[assignment]
+            self.content = _WholeLines(self.content, self.own_writes)  # type: ignore[assignment]
         return self
 
     async def json(self, **_: Any) -> Any:
         return json_depth.loads(await self.read())
 
 
-def session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+def session(info: kopf.ConnectionInfo, own_writes: OwnWrites) -> kopf.AiohttpSession:
     """A connection by these credentials. kopf closes it."""
+    answers = type("_Answer", (_Response,), {"own_writes": own_writes})
     connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
     headers = info.as_http_headers()
-    opened = aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False, response_class=_Response)
+    opened = aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False, response_class=answers)
     return kopf.AiohttpSession(server=info.server, aiohttp_session=opened)

@@ -7,6 +7,7 @@ A pod that does not answer trains on; when something was last heard stands in th
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -56,7 +57,9 @@ class ProgressPoller:
     ) -> None:
         self.heard: dict[str, Heard] = {}
         self._cache, self._interval, self._wake, self._port, self._now = cache, interval, wake, port, now
-        self._next: dict[str, float] = {}  # by uid, on the monotonic clock
+        self._uids: dict[Key, str] = {}  # of the pods that were asked, or are to be
+        self._next: dict[str, float] = {}  # of those that run: when they are asked next, on the monotonic clock
+        self._queue: list[tuple[float, str, Key]] = []  # a heap of the same; what differs from `_next` is void
         self._silences: dict[str, int] = {}
         self._asking: set[str] = set()
         self._limit, self._limit_of_silent = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
@@ -77,26 +80,51 @@ class ProgressPoller:
                     task.cancel()
 
     def _due(self) -> list[Manifest]:
-        pods = {pod["metadata"]["uid"]: pod for pod in self._cache.all("Pod")}
-        running = {uid: pod for uid, pod in pods.items() if _answers(pod)}
-        for gone in self.heard.keys() - pods.keys():
-            del self.heard[gone]
-        for gone in self._next.keys() - running.keys():
-            del self._next[gone]
-            self._silences.pop(gone, None)
+        """The pods to be asked now. It costs what has changed and what is due, however many pods there are."""
         now = time.monotonic()
-        due = [
-            uid
-            for uid, pod in running.items()
-            if self._next.get(uid, 0.0) <= now and uid not in self._asking and self._owner(pod) is not None
-        ]
+        for key in self._cache.take_changed_pods():
+            self._look_at(key, now)
         shortest, longest = self._interval
         interval = min(longest, max(shortest, len(self._next) / PER_SECOND))
-        for uid in due:
-            silences = self._silences.get(uid, 0)
-            early = FIRST_SILENCE * 2 ** min(silences, 10)
-            self._next[uid] = now + (interval if uid in self.heard else min(interval, early))
-        return [running[uid] for uid in due]
+        due, put_off = [], []
+        while self._queue and self._queue[0][0] <= now:
+            moment, uid, key = heapq.heappop(self._queue)
+            pod = self._cache.get(*key)
+            if pod is None or self._next.get(uid) != moment:
+                continue
+            if uid in self._asking or self._owner(pod) is None:  # a Job may be seen after its pod
+                put_off.append((moment, uid, key))
+                continue
+            early = FIRST_SILENCE * 2 ** min(self._silences.get(uid, 0), 10)
+            self._ask_at(now + (interval if uid in self.heard else min(interval, early)), uid, key)
+            due.append(pod)
+        for entry in put_off:
+            heapq.heappush(self._queue, entry)
+        return due
+
+    def _look_at(self, key: Key, now: float) -> None:
+        """Take up a pod that runs now; forget one that does not, and what was heard of one that is gone."""
+        pod = self._cache.get(*key)
+        uid, before = pod["metadata"]["uid"] if pod else None, self._uids.get(key)
+        if before is not None and before != uid:
+            del self._uids[key]
+            self.heard.pop(before, None)
+            self._leave(before)
+        if pod is None or uid is None:
+            return
+        if not _answers(pod):
+            self._leave(uid)
+        elif uid not in self._next:
+            self._uids[key] = uid
+            self._ask_at(now, uid, key)
+
+    def _ask_at(self, moment: float, uid: str, key: Key) -> None:
+        self._next[uid] = moment
+        heapq.heappush(self._queue, (moment, uid, key))
+
+    def _leave(self, uid: str) -> None:
+        self._next.pop(uid, None)
+        self._silences.pop(uid, None)
 
     async def _ask(self, session: aiohttp.ClientSession, pod: Manifest) -> None:
         uid = pod["metadata"]["uid"]
@@ -106,6 +134,8 @@ class ProgressPoller:
                 progress = await self._fetch(session, pod["status"]["podIP"])
         finally:
             self._asking.discard(uid)
+        if self._uids.get(key_of(pod)) != uid:
+            return  # it is gone
         if progress is None:
             self._silences[uid] = self._silences.get(uid, 0) + 1
             return

@@ -16,6 +16,7 @@ from ...reconcile.view import Manifest
 from ..api.client import PAGE, Api
 from ..api.kinds import OURS
 from . import kopf_session
+from .own_writes import OwnWrites
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +93,11 @@ def operator_settings(failed: Callable[[], None]) -> kopf.OperatorSettings:
     return settings
 
 
-def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.OperatorRegistry:
+def registry(api: Api, own_writes: OwnWrites, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.OperatorRegistry:
     """Handlers for our four kinds.
 
     Args:
+        own_writes: what is not told.
         listed: called for each object when a watch begins, or begins anew.
         changed: called when an object was added or modified.
         deleted: called when an object was deleted.
@@ -128,7 +130,7 @@ def registry(api: Api, *, listed: Seen, changed: Seen, deleted: Seen) -> kopf.Op
         )
         # The same for the same credentials: by that kopf sees that those which were refused are all there are.
         if not connected or connected[0][0] != info:
-            connected[:] = [(info, kopf_session.session(info))]
+            connected[:] = [(info, kopf_session.session(info, own_writes))]
         return connected[0][1]
 
     async def on_event(type: str | None, event: Any, **_: Any) -> None:  # kopf's name for it

@@ -10,12 +10,13 @@ from nnunet_trainer.contract.faults import BadConfiguration, ExitCode, Fault
 from ...api import metadata
 from ...api.resources import KINDS, parse
 from ...controller.object_client import key_of
+from ...inspection import object_names
 from ...reconcile.references import component_names
 from ...reconcile.view import Settings
 from ..object_store import manifest_files
 from ..object_store.store import Conflict, Store
 from ..session import installed_trainer
-from . import ignored_fields, object_names
+from . import ignored_fields, store_argument
 from .run import work
 
 Manifest = dict[str, Any]
@@ -26,7 +27,7 @@ USER = "local"
 def apply(arguments: argparse.Namespace) -> int:
     """Put manifests into the store, all or none, and work."""
     manifests = manifest_files.read(arguments.filename, arguments.namespace)
-    store = object_names.open_store(arguments, make=True)
+    store = store_argument.open_store(arguments, make=True)
     _admit_all(manifests, store)
     for manifest in manifests:
         try:

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from . import apply, delete, describe, get, logs, object_names, suspend
+from ...inspection import status_words
+from . import apply, delete, describe, get, logs, plot, spec_changes, status, store_argument, why
 from .run import run as run_command
 
 
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def add(name: str, call: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument(
-            "--store", metavar="DIR", help=f"where everything lies (default: $NNUNET_STORE or ./{object_names.DEFAULT_STORE})"
+            "--store", metavar="DIR", help=f"where everything lies (default: $NNUNET_STORE or ./{store_argument.DEFAULT_STORE})"
         )
         command.add_argument("-n", "--namespace", default="default", help="namespace (default: default)")
         command.set_defaults(local_run=call)
@@ -51,11 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     getting.add_argument("-o", "--output", choices=("wide", "yaml", "json", "name"), help="another form")
     getting.add_argument("-w", "--watch", action="store_true", help="look on until all is done")
+    status_words.add_arguments(add("status", status.status, "Show datasets, plans and training as a tree, with how far each is."))
     for name, run_function, summary in (
         ("describe", describe.describe, "Show one object in full, with its events."),
         ("logs", logs.logs, "Print what an object's work has written."),
-        ("suspend", suspend.suspend, "Stop a TrainingRun with a checkpoint; a Plans or a PlanTransfer."),
-        ("resume", suspend.resume, "Let it go on, a TrainingRun from its checkpoint."),
+        ("why", why.why, "Say what an object waits for, and what to do."),
+        ("plot", plot.plot, "Draw a training's curves."),
+        ("rerun", spec_changes.rerun, "Have what failed tried again; a Dataset's source read again."),
+        ("suspend", spec_changes.suspend, "Stop a TrainingRun with a checkpoint; a Plans or a PlanTransfer."),
+        ("resume", spec_changes.resume, "Let it go on, a TrainingRun from its checkpoint."),
         ("delete", delete.delete, "Delete objects and stop their work; artifacts stay, but for runs with retention: Delete."),
     ):
         command = add(name, run_function, summary)
@@ -65,6 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument("--fold", help="of this fold alone")
             command.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
             command.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
+        if name == "plot":
+            command.add_argument("--fold", metavar="K", help="this fold alone")
+        if name == "rerun":
+            command.add_argument("--value", metavar="TEXT", help="the new value of spec.rerun (default: the time)")
         if name == "delete":
             command.add_argument("-f", "--filename", action="append", metavar="FILE|DIR", help="what these manifests name")
             _add_places(command)

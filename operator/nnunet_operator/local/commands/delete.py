@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
 
 from ...api import conditions, kstatus, reasons
+from ...inspection import object_names
 from ...manifests import names
 from ...reconcile.status.sentences import KEEP_RESULTS
 from ..object_store import manifest_files
 from ..object_store.store import Store
-from . import object_names
+from . import store_argument
 from .end_processes import end_processes
 from .run import session_of
 
@@ -25,7 +26,7 @@ Manifest = dict[str, Any]
 
 def delete(arguments: argparse.Namespace) -> int:
     """Delete objects, and wait until their processes are gone."""
-    store = object_names.open_store(arguments)
+    store = store_argument.open_store(arguments)
     if bool(arguments.what) == bool(arguments.filename):
         raise BadUsage("BadUsage", "Say what to delete: KIND NAME, or -f FILE.")
     if arguments.filename:
@@ -36,7 +37,7 @@ def delete(arguments: argparse.Namespace) -> int:
             raise BadUsage(
                 "BadUsage", f"Delete which {arguments.what[0]}?", hint=f"nnunet-operator local delete {arguments.what[0]} NAME"
             )
-        found = object_names.named(arguments, store)
+        found = store_argument.named(arguments, store)
     for manifest in found:
         meta = manifest["metadata"]
         store.delete(manifest["kind"], meta["namespace"], meta["name"], meta["uid"])

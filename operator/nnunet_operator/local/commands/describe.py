@@ -11,17 +11,17 @@ from typing import Any
 from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.contract.yaml_text import writer
 
+from ...inspection import printer_columns
 from ..object_store.store import Store
-from . import object_names
-from .output import printer_columns
+from . import store_argument
 
 Manifest = dict[str, Any]
 
 
 def describe(arguments: argparse.Namespace) -> int:
     """Objects in full."""
-    store = object_names.open_store(arguments)
-    print(f"\n\n{'─' * 40}\n".join(described(manifest, store) for manifest in object_names.named(arguments, store)))
+    store = store_argument.open_store(arguments)
+    print(f"\n\n{'─' * 40}\n".join(described(manifest, store) for manifest in store_argument.named(arguments, store)))
     return ExitCode.DONE
 
 

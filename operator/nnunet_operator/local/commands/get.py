@@ -13,10 +13,10 @@ from nnunet_trainer.contract.yaml_text import writer
 
 from ...api import kstatus
 from ...api.kstatus import Status
+from ...inspection import object_names, printer_columns
 from ..machine.scheduler import Machine
 from ..object_store.store import Store
-from . import object_names
-from .output import printer_columns
+from . import store_argument
 from .output.progress_display import display
 
 Manifest = dict[str, Any]
@@ -24,10 +24,10 @@ Manifest = dict[str, Any]
 
 def get(arguments: argparse.Namespace) -> int:
     """Objects in the form that was asked for."""
-    store = object_names.open_store(arguments)
+    store = store_argument.open_store(arguments)
     if arguments.watch:
         return _look_on(arguments, store)
-    found = object_names.named(arguments, store)
+    found = store_argument.named(arguments, store)
     mixed = not arguments.what
     if not found and arguments.output not in ("yaml", "json"):
         print(f"No resources found in {arguments.namespace} namespace.", file=sys.stderr)

@@ -11,16 +11,17 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import ExitCode
 
+from ...inspection import object_names
 from ..object_store.store import Store
-from . import object_names
+from . import store_argument
 
 Manifest = dict[str, Any]
 
 
 def logs(arguments: argparse.Namespace) -> int:
     """What an object's work has written, oldest first."""
-    store = object_names.open_store(arguments)
-    (manifest, *_) = object_names.named(arguments, store)
+    store = store_argument.open_store(arguments)
+    (manifest, *_) = store_argument.named(arguments, store)
     wanted = f"-f{arguments.fold}-" if arguments.fold else ""
     files = sorted(store.logs(manifest).glob("*.log"), key=lambda file: file.stat().st_mtime)
     files = [file for file in files if wanted in file.name]

@@ -14,7 +14,7 @@ from ...reconcile.view import Key
 from ..machine.kubelet.resources import quantity
 from ..machine.scheduler import Machine
 from ..object_store.store import Store
-from . import exit_codes, object_names
+from . import exit_codes, store_argument
 from .output import closing_table
 from .output.progress_display import Display, Quiet, display
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Go on with what is in the store."""
-    return work(arguments, object_names.open_store(arguments), None)
+    return work(arguments, store_argument.open_store(arguments), None)
 
 
 def work(arguments: argparse.Namespace, store: Store, keys: set[Key] | None) -> int:
@@ -52,7 +52,7 @@ def _carry_out(arguments: argparse.Namespace, session: Session, keys: set[Key] |
         whole = session.run(shown.show, note=shown.note, forever=arguments.watch)
     finally:
         shown.close()
-    objects, again = session.snapshot().objects, object_names.again(arguments)
+    objects, again = session.snapshot().objects, store_argument.again(arguments)
     if not whole:
         left = [manifest for manifest in objects if kstatus.compute(manifest) is Status.IN_PROGRESS]
         print(f"\nStopped; {len(left)} of {len(objects)} objects are not done. What ran has saved its state.")

@@ -88,9 +88,9 @@ class StoreClient:
         """Delete an object."""
         return self._store.delete(*key, uid)
 
-    async def write_status(self, about: Manifest, status: Manifest) -> None:
+    async def write_status(self, about: Manifest, status: Manifest) -> bool:
         """Write a status. Whoever edited the spec meanwhile sees by `observedGeneration` that it is of an older one."""
-        self._store.set_status(about, copy.deepcopy(status))
+        return self._store.set_status(about, copy.deepcopy(status)) is not None
 
     def _create(self, manifest: Manifest) -> Manifest:
         try:

@@ -21,6 +21,7 @@ from ..observed import attempts, report_checks
 from ..orders import deletion as orders
 from ..outcome import Outcome
 from ..policies import rerun, retention
+from ..references import dependencies
 from ..scope import Scope
 from ..status import conditions
 from ..status.conclude import conclude
@@ -88,12 +89,7 @@ def _users(view: View[TrainingRun]) -> list[str]:
     for other in view.dependents:
         if not isinstance(other, TrainingRun) or other.metadata.deletion_timestamp is not None:
             continue
-        spec = other.spec
-        referred = {
-            spec.pretrained.run_ref.name if spec.pretrained and spec.pretrained.run_ref else None,
-            spec.previous_stage.run_ref.name if spec.previous_stage else None,
-        }
-        if name in referred and not kinds.is_true(other.status.conditions, kinds.READY):
+        if name in dependencies.runs_before(other) and not kinds.is_true(other.status.conditions, kinds.READY):
             found.append(f"TrainingRun {other.metadata.name}")
     return sorted(found)
 

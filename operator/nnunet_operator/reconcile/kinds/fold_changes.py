@@ -10,7 +10,7 @@ from ...api import reasons
 from ...api.training_run import FoldStatus, TrainingRunStatus
 from ..blocker import Blocker
 from ..policies import rerun
-from ..references import kept_inputs, pretrained, previous_stage
+from ..references import continued, kept_inputs, pretrained, previous_stage
 from ..references.resolved import RunReferences
 from ..scope import Scope
 from ..work import Startable, Work
@@ -55,6 +55,8 @@ def record_change(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], st
 def keep_inputs(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts, references: RunReferences) -> None:
     """Keep what the run starts from of other runs: until it begins what is there now, then what it has begun with."""
     run, store = scope.view.object, references.storage
+    if run.spec.continues is not None and not isinstance(store, Blocker):
+        kept_inputs.keep_continuations(scope.status, run, continued.finished(references, store))
     if any(work.status.input is not None for work in works.values()):
         begun_with = (start.order for name, start in starts.items() if rerun.is_input(start, works[name]))
         kept_inputs.keep(scope.status, run, [order for order in begun_with if isinstance(order, TrainOrder)][:1])

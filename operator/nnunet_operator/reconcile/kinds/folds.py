@@ -55,8 +55,9 @@ def describe(fold: FoldStatus) -> str:
     dice = f", validation Dice {fold.validation_dice:.4f}" if fold.validation_dice is not None else ""
     pseudo = f", pseudo-Dice {fold.pseudo_dice:.4f}" if not dice and fold.pseudo_dice is not None else ""
     began = f", from pretrained weights ({fold.pretrained.message})" if fold.pretrained and fold.pretrained.message else ""
+    continued = f"; it {fold.continued}" if fold.continued else ""
     found = "; it was trained before and found in the storage" if fold.found else ""
-    return f"fold {fold.name} is trained{epochs}{dice}{pseudo}{began}{found}"
+    return f"fold {fold.name} is trained{epochs}{dice}{pseudo}{began}{continued}{found}"
 
 
 def describe_all(scope: Scope[TrainingRunStatus], works: Mapping[str, Work], starts: Starts) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...api import reasons
 from ...api.resources import TrainingRun
+from ..lifecycle import jobs
 from ..lifecycle.advance import advance
 from ..observed import results
 from ..orders import training as orders
@@ -43,4 +44,5 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
     folds.set_trained(scope, works, starts)
     conditions.set_summary(scope, list(works.values()), reasons.COMPLETED, folds.describe_all(scope, works, starts))
     ttl_seconds_after_finished.expire(scope, run)
+    scope.outcome.settled = jobs.is_settled(scope, works.values()) and ttl_seconds_after_finished.is_known(run)
     return conclude(scope)

@@ -63,17 +63,18 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
             half = pre_running_deadline_seconds.is_half_started(work, running)
             keep_running_time(work, None if half else running.since, now)
             _watch(scope, work, running)
+            if running.pending is not None and work.status.state in ACTIVE:
+                jobs.make_order_again(scope, work, mine, running.pending, start)
         case Succeeded(report, at):
             keep_running_time(work, None, at)
             result = Result(report, at)
-            scope.outcome.look_again_in(timedelta(seconds=1))  # its Job goes once this is stored
         case ReportMissing(at, why):
             _decide(scope, work, failures.report_missing(at, why))
         case Failed(at):
             _decide(scope, work, failures.classify(mine[work.status.attempt or 0], at))
         case JobDeleted():
             _decide(scope, work, failures.job_deleted(now))
-    jobs.delete_settled(scope, work, mine)
+    jobs.delete_settled(scope, work, mine, succeeded=result is not None)
     return result
 
 

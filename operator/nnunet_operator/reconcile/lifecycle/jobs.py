@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -32,8 +33,12 @@ def create(scope: Scope[Any], parameters: JobParameters) -> None:
     scope.outcome.create.append(job)
 
 
-def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> None:
-    """Delete each Job whose outcome stands in the *stored* status: what this pass decides may never be written."""
+def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt], *, succeeded: bool = False) -> None:
+    """Delete each Job whose outcome stands in the *stored* status, once that is so: what this pass decides may never be written.
+
+    Args:
+        succeeded: the newest attempt; that is yet to be said in the status.
+    """
     status, newest = work.status, mine.get(work.status.attempt or 0)
     if status.order and status.state not in ACTIVE and (newest is None or newest.job is None):
         # Somebody else has deleted the Job; its order and its Service are left.
@@ -42,30 +47,34 @@ def delete_settled(scope: Scope[Any], work: Work, mine: dict[int, Attempt]) -> N
             scope.outcome.delete.append(Delete("PodGroup", status.job or status.order, ""))
         status.order = None
     for attempt in mine.values():
-        if attempt.job is None or _is_kept(work.status, attempt):
+        over = succeeded and attempt.number == status.attempt
+        if attempt.job is None or (not over and _is_kept(status, attempt)):
             continue
-        if _is_kept(work.stored, attempt):
-            scope.outcome.look_again_in(timedelta(seconds=1))
-        else:
-            delete(scope, attempt)
+        stored, outcome = not _is_kept(work.stored, attempt), scope.outcome
+        (outcome.delete if stored else outcome.delete_once_stored).extend(_deletions(scope, attempt))
 
 
 def make_order_again(scope: Scope[Any], work: Work, mine: dict[int, Attempt], pending: Pending, start: Startable | Blocker) -> None:
-    """A pod that does not start on its node may miss its order, or its Service, which somebody has deleted.
+    """What a pod needs to start and somebody may have deleted, its order and its Service, is made again where it is missing.
 
-    Where what is there to start from has changed since, the order is another one, and the attempt ends by its deadline.
+    After a long wait (in a queue, for a node) at once, before the pod needs it; else where a pod does not start on its node. Where
+    what is there to start from has changed since, the order is another one, and the attempt ends by its deadline.
     """
     attempt = mine[attempts.newest(work, mine)]
-    if isinstance(start, Blocker) or not pending.pod or pending.reason == reasons.UNSCHEDULABLE or attempt.job is None:
+    if isinstance(start, Blocker) or attempt.job is None:
+        return
+    placed = pending.pod and pending.reason != reasons.UNSCHEDULABLE
+    waited = work.stored.state is State.QUEUED or (placed and work.stored.reason == reasons.UNSCHEDULABLE)
+    if not waited and not placed:
         return
     since = pending.scheduled or times.parse(attempt.job["metadata"].get("creationTimestamp")) or scope.now
-    if scope.now < since + ORDINARY_MOUNT:
+    if not waited and scope.now < since + ORDINARY_MOUNT:
         scope.look_again_at(since + ORDINARY_MOUNT)
         return
     first, _ = children(start.job(attempt.number))
     if first[0]["metadata"]["name"] == order_of(attempt.job):
         scope.outcome.create_missing += first
-    scope.look_again_at(scope.now + AGAIN)
+    scope.look_again_at(scope.now + (ORDINARY_MOUNT if waited else AGAIN))
 
 
 def order_of(job: Manifest) -> str | None:
@@ -77,20 +86,32 @@ def order_of(job: Manifest) -> str | None:
 
 def delete(scope: Scope[Any], attempt: Attempt) -> None:
     """Have no Job, no Service and no work order of an attempt any more; its pods get their grace period."""
-    job = attempt.job
+    scope.outcome.delete += _deletions(scope, attempt)
+
+
+def is_settled(scope: Scope[Any], works: Iterable[Work]) -> bool:
+    """Whether all is over and, once the Outcome is carried out, no Job and no work order is left."""
+    outcome = scope.outcome
+    gone = {delete.uid for delete in (*outcome.delete, *outcome.delete_once_stored) if delete.kind == "Job"}
+    over = all(work.status.state.finished and work.status.order is None for work in works)
+    return over and not outcome.delete_self and all(job["metadata"]["uid"] in gone for job in scope.view.jobs)
+
+
+def _deletions(scope: Scope[Any], attempt: Attempt) -> list[Delete]:
+    job, found = attempt.job, []
     if job is None or job["metadata"].get("deletionTimestamp"):
-        return
+        return []
     # Their names hold the owner's uid and a digest or the attempt: no other object can bear them.
     order, pod = order_of(job), job.get("spec", {}).get("template", {}).get("spec", {})
     if order:
-        scope.outcome.delete.append(Delete("ConfigMap", order, ""))
+        found.append(Delete("ConfigMap", order, ""))
     if pod.get("subdomain") == attempt.name:
-        scope.outcome.delete.append(Delete("Service", attempt.name, ""))
+        found.append(Delete("Service", attempt.name, ""))
     # Without the setting there may be no right to: then it goes with its owner.
     if scope.view.settings.gang_scheduling and (pod.get("schedulingGroup") or {}).get("podGroupName") == attempt.name:
-        scope.outcome.delete.append(Delete("PodGroup", attempt.name, ""))
+        found.append(Delete("PodGroup", attempt.name, ""))
     # Last: as long as it is there, it tells what else is to be deleted, should the operator be killed before all is.
-    scope.outcome.delete.append(Delete("Job", attempt.name, job["metadata"].get("uid", "")))
+    return [*found, Delete("Job", attempt.name, job["metadata"].get("uid", ""))]
 
 
 def _is_kept(status: WorkStatus, attempt: Attempt) -> bool:

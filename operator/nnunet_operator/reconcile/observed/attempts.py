@@ -144,7 +144,7 @@ def observe(attempt: Attempt, now: datetime) -> AttemptState:
     if not running:
         manager = str(attempt.job.get("spec", {}).get("managedBy") or "").removeprefix(JOB_CONTROLLER)
         return pending or Pending(podless=times.parse(attempt.job["metadata"].get("creationTimestamp")), managed_by=manager)
-    since = [started for pod in running if (started := times.parse(reading.container(pod)["running"].get("startedAt")))]
+    since = [started for pod in running if (started := reading.started(pod))]
     begun = tuple(reading.uid(pod) for pod in attempt.pods if {"running", "terminated"} & reading.container(pod).keys())
     return Running(reading.uid(reading.leader(running)), begun, min(since, default=None), pending, attempt.storage)
 

@@ -127,6 +127,17 @@ def longest_pending(pods: Iterable[Manifest]) -> Pending | None:
     return min(waiting, key=lambda pending: (pending.scheduled or far, pending.pod), default=None)
 
 
+def started(pod: Manifest) -> datetime | None:
+    """Since when the trainer's container runs; None where it does not.
+
+    The kubelet says so by its node's clock, which may be wrong; the API server's says when the pod got that node, and before
+    that it did not run.
+    """
+    at = times.parse((container(pod).get("running") or {}).get("startedAt"))
+    scheduled = times.parse((condition(pod, "PodScheduled") or {}).get("lastTransitionTime"))
+    return max(at, scheduled) if at and scheduled else at
+
+
 def _pending(pod: Manifest) -> Pending:
     if unscheduled := condition(pod, "PodScheduled", status="False"):
         return Pending(reasons.UNSCHEDULABLE, str(unscheduled.get("message", "")), None, name(pod))
@@ -135,10 +146,10 @@ def _pending(pod: Manifest) -> Pending:
     if since is None and (pod.get("spec") or {}).get("nodeName"):
         since = times.parse((pod.get("status") or {}).get("startTime"))
     waiting = container(pod).get("waiting") or {}
-    return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, name(pod), mounts=_mounts(pod))
+    return Pending(str(waiting.get("reason", "")), str(waiting.get("message", "")), since, name(pod), mounts=mounts(pod))
 
 
-def _mounts(pod: Manifest) -> tuple[str, ...]:
+def mounts(pod: Manifest) -> tuple[str, ...]:
     """What of the volumes somebody has to create; the order's ConfigMap is our own."""
     found: list[str] = []
     for volume in (pod.get("spec") or {}).get("volumes") or []:

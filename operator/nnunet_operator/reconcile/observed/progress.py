@@ -80,6 +80,9 @@ def _details(scope: Scope[Any], work: Work, running: Running, said: Progress) ->
             status.cases_total = status.cases_total or said.total
     if isinstance(status, FoldStatus):
         _fold(status, said, running.storage)
+        if said.continued and status.continued is None:
+            status.continued = said.continued[:LONGEST_WARNING]
+            scope.outcome.record(reasons.CONTINUED, f"{work.title} {status.continued}")
         _warnings(scope, work, status, said)
 
 
@@ -132,7 +135,8 @@ def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:
         warnings = status.warnings or []
         more = f" (and {len(warnings) - 1} more in status.folds)" if len(warnings) > 1 else ""
         warned = f"; warning: {warnings[0].rstrip('.')}{more}" if warnings else ""
-        return f"{what} {status.epoch}{of_all}{dice}{left}{warned}"
+        continued = f"; it {status.continued}" if status.continued else ""
+        return f"{what} {status.epoch}{of_all}{dice}{left}{warned}{continued}"
     if isinstance(status, ConfigurationStatus) and status.cases_done is not None:
         return f"{status.cases_done} of {status.cases_total} cases preprocessed"
     if heard is not None and heard.progress.total:

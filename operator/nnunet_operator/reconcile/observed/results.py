@@ -21,6 +21,8 @@ PLANNED = ("patch_size", "batch_size", "spacing", "median_shape", "estimated_gpu
 
 MOST_CONFIGURATIONS = 64
 
+LONGEST_SENTENCE = 1024
+
 PRETRAINED_COUNTS = ("loaded", "adapted", "skipped", "mismatched", "missing", "unused")
 
 
@@ -96,6 +98,7 @@ def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
     row.checkpoint = _checkpoint(said, "checkpointUri", row.epochs, read.text(said, "checkpointSha256", 64)) or row.checkpoint
     row.best = _checkpoint(said, "bestUri", None, read.text(said, "bestSha256", 64))
     row.pretrained = _pretrained(said.get("pretrained"))
+    row.continued = read.text(said, "continued", LONGEST_SENTENCE)
     row.eta = None
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nnunet_trainer.contract import keys
-from nnunet_trainer.contract.work_order import Location, PretrainedWeights, PreviousStage, TrainOrder
+from nnunet_trainer.contract.work_order import Continuation, Location, PretrainedWeights, PreviousStage, TrainOrder
 
 from ..blocker import Blocker
-from ..references import configuration, network_compatibility, pretrained, previous_stage
+from ..references import configuration, continued, network_compatibility, pretrained, previous_stage
 from ..references.configuration import Preprocessed
 from ..references.resolved import RunReferences
 from ..spec_to_order import build
@@ -26,13 +26,13 @@ class TrainingInput:
     pretrained: PretrainedWeights | None
     previous_stage: PreviousStage | None
 
-    @property
-    def digest(self) -> str:
-        """Another one, another training."""
+    def digest(self, continues: Continuation | None) -> str:
+        """Another one, another training. It is the same for all folds of a run, and so is what they continue."""
         weights, previous = self.pretrained, self.previous_stage
         start = (weights.sha256 or weights.location.uri) if weights else None
         before = [{fold: given.digest for fold, given in previous.folds.items()}] if previous else []
-        return keys.digest("train", self.preprocessed.plans.digest, self.preprocessed.data.digest, start, *before)
+        on = [{"digest": continues.digest}] if continues else []
+        return keys.digest("train", self.preprocessed.plans.digest, self.preprocessed.data.digest, start, *before, *on)
 
 
 def train(references: RunReferences, folds: Iterable[tuple[str, Work]], seed: int) -> dict[str, Startable | Blocker]:
@@ -50,7 +50,9 @@ def training_input(references: RunReferences) -> TrainingInput | Blocker:
         return store
     found, weights = configuration.preprocessed(references), pretrained.weights(references, store)
     previous = previous_stage.predictions(references, store)
+    plans = found.plans.digest if isinstance(found, Preprocessed) else None
     misfits = (
+        continued.misfit(references, plans),
         configuration.batch_too_small(references),
         configuration.network_does_not_fit(references),
         network_compatibility.networks_differ(references),
@@ -65,7 +67,10 @@ def training_input(references: RunReferences) -> TrainingInput | Blocker:
     return TrainingInput(storage=store, preprocessed=found, pretrained=weights, previous_stage=previous)
 
 
-def _train(references: RunReferences, given: TrainingInput, work: Work, fold: str, seed: int) -> Startable:
+def _train(references: RunReferences, given: TrainingInput, work: Work, fold: str, seed: int) -> Startable | Blocker:
+    continues = continued.of_fold(references, fold, given.storage)
+    if isinstance(continues, Blocker):
+        return continues
     run, spec, workers = references.run, references.run.spec, references.run.spec.workers
     order = build(
         TrainOrder,
@@ -82,6 +87,7 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         storage=given.storage,
         pretrained=given.pretrained,
         previous_stage=given.previous_stage,
+        continues=continues,
         validation="Run" if spec.validates else "Skip",
         plugins=[plugin.config_map_name for plugin in spec.plugins or []],
     )
@@ -90,7 +96,7 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         references.settings,
         work,
         order,
-        given.digest,
+        given.digest(continues),
         pods=workers.nodes,
         rendezvous=workers.nodes > 1,
         gpus=workers.gpus_per_node,

@@ -21,7 +21,8 @@ def check_gang(work: Work, running: Running, now: datetime) -> Failure | timedel
     """Of a training some of whose pods run and one has no node: its nodes are given back in time, else how long is left.
 
     Ranks wait for each other; two runs that each hold a part of what both need would wait for ever. It counts from the start of
-    the first pod. None where all pods have a node, and of shards, which do not need each other.
+    the first pod; the back-off counts from now, when the nodes are given back, not from when they should have been. None where
+    all pods have a node, and of shards, which do not need each other.
     """
     if not is_half_started(work, running) or running.pending is None or running.since is None:
         return None
@@ -35,7 +36,7 @@ def check_gang(work: Work, running: Running, now: datetime) -> Failure | timedel
         reason=reasons.PRE_RUNNING_DEADLINE_EXCEEDED,
         message=f"gave its nodes back: within {times.duration(limit.total_seconds())} of its first pod's start "
         f"pod {running.pending.pod} found none{said}",
-        at=running.since + limit,
+        at=now,
     )
 
 

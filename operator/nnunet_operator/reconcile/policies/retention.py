@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ...api import reasons
@@ -12,16 +13,16 @@ from ..outcome import Outcome
 from ..view import View
 
 
-def is_held(metadata: Metadata) -> bool:
-    """Whether the object is held until its results are deleted."""
-    return names.RESULTS_FINALIZER in metadata.finalizers
+def is_held(finalizers: Iterable[str] | None) -> bool:
+    """Whether an object with these finalizers is held until its results are deleted."""
+    return names.RESULTS_FINALIZER in (finalizers or ())
 
 
 def finalizers(run: TrainingRun) -> list[str] | None:
     """The finalizers that a run should have where it has others: it is held before its first Job is made. None: they are right."""
-    if (run.spec.retention == "Delete") == is_held(run.metadata):
+    if (run.spec.retention == "Delete") == (held := is_held(run.metadata.finalizers)):
         return None
-    return _without(run.metadata) if is_held(run.metadata) else [*run.metadata.finalizers, names.RESULTS_FINALIZER]
+    return _without(run.metadata) if held else [*run.metadata.finalizers, names.RESULTS_FINALIZER]
 
 
 def release(view: View[Any], message: str = "", *, kept: bool = False) -> Outcome:

@@ -30,6 +30,11 @@ def expire(scope: Scope[TrainingRunStatus], run: TrainingRun) -> None:
     scope.outcome.record(reasons.DELETED, message)
 
 
+def is_known(run: TrainingRun) -> bool:
+    """Whether `expire` has said when to look again: where there is a time to live, that is after the end is stored."""
+    return run.spec.ttl_seconds_after_finished is None or run.status.completion_time is not None
+
+
 def _waits_for(other: TrainingRun, run: TrainingRun) -> bool:
     """Whether another run is about to read from this one's status where what it starts from lies. One that is stalled is not."""
     over = bool(other.status.folds) and all(fold.state.finished for fold in other.status.folds)

@@ -25,12 +25,20 @@ def needed_by(resource: Resource) -> list[Key]:
                 Key("Dataset", space, resource.spec.to.dataset_ref.name),
             ]
         case TrainingRun():
-            spec = resource.spec
-            pretrained = spec.pretrained.run_ref if spec.pretrained else None
-            previous = spec.previous_stage.run_ref if spec.previous_stage else None
-            runs = dict.fromkeys(run.name for run in (pretrained, previous) if run)
-            return [Key("Plans", space, spec.plans_ref.name), *(Key("TrainingRun", space, name) for name in runs)]
+            runs = (Key("TrainingRun", space, name) for name in runs_before(resource))
+            return [Key("Plans", space, resource.spec.plans_ref.name), *runs]
     return []
+
+
+def runs_before(run: TrainingRun) -> list[str]:
+    """The names of the TrainingRuns whose results a run begins with."""
+    spec = run.spec
+    references = (
+        spec.pretrained.run_ref if spec.pretrained else None,
+        spec.previous_stage.run_ref if spec.previous_stage else None,
+        spec.continues.run_ref if spec.continues else None,
+    )
+    return list(dict.fromkeys(reference.name for reference in references if reference))
 
 
 def wanted_by(resource: Resource) -> list[Key]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from nnunet_trainer.contract.work_order import Input, Location, PretrainedPolicies, PretrainedWeights, PreviousStage, TrainOrder
+from nnunet_trainer.contract.work_order import (
+    Continuation,
+    Input,
+    Location,
+    PretrainedPolicies,
+    PretrainedWeights,
+    PreviousStage,
+    TrainOrder,
+)
 
+from ...api.continuation import ContinuedStatus
 from ...api.resources import TrainingRun
 from ...api.training_run import InputStatus, TrainingRunStatus
 from .. import locations, spec_to_order
@@ -32,6 +41,33 @@ def previous_stage(references: RunReferences, found: PreviousStage | Blocker) ->
     return PreviousStage(run=stage.name, folds=folds)
 
 
+def continuation(references: RunReferences, fold: str, found: Continuation | Blocker) -> Continuation | Blocker:
+    """What was found of the finished run's fold, else what is kept."""
+    run, spec, source = references.run, references.run.spec.continues, references.continued
+    kept = (run.status.continues or {}).get(fold)
+    if kept is None or spec is None or source is None or not _takes_the_place(found, run, gone=source.object is None):
+        return found
+    return Continuation(
+        run=source.name,
+        location=locations.at(kept.uri, kept),
+        digest=kept.digest or "",
+        additional_epochs=spec.additional_epochs,
+        schedule=spec.schedule,
+        sha256=kept.sha256,
+    )
+
+
+def keep_continuations(status: TrainingRunStatus, run: TrainingRun, given: Mapping[str, Continuation]) -> None:
+    """Keep by fold what is there now; once the run has begun, of what it has begun with alone."""
+    known = dict(status.continues or {}) if begun(run) or not given else {}
+    of_run = next((kept.digest for kept in known.values()), None)
+    for fold, found in given.items():
+        if of_run in (None, found.digest):
+            place = locations.status(found.location).model_dump()
+            known.setdefault(fold, ContinuedStatus(**place, digest=found.digest, sha256=found.sha256))
+    status.continues = known or None
+
+
 def keep(status: TrainingRunStatus, run: TrainingRun, given: Iterable[TrainOrder | PretrainedWeights | PreviousStage]) -> None:
     """Keep what is there now. Of what comes from no other run nothing is kept: the spec says it."""
     for item in given:
@@ -48,8 +84,10 @@ def missing(run: TrainingRun, of: str) -> bool:
     spec, status = run.spec, run.status
     pretrained = spec.pretrained.run_ref if spec.pretrained else None
     stage = spec.previous_stage.run_ref if spec.previous_stage else None
+    lacks = not all(fold in (status.continues or {}) for fold in spec.folds)
     return bool(
-        (pretrained and pretrained.name == of and status.pretrained is None)
+        (spec.continues and spec.continues.run_ref.name == of and lacks)
+        or (pretrained and pretrained.name == of and status.pretrained is None)
         or (stage and stage.name == of and status.previous_stage is None)
     )
 

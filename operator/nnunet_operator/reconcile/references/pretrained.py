@@ -6,14 +6,13 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import Location, PretrainedPolicies, PretrainedWeights
 
 from ...api import reasons
-from ...api.common import State
 from ...api.resources import TrainingRun
 from ...api.training_run import RunReference
 from .. import locations, spec_to_order
 from ..blocker import Blocker
 from . import kept_inputs
-from .referenced import dependency_failed
 from .resolved import RunReferences
+from .trained_fold import trained
 
 
 def weights(references: RunReferences, store: Location) -> PretrainedWeights | Blocker | None:
@@ -36,19 +35,11 @@ def _of_run(
     if run is None:
         waits = references.pretrained.wait(f"to train fold {fold_name}")
         return waits if references.pretrained.unreadable else _does_not_exist(waits, references.run, wanted, checkpoint, store)
-    if fold_name not in run.spec.folds:
-        has = ", ".join(run.spec.folds)
-        return Blocker(
-            reasons.UNKNOWN_FOLD, f"TrainingRun {name} has no fold {fold_name} (spec.pretrained.runRef.fold); its folds: {has}"
-        )
-    fold = run.status.fold(fold_name)
-    if fold is not None and fold.state is State.FAILED:
-        return dependency_failed(f"Fold {fold_name} of TrainingRun {name}", fold.reason or reasons.FAILED, fold.message or "")
-    made = (fold.best if checkpoint == "best" else fold.checkpoint) if fold else None
-    if fold is None or fold.state is not State.SUCCEEDED or made is None:
-        # Another fold that has failed does not matter: only this one is waited for.
-        if fold is None or fold.state is State.PENDING:
-            return references.pretrained.wait(f"to train fold {fold_name}")
+    fold = trained(run, references.pretrained, fold_name, "spec.pretrained.runRef.fold")
+    if isinstance(fold, Blocker):
+        return fold
+    made = fold.best if checkpoint == "best" else fold.checkpoint
+    if made is None:
         text = f"waits for TrainingRun {name} to train fold {fold_name}; it is {fold.state.value}"
         return Blocker(reasons.WAITING_FOR_TRAINING_RUN, text)
     access = fold.artifact or store

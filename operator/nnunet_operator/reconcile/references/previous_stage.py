@@ -12,11 +12,10 @@ from .. import locations
 from ..blocker import Blocker
 from . import kept_inputs
 from .component_names import CREATE_ANOTHER
-from .referenced import Referenced, dependency_failed
+from .referenced import DELETED, Referenced, dependency_failed
 from .resolved import RunReferences
 
 FIELD = "spec.previousStage.runRef"
-DELETED = ". If it was deleted (by ttlSecondsAfterFinished, or by hand), apply it again, and it finds its results in the storage"
 ANOTHER = CREATE_ANOTHER.format("TrainingRun")
 
 

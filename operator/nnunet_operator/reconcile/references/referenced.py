@@ -20,6 +20,7 @@ WAITING = {
     "PlanTransfer": reasons.WAITING_FOR_PLANS,
     "TrainingRun": reasons.WAITING_FOR_TRAINING_RUN,
 }
+DELETED = ". If it was deleted (by ttlSecondsAfterFinished, or by hand), apply it again, and it finds its results in the storage"
 HEALS = "See there; this goes on by itself once that is mended."
 
 

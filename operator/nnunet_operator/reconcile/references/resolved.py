@@ -72,6 +72,9 @@ class RunReferences:
     previous_stage: Referenced[TrainingRun] | None
     """The run whose predictions are an input of its configuration."""
     previous_stage_plans: Plans | None
+    continued: Referenced[TrainingRun] | None
+    """The finished run that it goes on from."""
+    continued_recipe: dict[str, Any] | None
 
 
 def of_dataset(view: View[Dataset]) -> DatasetReferences:
@@ -112,11 +115,13 @@ def of_run(view: View[TrainingRun]) -> RunReferences:
     """What a TrainingRun refers to now."""
     run, spec = view.object, view.object.spec
     plans = _find(view, Plans, spec.plans_ref.name, "spec.plansRef")
-    pretrained = previous = None
+    pretrained = previous = continued = None
     if spec.pretrained and spec.pretrained.run_ref:
         pretrained = _find(view, TrainingRun, spec.pretrained.run_ref.name, "spec.pretrained.runRef")
     if spec.previous_stage:
         previous = _find(view, TrainingRun, spec.previous_stage.run_ref.name, "spec.previousStage.runRef")
+    if spec.continues:
+        continued = _find(view, TrainingRun, spec.continues.run_ref.name, "spec.continues.runRef")
     return RunReferences(
         run=run,
         settings=view.settings,
@@ -130,6 +135,8 @@ def of_run(view: View[TrainingRun]) -> RunReferences:
         pretrained_configuration=_configuration(_plans_of(view, pretrained), pretrained.object) if pretrained else None,
         previous_stage=previous,
         previous_stage_plans=_plans_of(view, previous),
+        continued=continued,
+        continued_recipe=component_names.recipe(continued.object, view.settings) if continued and continued.object else None,
     )
 
 

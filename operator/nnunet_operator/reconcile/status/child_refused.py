@@ -35,6 +35,7 @@ def refused(view: View[Any], child: Manifest, why: str, decided: Outcome) -> Out
     # Where something else of it is at work, that goes on without a person.
     conditions.set_ready(scope, "Reconciling" if view.jobs else "Stalled", reasons.CHILD_REFUSED, text)
     scope.outcome.delete, scope.outcome.delete_self = decided.delete, decided.delete_self
+    scope.outcome.delete_once_stored = decided.delete_once_stored
     scope.outcome.events = [event for event in decided.events if ready is None or event.reason != ready.reason]
     scope.outcome.look_again = decided.look_again
     return conclude(scope)

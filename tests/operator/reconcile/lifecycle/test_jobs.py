@@ -19,12 +19,15 @@ def test_a_job_is_deleted_only_when_its_result_is_stored(train: Train) -> None:
     assert outcome is not None
     assert outcome.status["folds"][0]["state"] == "Succeeded"
     assert not outcome.delete
-    assert outcome.look_again is not None
-    world.carry_out(Key("TrainingRun", "default", "run"), outcome)
+    assert [delete.kind for delete in outcome.delete_once_stored] == ["ConfigMap", "Job"]
+    key = Key("TrainingRun", "default", "run")
+    world.carry_out(key, outcome, steps=1)  # killed once the status is written
     after = world.outcome("TrainingRun", "run")
     assert after is not None
     assert [delete.kind for delete in after.delete] == ["ConfigMap", "Job"]
     assert after.status == outcome.status
+    world.carry_out(key, after)
+    assert not world.jobs(owner_name="run")
 
 
 def test_an_attempt_that_is_given_up_is_deleted_after_that_is_stored(train: Train) -> None:
@@ -37,7 +40,8 @@ def test_an_attempt_that_is_given_up_is_deleted_after_that_is_stored(train: Trai
     assert outcome is not None
     assert outcome.status["folds"][0]["state"] == "Failed"
     assert not outcome.delete
-    world.carry_out(key, outcome)
+    assert [delete.kind for delete in outcome.delete_once_stored] == ["ConfigMap", "Job"]
+    world.carry_out(key, outcome, steps=1)
     after = world.outcome(*key[::2])
     assert after is not None
     assert [delete.kind for delete in after.delete] == ["ConfigMap", "Job"]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 from nnunet_operator.api.base import Resource, SpecModel
+from nnunet_operator.api.continuation import ContinuesSpec
 from nnunet_operator.api.dataset import DatasetSpec, FingerprintSpec, SplitsSpec
 from nnunet_operator.api.fields.uris import SourceSpec
 from nnunet_operator.api.plan_transfer import PlanTransferSpec
@@ -22,6 +23,7 @@ from nnunet_operator.reconcile.view import Key
 from nnunet_operator.reconcile.view_builder import build_view
 from nnunet_trainer.contract.work_order import (
     CheckpointPolicy,
+    Continuation,
     DatasetOrder,
     Location,
     PlannerChoice,
@@ -79,6 +81,7 @@ PAIRS: list[tuple[type[SpecModel], tuple[type, ...], dict[str, str]]] = [
         (PretrainedPolicies, PretrainedWeights, Location),
         {"run_ref": "resolved: location", "checkpoint": "resolved"},
     ),
+    (ContinuesSpec, (Continuation,), {"run_ref": "resolved: run, location, digest, sha256"}),
     (WorkersSpec, (TrainOrder,), {"gpu_resource_name": "of the pod", "gpu_resource_claim": "of the pod"}),
     (CheckpointSpec, (CheckpointPolicy,), {}),
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from nnunet_operator.api.common import FailurePolicySpec, WorkStatus
 from nnunet_operator.reconcile.observed.attempt_states import Pending, Running
-from nnunet_operator.reconcile.policies import pre_running_deadline_seconds
+from nnunet_operator.reconcile.policies import failure_policy, pre_running_deadline_seconds
 from nnunet_operator.reconcile.work import Work
 from support.world import START, MemoryWorld, stamp
 
@@ -95,6 +95,34 @@ def test_it_says_what_it_waited_for_and_when_it_goes_on(train: Callable[..., Mem
     assert "3 Insufficient nvidia.com/gpu. Attempt 2 starts at" in fold["message"]
     assert "Not counted as a restart." in fold["message"]
     assert first["metadata"]["deletionTimestamp"], "it holds no node any more"
+
+
+@pytest.mark.parametrize("skew", [-86400, -1800, -5, 0])
+def test_a_node_whose_clock_is_behind_gets_the_whole_time(train: Callable[..., MemoryWorld], skew: int) -> None:
+    world = train(workers={"nodes": 2}, failurePolicy={"preRunningDeadlineSeconds": DEADLINE})
+    first, second = world.schedule(world.job(owner_name="run"))
+    started = {"running": {"startedAt": stamp(world.now + timedelta(seconds=skew))}}
+    first["status"] |= {"phase": "Running", "containerStatuses": [{"name": "trainer", "state": started}]}
+    second["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}]
+    world.wait(seconds=DEADLINE - 1)
+    world.settle()
+    assert world.fold("run")["state"] == "Running", "the node says when its container started; the API server, since when it could"
+    world.wait(seconds=1)
+    world.settle()
+    assert world.fold("run")["reason"] == "PreRunningDeadlineExceeded"
+
+
+@pytest.mark.parametrize("late", [0, 60, 86400])
+def test_the_back_off_counts_from_when_it_is_given_back(train: Callable[..., MemoryWorld], late: int) -> None:
+    """An operator that was away, or any clock that is wrong: it is never given back over and over without a pause."""
+    world = train(workers={"nodes": 2}, failurePolicy={"preRunningDeadlineSeconds": DEADLINE})
+    first, second = world.schedule(world.job(owner_name="run"))
+    first["status"] |= {"containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": stamp(world.now)}}}]}
+    second["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}]
+    world.wait(seconds=DEADLINE + late)
+    world.settle()
+    assert world.fold("run")["state"] == "BackingOff"
+    assert world.fold("run")["notBefore"] >= stamp(world.now + timedelta(seconds=failure_policy.FIRST_DELAY))
 
 
 def test_a_shard_that_runs_is_not_given_back_for_one_that_waits() -> None:

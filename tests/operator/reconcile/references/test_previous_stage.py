@@ -85,7 +85,7 @@ def test_the_second_stage_waits_for_all_folds_and_is_given_their_artifacts(world
     assert order.previous_stage is not None
     assert order.previous_stage.run == "lowres"
     given = order.previous_stage.folds
-    assert {fold: place.digest for fold, place in given.items()} == {"0": "r-lowres-0-1", "1": "r-lowres-1-1"}
+    assert {fold: place.digest for fold, place in given.items()} == {"0": "r-lowres-1", "1": "r-lowres-1"}
     assert given["1"].location.uri.endswith("nnUNetTrainer__nnUNetPlans__3d_lowres/fold_1")
     assert given["1"].location.secret_name == "s3"
 
@@ -113,7 +113,7 @@ def test_what_a_second_stage_starts_from_is_kept_when_the_first_one_is_deleted(w
         world.settle()
     assert ready(world)[0] == "True", ready(world)
     assert orders[0] == orders[1]
-    assert {fold: given["digest"] for fold, given in orders[0]["folds"].items()} == {"0": "r-lowres-0-1", "1": "r-lowres-1-1"}
+    assert {fold: given["digest"] for fold, given in orders[0]["folds"].items()} == {"0": "r-lowres-1", "1": "r-lowres-1"}
 
 
 def test_a_fold_that_failed_stalls_the_second_stage_until_it_is_mended(world: MemoryWorld) -> None:

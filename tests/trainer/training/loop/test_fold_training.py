@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
+import signal
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +16,9 @@ from nnunet_trainer.contract.work_order import CheckpointPolicy
 from nnunet_trainer.training.loop import iteration
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.reporting import reporter
+from nnunet_trainer.training.state.checkpoint_writer import CheckpointWriter
 
-from ..conftest import dataset_json, plans
+from ..conftest import dataset_json, plans, short_setup
 
 
 def weights(folder):
@@ -53,11 +57,34 @@ def test_it_learns(setup):
     assert result.ema_pseudo_dice > 0.2
 
 
-def test_the_same_seed_gives_the_same_weights(setup, tmp_path):
+@pytest.mark.parametrize("workers", [None, 1], ids=["thread", "process"])
+def test_the_same_seed_gives_the_same_weights_whoever_reads(setup, tmp_path, workers):
+    def kill_a_worker(done, of):
+        """In the middle of an epoch."""
+        if workers and done == 2 and not killed:
+            killed.append(next(pid for pid in children() if "loading.worker" in command(pid)))
+            os.kill(killed[-1], signal.SIGKILL)
+
+    killed = []
     one = train(setup(results=tmp_path / "a"))
-    two = train(setup(results=tmp_path / "b", workers=2))
-    other = train(setup(results=tmp_path / "c", seed=1))
+    two = train(setup(results=tmp_path / "b", workers=workers, on_step=kill_a_worker))
     assert same(weights(one.folder), weights(two.folder))
+    assert len(killed) == (1 if workers else 0)
+    log = next(two.folder.glob("training_log_*.txt")).read_text()
+    assert all(f"The worker process {pid}, which reads training data, was ended by SIGKILL." in log for pid in killed)
+    assert not any("loading.worker" in command(pid) for pid in children()), "workers end with the training"
+
+
+def children():
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
+def command(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_another_seed_gives_other_weights(setup, tmp_path):
+    one, other = (train(setup({"epochs": 1}, results=tmp_path / str(seed), seed=seed)) for seed in (1, 2))
     assert not same(weights(one.folder), weights(other.folder))
 
 
@@ -73,14 +100,21 @@ class StopAfter(threading.Event):
         return self.left < 0
 
 
-@pytest.mark.parametrize("steps", [0, 2, 4])
-def test_a_stopped_training_goes_on_to_the_same_weights(setup, tmp_path, steps):
-    whole = train(setup(results=tmp_path / "whole"))
+@pytest.fixture(scope="module")
+def whole(preprocessed, tmp_path_factory):
+    """A training that nobody stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reporter, "progress_plot", lambda logging, folder: folder / "progress.png")
+        return train(short_setup(preprocessed, tmp_path_factory.mktemp("whole")))
+
+
+@pytest.mark.parametrize("steps", [0, 2, 3, 4, 6, 8])  # an epoch has three iterations, and two of its validation
+def test_a_stopped_training_goes_on_to_the_same_weights(setup, tmp_path, steps, whole):
     with pytest.raises(Stopped) as stopped:
         train(setup(results=tmp_path / "parts", stop=StopAfter(steps)))
     assert stopped.value.exit_code == 143
     parts = train(setup(results=tmp_path / "parts", resume=True))
-    assert parts.resumed_from_epoch == steps // 3
+    assert parts.resumed_from_epoch == steps // 5
     assert same(weights(whole.folder), weights(parts.folder))
     both = [checkpoint.load(r.checkpoint)["logging"] for r in (whole, parts)]
     timed = {"epoch_start_timestamps", "epoch_end_timestamps"}
@@ -104,7 +138,7 @@ def test_results_are_not_overwritten(setup):
 
 
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(setup):
-    s = setup({"epochs": 3}, stop=StopAfter(7))
+    s = setup({"epochs": 3}, stop=StopAfter(11))
     with pytest.raises(Stopped):
         train(s)
     latest = s.fold_folder / "checkpoint_latest.pth"
@@ -115,11 +149,18 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(setup):
     assert result.resumed_from_epoch == 2
 
 
-def test_checkpoints_by_the_clock(setup):
+def test_checkpoints_by_the_clock_fall_into_the_validation_of_an_epoch_too(setup, monkeypatch):
     saved = []
+    write = CheckpointWriter.write
+
+    def write_now(self, content, names):
+        write(self, content, names)
+        self.wait()
+
+    monkeypatch.setattr(CheckpointWriter, "write", write_now)
     policy = CheckpointPolicy(every_epochs=100, every_minutes=0, keep=1)
     train(setup({"epochs": 1}, checkpoint=policy, on_checkpoint=lambda path, epoch, sha: saved.append(path.name)))
-    assert saved.count("checkpoint_latest.pth") == 2
+    assert saved.count("checkpoint_latest.pth") == 2 + 2
 
 
 def test_a_checkpoint_of_other_plans_is_refused(setup):
@@ -150,8 +191,8 @@ def test_images_that_hold_no_numbers_are_named(setup, preprocessed, tmp_path, mo
 
     read = sampling.read_patch
 
-    def poisoned(array, origin, out):
-        read(array, origin, out)
+    def poisoned(array, origin, out, outside):
+        read(array, origin, out, outside)
         if out.dtype.kind == "f":
             out[:] = math.nan
 

@@ -4,9 +4,11 @@ import math
 import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
+from nnunet_trainer.training.data.batch import Batch
 from nnunet_trainer.training.loop import fold_training, loss_accumulator
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.loop.loss_accumulator import PATIENCE, LossAccumulator
@@ -19,10 +21,10 @@ def session(iteration, *, scaler=False, bad=()):
     """A session whose patches of the iterations `bad` hold a NaN; its cases are named after the iteration."""
 
     def batch(epoch, at):
-        data = torch.zeros(2, 1, 4, 4)
+        data = np.zeros((2, 1, 4, 4), np.float32)
         if at in bad:
             data[1, 0, 2, 2] = NAN
-        return SimpleNamespace(data=data, cases=[f"good_{at}", f"case_{at}"])
+        return Batch(data, data.astype(np.int16), [0, 1], [], [f"good_{at}", f"case_{at}"])
 
     return SimpleNamespace(
         epoch=3,

@@ -191,7 +191,7 @@ def test_a_checkpoint_that_knows_fewer_fields_is_continued(setup, tmp_path):
 )
 def test_one_batch_of_noise(setup, monkeypatch, names, more):
     s = session(setup({"sampling": {"fixedBatch": True}}, dataset_json=dataset_json(names, **more)))
-    monkeypatch.setattr(s.sampler, "epoch", None)
+    monkeypatch.setattr(s.sampler, "batch", None)
     made = list(batches.batches(s, s.sampler, s.augmenter, 3, 1))
     assert len(made) == 2
     (data, targets), again = made

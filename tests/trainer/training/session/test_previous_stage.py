@@ -9,6 +9,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_previous_stage
 from nnunet_trainer.training.data.augmentation import augmentation_set
 from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStageTransform
+from nnunet_trainer.training.data.case_memory import CaseMemory
 from nnunet_trainer.training.data.sampling import PatchSampler
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks.distributed import Ranks
@@ -55,23 +56,23 @@ def second(setup, preprocessed):
 
 def test_a_training_sees_the_previous_stage(second):
     session = prepare(second(), ALONE)
-    batch = session.validation_sampler.batch(0, 0)
+    batch = session.validation_sampler.batch(0, 0).mapped(torch.from_numpy)
     assert batch.seg.shape == (2, 2, 8, 16, 16)
-    data, targets = session.validation_augmenter(batch.data, batch.seg, batch.keys)
+    data, targets = session.validation_augmenter.augment(batch)
     assert data.shape[1] == 3
     for channel, label in ((1, 1), (2, 2)):
         assert torch.equal(data[:, channel], (targets[0][:, 0] == label).float())
-    batch = session.sampler.batch(0, 0)
-    data, _ = session.augmenter(batch.data, batch.seg, batch.keys)
+    data, _ = session.augmenter.augment(session.sampler.batch(0, 0).mapped(torch.from_numpy))
     assert data.shape[1] == 3
 
 
 def test_patches_of_cases_that_stay_compressed_are_the_same(second):
     session = prepare(second(), ALONE)
     shared = {"patch_size": [8, 16, 16], "batch_size": 4, "seed": 1, "fold": "0"}
-    lazy, kept = (PatchSampler(session.store, session.training_cases, **shared, cache_bytes=size) for size in (0, 2**28))
+    cases = session.training_cases
+    lazy, kept = (PatchSampler(session.store, cases, **shared, memory=CaseMemory(cases, size)) for size in (0, 2**28))
     for iteration in range(3):
-        assert torch.equal(lazy.batch(0, iteration).seg, kept.batch(0, iteration).seg)
+        assert np.array_equal(lazy.batch(0, iteration).seg, kept.batch(0, iteration).seg)
 
 
 def test_a_second_stage_is_trained(second):

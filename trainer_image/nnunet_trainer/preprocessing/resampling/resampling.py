@@ -105,7 +105,7 @@ def _by_torch(name: str) -> Callable[..., np.ndarray]:
     return getattr(torch_resampling, name)
 
 
-def _resize_plane(down: tuple[Band, ...], across: tuple[Band, ...], plane: np.ndarray) -> np.ndarray:
+def resize_plane(down: tuple[Band, ...], across: tuple[Band, ...], plane: np.ndarray) -> np.ndarray:
     """(y, x) float64 of one slice."""
     exact = plane.astype(np.float64)
     shorter = np.empty((down[-1][0].stop, exact.shape[1]))
@@ -125,31 +125,73 @@ def resize(image: np.ndarray, target: np.ndarray, order: int) -> None:
         return
     along, down, across = (resize_bands(image.shape[a], target.shape[a], order) for a in range(3))
     if target.shape[0] < image.shape[0]:
-        # The axis that shrinks first: fewer planes to resize.
         for rows, columns, part in along:
-            planes = np.empty((len(part), *image.shape[1:]))
-            height = max(1, CHUNK // (part.shape[1] * image.shape[2]))
-            for start in range(0, image.shape[1], height):
-                block = image[columns, start : start + height].astype(np.float64)
-                planes[:, start : start + height] = np.tensordot(part, block, 1)
-            for z, plane in zip(range(rows.start, rows.stop), planes, strict=True):
-                np.clip(_resize_plane(down, across, plane), low, high, out=target[z], casting="same_kind")
+            shrink(image[columns], part, down, across, (low, high), target[rows])
         return
     if target.shape[0] == image.shape[0]:
         for z in range(len(target)):
-            np.clip(_resize_plane(down, across, image[z]), low, high, out=target[z], casting="same_kind")
+            np.clip(resize_plane(down, across, image[z]), low, high, out=target[z], casting="same_kind")
         return
     # Only the planes that a band of the result needs are held: neighbouring bands share some.
     held: dict[int, np.ndarray] = {}
-    width = max(1, CHUNK // (BAND + max(part.shape[1] for _, _, part in along)) // target.shape[2])
+    widest = max(part.shape[1] for _, _, part in along)
     for rows, columns, part in along:
         held = {z: plane for z, plane in held.items() if z >= columns.start}
         for z in range(columns.start, columns.stop):
             if z not in held:
-                held[z] = _resize_plane(down, across, image[z])
-        for start in range(0, target.shape[1], width):
-            block = np.stack([held[z][start : start + width] for z in range(columns.start, columns.stop)])
-            np.clip(np.tensordot(part, block, 1), low, high, out=target[rows, start : start + width], casting="same_kind")
+                held[z] = resize_plane(down, across, image[z])
+        grow([held[z] for z in range(columns.start, columns.stop)], part, widest, (low, high), target[rows])
+
+
+def shrink(
+    block: np.ndarray,
+    part: np.ndarray,
+    down: tuple[Band, ...],
+    across: tuple[Band, ...],
+    limits: tuple[float, float] | None,
+    target: np.ndarray,
+) -> None:
+    """A band of a result with fewer planes than the image: along z first, so that fewer planes are resized.
+
+    Args:
+        block: the planes (z, y, x) that the band is made of.
+        part: (planes of the result, planes of the block).
+        down: along y.
+        across: along x.
+        limits: what the result is clipped to; None: it is not.
+        target: (planes of the result, y, x).
+    """
+    planes = np.empty((len(part), *block.shape[1:]))
+    height = max(1, CHUNK // (part.shape[1] * block.shape[2]))
+    for start in range(0, block.shape[1], height):
+        planes[:, start : start + height] = np.tensordot(part, block[:, start : start + height].astype(np.float64), 1)
+    for z, plane in enumerate(planes):
+        _store(resize_plane(down, across, plane), limits, target[z])
+
+
+def grow(
+    planes: Sequence[np.ndarray], part: np.ndarray, widest: int, limits: tuple[float, float] | None, target: np.ndarray
+) -> None:
+    """A band of a result with more planes than the image, from planes (y, x) that are resized already.
+
+    Args:
+        planes: float64, that the band is made of.
+        part: (planes of the result, planes).
+        widest: the most planes that a band of this image is made of.
+        limits: what the result is clipped to; None: it is not.
+        target: (planes of the result, y, x).
+    """
+    width = max(1, CHUNK // (BAND + widest) // target.shape[2])
+    for start in range(0, target.shape[1], width):
+        block = np.stack([plane[start : start + width] for plane in planes])
+        _store(np.tensordot(part, block, 1), limits, target[:, start : start + width])
+
+
+def _store(values: np.ndarray, limits: tuple[float, float] | None, target: np.ndarray) -> None:
+    if limits is None:
+        target[...] = values
+    else:
+        np.clip(values, *limits, out=target, casting="same_kind")
 
 
 def _resize_separately(image: np.ndarray, target: np.ndarray, axis: int, order: int, order_z: int) -> None:
@@ -161,7 +203,7 @@ def _resize_separately(image: np.ndarray, target: np.ndarray, axis: int, order: 
     def plane(z: int) -> np.ndarray:
         if same_plane and order <= 1:
             return source[z]
-        return np.clip(_resize_plane(down, across, source[z]), source[z].min(), source[z].max())
+        return np.clip(resize_plane(down, across, source[z]), source[z].min(), source[z].max())
 
     if len(source) == len(goal):
         for z in range(len(goal)):

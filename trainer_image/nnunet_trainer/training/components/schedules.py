@@ -54,6 +54,13 @@ def triangle(place: int, length: int, lowest: float, highest: float) -> float:
     return lowest + (highest - lowest) * (1 - abs(1 - place / (length / 2)))
 
 
+def beginning_at(first: int, schedule: Schedule) -> Schedule:
+    """A schedule whose first epoch is this one; of the log it sees what came since."""
+    if first == 0:
+        return schedule
+    return lambda epoch, history: schedule(epoch - first, {key: values[first:] for key, values in history.items()})
+
+
 def with_warm_up(make: Callable[[int], Schedule], epochs: int, warm_up: int) -> Schedule:
     """A linear rise over `warm_up` epochs, the last one with the whole rate; then the schedule over the rest."""
     if warm_up == 0:

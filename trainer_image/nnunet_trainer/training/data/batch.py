@@ -2,30 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
-
-from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
 from .randomness import SampleKey
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Patches of one rank: `data` float32 (b, c, *patch), `seg` int16 (b, 1, *patch), and whence each came.
+class Enlarged:
+    """What is read of samples that are rotated or scaled: the part that this looks at, of a patch with a margin about it.
 
-    In a cascade the second channel of `seg` is the previous stage's.
+    Attributes:
+        rows: places of these samples in the batch.
+        data: float32 (rows, c, *size).
+        seg: int16 (rows, s, *size).
+        start: where they begin in the patch with its margin.
+        initial: size of that patch.
     """
 
-    data: torch.Tensor
-    seg: torch.Tensor
+    rows: list[int]
+    data: Any
+    seg: Any
+    start: tuple[int, ...]
+    initial: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Patches of one rank, as numpy arrays or torch tensors, and whence each came.
+
+    Attributes:
+        data: float32 (rows, c, *patch).
+        seg: int16 (rows, 1, *patch), -1 outside the image; in a cascade the second channel is the previous stage's.
+        rows: places of these samples in the batch; the others are in `enlarged`.
+        keys: of each sample of the batch.
+        cases: likewise.
+        enlarged: samples that are rotated or scaled.
+    """
+
+    data: Any
+    seg: Any
+    rows: list[int]
     keys: list[SampleKey]
     cases: list[str]
+    enlarged: Enlarged | None = None
 
-    def pin_memory(self) -> Batch:
-        """The same in page-locked memory, from which copies to a GPU overlap with its work."""
-        return Batch(self.data.pin_memory(), self.seg.pin_memory(), self.keys, self.cases)
+    def mapped(self, function: Callable[[Any], Any]) -> Batch:
+        """The same with other arrays."""
+        wide = self.enlarged
+        return replace(
+            self,
+            data=function(self.data),
+            seg=function(self.seg),
+            enlarged=None if wide is None else replace(wide, data=function(wide.data), seg=function(wide.seg)),
+        )
+
+    def parts(self) -> list[tuple[Sequence[int], Any, Any]]:
+        """Places in the batch, images and labels: of samples as they are, and of enlarged ones."""
+        found: list[tuple[Sequence[int], Any, Any]] = [(self.rows, self.data, self.seg)]
+        if self.enlarged is not None:
+            found.append((self.enlarged.rows, self.enlarged.data, self.enlarged.seg))
+        return found
+
+
+def check_labels(batch: Batch, highest: int) -> None:
+    """Before a batch is trained on: a label without an output would end a GPU's process without saying which.
+
+    Args:
+        batch: of numpy arrays.
+        highest: the highest label of dataset.json.
+
+    Raises:
+        BadData: a label that dataset.json does not name; the case is named.
+    """
+    worst = max(
+        ((int(seg[place].max()), row) for rows, _, seg in batch.parts() for place, row in enumerate(rows) if seg[place].size),
+        default=(highest, 0),
+    )
+    if worst[0] <= highest:
+        return
+    raise BadData(
+        "UnknownLabel",
+        f"The preprocessed label of {batch.cases[worst[1]]} holds the value {worst[0]}; dataset.json names 0 to {highest}.",
+        hint="Run nnunet-trainer verify, mend the labels or dataset.json, preprocess again.",
+    )
 
 
 def rank_slots(batch_size: int, rank: int = 0, world_size: int = 1) -> range:

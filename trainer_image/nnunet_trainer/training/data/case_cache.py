@@ -1,4 +1,4 @@
-"""What is kept of preprocessed cases between two patches: the whole of small ones, of others where their classes lie."""
+"""Cases in use in one process: where their classes lie, and their voxels, decoded (`case_memory`) or read where they are sliced."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadData
 
+from .case_memory import CaseMemory
 from .patch_location import Locations
 
-CACHE_BYTES = 256 * 2**20
+LOCATION_BYTES = 64 * 2**20
+"""Of where classes lie, in each process."""
+
 OPEN_CASES = 100
 """Cases that stay open, two or three files each: a process may have 1,024."""
 
@@ -49,7 +52,13 @@ class OpenedCase:
     previous: Any
     locations: Locations
     bytes: int
+    """Of the locations."""
     lock: Any
+
+    @property
+    def decoded(self) -> bool:
+        """Whether its voxels lie in memory."""
+        return isinstance(self.data, np.ndarray)
 
 
 class CaseCache:
@@ -57,15 +66,19 @@ class CaseCache:
 
     Args:
         store: the preprocessed folder.
-        limit: bytes of what is kept: the whole of small cases (up to a quarter of it), of others where their classes lie.
+        memory: for decoded voxels, of all processes.
+        limit: bytes of where classes lie that are kept in this one.
     """
 
-    def __init__(self, store: CaseStore, limit: int = CACHE_BYTES) -> None:
-        self._store = store
+    def __init__(self, store: CaseStore, memory: CaseMemory, limit: int = LOCATION_BYTES) -> None:
+        self._store, self._memory = store, memory
         self._cases: OrderedDict[str, OpenedCase] = OrderedDict()
-        self._limit, self._lock = limit, Lock()
+        self._limit, self._lock, self._generation = limit, Lock(), memory.generation
         self.bytes = 0
-        """What is kept."""
+        """Of locations that are kept."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CaseCache, (self._store, self._memory, self._limit)
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -77,9 +90,31 @@ class CaseCache:
             BadData: its properties do not say where its classes lie.
         """
         with self._lock:
-            if name in self._cases:
+            if self._generation != self._memory.generation:
+                self._cases.clear()
+                self.bytes, self._generation = 0, self._memory.generation
+            known = self._cases.get(name)
+            if known is not None:
                 self._cases.move_to_end(name)
-                return self._cases[name]
+        if known is None:
+            known = self._opened(name)
+        elif not known.decoded and (kept := self._memory.find(name, known)):
+            known = OpenedCase(kept.data, kept.seg, kept.previous, known.locations, known.bytes, nullcontext())
+        else:
+            return known
+        with self._lock:
+            if name in self._cases:
+                self.bytes -= self._cases.pop(name).bytes
+            self._cases[name] = known
+            self.bytes += known.bytes
+            while self.bytes > self._limit and len(self._cases) > 1:
+                self._drop(next(iter(self._cases)))
+            compressed = [case for case, kept in self._cases.items() if not kept.decoded]
+            for case in compressed[: max(0, len(compressed) - OPEN_CASES)]:
+                self._drop(case)
+        return known
+
+    def _opened(self, name: str) -> OpenedCase:
         stored = self._store.open(name)
         if "class_locations" not in stored.properties:
             message = f"{name}.pkl has no class_locations: it is not of a case that was preprocessed for training."
@@ -88,26 +123,13 @@ class CaseCache:
             )
         locations = {key: _compact(voxels) for key, voxels in stored.properties["class_locations"].items()}
         size = sum(voxels.nbytes for voxels in locations.values())
-        previous = stored.previous
-        labels = [stored.seg] if previous is None else [stored.seg, previous]
-        decoded = 4 * int(np.prod(stored.data.shape)) + sum(2 * int(np.prod(each.shape)) for each in labels)
-        if size + decoded <= self._limit // 4:
+        kept = self._memory.find(name, stored)
+        if kept is None:
             with self.reading(name):
-                data, seg = np.asarray(stored.data[:], np.float32), np.asarray(stored.seg[:], np.int16)
-                previous = None if previous is None else np.asarray(previous[:], np.int16)
-            opened = OpenedCase(data, seg, previous, locations, size + decoded, nullcontext())
-        else:
-            opened = OpenedCase(stored.data, stored.seg, previous, locations, size, Lock())
-        with self._lock:
-            if name not in self._cases:
-                self._cases[name] = opened
-                self.bytes += opened.bytes
-            while self.bytes > self._limit:
-                self._drop(next(iter(self._cases)))
-            compressed = [case for case, kept in self._cases.items() if not isinstance(kept.data, np.ndarray)]
-            for case in compressed[: max(0, len(compressed) - OPEN_CASES)]:
-                self._drop(case)
-        return opened
+                kept = self._memory.keep(name, stored)
+        if kept is None:
+            return OpenedCase(stored.data, stored.seg, stored.previous, locations, size, Lock())
+        return OpenedCase(kept.data, kept.seg, kept.previous, locations, size, nullcontext())
 
     def reading(self, name: str) -> AbstractContextManager[None]:
         """Around what unpacks a case's voxels."""

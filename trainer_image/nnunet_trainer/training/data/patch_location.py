@@ -64,14 +64,16 @@ def choose_origin(
     return tuple(max(low, int(v) - p // 2) for low, v, p in zip(lowest, voxel, patch_size, strict=True))
 
 
-def read_patch(array: Any, origin: Sequence[int], out: np.ndarray) -> None:
-    """Copy what `array` ([c,] z, y, x) holds at `origin` into `out` ([c,] *patch); what lies outside stays as `out` is filled."""
+def read_patch(array: Any, origin: Sequence[int], out: np.ndarray, outside: float) -> None:
+    """Copy what `array` ([c,] z, y, x) holds at `origin` into `out` ([c,] *patch); `outside` is what lies beyond it."""
     inside: list[slice] = [slice(None)] * (out.ndim - 3)
     target = list(inside)
     for start, size, extent in zip(origin, out.shape[-3:], array.shape[-3:], strict=True):
         first, last = max(start, 0), min(start + size, extent)
-        if first >= last:
-            return
-        inside.append(slice(first, last))
-        target.append(slice(first - start, last - start))
-    out[tuple(target)] = array[tuple(inside)]
+        inside.append(slice(first, max(first, last)))
+        target.append(slice(first - start, max(first, last) - start))
+    whole = all(part.stop - part.start == size for part, size in zip(target[-3:], out.shape[-3:], strict=True))
+    if not whole:
+        out.fill(outside)
+    if all(part.stop > part.start for part in inside[-3:]):
+        out[tuple(target)] = array[tuple(inside)]

@@ -6,10 +6,12 @@ There is no generator state to save: a resumed run, at another world size too, d
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 class SampleKey(NamedTuple):
@@ -32,5 +34,7 @@ class SampleKey(NamedTuple):
 
     def torch_generator(self, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
         """The same for random fields made on a device. Two device types give different numbers for one key."""
+        import torch  # not where patches are only read
+
         seed = np.random.SeedSequence(self._entropy(stream)).generate_state(1, np.uint64)[0]
         return torch.Generator(device).manual_seed(int(seed) & (2**63 - 1))

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
 from nnunet_trainer.contract.faults import BadData
-from nnunet_trainer.prefetching import prefetched
 
-from .batch import Batch, rank_slots
-from .case_cache import CACHE_BYTES, CaseCache, CaseStore
+from .batch import Batch, Enlarged, rank_slots
+from .case_cache import CaseCache, CaseStore, OpenedCase
+from .case_memory import CaseMemory
 from .patch_location import FOREGROUND_FRACTION, choose_origin, forces_foreground, read_patch
 from .randomness import SampleKey
+from .spatial_placement import Placements
 
-T = TypeVar("T")
+Allocate = Callable[[tuple[int, ...], Any], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """A sample: its case, the first voxel of its patch with the margin, and which part of that is needed.
+
+    `box` is None where the patch is taken as it is, from the middle.
+    """
+
+    name: str
+    case: OpenedCase
+    origin: tuple[int, ...]
+    box: list[slice] | None
 
 
 class PatchSampler:
@@ -29,7 +44,8 @@ class PatchSampler:
         batch_size: of all ranks together.
         seed: of the run.
         fold: "0" … or "all".
-        initial_patch_size: what is cut out before augmentation; default `patch_size` (validation).
+        initial_patch_size: of the patch with the margin that augmentation needs; default `patch_size` (validation).
+        placements: what augmentation will do; only what that looks at is read. Default: the whole of the patch and its margin.
         all_labels: every label but ignore (`LabelManager.all_labels`).
         has_ignore: whether there is an ignore label.
         foreground_fraction: how much of the global batch is forced to show foreground.
@@ -37,8 +53,7 @@ class PatchSampler:
         rank: of this process.
         world_size: processes that share the batch.
         purpose: "train" or "val": other numbers, for the same place.
-        cache_bytes: memory for what is kept of cases: the whole of small ones (up to a quarter of it), of others where their
-            classes lie.
+        memory: for decoded cases; default: some of its own.
 
     Raises:
         BadData: no cases.
@@ -54,6 +69,7 @@ class PatchSampler:
         seed: int,
         fold: str,
         initial_patch_size: Sequence[int] | None = None,
+        placements: Placements | None = None,
         all_labels: Sequence[int] = (),
         has_ignore: bool = False,
         foreground_fraction: float = FOREGROUND_FRACTION,
@@ -61,7 +77,7 @@ class PatchSampler:
         rank: int = 0,
         world_size: int = 1,
         purpose: str = "train",
-        cache_bytes: int = CACHE_BYTES,
+        memory: CaseMemory | None = None,
     ) -> None:
         if not cases:
             raise BadData("NoCases", f"Fold {fold} has no cases to draw {purpose} patches from.", hint="Look at splits_final.json.")
@@ -69,75 +85,101 @@ class PatchSampler:
         self._flat = len(patch_size) == 2
         lead = (1,) if self._flat else ()
         self._final = (*lead, *(int(n) for n in patch_size))
-        self._patch = (*lead, *(int(n) for n in initial_patch_size or patch_size))
+        self._initial = (*lead, *(int(n) for n in initial_patch_size or patch_size))
+        whole = placements is None
+        self._margin = [0 if whole else i // 2 - f // 2 for i, f in zip(self._initial, self._final, strict=True)]
+        self.placements = placements
         self.batch_size = batch_size
         self.slots = rank_slots(batch_size, rank, world_size)
-        self._seed, self._fold, self._purpose = seed, str(fold), purpose
+        self._seed, self._fold, self.purpose = seed, str(fold), purpose
         self._all_labels, self._has_ignore, self._fraction = tuple(all_labels), has_ignore, foreground_fraction
         self._probabilistic = probabilistic
-        self._cache = CaseCache(store, cache_bytes)
+        self._cache = CaseCache(store, CaseMemory(cases) if memory is None else memory)
 
-    def batch(self, epoch: int, iteration: int) -> Batch:
-        """This rank's patches of one iteration."""
-        keys = [SampleKey(self._seed, self._fold, epoch, iteration, slot, self._purpose) for slot in self.slots]
-        data: np.ndarray | None = None
-        seg: np.ndarray | None = None
-        names = []
-        for place, key in enumerate(keys):
-            rng = key.generator("sampling")
-            name = self.cases[rng.integers(len(self.cases))]
-            case = self._cache.open(name)
-            drawn = rng.random()
-            forced = drawn < self._fraction if self._probabilistic else forces_foreground(key.slot, self.batch_size, self._fraction)
-            origin = choose_origin(
-                case.data.shape[1:],
-                self._patch,
-                self._final,
-                case.locations,
-                rng,
-                force_foreground=forced,
-                all_labels=self._all_labels,
-                has_ignore=self._has_ignore,
-            )
-            if data is None or seg is None:
-                data = np.zeros((len(keys), case.data.shape[0], *self._patch), np.float32)
-                channels = case.seg.shape[0] + (case.previous is not None)
-                seg = np.full((len(keys), channels, *self._patch), -1, np.int16)
-            with case.lock, self._cache.reading(name):
-                read_patch(case.data, origin, data[place])
-                read_patch(case.seg, origin, seg[place, : case.seg.shape[0]])
-                if case.previous is not None:
-                    read_patch(case.previous, origin, seg[place, -1])
-            names.append(name)
-        assert data is not None
-        assert seg is not None
-        if self._flat:
-            data, seg = data[:, :, 0], seg[:, :, 0]
-        return Batch(torch.from_numpy(data), torch.from_numpy(seg), keys, names)
-
-    def epoch(
-        self,
-        epoch: int,
-        iterations: int,
-        *,
-        start: int = 0,
-        transform: Callable[[Batch], T] | None = None,
-        workers: int = 1,
-        ahead: int = 2,
-    ) -> Iterator[T | Batch]:
-        """Iterations `start` … `iterations` - 1 in order, made by background threads while the caller trains.
+    def batch(self, epoch: int, iteration: int, allocate: Allocate = np.empty) -> Batch:
+        """This rank's patches of one iteration, as numpy arrays.
 
         Args:
-            epoch: which one.
-            iterations: in a whole epoch.
-            start: the first one, for an epoch that was interrupted.
-            transform: also done in the thread (augmentation on the CPU, pinning).
-            workers: threads; 0 does all in the caller's.
-            ahead: batches that may wait, beside those in work.
+            epoch: from 0 on.
+            iteration: of the epoch.
+            allocate: makes the arrays, `(shape, dtype)`, filled with anything.
         """
+        keys = [SampleKey(self._seed, self._fold, epoch, iteration, slot, self.purpose) for slot in self.slots]
+        drawn = [self._draw(key) for key in keys]
+        plain = [row for row, patch in enumerate(drawn) if patch.box is None]
+        first = drawn[0].case
+        labels = first.seg.shape[0] + (first.previous is not None)
+        patch = self._initial if self.placements is None else self._final
 
-        def make(iteration: int) -> T | Batch:
-            batch = self.batch(epoch, iteration)
-            return batch if transform is None else transform(batch)
+        def arrays(rows: Sequence[int], size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+            data = allocate((len(rows), first.data.shape[0], *size), np.float32)
+            return data, allocate((len(rows), labels, *size), np.int16)
 
-        return prefetched(make, range(start, iterations), workers=workers, ahead=ahead)
+        data, seg = arrays(plain, patch)
+        for place, row in enumerate(plain):
+            self._read(drawn[row], [slice(0, size) for size in patch], data[place], seg[place], self._margin)
+        enlarged = None
+        if len(plain) < len(keys):
+            assert self.placements is not None
+            rows = [row for row, chosen in enumerate(drawn) if chosen.box is not None]
+            box = self._common([chosen.box for chosen in drawn if chosen.box is not None])
+            wide, wide_seg = arrays(rows, [part.stop - part.start for part in box])
+            wide.fill(0)
+            wide_seg.fill(-1)
+            for place, row in enumerate(rows):
+                own = drawn[row].box
+                assert own is not None
+                target = (slice(None), *(slice(o.start - b.start, o.stop - b.start) for o, b in zip(own, box, strict=True)))
+                self._read(drawn[row], own, wide[place][target], wide_seg[place][target], (0, 0, 0))
+            start = tuple(part.start for part in box)
+            axes = slice(int(self._flat), None)
+            enlarged = Enlarged(rows, self._squeezed(wide), self._squeezed(wide_seg), start[axes], self._initial[axes])
+        names = [chosen.name for chosen in drawn]
+        return Batch(self._squeezed(data), self._squeezed(seg), plain, keys, names, enlarged)
+
+    def batch_bytes(self) -> int:
+        """The most memory that a batch takes."""
+        case = self._cache.open(self.cases[0])
+        labels = case.seg.shape[0] + (case.previous is not None)
+        voxels = max(math.prod(self._initial), math.prod(self._final))
+        # Some of a batch may be enlarged, the others not: two arrays each of images and labels, aligned.
+        return len(self.slots) * voxels * (4 * case.data.shape[0] + 2 * labels) + 4096
+
+    def _draw(self, key: SampleKey) -> _Patch:
+        """Where a sample's patch lies, and what of it is needed: drawn before anything is read."""
+        rng = key.generator("sampling")
+        name = self.cases[rng.integers(len(self.cases))]
+        case = self._cache.open(name)
+        drawn = rng.random()
+        forced = drawn < self._fraction if self._probabilistic else forces_foreground(key.slot, self.batch_size, self._fraction)
+        origin = choose_origin(
+            case.data.shape[1:],
+            self._initial,
+            self._final,
+            case.locations,
+            rng,
+            force_foreground=forced,
+            all_labels=self._all_labels,
+            has_ignore=self._has_ignore,
+        )
+        box = None if self.placements is None else self.placements.box(key)
+        return _Patch(name, case, origin, None if box is None else [slice(0, 1)] * (3 - len(box)) + list(box))
+
+    def _read(self, patch: _Patch, box: Sequence[slice], data: np.ndarray, seg: np.ndarray, margin: Sequence[int]) -> None:
+        """Read a part of a patch, `box` counted from `margin` voxels within what would be cut out for it."""
+        case, origin = patch.case, [o + m + part.start for o, m, part in zip(patch.origin, margin, box, strict=True)]
+        with case.lock, self._cache.reading(patch.name):
+            read_patch(case.data, origin, data, 0)
+            read_patch(case.seg, origin, seg[: case.seg.shape[0]], -1)
+            if case.previous is not None:
+                read_patch(case.previous, origin, seg[-1], -1)
+
+    def _common(self, boxes: Sequence[Sequence[slice]]) -> list[slice]:
+        """The part that the arrays of all enlarged patches show."""
+        assert self.placements is not None
+        if not self.placements.shrinks:
+            return [slice(0, size) for size in self._initial]
+        return [slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in zip(*boxes, strict=True)]
+
+    def _squeezed(self, array: np.ndarray) -> np.ndarray:
+        return array[:, :, 0] if self._flat else array

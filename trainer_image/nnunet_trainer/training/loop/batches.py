@@ -6,20 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..components.losses.deep_supervision import soft_targets
 from ..data.augmentation import Augmenter
 from ..data.batch import Batch, rank_slots
 from ..data.randomness import SampleKey
 from ..data.sampling import PatchSampler
-from ..session.criterion import output_scales
-from ..session.preparation import channels_last
+from ..session.batch_preparation import Prepared, preparation
 from ..session.session import Session
-from .input_checks import check_labels
-
-Prepared = tuple[Tensor, list[Tensor]]
-"""Patches (b, c, *patch), and the targets of each output."""
 
 
 def batches(
@@ -30,7 +23,9 @@ def batches(
     start: int = 0,
     watched: Callable[[Iterator[Any]], Iterator[Any]] = iter,
 ) -> Iterator[Prepared]:
-    """The batches of this epoch, from iteration `start` on; read in threads, augmented where the network is.
+    """The batches of this epoch, from iteration `start` on; made ahead by the session's loader, augmented where the network is.
+
+    Each is good until the next one is asked for.
 
     Args:
         session: of the training.
@@ -38,32 +33,14 @@ def batches(
         augmenter: changes them.
         iterations: of a whole epoch.
         start: the first one.
-        watched: passes on what the threads have made, and may look at how long that took.
+        watched: passes on what the loader has made, and may look at how long that took.
     """
-    device, layout = session.ranks.device, channels_last(session.configuration)
-
-    def augmented(batch: Batch) -> Prepared:
-        data, targets = augmenter(batch.data.to(device, non_blocking=True), batch.seg.to(device, non_blocking=True), batch.keys)
-        return data.contiguous(memory_format=layout), softened(session, targets)
-
+    augmented = preparation(augmenter, session.configuration, session.recipe, session.labels, session.ranks.device)
     if session.recipe.sampling.fixed_batch:
         fixed = augmented(noise(session))
         yield from watched(fixed for _ in range(start, iterations))
         return
-
-    def read(batch: Batch) -> Batch | Prepared:
-        check_labels(batch, session.labels)
-        return batch.pin_memory() if on_gpu else augmented(batch)
-
-    on_gpu = device.type == "cuda"
-    made = sampler.epoch(
-        session.epoch,
-        iterations,
-        start=start,
-        transform=read,
-        workers=session.workers,
-    )
-    for item in watched(made):
+    for item in watched(session.loader.batches(sampler.purpose, session.epoch, iterations, start)):
         yield augmented(item) if isinstance(item, Batch) else item
 
 
@@ -78,16 +55,5 @@ def noise(session: Session) -> Batch:
     shape = (len(slots), channels, *configuration.patch_size)
     labels = torch.tensor(session.labels.all_labels, dtype=torch.int16)
     seg = labels[torch.randint(len(labels), (len(slots), stages, *configuration.patch_size), generator=generator)]
-    return Batch(data=torch.rand(shape, generator=generator), seg=seg, cases=["noise"] * len(slots), keys=keys)
-
-
-def softened(session: Session, targets: list[Tensor]) -> list[Tensor]:
-    """The target of each output; with soft deep supervision it is made here from that at full resolution."""
-    recipe, labels = session.recipe, session.labels
-    if recipe.deep_supervision != "soft":
-        return targets
-    scales = output_scales(session.configuration, recipe)
-    assert scales is not None
-    return soft_targets(
-        targets[0], scales, labels.num_segmentation_heads, regions=labels.has_regions, ignore_label=labels.ignore_label
-    )
+    data = torch.rand(shape, generator=generator)
+    return session.augmenter.divided(data, seg, keys).mapped(torch.Tensor.numpy)

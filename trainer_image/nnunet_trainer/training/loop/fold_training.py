@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +24,12 @@ from ..reporting.reporter import Reporter
 from ..session.preparation import prepare
 from ..session.session import Session
 from ..session.setup import TrainingResult, TrainingSetup
-from ..session.step_phases import AGREEMENT, CHECKPOINT, PHASES
-from ..state import resuming, saving
+from ..session.step_phases import AGREEMENT, PHASES
+from ..state import continuation, resuming
 from ..state.model_files import write_model_files
-from . import full_evaluation, input_checks, iteration, pseudo_dice, stopping
+from . import full_evaluation, input_checks, iteration, pseudo_dice
 from .batches import batches
+from .checkpointing import Checkpointing
 from .determinism import NondeterministicKernels
 from .final_validation import validate
 from .loss_accumulator import LossAccumulator
@@ -38,17 +40,12 @@ LOOK_EVERY = 25
 
 
 @dataclass(slots=True)
-class _Clock:
-    started: float
-    saved: float
-
-
-@dataclass(slots=True)
 class _Monitors:
     """What looks at the iterations."""
 
     losses: LossAccumulator
     watch: StatisticsCollector
+    kernels: NondeterministicKernels
 
 
 def train(setup: TrainingSetup) -> TrainingResult:
@@ -64,7 +61,7 @@ def train(setup: TrainingSetup) -> TrainingResult:
 
 
 def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels) -> TrainingResult:
-    clock = _Clock(time.monotonic(), time.monotonic())
+    began = time.monotonic()
     input_checks.check_plans(setup)
     session = prepare(setup, ranks)
     input_checks.check_data(session)
@@ -72,28 +69,37 @@ def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels)
     write_model_files(session)
     distributed.barrier()
     reporter = Reporter(session)
-    begin(session, reporter)
-    monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session))
-    found = session.done
-    while not session.done:
-        started = time.time()
-        learning_rate = start_epoch(session)
-        train_loss, statistics = train_epoch(session, reporter, clock, monitors)
-        for kernel in kernels.news():
-            reporter.warn(kernel)
-        val_loss, dice = validate_epoch(session, reporter)
-        if session.recipe.full_evaluation is not None:
-            dice = evaluate_whole_images(session, reporter, clock)
-        session.history.add(
-            train_loss=train_loss,
-            val_loss=val_loss,
-            dice=dice,
-            learning_rate=learning_rate,
-            started=started,
-            ended=time.time(),
-        )
-        finish_epoch(session, reporter, clock, statistics)
-    return finish(session, reporter, clock, found)
+    session.loader.warn = reporter.warn
+    with session.loader, Checkpointing(session, reporter) as checkpointing:
+        begin(session, reporter)
+        checkpointing.begun(resumed=session.resumed_from is not None)
+        monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session), kernels)
+        found, better = session.done, False
+        while not session.done:
+            better = one_epoch(session, reporter, checkpointing, monitors)
+        session.loader.close()  # predicting whole images needs its memory
+        return finish(session, reporter, checkpointing, began=began, found=found, better=better)
+
+
+def one_epoch(session: Session, reporter: Reporter, checkpointing: Checkpointing, monitors: _Monitors) -> bool:
+    """From the learning rate to the checkpoints; returns whether it is the best epoch so far."""
+    started = time.time()
+    learning_rate = start_epoch(session)
+    train_loss, statistics = train_epoch(session, reporter, checkpointing, monitors)
+    for kernel in monitors.kernels.news():
+        reporter.warn(kernel)
+    val_loss, dice = validate_epoch(session, reporter, checkpointing)
+    if session.recipe.full_evaluation is not None:
+        dice = evaluate_whole_images(session, reporter, checkpointing)
+    session.history.add(
+        train_loss=train_loss,
+        val_loss=val_loss,
+        dice=dice,
+        learning_rate=learning_rate,
+        started=started,
+        ended=time.time(),
+    )
+    return finish_epoch(session, reporter, checkpointing, statistics)
 
 
 def begin(session: Session, reporter: Reporter) -> None:
@@ -111,6 +117,8 @@ def begin(session: Session, reporter: Reporter) -> None:
         found = newest or described
         resuming.restore(session, found)
         reporter.line(f"Continuing from {found.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
+    elif setup.continues is not None:
+        continuation.begin(session, setup.continues)
     elif setup.pretrained is not None:
         session.pretrained = pretrained.load(
             session.network,
@@ -123,6 +131,9 @@ def begin(session: Session, reporter: Reporter) -> None:
         )
         for line in session.pretrained.lines():
             reporter.line(line)
+    if setup.continues is not None:
+        session.continued = continuation.describe(session, setup.continues)
+        reporter.line(f"This training {session.continued}.")
     require_same(lambda: {"weights": weights_digest([session.network])})
     session.freeze()
     for warning in warnings_of(session.recipe):
@@ -142,7 +153,9 @@ def start_epoch(session: Session) -> float:
     return session.optimizer.param_groups[0]["lr"]
 
 
-def train_epoch(session: Session, reporter: Reporter, clock: _Clock, monitors: _Monitors) -> tuple[float, EpochStatistics]:
+def train_epoch(
+    session: Session, reporter: Reporter, checkpointing: Checkpointing, monitors: _Monitors
+) -> tuple[float, EpochStatistics]:
     """The iterations that are left of this epoch; returns the mean loss of all of them, and what else they showed."""
     iterations, losses, watch = session.recipe.iterations_per_epoch, monitors.losses, monitors.watch
     look_every = LOOK_EVERY if session.ranks.device.type == "cuda" else 1
@@ -156,23 +169,22 @@ def train_epoch(session: Session, reporter: Reporter, clock: _Clock, monitors: _
             losses.look()
             watch.look()
             reporter.progress("training")
-        late = time.monotonic() - clock.saved > 60 * session.setup.checkpoint.every_minutes
         session.enter(AGREEMENT)
         session.ranks.peers.check()
-        stops, due = stopping.requested(session.setup.stop, late and session.ranks.first and session.iteration < iterations)
+        stops, due = checkpointing.after_iteration(may_save=session.iteration < iterations)
         if stops or due:
             losses.gather()
         if stops:
-            stop(session, reporter)
+            stop(session, reporter, checkpointing)
         if due:
-            save(session, reporter, clock, checkpoint.LATEST)
+            checkpointing.save()
     losses.gather()
     statistics = watch.end(losses.skipped)
     session.leave_steps("the end of an epoch")
     return losses.mean(), statistics
 
 
-def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[float]]:
+def validate_epoch(session: Session, reporter: Reporter, checkpointing: Checkpointing) -> tuple[float, list[float]]:
     """Mean loss over validation patches, and the pseudo-Dice of each foreground class; NaN where the recipe wants none of them."""
     iterations = session.recipe.validation_iterations
     if iterations == 0:
@@ -186,26 +198,32 @@ def validate_epoch(session: Session, reporter: Reporter) -> tuple[float, list[fl
         losses.append(loss)
         found.append(counts)
         reporter.progress("validating patches")
+        stops, due = checkpointing.after_iteration()
+        # Whoever goes on from here trains no iteration again, and validates all.
+        if stops:
+            stop(session, reporter, checkpointing)
+        if due:
+            checkpointing.save()
     counted = torch.stack(found).sum(0)
     numbers = distributed.total([torch.stack(losses).sum().item(), *counted.flatten().tolist()])
     columns = torch.tensor(numbers[1:], dtype=torch.float64).view(3, -1).T.tolist()
     return numbers[0] / iterations, [pseudo_dice.dice(*column) for column in columns]
 
 
-def evaluate_whole_images(session: Session, reporter: Reporter, clock: _Clock) -> list[float]:
+def evaluate_whole_images(session: Session, reporter: Reporter, checkpointing: Checkpointing) -> list[float]:
     """The Dice of each foreground class over whole images, where the recipe wants it after this epoch; else NaN."""
     if not full_evaluation.due(session):
         return full_evaluation.none(session)
+    session.loader.close()
     # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again.
-    save(session, reporter, clock, checkpoint.LATEST)
+    checkpointing.save()
     return full_evaluation.evaluate(session, reporter)
 
 
-def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, statistics: EpochStatistics) -> None:
-    """Count the epoch, write the checkpoints that are due, tell of it."""
+def finish_epoch(session: Session, reporter: Reporter, checkpointing: Checkpointing, statistics: EpochStatistics) -> bool:
+    """Count the epoch, write the checkpoints that are due, tell of it; returns whether it is the best one so far."""
     session.epoch, session.iteration = session.epoch + 1, 0
     session.losses.clear()
-    last = session.done
     ema = session.history.last("ema_fg_dice")
     # None of the epochs so far may have said anything: then the first one that does is better.
     better = session.best_ema is None or ema > session.best_ema or (math.isnan(session.best_ema) and not math.isnan(ema))
@@ -216,48 +234,39 @@ def finish_epoch(session: Session, reporter: Reporter, clock: _Clock, statistics
         reporter.warn(f"No foreground was found in {session.epoch} epochs: the weights begin anew (recipe.newStart).")
     if better:
         reporter.line(f"New best EMA pseudo Dice: {ema:.4f}")
-        saving.save(session, checkpoint.BEST)
-    if not last and session.epoch % session.setup.checkpoint.every_epochs == 0:
-        save(session, reporter, clock, checkpoint.LATEST)
+    checkpointing.epoch_done(better=better, last=session.done)
+    return better
 
 
-def save(session: Session, reporter: Reporter, clock: _Clock, name: str) -> None:
-    """Write a checkpoint to go on from."""
-    session.enter(CHECKPOINT)
-    written = saving.save(session, name)
-    session.ranks.peers.saved(session.epoch, session.iteration)
-    clock.saved = time.monotonic()
-    if written is not None:
-        reporter.saved(session.epoch, written[1])
-
-
-def stop(session: Session, reporter: Reporter) -> None:
+def stop(session: Session, reporter: Reporter, checkpointing: Checkpointing) -> None:
     """Save and leave.
 
     Raises:
         Stopped: always.
     """
     session.ranks.peers.stopping()
-    saving.save(session, checkpoint.LATEST)
     where = f"epoch {session.epoch}, iteration {session.iteration}"
-    reporter.line(f"Stopped at {where}; a checkpoint is saved.")
+    saved = checkpointing.stop()
+    with suppress(RuntimeError):  # another rank that is gone
+        saved = distributed.from_first(saved)
+    reporter.line(f"Stopped at {where}; {saved}.")
     raise Stopped(
         "Stopped",
-        f"The training was stopped at {where}; a checkpoint is saved.",
+        f"The training was stopped at {where}; {saved}.",
         hint="Start it again, by hand with --continue, to go on from there.",
     )
 
 
-def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> TrainingResult:
+def finish(
+    session: Session, reporter: Reporter, checkpointing: Checkpointing, *, began: float, found: bool, better: bool
+) -> TrainingResult:
     """The final checkpoint, the validation, the result."""
     folder, history = session.setup.fold_folder, session.history
     session.leave_steps("the end of the training")
     final = folder / checkpoint.FINAL
     kept = distributed.from_first(found and final.exists())
-    if session.ranks.first and not kept:
-        saving.save(session, checkpoint.FINAL)
-        for name in (checkpoint.LATEST, checkpoint.PREVIOUS):
-            checkpoint.remove(folder / name)
+    if not kept:
+        checkpointing.final(better=better)
     distributed.barrier()
     reporter.line("Training done.")
     validation = validate(session, reporter, keep_existing=kept) if session.setup.validates else None
@@ -273,7 +282,8 @@ def finish(session: Session, reporter: Reporter, clock: _Clock, found: bool) -> 
         ema_pseudo_dice=history.last("ema_fg_dice"),
         resumed_from_epoch=session.resumed_from,
         pretrained=session.pretrained,
+        continued=session.continued,
         found=found,
         validation=validation,
-        seconds=time.monotonic() - clock.started,
+        seconds=time.monotonic() - began,
     )

@@ -1,14 +1,12 @@
-"""Whether plans, recipe and data fit each other: said before anything is trained, and of a batch before it is."""
+"""Whether plans, recipe and data fit each other: said before anything is trained."""
 
 from __future__ import annotations
 
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.description import channel_names
-from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.inference.validation import require_ground_truth
 from nnunet_trainer.planning.validate import validate
 
-from ..data.batch import Batch
 from ..session.session import Session
 from ..session.setup import TrainingSetup
 
@@ -38,21 +36,3 @@ def check_data(session: Session) -> None:
         )
     if setup.validates or session.recipe.full_evaluation is not None:
         require_ground_truth(session.validation_cases, setup.preprocessed / "gt_segmentations", setup.dataset_json["file_ending"])
-
-
-def check_labels(batch: Batch, labels: LabelManager) -> None:
-    """Before a batch is trained on: a label without an output would end a GPU's process without saying which.
-
-    Raises:
-        BadData: a label that dataset.json does not name; the case is named.
-    """
-    highest = max([*labels.all_labels, labels.ignore_label or 0])
-    if not batch.seg.numel() or int(batch.seg.max()) <= highest:
-        return
-    values = batch.seg.flatten(1).amax(1).tolist()
-    place = max(range(len(values)), key=lambda slot: values[slot])
-    raise BadData(
-        "UnknownLabel",
-        f"The preprocessed label of {batch.cases[place]} holds the value {values[place]}; dataset.json names 0 to {highest}.",
-        hint="Run nnunet-trainer verify, mend the labels or dataset.json, preprocess again.",
-    )

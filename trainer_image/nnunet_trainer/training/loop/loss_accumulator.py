@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,7 +64,9 @@ class LossAccumulator:
         """
         self.look()
         session, ranks = self.session, self.session.ranks
-        count = len(session.loss_shares)
+        count = len(session.loss_shares)  # of every rank
+        if not count:
+            return
         # Each rank's shares have places of their own: what an all-reduce adds up in some order is added up here in one.
         table = [0.0] * (count * ranks.world_size)
         table[ranks.rank :: ranks.world_size] = session.loss_shares
@@ -81,8 +84,8 @@ class LossAccumulator:
         where = f"epoch {session.epoch}, iteration {iteration}, fold {session.setup.fold}"
         # The sampler is keyed by place: it gives the same patches again.
         batch = session.sampler.batch(session.epoch, iteration)
-        finite = batch.data.isfinite().flatten(1).all(1).tolist()
-        bad = sorted({case for case, good in zip(batch.cases, finite, strict=True) if not good})
+        pairs = [(batch.cases[row], patch) for rows, data, _ in batch.parts() for row, patch in zip(rows, data, strict=True)]
+        bad = sorted({case for case, patch in pairs if not np.isfinite(patch).all()})
         if bad:
             raise BadData(
                 "NotFinite",

@@ -4,11 +4,40 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from ..ranks import distributed
+
+
+class StopRequest(threading.Event):
+    """An event that knows how long whoever sets it waits before it kills.
+
+    Args:
+        grace: seconds from `set` to the kill.
+    """
+
+    def __init__(self, grace: float) -> None:
+        super().__init__()
+        self._grace = grace
+        self._deadline: float | None = None
+
+    def set(self) -> None:
+        """Ask to stop; the first time counts."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._grace
+        super().set()
+
+    def seconds_left(self) -> float | None:
+        """Until the kill; None as long as nobody asked."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+
+def seconds_left(stop: threading.Event) -> float | None:
+    """How long there is to leave in order; None: as long as it takes."""
+    return stop.seconds_left() if isinstance(stop, StopRequest) else None
 
 
 @contextmanager

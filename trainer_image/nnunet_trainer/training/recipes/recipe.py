@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from nnunet_trainer.contract.catalogue import recipe_rules
 from nnunet_trainer.contract.catalogue.shapes import Checker, Shape
+from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.extensions import Range
 from nnunet_trainer.extensions.schema import Choice, Of, plain, shape_of
 from nnunet_trainer.planning.network_changes import NetworkChanges
@@ -146,7 +147,7 @@ class Recipe:
     """What is different in a 2D configuration, as in a recipe."""
     gradient_clip: Annotated[float, Range(0, low_open=True)] | None = 12.0
     """The largest L2 norm of all gradients together; None: no limit."""
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: PrecisionName = "auto"
     """auto: fp16 with a gradient scaler on CUDA, fp32 elsewhere, as nnU-Net."""
     compile: bool | None = None
     """torch.compile; None: on CUDA. Never on a CPU."""

@@ -45,7 +45,7 @@ class DiagnosticContext:
         holding: how many training cases hold a class, and how many there are; may take seconds.
         pretrained: whether the weights came from elsewhere.
         on_gpu: whether a GPU trains.
-        workers: threads that prepare batches.
+        workers: processes that prepare batches.
         cores: of this rank.
     """
 
@@ -225,7 +225,7 @@ def starving_gpu(known: DiagnosticContext) -> Finding | None:
     return Finding(
         (),
         lambda: (
-            f"The GPU waits for data {share:.0%} of the time since epoch {since}; threads that read: {known.workers}, cores: "
+            f"The GPU waits for data {share:.0%} of the time since epoch {since}; processes that read: {known.workers}, cores: "
             f"{known.cores}. {more}"
         ),
     )

@@ -34,6 +34,8 @@ class Reporter:
         self._heard, self._plotted = 0.0, time.monotonic()
         self._remaining = RemainingTime()
         self._checkpoint: tuple[int, str] | None = None
+        self.checkpoint_problem: str | None = None
+        """Why the newest one is not on disk, as long as that lasts."""
         self._diagnostics: Diagnostics | None = None
         self._events: EventFile | None = None
         self._stall: str | None = None
@@ -123,8 +125,8 @@ class Reporter:
 
     @property
     def _warnings(self) -> list[str]:
-        signs = self._diagnostics.texts if self._diagnostics else ()
-        return [*self.session.warnings, *signs, *([self._stall] if self._stall else ())][-MOST_WARNINGS:]
+        passing = [*(self._diagnostics.texts if self._diagnostics else ()), *filter(None, [self.checkpoint_problem, self._stall])]
+        return [*self.session.warnings, *passing][-MOST_WARNINGS:]
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None, *, force: bool = False) -> None:
         """Tell the listener, every few seconds or at once.
@@ -170,6 +172,7 @@ class Reporter:
                 updated_at=time.time(),
                 warnings=self._warnings or None,
                 speed=self._speed,
+                continued=session.continued,
                 **self._numbers,  # type: ignore[arg-type]
             )
         )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.inference.precision import PrecisionName, autocast, resolved
+from nnunet_trainer.contract.precision import PrecisionName
+from nnunet_trainer.inference.precision import autocast, resolved
 
 from ..ranks.gradients import GradientExchange
 from .step_phases import BACKWARD, EXCHANGE, OPTIMIZER

@@ -23,7 +23,6 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from ..components import lookup, schedules
 from ..data.augmentation import AugmentationConfig, Augmenter, augmentation_set, validation_augmenter
-from ..data.sampling import PatchSampler
 from ..ranks import batch_norm, distributed
 from ..ranks.agreement import require_same
 from ..ranks.distributed import Ranks
@@ -31,6 +30,8 @@ from ..ranks.gradients import GradientExchange
 from ..recipes.recipe import Recipe
 from ..recipes.recipe import write as write_recipe
 from . import parameter_groups, previous_stage
+from .batch_loading import batch_loader
+from .batch_preparation import channels_last
 from .criterion import criterion, output_scales
 from .precision import Precision
 from .session import Session
@@ -105,18 +106,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     # Plans of another dataset may say something of channels that this one lacks.
     masks = configuration.use_mask_for_norm[: len(channel_names(setup.dataset_json))]
     augmenter, plain = _augmenters(configuration, recipe, labels, masks)
-    shared: dict[str, Any] = {
-        "patch_size": configuration.patch_size,
-        "batch_size": configuration.batch_size,
-        "seed": setup.seed,
-        "fold": setup.fold,
-        "all_labels": labels.all_labels,
-        "has_ignore": labels.has_ignore_label,
-        "foreground_fraction": recipe.sampling.oversample_foreground,
-        "probabilistic": recipe.sampling.probabilistic,
-        "rank": ranks.rank,
-        "world_size": ranks.world_size,
-    }
+    loader = batch_loader(setup, ranks, configuration, labels, store, training, validation, augmenter, plain)
     return Session(
         setup=setup,
         ranks=ranks,
@@ -132,20 +122,24 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         optimizer=optimizer_component.make(groups, **recipe.optimizer.parameters),
         rate_factors=factors,
         base_rate=base_rate,
-        schedule=schedules.with_warm_up(
-            lambda epochs: lookup.find("schedule", recipe.schedule.name).make(epochs, **recipe.schedule.parameters),
-            recipe.epochs,
-            recipe.warm_up_epochs,
-        ),
+        schedule=_schedule(setup),
         precision=Precision(recipe.precision, ranks.device),
         exchange=GradientExchange(net.parameters()),
         augmenter=augmenter,
         validation_augmenter=plain,
-        sampler=PatchSampler(store, training, initial_patch_size=augmenter.initial_patch_size, **shared),
-        validation_sampler=PatchSampler(store, validation, purpose="val", **shared),
-        workers=default_workers(ranks) if setup.workers is None else setup.workers,
+        sampler=loader.maker.samplers["train"],
+        validation_sampler=loader.maker.samplers["val"],
+        loader=loader,
+        workers=loader.workers,
         phases=StepPhases(ranks.device),
     )
+
+
+def _schedule(setup: TrainingSetup) -> schedules.Schedule:
+    recipe, (first, epochs) = setup.recipe, setup.scheduled
+    make = lookup.find("schedule", recipe.schedule.name).make
+    whole = schedules.with_warm_up(lambda count: make(count, **recipe.schedule.parameters), epochs, recipe.warm_up_epochs)
+    return schedules.beginning_at(first, whole)
 
 
 def fold_cases(setup: TrainingSetup, store: PreprocessedFolder) -> tuple[list[str], list[str]]:
@@ -171,11 +165,6 @@ def _augmenters(
     return augmenter, validation_augmenter(patch, **shared)
 
 
-def channels_last(configuration: Configuration) -> torch.memory_format:
-    """How patches and weights lie in memory: a step on a CPU takes two thirds of the time so, and GPUs' tensor cores want it."""
-    return torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
-
-
 def _compiles(recipe: Recipe, device: torch.device) -> bool:
     if device.type != "cuda" or recipe.compile is False:
         return False
@@ -184,11 +173,6 @@ def _compiles(recipe: Recipe, device: torch.device) -> bool:
     if compiler is None and recipe.compile is None:
         log.warning("torch.compile is off: there is no C compiler (gcc or clang) on PATH.")
     return recipe.compile is True or compiler is not None
-
-
-def default_workers(ranks: Ranks) -> int:
-    """Threads that prepare batches: on a GPU they only read, on a CPU they also augment, beside the network."""
-    return max(1, min(8, ranks.cores - 1)) if ranks.device.type == "cuda" else 1
 
 
 def with_previous_stage_changes(augmentation: AugmentationConfig, recipe: Recipe) -> AugmentationConfig:

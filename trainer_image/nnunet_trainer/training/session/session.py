@@ -19,6 +19,7 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from ..components import over_time
 from ..components.schedules import Schedule
 from ..data.augmentation import Augmenter
+from ..data.loading.loader import BatchLoader
 from ..data.sampling import PatchSampler
 from ..pretrained import LoadReport
 from ..ranks.distributed import Ranks
@@ -64,6 +65,7 @@ class Session:
     validation_augmenter: Augmenter
     sampler: PatchSampler
     validation_sampler: PatchSampler
+    loader: BatchLoader
     workers: int
     phases: StepPhases
     history: History = field(default_factory=History)
@@ -76,6 +78,8 @@ class Session:
     best_ema: float | None = None
     resumed_from: int | None = None
     pretrained: LoadReport | None = None
+    continued: str | None = None
+    """What was gone on from, and what the learning rate did there."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -93,10 +97,18 @@ class Session:
         """Whether there is nothing left to train."""
         early, lists = self.recipe.early_stopping, self.history.lists
         full, dice = self.recipe.full_evaluation, self.history.last("mean_fg_dice")
+        before = self.setup.begins_with  # what ended that training does not end this one
+        if self.epoch <= before:
+            return self.epoch >= self.recipe.epochs
         if full is not None and full.target_dice is not None and dice is not None and dice >= full.target_dice:
             return True
         return self.epoch >= self.recipe.epochs or (
-            early is not None and self.epoch > 0 and exhausted(early, lists, self.base_rate * self.schedule(self.epoch, lists))
+            early is not None
+            and exhausted(
+                early,
+                {key: values[before:] for key, values in lists.items()},
+                self.base_rate * self.schedule(self.epoch, lists),
+            )
         )
 
     def enter(self, phase: str) -> None:
@@ -108,6 +120,10 @@ class Session:
         """What follows is none of a step, and may take any time."""
         self.phases.enter(None)
         self.ranks.peers.at(self.epoch, self.iteration, doing)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of the optimizer's first group in an epoch, by what was logged before it."""
+        return self.base_rate * self.rate_factors[0] * self.schedule(epoch, self.history.lists)
 
     def begin_anew(self) -> bool:
         """Give the network new initial weights if the recipe wants that after this epoch; whether it did."""
@@ -125,7 +141,8 @@ class Session:
 
     def set_over_time(self) -> None:
         """Give the loss and the optimizer what the recipe says of their parameters in this epoch."""
-        recipe, fraction = self.recipe, self.epoch / self.recipe.epochs
+        recipe, (first, epochs) = self.recipe, self.setup.scheduled
+        fraction = (self.epoch - first) / epochs
         for name, value in over_time.at(recipe.over_time, "optimizer", fraction).items():
             for group in self.optimizer.param_groups:
                 group[name] = value

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 from nnunet_trainer.contract.progress import ProgressHook
 from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies
@@ -16,6 +16,35 @@ from ..recipes.recipe import Recipe
 
 CheckpointHook = Callable[[Path, int, str], None]
 """Called by the first rank with a checkpoint that is on disk, its finished epochs and its sha256."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContinuedTraining:
+    """A finished training that another one goes on from.
+
+    Args:
+        checkpoint: its checkpoint_final.pth.
+        epochs: those that it has finished.
+        additional_epochs: those that are to follow.
+        schedule: what the learning rate, and all else that changes over the epochs, does in those: Stretch, as if all epochs had
+            been planned from the start; Restart, as in a training of the additional epochs alone.
+        source: what messages say it is.
+    """
+
+    checkpoint: Path
+    epochs: int
+    additional_epochs: int
+    schedule: Literal["Stretch", "Restart"]
+    source: str
+
+    @property
+    def all_epochs(self) -> int:
+        """Its own and the additional ones."""
+        return self.epochs + self.additional_epochs
+
+    def about(self) -> dict[str, Any]:
+        """What decides the result, as data."""
+        return {"epochs": self.epochs, "additionalEpochs": self.additional_epochs, "schedule": self.schedule}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -30,14 +59,15 @@ class TrainingSetup:
         configuration: its name in the plans.
         fold: "0", "1" … or "all".
         trainer: the name that stands in the folder.
-        recipe: what the trainer is.
+        recipe: what the trainer is; with `continues` its epochs are all of them.
         seed: of everything random.
         device: auto, cpu, cuda or cuda:N.
         device_reason: why that one, for the log; None: it was asked for by hand.
-        workers: threads that prepare batches; None: by the container's limits.
+        workers: processes that prepare batches, 0: none; None: by the container's limits, on a CPU one thread.
         checkpoint: how often one is written.
         resume: go on from what is in the fold's folder; False refuses a folder that has checkpoints.
         resume_from: more checkpoints to choose the most advanced one from (those of other attempts).
+        continues: a finished training that this one goes on from.
         pretrained: a checkpoint whose weights begin a new training.
         pretrained_policies: what becomes of those that do not fit as they are; default: all but the heads are loaded.
         pretrained_source: what reports say the weights are from.
@@ -71,6 +101,7 @@ class TrainingSetup:
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     resume: bool = False
     resume_from: Sequence[Path] = ()
+    continues: ContinuedTraining | None = None
     pretrained: Path | None = None
     pretrained_policies: PretrainedPolicies = field(default_factory=PretrainedPolicies)
     pretrained_source: str | None = None
@@ -98,6 +129,18 @@ class TrainingSetup:
         return self.model_folder / f"fold_{self.fold}"
 
     @property
+    def begins_with(self) -> int:
+        """Epochs that were finished before this training."""
+        return self.continues.epochs if self.continues else 0
+
+    @property
+    def scheduled(self) -> tuple[int, int]:
+        """What schedules count: the epoch that is the first one to them, and how many they are."""
+        if self.continues and self.continues.schedule == "Restart":
+            return self.continues.epochs, self.continues.additional_epochs
+        return 0, self.recipe.epochs
+
+    @property
     def validates(self) -> bool:
         """Whether the final validation runs."""
         return self.fold != "all" if self.validation is None else self.validation
@@ -117,6 +160,8 @@ class TrainingResult:
     ema_pseudo_dice: float | None
     resumed_from_epoch: int | None
     pretrained: LoadReport | None
+    continued: str | None = None
+    """What was gone on from, and what the learning rate did there."""
     found: bool
     """The training was done already; nothing was trained."""
     seconds: float

@@ -34,6 +34,7 @@ def write_model_files(session: Session) -> None:
     about = {
         "trainer": setup.trainer,
         "recipe": recipes.write(setup.recipe),
+        **({"continues": {"source": setup.continues.source, **setup.continues.about()}} if setup.continues else {}),
         "seed": setup.seed,
         "device": str(session.ranks.device),
         "worldSize": session.ranks.world_size,

@@ -124,12 +124,16 @@ def _check_same(session: Session, found: checkpoint.Found, extra: dict[str, Any]
             other += differences(key, theirs.get(key), ours.get(key))
     if "dataset_json" in arguments:
         other += differences("labels", arguments["dataset_json"].get("labels"), session.setup.dataset_json.get("labels"))
+    continues = session.setup.continues
+    is_source = continues is not None and found.path == continues.checkpoint
     changes = _recipe_changes(session, extra)
+    if not is_source:
+        changes += differences("continues", extra.get("continues"), continues.about() if continues else None)
     if changes:
+        under_its_name = "" if is_source else f" under the same trainer name {session.setup.trainer!r}"
         raise BadConfiguration(
             "RecipeChanged",
-            f"{found.path} was trained with another recipe under the same trainer name {session.setup.trainer!r}"
-            + (", of another network or plans." if other else "."),
+            f"{found.path} was trained with another recipe{under_its_name}" + (", of another network or plans." if other else "."),
             findings=[*changes, *other][:20],
             hint="Give the changed recipe another name, and start from these weights with --pretrained.",
         )
@@ -140,7 +144,7 @@ def _check_same(session: Session, found: checkpoint.Found, extra: dict[str, Any]
             findings=other[:20],
             hint="Continue with its own plans, or use it as pretrained weights (--pretrained) in another folder.",
         )
-    if "seed" in extra and extra["seed"] != session.setup.seed:
+    if "seed" in extra and extra["seed"] != session.setup.seed and not is_source:
         session.warnings.append(f"The checkpoint's seed is {extra['seed']}, this training's {session.setup.seed}.")
 
 

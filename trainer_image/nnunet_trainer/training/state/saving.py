@@ -1,11 +1,10 @@
-"""A session as a checkpoint, and back."""
+"""A session as what a checkpoint holds."""
 
 from __future__ import annotations
 
 import copy
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,23 +44,7 @@ def content(session: Session) -> dict[str, Any]:
             "iteration": session.iteration,
             "losses": list(session.losses),
             "loss_sum": math.fsum(filter(math.isfinite, session.losses)),  # read by versions before there was `losses`
+            "continues": None if setup.continues is None else setup.continues.about(),
             "pretrained": None if session.pretrained is None else asdict(session.pretrained),
         },
     }
-
-
-def save(session: Session, name: str) -> tuple[Path, str] | None:
-    """Write a checkpoint into the fold's folder and tell the hook; the first rank does, the others do nothing.
-
-    Returns:
-        The file and its sha256.
-    """
-    if not session.ranks.first:
-        return None
-    path = session.setup.fold_folder / name
-    if name == checkpoint.LATEST and session.setup.checkpoint.keep > 1:
-        checkpoint.keep_previous(path)
-    digest = checkpoint.save(path, content(session))
-    if session.setup.on_checkpoint is not None:
-        session.setup.on_checkpoint(path, session.epoch, digest)
-    return path, digest

@@ -14,7 +14,7 @@ from nnunet_trainer.contract.uri import to_path
 
 from ....api import kstatus
 from ....api.kstatus import Status
-from . import printer_columns
+from ....inspection import printer_columns
 
 Manifest = dict[str, Any]
 

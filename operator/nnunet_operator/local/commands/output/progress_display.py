@@ -14,8 +14,8 @@ from nnunet_trainer.contract.progress import Progress
 
 from ....api import kstatus
 from ....api.kstatus import Status
+from ....inspection import printer_columns
 from ....manifests import names
-from . import printer_columns
 
 if TYPE_CHECKING:
     from ...session.session import Snapshot

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.training.data import spatial_placement
 from nnunet_trainer.training.data.augmentation import (
     AugmentationConfig,
     Augmenter,
@@ -18,7 +19,6 @@ from nnunet_trainer.training.data.augmentation import (
     validation_augmenter,
 )
 from nnunet_trainer.training.data.augmentation.interpolation.sampling_grid import (
-    affine_matrix,
     places,
     sample_image,
     sample_segmentation,
@@ -26,7 +26,6 @@ from nnunet_trainer.training.data.augmentation.interpolation.sampling_grid impor
 from nnunet_trainer.training.data.augmentation.interpolation.separable import blur, lower_resolution
 from nnunet_trainer.training.data.augmentation.targets import at_scales, to_regions
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
-from nnunet_trainer.training.data.augmentation.transforms import spatial_transform
 from nnunet_trainer.training.data.randomness import SampleKey
 from scipy.stats import ks_2samp, kstest, uniform
 from torch.nn.functional import grid_sample, interpolate
@@ -110,7 +109,7 @@ def test_resampling_is_batchgenerators(patch, initial, labels, monkeypatch):
     for _ in range(6):
         angles, scales = list(rng.uniform(-1.5, 1.5, d)), [rng.uniform(0.7, 1.4)] * d
         reference = theirs.create_affine_matrix_3d(angles, scales) if d == 3 else theirs.create_affine_matrix_2d(angles[-1], scales)
-        matrix = affine_matrix(angles, scales)
+        matrix = spatial_placement.affine_matrix(angles, scales)
         np.testing.assert_allclose(matrix, reference)
         for name in ("create_affine_matrix_3d", "create_affine_matrix_2d"):
             monkeypatch.setattr(theirs, name, lambda *_, m=reference: m)
@@ -146,7 +145,7 @@ def test_rotation_and_scale_are_drawn_alone_and_evenly():
     augmenter = Augmenter(config=augmentation_set("default"), patch_size=(64, 64, 64))
     spatial = augmenter.config.spatial
     angle, patch = augmenter.geometry.rotation, augmenter.patch_size
-    drawn = [spatial_transform.draw(spatial, angle, patch, False, key.generator("augmentation")) for key in keys(4000)]
+    drawn = [spatial_placement.draw(spatial, angle, patch, False, key.generator("augmentation")) for key in keys(4000)]
     changed = [place.matrix for place in drawn if place is not None]
     assert 0.33 < len(changed) / len(drawn) < 0.39  # 1 - 0.8²
     scales = np.array([np.cbrt(np.linalg.det(matrix)) for matrix in changed])

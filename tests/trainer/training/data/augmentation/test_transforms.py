@@ -8,12 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nnunet_trainer.training.data import spatial_placement
 from nnunet_trainer.training.data.augmentation import Augmenter, Spatial, augmentation_set
 from nnunet_trainer.training.data.augmentation.interpolation.cubic import sample_cubic
 from nnunet_trainer.training.data.augmentation.interpolation.separable import lower_resolution
-from nnunet_trainer.training.data.augmentation.transforms import filters, local, orientation, spatial_transform
+from nnunet_trainer.training.data.augmentation.transforms import filters, local, orientation
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
-from nnunet_trainer.training.data.augmentation.transforms.elastic import Deformation, by_scale, by_strength, displacements
+from nnunet_trainer.training.data.augmentation.transforms.elastic import displacements
+from nnunet_trainer.training.data.deformation import Deformation, by_scale, by_strength
 from nnunet_trainer.training.data.randomness import SampleKey
 from scipy import ndimage
 from scipy.stats import ks_2samp
@@ -323,7 +325,7 @@ def test_image_and_label_are_deformed_alike(patch, by):
 
 def placements(spatial, patch=(32, 32, 32), count=3000, dummy_2d=False):
     drawn = [
-        spatial_transform.draw(spatial, math.radians(30), patch, dummy_2d, key.generator("augmentation")) for key in keys(count)
+        spatial_placement.draw(spatial, math.radians(30), patch, dummy_2d, key.generator("augmentation")) for key in keys(count)
     ]
     return [place for place in drawn if place is not None]
 

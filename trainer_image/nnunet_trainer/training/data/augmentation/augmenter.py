@@ -9,14 +9,16 @@ import numpy as np
 import torch
 
 from nnunet_trainer.dataset.labels import Region
+from nnunet_trainer.training.data.batch import Batch, Enlarged
+from nnunet_trainer.training.data.patch_geometry import Geometry, geometry
 from nnunet_trainer.training.data.randomness import SampleKey
+from nnunet_trainer.training.data.spatial_placement import Placement, Placements
 
 from .config import AugmentationConfig
 from .interpolation.sampling_grid import centre_crop, places, sample_image, sample_segmentation
-from .patch_geometry import Geometry, geometry
 from .sets import none
 from .targets import at_scales, remove_outside, to_regions
-from .transforms import orientation, spatial_transform
+from .transforms import orientation
 from .transforms.elastic import displacements
 from .transforms.intensity import Context, IntensityTransform
 from .transforms.previous_stage import previous_stage_channels
@@ -58,6 +60,12 @@ class Augmenter:
         object.__setattr__(self, "intensity", self.config.intensity)
 
     @property
+    def placements(self) -> Placements:
+        """What each sample draws of rotation, scaling and deformation."""
+        patch, own = self.patch_size, self.geometry
+        return Placements(self.config.spatial, own.rotation, patch, own.initial_patch_size, own.dummy_2d)
+
+    @property
     def initial_patch_size(self) -> tuple[int, ...]:
         """What the sampler is to cut out."""
         return self.geometry.initial_patch_size
@@ -74,8 +82,18 @@ class Augmenter:
         Returns:
             data (b, c, *patch), and the targets (b, 1 or regions, *scaled patch), one per deep-supervision output.
         """
+        return self.augment(self.divided(data, seg, keys))
+
+    @torch.no_grad()
+    def augment(self, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Augment a batch of tensors, whose memory may be used for it.
+
+        Returns:
+            data (b, c, *patch), and the targets (b, 1 or regions, *scaled patch), one per deep-supervision output.
+        """
+        keys = batch.keys
         generators = [key.generator("augmentation") for key in keys]
-        data, seg = self._spatial(data, seg, keys, generators)
+        data, seg = self._spatial(batch, generators)
         self._turn(data, seg, generators)
         self._intensity(data, keys, generators)
         axes = self.geometry.mirror_axes
@@ -94,29 +112,41 @@ class Augmenter:
             seg = to_regions(seg, [*self.regions, *([] if self.ignore_label is None else [self.ignore_label])])
         return data, at_scales(seg, self.deep_supervision_scales)
 
-    def _spatial(
-        self, data: torch.Tensor, seg: torch.Tensor, keys: Sequence[SampleKey], generators: Sequence[np.random.Generator]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        spatial, flat = self.config.spatial, self.geometry.dummy_2d
-        # Copies: the sampler's batch is not changed, and what follows works in place.
-        cropped = centre_crop(data, self.patch_size).clone(memory_format=torch.contiguous_format)
-        cropped_seg = centre_crop(seg, self.patch_size).clone(memory_format=torch.contiguous_format)
-        if not spatial.active:
-            return cropped, cropped_seg
-        drawn = [spatial_transform.draw(spatial, self.geometry.rotation, self.patch_size, flat, rng) for rng in generators]
-        chosen = [i for i, place in enumerate(drawn) if place is not None]
-        for some in _groups(chosen, data[0, 0].numel(), data.device):
-            rows = torch.tensor(some, device=data.device)
-            image, labels, patch = data.index_select(0, rows), seg.index_select(0, rows), self.patch_size
-            if flat:
-                image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
-            placed = [(keys[i], place) for i in some if (place := drawn[i]) is not None]
+    def divided(self, data: torch.Tensor, seg: torch.Tensor, keys: Sequence[SampleKey]) -> Batch:
+        """Patches with their margin as the sampler would have read them. Copies: what follows works in place."""
+        wide = [row for row, key in enumerate(keys) if self.placements.box(key) is not None]
+        rows = [row for row in range(len(keys)) if row not in wide]
+        initial = tuple(data.shape[2:])
+        enlarged = Enlarged(wide, data[wide], seg[wide], (0,) * len(initial), initial) if wide else None
+        middle = [centre_crop(each[rows], self.patch_size).contiguous() for each in (data, seg)]
+        return Batch(middle[0], middle[1], rows, list(keys), [], enlarged)
+
+    def _spatial(self, batch: Batch, generators: Sequence[np.random.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = [self.placements.drawn(rng) for rng in generators]
+        wide, flat, patch = batch.enlarged, self.geometry.dummy_2d, self.patch_size
+        if wide is None:
+            return batch.data, batch.seg
+        device = batch.data.device
+        data = batch.data.new_empty(len(drawn), *batch.data.shape[1:])
+        seg = batch.seg.new_empty(len(drawn), *batch.seg.shape[1:])
+        if batch.rows:
+            rows = torch.tensor(batch.rows, device=device)
+            data[rows], seg[rows] = batch.data, batch.seg
+        image, labels, start, initial, size = wide.data, wide.seg, wide.start, wide.initial, tuple(wide.data.shape[2:])
+        if flat:
+            image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
+            start, initial, size = start[1:], initial[1:], size[1:]
+        spatial = self.config.spatial
+        for some in _groups(range(len(wide.rows)), wide.data[0, 0].numel(), device):
+            chosen = [wide.rows[i] for i in some]
+            placed = [(batch.keys[row], place) for row in chosen if (place := drawn[row]) is not None]
             matrices = torch.tensor(np.stack([place.matrix for _, place in placed]), dtype=torch.float32)
-            moved = _moved(placed, patch, data.device)
-            where = places(matrices.to(data.device, non_blocking=True), patch, image.shape[2:], moved)
-            cropped[rows] = sample_image(image, where, spatial.image_order).view(-1, *cropped.shape[1:])
-            cropped_seg[rows] = sample_segmentation(labels, where, spatial.segmentation_order).view(-1, *cropped_seg.shape[1:])
-        return cropped, cropped_seg
+            moved = _moved(placed, patch, device)
+            where = places(matrices.to(device, non_blocking=True), patch, initial, moved, (start, size))
+            here, rows = slice(some[0], some[-1] + 1), torch.tensor(chosen, device=device)
+            data[rows] = sample_image(image[here], where, spatial.image_order).view(-1, *data.shape[1:])
+            seg[rows] = sample_segmentation(labels[here], where, spatial.segmentation_order).view(-1, *seg.shape[1:])
+        return data, seg
 
     def _turn(self, data: torch.Tensor, seg: torch.Tensor, generators: Sequence[np.random.Generator]) -> None:
         quarter, transpose = self.config.turn_probability, self.config.transpose_probability
@@ -151,9 +181,7 @@ class Augmenter:
                     flat[index] = transform.apply(flat[index], [numbers[i] for i in some], context)
 
 
-def _moved(
-    placed: Sequence[tuple[SampleKey, spatial_transform.Placement]], patch: tuple[int, ...], device: torch.device
-) -> torch.Tensor | None:
+def _moved(placed: Sequence[tuple[SampleKey, Placement]], patch: tuple[int, ...], device: torch.device) -> torch.Tensor | None:
     """How elastic deformation moves the voxels of some samples, (n, d, *patch); None where it moves none."""
     if all(place.deformation is None for _, place in placed):
         return None

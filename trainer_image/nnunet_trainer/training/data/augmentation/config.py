@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.extensions import Range, Registry
 from nnunet_trainer.extensions.schema import Choice
+from nnunet_trainer.training.data.parameter_ranges import Probability
+from nnunet_trainer.training.data.spatial_placement import Spatial
 
 from .transforms.filters import Median, Sharpening
 from .transforms.intensity import (
@@ -27,9 +29,7 @@ from .transforms.intensity import (
     OneOf,
 )
 from .transforms.local import BlankRectangles, BrightnessGradient, LocalGamma
-from .transforms.parameter_ranges import Probability
 from .transforms.previous_stage import PreviousStageTransform
-from .transforms.spatial_transform import Spatial
 
 IntensityName = Literal[
     "noise",

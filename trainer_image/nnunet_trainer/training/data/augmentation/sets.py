@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nnunet_trainer.training.data.spatial_placement import Spatial
+
 from .config import AugmentationConfig, register
 from .transforms.filters import Median, Sharpening
 from .transforms.intensity import AdditiveBrightness, Blur, Brightness, Contrast, Gamma, LowResolution, Noise
 from .transforms.local import BlankRectangles, BrightnessGradient, LocalGamma
 from .transforms.previous_stage import PreviousStageTransform
-from .transforms.spatial_transform import Spatial
 
 
 @register("default")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nnunet_trainer.training.data.spatial_placement import Spatial
+
 from .config import AugmentationConfig, register
 from .sets import da5
 from .transforms.intensity import AdditiveBrightness, Blur, Brightness, Contrast, Gamma, LowResolution, Noise
-from .transforms.spatial_transform import Spatial
 
 _SPATIAL = Spatial(scale_around_one=True, scale_along="image", image_order=3)
 _SHARED_BRIGHTNESS = AdditiveBrightness(probability=0.3, sigma=0.2, channel_probability=1.0)

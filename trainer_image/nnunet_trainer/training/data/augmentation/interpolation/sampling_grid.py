@@ -19,29 +19,6 @@ MARGIN = 2
 """Padding of a volume that is sampled: of what lies further out, all neighbours are padding as well."""
 
 
-def affine_matrix(angles: Sequence[float], scales: Sequence[float], *, scale_image_axes: bool = False) -> np.ndarray:
-    """Rotation times scaling, acting on column vectors in the order of the array's axes: (2, 2) or (3, 3).
-
-    Scales are along the patch's axes, or along the image's: before or after the rotation.
-    """
-    rotation = _rotation(angles, len(scales))
-    return np.diag(scales) @ rotation if scale_image_axes else rotation @ np.diag(scales)
-
-
-def _rotation(angles: Sequence[float], dimensions: int) -> np.ndarray:
-    if dimensions == 2:
-        sine, cosine = math.sin(angles[-1]), math.cos(angles[-1])
-        return np.array([[cosine, -sine], [sine, cosine]])
-    rotations = []
-    for (a, b), angle in zip([(1, 2), (2, 0), (0, 1)], angles, strict=True):
-        matrix = np.eye(3)
-        sine, cosine = math.sin(angle), math.cos(angle)
-        matrix[a, a], matrix[a, b], matrix[b, a], matrix[b, b] = cosine, -sine, sine, cosine
-        rotations.append(matrix)
-    about_first, about_second, about_third = rotations
-    return np.asarray(about_third @ about_second @ about_first)
-
-
 def centre_crop(x: torch.Tensor, patch_size: Sequence[int]) -> torch.Tensor:
     """The middle of the last axes: a view."""
     for axis, size in enumerate(patch_size, start=x.ndim - len(patch_size)):
@@ -75,15 +52,20 @@ class SamplingGrid:
 
 
 def places(
-    matrices: torch.Tensor, patch_size: Sequence[int], initial: Sequence[int], moved: torch.Tensor | None = None
+    matrices: torch.Tensor,
+    patch_size: Sequence[int],
+    initial: Sequence[int],
+    moved: torch.Tensor | None = None,
+    part: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> SamplingGrid:
     """Rotate and scale a patch's voxels about the centre of what was cut out for it.
 
     Args:
-        matrices: (n, d, d), as of `affine_matrix`.
+        matrices: (n, d, d), as of `spatial_placement.affine_matrix`.
         patch_size: of the output.
         initial: of the input.
         moved: (n, d, *patch): how far each voxel is moved before it is rotated and scaled, in voxels.
+        part: first voxel and size of the part of the input that is there; nothing else may be looked at.
     """
     d = len(patch_size)
     axes = [torch.linspace((1 - n) / 2, (n - 1) / 2, n, device=matrices.device) for n in patch_size]
@@ -98,7 +80,10 @@ def places(
         if moved is not None:
             total = total + torch.einsum("nc,nc...->n...", matrices[:, row], moved)
         coordinates.append(total.clamp_(0.5, size + 2 * MARGIN - 1.5))
-    shape = tuple(size + 2 * MARGIN for size in initial)
+    start, present = part or ([0] * d, initial)
+    for coordinate, first in zip(coordinates, start, strict=True):
+        coordinate.sub_(first)  # exact: a whole number that is not above it
+    shape = tuple(size + 2 * MARGIN for size in present)
     found = SamplingGrid(coordinates, shape, torch.empty(0))
     index = coordinates[-1].int()
     for coordinate, stride in zip(coordinates[:-1], found.strides[:-1], strict=True):

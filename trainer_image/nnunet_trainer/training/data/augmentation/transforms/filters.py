@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from nnunet_trainer.extensions import Range
+from nnunet_trainer.training.data.parameter_ranges import AboveZero, Probability
 
 from .intensity import Context, chosen, column
-from .parameter_ranges import AboveZero, Probability
 
 WINDOW_VALUES = 2**24
 """Values of windows that are held at once."""

@@ -13,10 +13,10 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 import torch
 
+from nnunet_trainer.training.data.parameter_ranges import AboveZero, FromZero, NotNegative, Probability, Share, around_one
 from nnunet_trainer.training.data.randomness import SampleKey
 
 from ..interpolation.separable import blur, lower_resolution
-from .parameter_ranges import AboveZero, FromZero, NotNegative, Probability, Share
 
 EPSILON = 1e-7
 
@@ -47,13 +47,6 @@ class IntensityTransform(Protocol):
 
     def apply(self, rows: torch.Tensor, drawn: Sequence[Any], context: Context) -> torch.Tensor:
         """Transform rows (k, *spatial); it may work in place."""
-
-
-def around_one(rng: np.random.Generator, low: float, high: float) -> float:
-    """Below and above 1 with equal probability, uniform on each side."""
-    if rng.random() < 0.5 and low < 1:
-        return rng.uniform(low, 1)
-    return rng.uniform(max(low, 1), high)
 
 
 def chosen(rng: np.random.Generator, drawn: Sequence[T], probability: float) -> list[T | None]:

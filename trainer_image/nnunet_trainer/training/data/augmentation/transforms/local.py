@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from nnunet_trainer.extensions import Range
+from nnunet_trainer.training.data.parameter_ranges import AboveZero, Anywhere, FromZero, Probability, Share
 
 from .intensity import Context, chosen, column, flat_range
-from .parameter_ranges import AboveZero, Anywhere, FromZero, Probability, Share
 
 THINNEST = 1e-8
 

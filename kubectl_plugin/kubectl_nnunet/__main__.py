@@ -1,0 +1,7 @@
+"""`python -m kubectl_nnunet`: the same as `kubectl nnunet`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""One file a word of `kubectl nnunet`: what it takes, and what it prints."""

@@ -1,0 +1,64 @@
+"""`kubectl nnunet fetch`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nnunet_operator.inspection import object_names, pod_logs
+from nnunet_trainer.contract.faults import BadUsage, ExitCode
+
+from .. import connection
+from ..results import download, fold_files, places, storage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("what", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="stands for nnUNet_results")
+    parser.add_argument("--fold", metavar="K", help="this fold alone")
+    parser.add_argument("--only", choices=tuple(fold_files.GROUPS), help="these files alone")
+    parser.add_argument("--overwrite", action="store_true", help="write over files that are there and differ")
+    add_storage_arguments(parser)
+    connection.add_arguments(parser)
+
+
+def add_storage_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the storage is reached from here."""
+    group = parser.add_argument_group("the storage")
+    group.add_argument("--endpoint-url", metavar="URL", help="of the S3 server, as reached from here (default: the cluster's)")
+    group.add_argument("--profile", metavar="NAME", help="of ~/.aws/config (default: as for the aws command)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch a run's results."""
+    with connection.opened(arguments) as cluster:
+        manifest = object_names.one([arguments.what], arguments.namespace, cluster, ("TrainingRun",))
+        plans = cluster.get("Plans", arguments.namespace, manifest["spec"]["plansRef"]["name"])
+        parts = pod_logs.wanted_parts(manifest, arguments.fold, None)
+        found = [(part, places.of_fold(manifest, part, plans)) for part in parts if part.unit == "epoch"]
+        names = {str(place.access["caConfigMap"]) for _, place in found if place and place.access.get("caConfigMap")}
+        for name in names:
+            storage.use(None, cluster.config_map(arguments.namespace, name))
+    storage.use(arguments.profile, {})
+    if not any(place for _, place in found):
+        name = object_names.short(manifest)
+        raise BadUsage("NothingYet", f"{name} has nothing in its storage yet: no fold has a checkpoint or is trained.")
+    results = []
+    for part, place in found:
+        if place is None:
+            print(f"{part.title}: has no checkpoint yet", file=sys.stderr)
+            continue
+        with storage.opened(place.location(arguments.endpoint_url)) as store:
+            wanted = fold_files.wanted(store, place, arguments.only)
+            done = download.download(store, wanted, arguments.folder, overwrite=arguments.overwrite)
+        results.append(done)
+        state = "" if place.done else f" (not finished: its checkpoint of epoch {place.checkpoint.get('epoch', '?')})"
+        there = f", {done.there} were there already" if done.there else ""
+        size = download.readable_size(done.size)
+        print(f"{part.title}{state}: {done.files} files, {size}{there} → {arguments.folder / place.below}")
+    if len(results) > 1:
+        whole = download.total(results)
+        print(f"{whole.files} files, {download.readable_size(whole.size)}")
+    return ExitCode.DONE

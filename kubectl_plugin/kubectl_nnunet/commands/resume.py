@@ -1,0 +1,21 @@
+"""`kubectl nnunet resume`."""
+
+from __future__ import annotations
+
+import argparse
+
+from nnunet_operator.inspection import changes
+
+from .. import connection
+from . import spec_change
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    spec_change.add_arguments(parser)
+    connection.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Let objects go on."""
+    return spec_change.run(arguments, changes.resume)

@@ -1,0 +1,1 @@
+"""What training has left in the storage, read with the caller's own credentials: results, logs, plots."""

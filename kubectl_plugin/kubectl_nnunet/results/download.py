@@ -1,0 +1,98 @@
+"""Files of the storage into a folder: each whole and checked, none over another in silence, what is there already left alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_trainer.artifacts import digests
+from nnunet_trainer.artifacts.parallel import for_each
+from nnunet_trainer.artifacts.store import ObjectStore
+from nnunet_trainer.contract.faults import BadData, BadUsage
+
+from .fold_files import WantedFile
+
+MOST_NAMED = 8
+SMALL = 2**20
+"""Bytes up to which a file without a digest is read, to compare it with the one that is there."""
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What became of some files: how many, and how many bytes."""
+
+    files: int = 0
+    size: int = 0
+    there: int = 0
+
+
+def download(store: ObjectStore, wanted: Sequence[WantedFile], folder: Path, *, overwrite: bool = False) -> Fetched:
+    """Fetch files. What is there, and is the same, is not fetched again: a call that was interrupted is simply repeated.
+
+    Args:
+        store: where they lie.
+        wanted: which.
+        folder: the one that stands for nnUNet_results.
+        overwrite: write over files that are there and differ.
+
+    Raises:
+        BadUsage: files that are there differ, and are not to be written over; nothing was fetched.
+        BadData: an object is not what it should be.
+    """
+    there = {file.target for file in wanted if _is_there(store, file, folder / file.target)}
+    missing = [file for file in wanted if file.target not in there]
+    differ = [file.target for file in missing if os.path.lexists(folder / file.target)]
+    if differ and not overwrite:
+        more = [f"and {len(differ) - MOST_NAMED} more"] if len(differ) > MOST_NAMED else []
+        raise BadUsage(
+            "FilesDiffer",
+            f"{folder} holds files of these names that are not the same; nothing was fetched:",
+            findings=[*differ[:MOST_NAMED], *more],
+            hint="Fetch into another folder, or write over them by --overwrite.",
+        )
+    for_each(missing, lambda file: _bring(store, file, folder / file.target))
+    return Fetched(files=len(missing), size=sum(file.size for file in missing), there=len(there))
+
+
+def _is_there(store: ObjectStore, file: WantedFile, target: Path) -> bool:
+    if not target.is_file() or target.stat().st_size != file.size:
+        return False
+    if file.sha256 is not None:
+        return digests.of_file(target) == file.sha256
+    return file.size <= SMALL and store.get(file.key) == target.read_bytes()
+
+
+def _bring(store: ObjectStore, file: WantedFile, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".fetching-{target.name}")
+    try:
+        store.get_file(file.key, beside)
+        size, digest = beside.stat().st_size, digests.of_file(beside) if file.sha256 else None
+        if size != file.size or digest != file.sha256:
+            text = f"{store.uri(file.key)} has another content than it should: {size} bytes, expected {file.size}"
+            expected = f", sha256 {file.sha256[:16]}…" if file.sha256 else ""
+            raise BadData(
+                "ArtifactDamaged", f"{text}{expected}. It was not kept.", hint="Fetch it once more; is the storage sound?"
+            )
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def total(results: Iterable[Fetched]) -> Fetched:
+    """All of them in one."""
+    whole = Fetched()
+    for each in results:
+        whole.files, whole.size, whole.there = whole.files + each.files, whole.size + each.size, whole.there + each.there
+    return whole
+
+
+def readable_size(size: float) -> str:
+    """`512 B`, `1.5 MiB`"""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

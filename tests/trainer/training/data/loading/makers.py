@@ -1,0 +1,48 @@
+"""What worker processes are told to make in tests, beside batches of cases."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from nnunet_trainer.contract.faults import BadData
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker has loaded and started once it has made a batch."""
+
+    maker: object
+
+    def __call__(self, place, allocate=np.empty):
+        """Tell."""
+        self.maker(place, allocate)
+        return {
+            "torch": "torch" in sys.modules,
+            "threads": len(os.listdir("/proc/self/task")),
+            "gpus": os.environ["CUDA_VISIBLE_DEVICES"],
+        }
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Makes the batch of each place but one."""
+
+    maker: object
+    at: tuple
+    error: str
+
+    def __call__(self, place, allocate=np.empty):
+        """Fails, or ends its process, at its place."""
+        if place == self.at:
+            match self.error:
+                case "fault":
+                    raise BadData("Broken", "case 7 is broken", hint="Mend it.")
+                case "bug":
+                    raise KeyError("a mistake")
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "exit":
+                    os._exit(3)
+        return self.maker(place, allocate)

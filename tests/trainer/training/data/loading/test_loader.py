@@ -1,0 +1,245 @@
+"""Batches in order, the same whoever makes them, whatever happens to who makes them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nnunet_trainer.contract.faults import BadData, Temporary
+from nnunet_trainer.training.data.loading import process_pool
+from nnunet_trainer.training.data.loading.batch_maker import BatchMaker, Place
+from nnunet_trainer.training.data.loading.budget import MemoryBudget
+
+from .conftest import SCHEDULE
+from .makers import Failing, Surroundings
+
+HOWS = {"asked for": {}, "threads": {"workers": 2}, "processes": {"workers": 2, "processes": True}}
+PROCESSES = HOWS["processes"]
+PROCESS = {"workers": 1, "processes": True}
+PLACES = [
+    Place(purpose, epoch, iteration)
+    for epoch in range(2)
+    for purpose, count in (("train", 5), ("val", 2))
+    for iteration in range(count)
+]
+
+
+def all_of(loader, places=PLACES):
+    """Copies of all batches of a training."""
+    return [copied(loader._take(place)) for place in places]
+
+
+def copied(batch):
+    return batch.mapped(np.copy)
+
+
+def same(a, b):
+    return np.array_equal(a.data, b.data) and np.array_equal(a.seg, b.seg) and (a.keys, a.cases) == (b.keys, b.cases)
+
+
+@pytest.fixture
+def expected(loader):
+    make = loader().maker
+    return [copied(make(place)) for place in PLACES]
+
+
+def test_the_schedule_is_that_of_a_training():
+    places = [PLACES[0]]
+    while following := SCHEDULE.after(places[-1]):
+        places.append(following)
+    assert places == PLACES
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_batches_are_the_same_whoever_makes_them(loader, expected, how):
+    made = loader(**HOWS[how])
+    found = []
+    for epoch in range(2):
+        found += map(copied, made.batches("train", epoch, 5))
+        found += map(copied, made.batches("val", epoch, 2))
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_what_is_asked_for_out_of_order_comes_too(loader, expected, how):
+    places = [3, 4, 8, 9, 2, 13, 0]
+    found = all_of(loader(**HOWS[how]), [PLACES[place] for place in places])
+    assert all(same(batch, expected[place]) for batch, place in zip(found, places, strict=True))
+
+
+@pytest.mark.parametrize("how", [HOWS["threads"], PROCESS], ids=["threads", "process"])
+def test_a_closed_loader_begins_anew(loader, expected, how):
+    made = loader(**how)
+    assert same(all_of(made, PLACES[:1])[0], expected[0])
+    used = made.memory.used
+    made.close()
+    assert made.memory.used == 0 < used
+    assert same(all_of(made, PLACES[4:5])[0], expected[4])
+
+
+def test_what_is_made_ahead_goes_on_through_validation_and_the_next_epoch(loader):
+    made = loader(workers=2)
+    for place in PLACES[:4]:
+        made._take(place)
+    assert list(made._expected) == PLACES[4:7]
+    for place in PLACES[4:12]:
+        made._take(place)
+    assert list(made._expected) == PLACES[12:], "and ends with the training"
+
+
+def test_each_case_is_decoded_once_for_all_workers(loader, expected):
+    made = loader(**PROCESSES)
+    all_of(made)
+    assert made.memory.used == 3 * 20 * 24 * 16 * (4 + 1)
+
+
+def test_without_room_for_cases_batches_are_the_same(loader, expected):
+    made = loader(room=0, **PROCESS)
+    assert all(same(a, b) for a, b in zip(all_of(made), expected, strict=True))
+    assert made.memory.used == 0
+
+
+def test_a_worker_that_reads_loads_no_torch_and_starts_no_threads(loader):
+    made = loader(Surroundings, **PROCESS)
+    assert made._take(PLACES[0]) == {"torch": False, "threads": 1, "gpus": ""}
+
+
+class Fence:
+    """As a GPU's event: the copy out of a batch's memory takes until somebody waits for it."""
+
+    done = False
+
+    def query(self):
+        return self.done
+
+    def synchronize(self):
+        self.done = True
+
+
+def test_memory_that_a_gpu_still_copies_is_not_written_over(loader, expected):
+    fences = []
+    made = loader(fence=lambda: fences.append(Fence()) or fences[-1], **PROCESS)
+    found = [made._take(place) for place in PLACES[:3]]
+    assert all(same(a, b) for a, b in zip(found, expected[:3], strict=True)), "not copied by us either"
+    assert not any(fence.done for fence in fences)
+    assert all(same(copied(made._take(place)), batch) for place, batch in zip(PLACES[3:], expected[3:], strict=True))
+    assert any(fence.done for fence in fences), "where all memory waits for copies, they are waited for"
+
+
+def test_workers_that_are_killed_at_random_change_nothing(loader, expected):
+    said, chance = [], np.random.default_rng(0)
+    made = loader(warn=said.append, **PROCESSES)
+    found = []
+    for place in PLACES:
+        found.append(copied(made._take(place)))
+        if chance.random() < 0.4:
+            os.kill(int(chance.choice(made.pids)), signal.SIGKILL)
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+    assert said
+    assert all("SIGKILL" in line and "takes its place" in line for line in said)
+
+
+def test_what_tells_a_training_to_stop_does_not_reach_its_workers(loader, expected):
+    made = loader(**PROCESSES)
+    found = [copied(made._take(PLACES[0]))]
+    pids = made.pids
+    assert all(os.getpgid(pid) != os.getpgid(0) for pid in pids), "Ctrl-C goes to the whole group"
+    for pid, number in zip(pids, (signal.SIGTERM, signal.SIGINT), strict=True):
+        os.kill(pid, number)
+    found += all_of(made, PLACES[1:])
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+    assert made.pids == pids
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        ("fault", BadData, r"case 7 is broken\nMend it"),
+        ("bug", KeyError, "a mistake"),
+        ("kill", Temporary, r"SIGKILL; it was the 3rd one .* \(epoch 0, train iteration 3\)"),
+        ("exit", Temporary, "ended with exit code 3; it was the 3rd one"),
+    ],
+)
+def test_what_cannot_be_made_is_told_at_its_place(loader, expected, error, raised, message):
+    made = loader(lambda maker: Failing(maker, PLACES[3], error), warn=lambda line: None, **PROCESS)
+    assert all(same(a, b) for a, b in zip(all_of(made, PLACES[:3]), expected[:3], strict=True))
+    with pytest.raises(raised, match=message) as caught:
+        made._take(PLACES[3])
+    if error == "bug":
+        assert "makers.py" in caught.value.__notes__[0]
+
+
+def test_a_worker_that_was_killed_for_memory_is_told_so_and_nothing_more_is_kept(loader, expected, monkeypatch):
+    kills, said = [0], []
+    monkeypatch.setattr(process_pool, "oom_kills", lambda: kills[0])
+    made = loader(warn=said.append, **PROCESS)
+    found = all_of(made, PLACES[:2])
+    used, kills[0] = made.memory.used, 1
+    os.kill(made.pids[0], signal.SIGKILL)
+    found += all_of(made, PLACES[2:])
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+    assert "was killed by the kernel for want of memory (the limit is" in said[0]
+    assert made.memory._header[1] == 0, "what may be kept"
+    assert made.memory.used <= max(used, 3 * 20 * 24 * 16 * 5)
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder
+from nnunet_trainer.training.data.case_memory import CaseMemory
+from nnunet_trainer.training.data.loading.batch_maker import BatchMaker, Schedule
+from nnunet_trainer.training.data.loading.budget import MemoryBudget
+from nnunet_trainer.training.data.loading.loader import BatchLoader
+from nnunet_trainer.training.data.sampling import PatchSampler
+
+store = PreprocessedFolder(Path(sys.argv[1]))
+memory = CaseMemory(store.cases)
+sampler = PatchSampler(store, store.cases, patch_size=(8, 8, 8), batch_size=2, seed=1, fold="0", memory=memory)
+loader = BatchLoader(maker=BatchMaker({"train": sampler}, 2), schedule=Schedule(9, 9, 0), memory=memory,
+                     budget=MemoryBudget(2**30, 1), workers=2, processes=True, slot_bytes=sampler.batch_bytes)
+next(loader.batches("train", 0, 9))
+print(*loader.pids, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_workers_end_with_their_parent(store):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(store.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(pids) == 2
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 20
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < until, "they are left behind"
+        time.sleep(0.02)
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_fewer_workers_read_where_memory_is_short(loader, expected):
+    said = []
+    small = loader().slot_bytes()
+    made = loader(warn=said.append, workers=8, processes=True, budget=MemoryBudget(8 * 5 * small, 1))
+    assert all(same(a, b) for a, b in zip(all_of(made), expected, strict=True))
+    assert len(made.pids) == 2
+    assert "2 worker processes read instead of 8" in said[0]
+
+
+def test_labels_that_nobody_has_named_are_told_by_their_case(loader):
+    made = loader(lambda maker: BatchMaker(maker.samplers, 1), **PROCESS)
+    with pytest.raises(BadData, match=r"label of case_\d holds the value 2; dataset.json names 0 to 1"):
+        all_of(made)

@@ -1,0 +1,64 @@
+"""What makes a batch: by its place in the training alone, so that any process may make it, and make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..batch import Batch, check_labels
+from ..sampling import Allocate, PatchSampler
+
+
+class Place(NamedTuple):
+    """Of a batch: `purpose` is a sampler's."""
+
+    purpose: str
+    epoch: int
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Which batch follows which: each epoch's training iterations, then its validation iterations."""
+
+    epochs: int
+    training_iterations: int
+    validation_iterations: int
+
+    def after(self, place: Place) -> Place | None:
+        """The next one; None after the last."""
+        iterations = self.training_iterations if place.purpose == "train" else self.validation_iterations
+        if place.iteration + 1 < iterations:
+            return place._replace(iteration=place.iteration + 1)
+        if place.purpose == "train" and self.validation_iterations:
+            return Place("val", place.epoch, 0)
+        return Place("train", place.epoch + 1, 0) if place.epoch + 1 < self.epochs else None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMaker:
+    """Makes the batch of a place.
+
+    Args:
+        samplers: by purpose.
+        highest_label: of dataset.json.
+        preparations: by purpose what is done to the batch of numpy arrays besides (augmentation on the CPU); None: nothing.
+    """
+
+    samplers: Mapping[str, PatchSampler]
+    highest_label: int
+    preparations: Mapping[str, Callable[[Batch], Any]] | None = None
+
+    def __call__(self, place: Place, allocate: Allocate = np.empty) -> Any:
+        """Make it, with the arrays that it is read into from `allocate`.
+
+        Raises:
+            BadData: a case cannot be read, or holds labels that dataset.json does not name.
+        """
+        prepare = None if self.preparations is None else self.preparations[place.purpose]
+        batch = self.samplers[place.purpose].batch(place.epoch, place.iteration, np.empty if prepare else allocate)
+        check_labels(batch, self.highest_label)
+        return batch if prepare is None else prepare(batch)

@@ -1,0 +1,224 @@
+"""Worker processes that make batches in shared memory. One that dies is replaced, and what it had begun is made again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import subprocess
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from nnunet_trainer.contract.faults import Temporary
+from nnunet_trainer.contract.limits import memory_limit
+from nnunet_trainer.contract.oom_kills import oom_kills
+from nnunet_trainer.dataset.parallel import THREADS
+
+from . import worker
+from .batch_maker import BatchMaker, Place
+from .slots import Slots
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+"""How often the same batch may end a worker."""
+
+ONE_THREAD = dict.fromkeys((*THREADS, "BLOSC_NTHREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS"), "1")
+"""What workers' libraries would start threads for; also no worker may open a GPU."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    tasks: deque[int] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class _Task:
+    place: Place
+    slot: int
+    wanted: bool = True
+    done: tuple[bool, bytes] | None = None
+
+
+class ProcessPool:
+    """Workers, and as many slots as batches may be in work, ready, and in use.
+
+    Args:
+        maker: makes batches; sent to each worker.
+        workers: processes.
+        slots: for batches.
+        fds: what the workers inherit besides.
+        fence: called when a batch is given back; None, or something whose `query()` says whether its memory is free again.
+        on_death: hears the pid of a worker that has died.
+        warn: hears why.
+    """
+
+    def __init__(
+        self,
+        maker: BatchMaker,
+        workers: int,
+        slots: Slots,
+        *,
+        fds: Sequence[int] = (),
+        fence: Callable[[], Any] = lambda: None,
+        on_death: Callable[[int, bool], None] = lambda pid, oom: None,
+        warn: Callable[[str], None] = log.warning,
+    ) -> None:
+        self._slots, self._fds, self._fence, self._on_death, self.warn = slots, [*fds, slots.memory.fd], fence, on_death, warn
+        self._content = pickle.dumps((worker.loaded_plugins(), pickle.dumps((maker, slots))))
+        self._free = deque(range(slots.count))
+        self._tasks: dict[int, _Task] = {}
+        self._order: deque[int] = deque()
+        self._submitted, self._lent = 0, -1
+        self._returned: deque[tuple[int, Any]] = deque()
+        self._deaths: Counter[Place] = Counter()
+        self._oom_kills = oom_kills()
+        self._workers = [self._start() for _ in range(workers)]
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers."""
+        return [each.process.pid for each in self._workers]
+
+    @property
+    def room(self) -> bool:
+        """Whether another batch may be submitted. The one that was taken last is given back by this."""
+        if self._lent >= 0:
+            self._returned.append((self._lent, self._fence()))
+            self._lent = -1
+        while self._returned and (self._returned[0][1] is None or self._returned[0][1].query()):
+            self._free.append(self._returned.popleft()[0])
+        if not self._free and not self._tasks and self._returned:
+            slot, fence = self._returned.popleft()
+            fence.synchronize()
+            self._free.append(slot)
+        return bool(self._free)
+
+    def submit(self, place: Place) -> None:
+        """Begin with a batch."""
+        number, self._submitted = self._submitted, self._submitted + 1
+        self._tasks[number] = _Task(place, self._free.popleft())
+        self._order.append(number)
+        self._send(min(self._workers, key=lambda each: len(each.tasks)), number)
+
+    def take(self) -> Any:
+        """The first batch that was submitted and not taken, in its slot until `room` is asked for.
+
+        Raises:
+            Temporary: it has ended `TRIES` workers.
+            Fault: what its making raised.
+        """
+        number = self._order.popleft()
+        while self._tasks[number].done is None:
+            self._listen()
+        task = self._tasks.pop(number)
+        self._lent = task.slot
+        assert task.done is not None
+        good, message = task.done
+        if not good:
+            raise pickle.loads(message)
+        return self._slots.read(task.slot, message)
+
+    def discard(self) -> None:
+        """Forget what was submitted and not taken; a slot is free when its worker is done with it."""
+        for number in list(self._order):
+            self._tasks[number].wanted = False
+            if self._tasks[number].done is not None:
+                self._free.append(self._tasks.pop(number).slot)
+        self._order.clear()
+        while not self.room:
+            self._listen()
+
+    def close(self) -> None:
+        """End the workers: they hold nothing that could be lost."""
+        for each in self._workers:
+            each.connection.close()
+            each.process.kill()
+        for each in self._workers:
+            each.process.wait()
+        self._workers = []
+        self._slots.memory.close()
+
+    def _start(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fds = [theirs.fileno(), *self._fds]
+            process = subprocess.Popen(
+                worker.command(theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                pass_fds=fds,
+                env={**os.environ, **ONE_THREAD, "CUDA_VISIBLE_DEVICES": ""},
+                start_new_session=True,
+            )
+            started = _Worker(process, Connection(ours.detach()))
+        self._write(started, self._content)
+        return started
+
+    def _send(self, to: _Worker, number: int) -> None:
+        to.tasks.append(number)
+        task = self._tasks[number]
+        self._write(to, pickle.dumps((number, task.slot, task.place)))
+
+    def _write(self, to: _Worker, message: bytes) -> None:
+        # One that is dead is found out when it is listened to.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            to.connection.send_bytes(message)
+
+    def _listen(self) -> None:
+        """Wait until a worker has something to say, or is dead."""
+        by_connection = {each.connection: each for each in self._workers}
+        for connection in wait(list(by_connection)):
+            assert isinstance(connection, Connection)
+            spoken = by_connection[connection]
+            try:
+                number, good, message = pickle.loads(connection.recv_bytes())
+            except (EOFError, ConnectionResetError):
+                self._replace(spoken)
+                continue
+            spoken.tasks.remove(number)
+            task = self._tasks[number]
+            task.done = good, message
+            if not task.wanted:
+                self._free.append(self._tasks.pop(number).slot)
+
+    def _replace(self, dead: _Worker) -> None:
+        dead.connection.close()
+        dead.process.kill()
+        dead.process.wait()
+        kills = oom_kills()
+        out_of_memory, self._oom_kills = kills > self._oom_kills, kills
+        cause = _cause(dead.process.returncode, out_of_memory)
+        self._on_death(dead.process.pid, out_of_memory)
+        said = f"The worker process {dead.process.pid}, which reads training data, {cause}"
+        if dead.tasks:
+            first = self._tasks[dead.tasks[0]].place
+            self._deaths[first] += 1
+            if self._deaths[first] >= TRIES:
+                where = f"epoch {first.epoch}, {first.purpose} iteration {first.iteration}"
+                raise Temporary(
+                    "WorkerKilled",
+                    f"{said}; it was the {TRIES}rd one that ended with the same batch ({where}).",
+                    hint="Give the pod more memory (spec.template.resources), or use fewer workers (--workers)."
+                    if out_of_memory
+                    else "What it said itself stands above, in the log.",
+                )
+        self.warn(f"{said}. Another one takes its place and makes its batches again.")
+        self._workers[self._workers.index(dead)] = fresh = self._start()
+        for number in dead.tasks:
+            self._send(fresh, number)
+
+
+def _cause(returncode: int, out_of_memory: bool) -> str:
+    if out_of_memory:
+        return f"was killed by the kernel for want of memory (the limit is {memory_limit() / 2**30:.1f} GiB)"
+    if returncode < 0:
+        return f"was ended by {signal.Signals(-returncode).name}"
+    return f"ended with exit code {returncode}"

@@ -1,0 +1,121 @@
+"""Places in shared memory for a batch each, and how a batch gets into one and out again without its arrays being copied twice."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+
+from ..shared_memory import SharedMemory
+
+ALIGNMENT = 64
+SMALL = 4096
+"""Bytes of arrays that are sent with the message."""
+
+
+class Slots:
+    """`count` places of `size` bytes each."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.count, self.size = count, -(-size // mapped_page()) * mapped_page()
+        self.memory = SharedMemory(self.count * self.size)
+
+    def writer(self, number: int) -> SlotWriter:
+        """For the process that makes the batch."""
+        return SlotWriter(self.memory, number * self.size, self.size)
+
+    def read(self, number: int, message: bytes) -> Any:
+        """A batch as it was written; its arrays and tensors lie in the slot."""
+        return _Unpickler(io.BytesIO(message), self.memory, number * self.size).load()
+
+    def whole(self) -> np.ndarray:
+        """All bytes."""
+        return self.memory.array(0, (self.memory.size,), np.uint8)
+
+
+def mapped_page() -> int:
+    """Bytes of a page."""
+    import mmap
+
+    return mmap.PAGESIZE
+
+
+class SlotWriter:
+    """Arrays of one slot, one after the other; once it is full, arrays of this process's own memory."""
+
+    def __init__(self, memory: SharedMemory, start: int, size: int) -> None:
+        self._memory, self._start, self._size, self._used = memory, start, size, 0
+        self._offsets: dict[int, tuple[int, np.ndarray]] = {}
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array filled with anything."""
+        dtype = np.dtype(dtype)
+        needed = int(np.prod(shape)) * dtype.itemsize
+        if self._used + needed > self._size:
+            return np.empty(shape, dtype)
+        array = self._memory.array(self._start + self._used, shape, dtype)
+        self._offsets[array.__array_interface__["data"][0]] = self._used, array
+        self._used += -(-needed // ALIGNMENT) * ALIGNMENT
+        return array
+
+    def message(self, item: Any) -> bytes:
+        """What `Slots.read` makes the item of again."""
+        buffer = io.BytesIO()
+        _Pickler(buffer, self).dump(item)
+        return buffer.getvalue()
+
+    def place(self, array: np.ndarray) -> tuple[int, str] | None:
+        """Offset and type of an array that lies in the slot, else None."""
+        found = self._offsets.get(array.__array_interface__["data"][0])
+        return (found[0], array.dtype.str) if found and found[1].nbytes == array.nbytes and array.flags.c_contiguous else None
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, writer: SlotWriter) -> None:
+        super().__init__(file, protocol=5)
+        self._writer = writer
+
+    def persistent_id(self, item: Any) -> Any:
+        if isinstance(item, np.ndarray) and item.dtype != object:
+            return self._array(item, None)
+        # By name: where patches are only read there is no torch.
+        if type(item).__module__ == "torch" and type(item).__name__ == "Tensor":
+            import torch
+
+            extent = 1 + sum((n - 1) * step for n, step in zip(item.shape, item.stride(), strict=True)) if item.numel() else 0
+            flat = self._writer.allocate((extent,), torch.empty(0, dtype=item.dtype).numpy().dtype)
+            torch.from_numpy(flat).as_strided(item.shape, item.stride()).copy_(item)
+            return self._array(flat, (tuple(item.shape), item.stride()))
+        return None
+
+    def _array(self, array: np.ndarray, strided: Any) -> Any:
+        place = self._writer.place(array)
+        if place is None and strided is None and array.nbytes > SMALL:
+            own = self._writer.allocate(array.shape, array.dtype)
+            own[...] = array
+            array, place = own, self._writer.place(own)
+        if place is None:
+            return None if strided is None else ("sent", array.tobytes(), array.dtype.str, array.shape, strided)
+        return ("slot", *place, array.shape, strided)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Of what our own worker has sent."""
+
+    def __init__(self, file: io.BytesIO, memory: SharedMemory, start: int) -> None:
+        super().__init__(file)
+        self._memory, self._start = memory, start
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, where, dtype, shape, strided = pid
+        if kind == "slot":
+            array = self._memory.array(self._start + where, shape, np.dtype(dtype))
+        else:
+            array = np.frombuffer(bytearray(where), np.dtype(dtype)).reshape(shape)
+        if strided is None:
+            return array
+        import torch
+
+        return torch.from_numpy(array).as_strided(*strided)
