@@ -134,6 +134,8 @@ class Peers:
             self._watch_stop(now)
             self._watch_failure(now)
             self._watch_steps(now)
+            if self._leaving.is_set():
+                break
             if self._links is None:
                 self._leaving.wait(TICK_SECONDS)
                 continue
@@ -269,10 +271,11 @@ class Peers:
         return Temporary("RankConnectionLost", message)
 
     def _abort(self, fault: Fault) -> None:
-        self._last_words.append(_failed(fault, fault.message))
-        if self._links is not None and not self._leaving.is_set():
-            self._links.send(self._last_words[-1])
+        if self._links is not None:
+            self._links.send(_failed(fault, fault.message))
+            self._links.close()
         self._end(fault)
+        self._leaving.wait()  # the main thread is on its way out after all
 
     def _leave(self, error: BaseException | None) -> None:
         """The main thread is on its way out: tell why, and let the thread end."""
@@ -280,8 +283,9 @@ class Peers:
         if fault is None or (isinstance(fault, Stopped) and self._stop_noticed) or self._failure is not None:
             self._last_words.append({"left": True})
         else:
-            verb = "was stopped" if isinstance(fault, Stopped) else "failed"
-            self._last_words.append(_failed(fault, f"{self.places.name(self.rank)} {verb}: {fault.message}{self._standing()}"))
+            verb, standing = "was stopped" if isinstance(fault, Stopped) else "failed", self._standing()
+            more = "" if standing in fault.message else standing
+            self._last_words.append(_failed(fault, f"{self.places.name(self.rank)} {verb}: {fault.message}{more}"))
         self._leaving.set()
         if self._links is not None:
             self._links.wake()
