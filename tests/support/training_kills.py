@@ -23,8 +23,8 @@ from . import ranks
 
 OFTEN = CheckpointPolicy(every_epochs=1, every_minutes=0, keep=2)
 """A checkpoint after every iteration, so that there is hardly an instant at which none is being written or uploaded."""
-ENDS_WITHIN = 30.0
-"""Seconds in which the other ranks must have ended once one was killed."""
+ENDS_WITHIN, RENDEZVOUS_SECONDS = 60.0, 20
+"""Seconds in which the other ranks must have ended once one was killed, which may not have come to the others yet."""
 TIMED = ("epoch_start_timestamps", "epoch_end_timestamps")
 
 
@@ -127,7 +127,7 @@ def _start(order: TrainOrder, world: int, folder: Path, attempt: int) -> list[An
     (place / "order.json").write_text(work_order.encode(own))
     environment = {pod.ENV_SCRATCH: str(place / "scratch"), pod.ENV_SHARED: str(place / "reports"), pod.ENV_DEVICE: "cpu"}
     # One that is killed before it has come is waited for so long.
-    environment[pod.ENV_RENDEZVOUS_SECONDS] = str(ENDS_WITHIN - 10)
+    environment[pod.ENV_RENDEZVOUS_SECONDS] = str(RENDEZVOUS_SECONDS)
     return ranks.start(world, _rank, (str(place),), place, environment)
 
 
