@@ -107,6 +107,7 @@ def _notes(manifest: Manifest) -> list[str]:
         (".spec.to.datasetRef.name", "for dataset/{}"),
         (".spec.pretrained.runRef.name", "from trainingrun/{}"),
         (".spec.previousStage.runRef.name", "after trainingrun/{}"),
+        (".spec.continues.runRef.name", "continues trainingrun/{}"),
     ):
         if isinstance(name := lookup(manifest, path), str):
             notes.append(text.format(name))

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .loop.fold_training import train
     from .loop.stopping import on_signals
     from .reporting.terminal import display
-    from .session.setup import TrainingSetup
+    from .session.setup import ContinuedTraining, TrainingSetup
     from .state import continuation
 
     policies = _policies(arguments)
@@ -105,12 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         continued = None
         if finished is not None:
-            continued = continuation.read(
-                finished,
+            continued = ContinuedTraining(
+                checkpoint=finished,
+                epochs=continuation.finished_epochs(finished, allow_pickle=arguments.allow_pickle),
                 additional_epochs=arguments.additional_epochs,
                 schedule=arguments.continue_schedule,
                 source=arguments.continue_from,
-                allow_pickle=arguments.allow_pickle,
             )
             recipe = continuation.extended(recipe, continued)
         result = train(

@@ -11,7 +11,8 @@ from nnunet_trainer.contract.work_order import Location
 from ...api.common import ArtifactStatus
 from ...api.dataset import DatasetStatus, FingerprintStatus
 from ...api.plans import CompatibilityLine, ConfigurationStatus, PlansStatus
-from ...api.training_run import CheckpointStatus, FoldStatus, PretrainedStatus
+from ...api.starting_point import PretrainedStatus
+from ...api.training_run import CheckpointStatus, FoldStatus
 from .. import locations
 from ..blocker import Blocker
 from . import report_summary as read

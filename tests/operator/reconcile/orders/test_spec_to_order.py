@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import pytest
 from nnunet_operator.api.base import Resource, SpecModel
-from nnunet_operator.api.continuation import ContinuesSpec
 from nnunet_operator.api.dataset import DatasetSpec, FingerprintSpec, SplitsSpec
 from nnunet_operator.api.fields.uris import SourceSpec
 from nnunet_operator.api.plan_transfer import PlanTransferSpec
 from nnunet_operator.api.plans import PlannerOverride, PlannerSpec, PlansSpec, PreprocessingSpec, TransferFrom
-from nnunet_operator.api.training_run import CheckpointSpec, PretrainedSpec, TrainerSpec, TrainingRunSpec, WorkersSpec
+from nnunet_operator.api.starting_point import ContinuesSpec, PretrainedSpec
+from nnunet_operator.api.training_run import CheckpointSpec, TrainerSpec, TrainingRunSpec, WorkersSpec
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.orders import dataset, planning, preprocessing, training
 from nnunet_operator.reconcile.outcome import Outcome

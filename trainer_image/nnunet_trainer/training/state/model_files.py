@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from nnunet_trainer.contract.comparison import differences
 from nnunet_trainer.contract.faults import BadConfiguration
 
 from ..recipes import recipe as recipes
 from ..session.session import Session
-from .comparison import differences
 
 
 def write_model_files(session: Session) -> None:

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.checkpoints.network import of_checkpoint
+from nnunet_trainer.contract.comparison import differences
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.planning.plans import Plans
 
@@ -20,7 +21,6 @@ from ..ranks.distributed import Ranks
 from ..recipes import recipe as recipes
 from ..session.history import History
 from ..session.session import Session
-from .comparison import differences
 
 _DECISIVE = ("architecture", "patch_size", "spacing", "normalization_schemes", "previous_stage")
 
