@@ -26,8 +26,8 @@ from nnunet_trainer.contract.faults import ExitCode, Fault
 from nnunet_trainer.contract.work_order import DatasetOrder, Location
 from nnunet_trainer.dataset import parallel
 from nnunet_trainer.fingerprint import extraction
+from nnunet_trainer.process_exit import failures
 from nnunet_trainer.steps import dataset as dataset_step
-from nnunet_trainer.supervision import failures
 from support.datasets import make_dataset, write_nifti
 from support.s3 import S3Server, s3_server  # noqa: F401
 

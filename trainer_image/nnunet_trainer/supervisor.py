@@ -19,7 +19,8 @@ from .contract import codec, oom_kills, pod, progress, report, work_order
 from .contract.faults import BadUsage, ExitCode, Fault
 from .contract.report import Report
 from .contract.work_order import WorkOrder
-from .supervision import failures, logs, ranks
+from .process_exit import failures
+from .supervision import logs, ranks
 from .supervision.current_progress import CurrentProgress
 from .supervision.server import serve
 

@@ -179,6 +179,10 @@ class FoldStatus(WorkStatus):
     val_loss: float | None = None
     pseudo_dice: float | None = None
     eta: Annotated[str | None, Field(max_length=32)] = None
+    speed: Annotated[
+        str | None,
+        Field(max_length=512, description="Of the last epoch: patches a second, where the time of a step goes, peak memory."),
+    ] = None
     warnings: Annotated[
         list[Annotated[str, Field(max_length=1024)]] | None,
         Field(max_length=16, description="Signs of trouble that the training shows now, each with what to change."),

@@ -15,7 +15,7 @@ import pytest
 from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.contract.progress import Progress
-from nnunet_trainer.supervision import failures
+from nnunet_trainer.process_exit import failures
 from nnunet_trainer.supervision.current_progress import CurrentProgress
 from nnunet_trainer.supervision.worker import ProgressSender
 

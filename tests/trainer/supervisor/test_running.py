@@ -127,6 +127,17 @@ def test_a_rank_that_does_not_hear_is_killed(trainer_pod: Pod, monkeypatch: pyte
     assert report.error.message == "rank 0: rank 0 says so"
 
 
+def test_a_rank_that_hangs_does_not_take_the_report_of_a_stop_with_it(trainer_pod: Pod) -> None:
+    process = trainer_pod.start("rank 1 hangs, rank 0 is stopped", trainer_pod.order(gpus_per_node=2), NNUNET_GRACE_SECONDS="2")
+    wait_for(lambda: phase(trainer_pod) == "waiting")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    report = trainer_pod.report()
+    assert process.returncode == ExitCode.STOPPED
+    assert report.error is not None
+    assert (report.error.reason, report.error.message) == ("Stopped", "rank 0: A checkpoint of epoch 2 is saved.")
+
+
 def test_the_ranks_of_several_nodes(trainer_pod: Pod) -> None:
     order = trainer_pod.order(nodes=2, gpus_per_node=4)
     made = ranks.environments(order, {"JOB_COMPLETION_INDEX": "1", "MASTER_ADDR": "run-0.run"})

@@ -126,6 +126,13 @@ class Stopped(Fault):
     exit_code = ExitCode.STOPPED
 
 
+def of_exit_code(code: int, reason: str, message: str, hint: str = "") -> Fault:
+    """A fault that another process told of; one of an unknown code is `Temporary`."""
+    kinds = (BadUsage, BadData, GpuOutOfMemory, StorageFault, Temporary, BadConfiguration, Stopped)
+    kind = next((kind for kind in kinds if kind.exit_code == code), Temporary)
+    return kind(reason, message, hint=hint)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """The message for a name that nothing bears: the nearest names, and the whole list where it can be taken in."""
     known = sorted(known)

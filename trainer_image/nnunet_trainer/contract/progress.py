@@ -39,6 +39,10 @@ class Progress:
     updated_at: float | None = None
     warnings: list[str] | None = None
     continued: str | None = additions.added("0.2.0", default=None, skippable=True)  # from which training it goes on, and how
+    # Of the last epoch, over all ranks: for people where the time of a step goes, and how fast it is
+    speed: str | None = additions.added("0.2.0", default=None, skippable=True)
+    patches_per_second: float | None = additions.added("0.2.0", default=None, skippable=True)
+    peak_memory_bytes: int | None = additions.added("0.2.0", default=None, skippable=True)
 
 
 ProgressHook = Callable[[Progress], None]

@@ -21,6 +21,8 @@ GAUGES = {
     "ema_pseudo_dice": "Its exponential moving average.",
     "learning_rate": "Learning rate of the last epoch.",
     "seconds_per_epoch": "Seconds that the last epoch took.",
+    "patches_per_second": "Patches that all ranks trained on a second, in the last epoch.",
+    "peak_memory_bytes": "Memory that the first rank held at most: of its GPU, or without one of the machine.",
     "eta_seconds": "Seconds that are left.",
     "resumed_from_epoch": "The epoch that this attempt went on from.",
     "checkpoint_epoch": "Epoch of the newest checkpoint in the store.",

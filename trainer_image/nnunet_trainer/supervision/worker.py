@@ -20,7 +20,8 @@ from ..contract.faults import Fault
 from ..contract.progress import Progress
 from ..contract.report import Report
 from ..contract.work_order import WorkOrder
-from . import failures, logs
+from ..process_exit import abort, failures
+from . import logs
 
 ENV_PROGRESS = "NNUNET_PROGRESS_FD"
 ENV_SUPERVISOR = "NNUNET_SUPERVISOR_PID"
@@ -57,6 +58,7 @@ def main(order_file: str, report_file: str) -> int:
     descriptor = int(os.environ[ENV_PROGRESS]) if ENV_PROGRESS in os.environ else None
     order: WorkOrder | None = None
     kills = oom_kills.oom_kills()
+    abort.report_with(lambda fault: _leave_report(_failed(order, fault), report_file))
     try:
         order = work_order.decode(Path(order_file).read_text())
         step = importlib.import_module(f"nnunet_trainer.steps.{order.step}")
@@ -67,10 +69,16 @@ def main(order_file: str, report_file: str) -> int:
         if fault is not error:
             log.error("%s", fault.reason, exc_info=error)
         report, code = _failed(order, fault), int(fault.exit_code)
-    beside = Path(report_file + ".partial")
-    beside.write_text(codec.dumps(report))
-    os.replace(beside, report_file)
+    while not abort.begin_report():  # another thread does, and ends this process
+        time.sleep(1)
+    _leave_report(report, report_file)
     return code
+
+
+def _leave_report(report: Report, file: str) -> None:
+    beside = Path(file + ".partial")
+    beside.write_text(codec.dumps(report))
+    os.replace(beside, file)
 
 
 def _failed(order: WorkOrder | None, fault: Fault) -> Report:
@@ -112,8 +120,5 @@ if __name__ == "__main__":
     if code:
         # The report is written. Leaving in order could wait for ranks that wait for this one, in a collective, or for uploads to a
         # store that does not answer.
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        abort.leave(code)
     sys.exit(code)

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--recipe", type=Path, metavar="R.yaml", help="what is changed of a trainer; `base:` says of which")
     how.add_argument("--epochs", type=int, metavar="E", help="without a recipe the trainer's name becomes T_Eepochs")
     how.add_argument("--seed", type=int, default=12345, help="of everything random; default: %(default)s")
-    how.add_argument("--deterministic", action="store_true", help="only deterministic kernels (slower)")
+    how.add_argument(
+        "--deterministic", action="store_true", help="only deterministic kernels (slower); those that torch lacks are named"
+    )
     start = parser.add_argument_group("what to start from")
     start.add_argument(
         "--pretrained",
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("running")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     run.add_argument("--workers", type=int, metavar="N", help="processes that prepare batches, 0: none; default: by the cores")
+    run.add_argument("--profile", action="store_true", help="log after each epoch how long each phase of a step takes")
     run.add_argument("--continue", dest="resume", action="store_true", help="go on from the newest whole checkpoint in RESULTS")
     run.add_argument("--save-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default: %(default)s")
     run.add_argument("--allow-pickle", action="store_true", help="execute what a checkpoint contains: only for files you trust")
@@ -135,6 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
                 previous_stage=arguments.previous_stage,
                 allow_pickle=arguments.allow_pickle,
                 deterministic=arguments.deterministic,
+                profile=arguments.profile,
                 validation=arguments.validation,
                 save_probabilities=arguments.save_probabilities,
                 listener=shown.listener,

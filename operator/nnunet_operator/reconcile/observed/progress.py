@@ -26,7 +26,7 @@ FRESH = timedelta(minutes=1)
 SILENCE = timedelta(minutes=2)
 """After so long without an answer that was asked for, it is said since when nothing was heard."""
 
-LONGEST_WARNING, MOST_WARNINGS = 1024, 16
+LONGEST_WARNING, MOST_WARNINGS, LONGEST_SPEED = 1024, 16, 512
 
 DOING = {
     "dataset": reasons.VERIFYING,
@@ -107,6 +107,7 @@ def _fold(status: FoldStatus, said: Progress, storage: str | None) -> None:
         if value is not None and least <= value <= most:
             setattr(status, name, round(value, 5))
     status.eta = times.duration(said.eta_seconds) if said.eta_seconds is not None and said.eta_seconds < 10**8 else None
+    status.speed = said.speed[:LONGEST_SPEED] if said.speed else status.speed
     if said.resumed_from_epoch is not None and said.resumed_from_epoch >= 0:
         status.resumed_from_epoch = said.resumed_from_epoch
     if (

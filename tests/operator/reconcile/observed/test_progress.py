@@ -100,6 +100,19 @@ def test_what_a_training_warns_of_is_shown_and_told_once(train: Train) -> None:
     ]
 
 
+def test_how_fast_a_training_is_stands_in_its_fold(train: Train) -> None:
+    world = train()
+    job = world.job(owner_name="run")
+    world.run(job)
+    told = "41.2 patches/s: backward 44%, forward and loss 36%; peak GPU memory 7.9 GiB"
+    for speed, shown in ((None, None), (told, told), (None, told), ("x" * 2000, "x" * 512)):
+        world.wait(seconds=15)
+        world.say(job, phase="training", epoch=1, epochs=10, speed=speed)
+        world.wait(seconds=90)
+        world.settle()
+        assert world.fold("run").get("speed") == shown
+
+
 @pytest.mark.parametrize("how", ["fails", "is disrupted", "is suspended"])
 def test_no_time_is_left_where_nothing_runs(train: Train, how: str) -> None:
     world = train()

@@ -43,9 +43,12 @@ def carry_out(order, listener):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if rank == 0:
             raise BadData("Bad", "rank 0 says so")
+    if what == "rank 1 hangs, rank 0 is stopped" and rank == 1:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        threading.Event().wait(60)
     listener(Progress(step=order.step, phase="waiting", epoch=2, done=world))
     stop.wait(60)
-    if what == "is stopped":
+    if what in ("is stopped", "rank 1 hangs, rank 0 is stopped"):
         raise Stopped("Stopped", "A checkpoint of epoch 2 is saved.")
     return Report(step=order.step)
 

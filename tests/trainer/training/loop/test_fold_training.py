@@ -117,7 +117,8 @@ def test_a_stopped_training_goes_on_to_the_same_weights(setup, tmp_path, steps, 
     assert parts.resumed_from_epoch == steps // 5
     assert same(weights(whole.folder), weights(parts.folder))
     both = [checkpoint.load(r.checkpoint)["logging"] for r in (whole, parts)]
-    assert both[0]["train_losses"] == pytest.approx(both[1]["train_losses"], rel=1e-6)
+    timed = {"epoch_start_timestamps", "epoch_end_timestamps"}
+    assert all(both[0][key] == both[1][key] for key in both[0].keys() - timed)
 
 
 def test_a_finished_training_is_found(setup):

@@ -1,6 +1,7 @@
 """A loss that is no number: which iteration, which cases; a gradient scaler's skipped steps do not end a training."""
 
 import math
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,7 +29,9 @@ def session(iteration, *, scaler=False, bad=()):
     return SimpleNamespace(
         epoch=3,
         iteration=iteration,
-        loss_sum=0.0,
+        losses=[],
+        loss_shares=[],
+        ranks=SimpleNamespace(rank=0, world_size=1),
         setup=SimpleNamespace(fold="0"),
         sampler=SimpleNamespace(batch=batch),
         precision=SimpleNamespace(scaler=object() if scaler else None, name="fp16" if scaler else "fp32"),
@@ -40,16 +43,40 @@ def look(session, values):
     losses = LossAccumulator(session)
     for value in values:
         losses.add(torch.tensor(value))
-    losses.look()
+    losses.gather()
     return losses
 
 
-def test_finite_losses_add_up():
+def test_the_mean_is_of_all_iterations():
     s = session(4)
     losses = look(s, [0.5, -0.25, 1.0])
-    losses.look()
-    assert s.loss_sum == 1.25
+    losses.gather()
+    assert s.losses == [0.5, -0.25, 1.0]
+    assert losses.mean() == 1.25 / 3
     assert losses.skipped == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_mean_does_not_depend_on_when_it_was_looked_at_and_saved(seed):
+    """Of losses over many orders of magnitude, whose sum in another order is another one."""
+    chance = random.Random(seed)
+    values = [chance.gauss(0, 1) * 10 ** chance.uniform(-12, 6) for _ in range(200)]
+    means = set()
+    for often in (0.0, 0.1, 1.0):
+        s = session(0)
+        losses = LossAccumulator(s)
+        for value in values:
+            losses.add(torch.tensor(value))
+            s.iteration += 1
+            if chance.random() < often:
+                losses.look()
+            if chance.random() < often / 2:
+                losses.gather()
+                s.losses = list(s.losses)  # as a checkpoint keeps them
+                losses = LossAccumulator(s)
+        losses.gather()
+        means.add(losses.mean())
+    assert len(means) == 1
 
 
 @pytest.mark.parametrize("place", [0, 11, 24])
@@ -66,11 +93,10 @@ def test_the_iteration_is_found_among_those_looked_at_together(place):
 def test_a_scaler_skips_and_the_step_counts_as_the_others_mean():
     s = session(5, scaler=True)
     losses = look(s, [1.0, INF, 3.0, NAN, 2.0])
-    assert s.loss_sum == pytest.approx(10.0)
+    assert losses.mean() == 2.0
     assert losses.skipped == 2
     s = session(1, scaler=True)
-    look(s, [NAN])
-    assert s.loss_sum == 0.0
+    assert look(s, [NAN]).mean() == 0.0
 
 
 def test_bad_images_are_named_whatever_skips_the_step():

@@ -12,6 +12,11 @@ from nnunet_trainer.training.session.history import History
 NAMES = ["liver", "tumour"]
 
 
+def of(waiting):
+    """Seconds of the phases of an epoch that waited for such a share of its time."""
+    return {"waiting for data": 10 * waiting, "backward": 10 * (1 - waiting)}
+
+
 class Run:
     """A training that is told epoch by epoch."""
 
@@ -26,7 +31,7 @@ class Run:
     def epoch(self, loss=None, dice=(0.5, 0.5), val_loss=0.4, *, seen=(True, True), patches=500, waiting=0.0, **statistics):
         loss = 0.5 - 0.02 * len(self.history) if loss is None else loss
         self.history.add(train_loss=loss, val_loss=val_loss, dice=dice, learning_rate=0.01, started=1.0, ended=2.0)
-        began, over = self.troubles.look(EpochStatistics(patches=patches, seen=seen, waiting=waiting, **statistics))
+        began, over = self.troubles.look(EpochStatistics(patches=patches, seen=seen, seconds=of(waiting), **statistics))
         self.log += [("began", text) for text in began] + [("over", text) for text in over]
         return began, over
 
@@ -199,7 +204,7 @@ def test_many_classes_are_cut():
     troubles = Diagnostics(known)
     for _ in range(3):
         history.add(train_loss=0.5, val_loss=0.4, dice=[0.5] * 25, learning_rate=0.01, started=1.0, ended=2.0)
-        troubles.look(EpochStatistics(patches=500, seen=(False,) * 25, waiting=0.0))
+        troubles.look(EpochStatistics(patches=500, seen=(False,) * 25, seconds={}))
     (text,) = troubles.texts
     assert "vertebra 7 and 17 more" in text
     assert len(text) < 600

@@ -6,9 +6,9 @@ import pytest
 import torch
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.training.loop.fold_training import train
-from nnunet_trainer.training.reporting import epoch_statistics
 from nnunet_trainer.training.reporting.epoch_statistics import StatisticsCollector, shown
 from nnunet_trainer.training.reporting.reporter import Reporter
+from nnunet_trainer.training.session import step_phases
 
 from ..conftest import dataset_json
 
@@ -73,11 +73,13 @@ def test_gradients_without_a_limit(setup, statistics):
 
 def test_waiting_is_what_passes_until_an_item_is_there(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(epoch_statistics.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(step_phases.time, "perf_counter", lambda: now[0])
     labels = LabelManager(dataset_json())
     session = SimpleNamespace(
         labels=labels,
-        ranks=SimpleNamespace(device=torch.device("cpu")),
+        ranks=SimpleNamespace(device=torch.device("cpu"), world_size=1),
+        phases=(phases := step_phases.StepPhases(torch.device("cpu"))),
+        enter=phases.enter,
         configuration=SimpleNamespace(batch_size=2),
         precision=SimpleNamespace(norm=None),
         recipe=SimpleNamespace(gradient_clip=None),
@@ -91,9 +93,13 @@ def test_waiting_is_what_passes_until_an_item_is_there(monkeypatch):
     measured = StatisticsCollector(session)
     for item in measured.waits(items()):
         assert item == "batch"
-        now[0] += 3.0
+        for phase, seconds in ((step_phases.FORWARD, 1.0), (step_phases.BACKWARD, 1.5), (step_phases.OPTIMIZER, 0.5)):
+            phases.enter(phase)
+            now[0] += seconds
         measured.step([torch.zeros(2, 1, 4, 4, dtype=torch.int16)])
     found = measured.end()
     assert found.waiting == pytest.approx(6 / 15)
+    spent = {phase: seconds for phase, seconds in found.seconds.items() if seconds}
+    assert spent == {"waiting for data": 6.0, "forward and loss": 3.0, "backward": 4.5, "optimizer": 1.5}
     assert found.patches == 6
     assert found.seen == (False, False)

@@ -9,9 +9,9 @@ from types import TracebackType
 from nnunet_trainer.checkpoints import checkpoint, files
 from nnunet_trainer.contract.faults import Stopped
 
-from ..ranks import distributed
 from ..reporting.reporter import Reporter
 from ..session.session import Session
+from ..session.step_phases import CHECKPOINT
 from ..state import saving
 from ..state.checkpoint_writer import CheckpointWriter
 from . import stopping
@@ -77,11 +77,6 @@ class Checkpointing:
             self.look()
         return stopping.requested(self.session.setup.stop, due)
 
-    def gather_losses(self) -> None:
-        """The first rank writes the checkpoint, so it takes over the losses of the others. Every rank calls this."""
-        all_ranks = distributed.total([self.session.loss_sum])[0]
-        self.session.loss_sum = all_ranks if self.session.ranks.first else 0.0
-
     def save(self, *, patient: bool = False) -> None:
         """A checkpoint to go on from.
 
@@ -107,8 +102,10 @@ class Checkpointing:
             self.look()
             return
         self.look()
+        self.session.enter(CHECKPOINT)
         names = ([checkpoint.LATEST] if latest else []) + ([checkpoint.BEST] if best else [])
         writer.write(saving.content(self.session), names)
+        self.session.phases.enter(None)
         self._saved, self._owed = time.monotonic(), False
         if best:
             self._best_missed = None
@@ -181,6 +178,7 @@ class Checkpointing:
         if writer.last is not None:
             self._whole = writer.last.epoch
             self.reporter.saved(writer.last.epoch, writer.last.sha256)
+            self.session.ranks.peers.saved(writer.last.epoch, writer.last.iteration)
         if writer.fault is not None and checkpoint.BEST in writer.fault_names:
             self._best_missed = self._best_epoch
         problem = self._problem(writer)

@@ -97,15 +97,19 @@ def whole_images(
     setup, ranks = session.setup, session.ranks
 
     def tell(done: int, total: int) -> None:
+        session.leave_steps(f"{what}, {done} of {total} cases")
         reporter.progress(VALIDATING, done, total, force=True)
+        ranks.peers.check()
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The {what} was stopped after {done} of {total} cases; {kept}.")
 
     def look() -> None:
+        ranks.peers.check()
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The {what} was stopped in the middle of a case; {kept}.")
 
     def wait() -> None:
+        ranks.peers.check()
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The {what} was stopped while other ranks were predicting; {kept}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +24,13 @@ from ..reporting.reporter import Reporter
 from ..session.preparation import prepare
 from ..session.session import Session
 from ..session.setup import TrainingResult, TrainingSetup
+from ..session.step_phases import AGREEMENT, PHASES
 from ..state import continuation, resuming
 from ..state.model_files import write_model_files
 from . import full_evaluation, input_checks, iteration, pseudo_dice
 from .batches import batches
 from .checkpointing import Checkpointing
+from .determinism import NondeterministicKernels
 from .final_validation import validate
 from .loss_accumulator import LossAccumulator
 from .resources import limited
@@ -42,6 +45,7 @@ class _Monitors:
 
     losses: LossAccumulator
     watch: StatisticsCollector
+    kernels: NondeterministicKernels
 
 
 def train(setup: TrainingSetup) -> TrainingResult:
@@ -52,11 +56,11 @@ def train(setup: TrainingSetup) -> TrainingResult:
         GpuOutOfMemory: the network and its batch do not fit.
         Stopped: `setup.stop` was set; a checkpoint is saved.
     """
-    with distributed.ranks(setup.device) as ranks, limited(setup, ranks):
-        return _train(setup, ranks)
+    with distributed.ranks(setup.device) as ranks, limited(setup, ranks) as kernels:
+        return _train(setup, ranks, kernels)
 
 
-def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
+def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels) -> TrainingResult:
     began = time.monotonic()
     input_checks.check_plans(setup)
     session = prepare(setup, ranks)
@@ -69,7 +73,7 @@ def _train(setup: TrainingSetup, ranks: Ranks) -> TrainingResult:
     with session.loader, Checkpointing(session, reporter) as checkpointing:
         begin(session, reporter)
         checkpointing.begun(session.resumed_from)
-        monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session))
+        monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session), kernels)
         found, better = session.done, False
         while not session.done:
             better = one_epoch(session, reporter, checkpointing, monitors)
@@ -82,6 +86,8 @@ def one_epoch(session: Session, reporter: Reporter, checkpointing: Checkpointing
     started = time.time()
     learning_rate = start_epoch(session)
     train_loss, statistics = train_epoch(session, reporter, checkpointing, monitors)
+    for kernel in monitors.kernels.news():
+        reporter.warn(kernel)
     val_loss, dice = validate_epoch(session, reporter, checkpointing)
     if session.recipe.full_evaluation is not None:
         dice = evaluate_whole_images(session, reporter, checkpointing)
@@ -132,6 +138,7 @@ def begin(session: Session, reporter: Reporter) -> None:
     session.freeze()
     for warning in warnings_of(session.recipe):
         reporter.warn(warning)
+    session.ranks.peers.on_stall = reporter.stalled
     reporter.progress("training", force=True)
 
 
@@ -162,16 +169,19 @@ def train_epoch(
             losses.look()
             watch.look()
             reporter.progress("training")
+        session.enter(AGREEMENT)
+        session.ranks.peers.check()
         stops, due = checkpointing.after_iteration(may_save=session.iteration < iterations)
         if stops or due:
-            losses.look()
-            checkpointing.gather_losses()
+            losses.gather()
         if stops:
             stop(session, reporter, checkpointing)
         if due:
             checkpointing.save()
-    losses.look()
-    return distributed.total([session.loss_sum])[0] / iterations, watch.end(losses.skipped)
+    losses.gather()
+    statistics = watch.end(losses.skipped)
+    session.leave_steps("the end of an epoch")
+    return losses.mean(), statistics
 
 
 def validate_epoch(session: Session, reporter: Reporter, checkpointing: Checkpointing) -> tuple[float, list[float]]:
@@ -182,13 +192,14 @@ def validate_epoch(session: Session, reporter: Reporter, checkpointing: Checkpoi
     session.network.eval()
     losses, found = [], []
     for data, targets in batches(session, session.validation_sampler, session.validation_augmenter, iterations):
+        session.ranks.peers.at(session.epoch, session.iteration, "validating patches", len(PHASES))
+        session.ranks.peers.check()
         loss, counts = iteration.validation_step(session, data, targets)
         losses.append(loss)
         found.append(counts)
         reporter.progress("validating patches")
         stops, due = checkpointing.after_iteration()
-        if stops or due:  # whoever goes on from here trains no iteration again, and validates all
-            checkpointing.gather_losses()
+        # Whoever goes on from here trains no iteration again, and validates all.
         if stops:
             stop(session, reporter, checkpointing)
         if due:
@@ -205,14 +216,14 @@ def evaluate_whole_images(session: Session, reporter: Reporter, checkpointing: C
         return full_evaluation.none(session)
     session.loader.close()
     # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again.
-    checkpointing.gather_losses()
     checkpointing.save(patient=True)
     return full_evaluation.evaluate(session, reporter)
 
 
 def finish_epoch(session: Session, reporter: Reporter, checkpointing: Checkpointing, statistics: EpochStatistics) -> bool:
     """Count the epoch, write the checkpoints that are due, tell of it; returns whether it is the best one so far."""
-    session.epoch, session.iteration, session.loss_sum = session.epoch + 1, 0, 0.0
+    session.epoch, session.iteration = session.epoch + 1, 0
+    session.losses.clear()
     ema = session.history.last("ema_fg_dice")
     # None of the epochs so far may have said anything: then the first one that does is better.
     better = session.best_ema is None or ema > session.best_ema or (math.isnan(session.best_ema) and not math.isnan(ema))
@@ -233,8 +244,11 @@ def stop(session: Session, reporter: Reporter, checkpointing: Checkpointing) -> 
     Raises:
         Stopped: always.
     """
+    session.ranks.peers.stopping()
     where = f"epoch {session.epoch}, iteration {session.iteration}"
-    saved = distributed.from_first(checkpointing.stop())
+    saved = checkpointing.stop()
+    with suppress(RuntimeError):  # another rank that is gone
+        saved = distributed.from_first(saved)
     reporter.line(f"Stopped at {where}; {saved}.")
     raise Stopped(
         "Stopped",
@@ -248,6 +262,7 @@ def finish(
 ) -> TrainingResult:
     """The final checkpoint, the validation, the result."""
     folder, history = session.setup.fold_folder, session.history
+    session.leave_steps("the end of the training")
     final = folder / checkpoint.FINAL
     kept = distributed.from_first(found and final.exists())
     if not kept:

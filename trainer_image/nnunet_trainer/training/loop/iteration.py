@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..data.randomness import SampleKey
 from ..session.session import Session
+from ..session.step_phases import FORWARD
 from . import pseudo_dice
 
 
@@ -20,10 +21,12 @@ def train_step(session: Session, data: Tensor, targets: list[Tensor]) -> Tensor:
     # Dropout and stochastic depth draw from the global generator: by its place an iteration draws the same after a resumption.
     place = SampleKey(session.setup.seed, session.setup.fold, session.epoch, session.iteration, session.ranks.rank)
     torch.manual_seed(place.torch_generator("network").initial_seed())
+    session.enter(FORWARD)
     session.optimizer.zero_grad(set_to_none=True)
     with session.precision.autocast():
         loss = session.criterion(_outputs(session, data), targets)
-    session.precision.step(loss, session.network.parameters(), session.optimizer, session.recipe.gradient_clip, session.exchange)
+    clip, parameters = session.recipe.gradient_clip, session.network.parameters()
+    session.precision.step(loss, parameters, session.optimizer, clip, session.exchange, session.enter)
     return loss.detach()
 
 

@@ -1,4 +1,4 @@
-"""The losses of an epoch's iterations: their sum, and what is done about one that is no number."""
+"""The losses of an epoch's iterations: their mean, and what is done about one that is no number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
+from ..ranks import distributed
 from ..session.session import Session
 
 PATIENCE = 25
@@ -17,10 +18,13 @@ PATIENCE = 25
 
 
 class LossAccumulator:
-    """LossAccumulator of this rank that nobody has looked at yet: each look waits for the GPU.
+    """This rank's shares of losses that nobody has looked at yet: each look waits for the GPU.
+
+    An epoch's mean is the same to the last bit however often it was looked at, saved and gone on from: what is kept is the loss of
+    each iteration, not a sum.
 
     Args:
-        session: takes the sum.
+        session: takes the losses.
     """
 
     def __init__(self, session: Session) -> None:
@@ -35,7 +39,7 @@ class LossAccumulator:
         self._waiting.append(loss)
 
     def look(self) -> None:
-        """Add up what has come since the last look. A skipped step counts as the mean of the others.
+        """Read what has come since the last look.
 
         Raises:
             BadData: the images hold NaN or infinite values.
@@ -45,15 +49,35 @@ class LossAccumulator:
             return
         session, values = self.session, torch.stack(self._waiting).tolist()
         self._waiting.clear()
-        before = session.iteration - len(values)
-        finite = [value for value in values if math.isfinite(value)]
-        for iteration, value in enumerate(values, before):
+        for iteration, value in enumerate(values, session.iteration - len(values)):
             if math.isfinite(value):
                 self._in_a_row = 0
             else:
                 self._not_finite(iteration, value)
-        mean = sum(finite) / len(finite) if finite else session.loss_sum / max(1, before)
-        session.loss_sum += sum(finite) + mean * (len(values) - len(finite))
+            session.loss_shares.append(value if math.isfinite(value) else math.nan)
+
+    def gather(self) -> None:
+        """Add up the shares of all ranks, iteration by iteration. Every rank calls this, and gets the same.
+
+        Raises:
+            BadData, BadConfiguration: as `look`.
+        """
+        self.look()
+        session, ranks = self.session, self.session.ranks
+        count = len(session.loss_shares)  # of every rank
+        if not count:
+            return
+        # Each rank's shares have places of their own: what an all-reduce adds up in some order is added up here in one.
+        table = [0.0] * (count * ranks.world_size)
+        table[ranks.rank :: ranks.world_size] = session.loss_shares
+        table = distributed.total(table)
+        session.losses += [math.fsum(table[i : i + ranks.world_size]) for i in range(0, len(table), ranks.world_size)]
+        session.loss_shares.clear()
+
+    def mean(self) -> float:
+        """Of this epoch's iterations that were gathered; one whose step was skipped counts as the mean of the others."""
+        finite = [loss for loss in self.session.losses if math.isfinite(loss)]
+        return math.fsum(finite) / len(finite) if finite else 0.0
 
     def _not_finite(self, iteration: int, loss: float) -> None:
         session = self.session

@@ -13,12 +13,16 @@ from nnunet_trainer.contract.faults import means_gpu_out_of_memory
 
 from ..ranks.distributed import Ranks
 from ..session.setup import TrainingSetup
+from .determinism import NondeterministicKernels, deterministic
 from .gpu_memory import out_of_memory
 
 
 @contextmanager
-def limited(setup: TrainingSetup, ranks: Ranks) -> Iterator[None]:
+def limited(setup: TrainingSetup, ranks: Ranks) -> Iterator[NondeterministicKernels]:
     """Keep to the container's cores and to the kernels that were asked for, as long as the block runs.
+
+    Yields:
+        The kernels that are not deterministic although that was asked for, as they run.
 
     Raises:
         GpuOutOfMemory: in place of torch's error.
@@ -26,18 +30,13 @@ def limited(setup: TrainingSetup, ranks: Ranks) -> Iterator[None]:
     _limit_compilation(ranks.cores)
     if ranks.device.type == "cpu":
         torch.set_num_threads(min(torch.get_num_threads(), ranks.cores))
-    torch.backends.cudnn.benchmark = not setup.deterministic
-    if setup.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        yield
+        with deterministic(setup.deterministic) as kernels:
+            yield kernels
     except RuntimeError as error:
         if not means_gpu_out_of_memory(error):
             raise
         raise out_of_memory(setup, ranks, str(error)) from error
-    finally:
-        if setup.deterministic:
-            torch.use_deterministic_algorithms(False)
 
 
 def _limit_compilation(cores: int) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +21,8 @@ from torch import Tensor
 from nnunet_trainer.contract.faults import BadUsage
 from nnunet_trainer.contract.limits import cpu_limit
 
-from . import devices, rendezvous
+from . import devices, peers, rendezvous
+from .peers import Peers
 
 TIMEOUT = timedelta(minutes=30)
 PATIENCE = timedelta(days=30)
@@ -39,6 +40,8 @@ class Ranks:
     device: torch.device
     local_world_size: int = 1
     """Ranks of this node."""
+    peers: Peers = field(default_factory=Peers, compare=False)
+    """Whether the others go on."""
 
     @property
     def cores(self) -> int:
@@ -62,6 +65,7 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
         BadConfiguration: there is no such device (`devices.choose`).
         BadUsage: the variables are incomplete.
         Temporary: a rank did not arrive in time.
+        Fault: what another rank failed with, in place of a collective that broke.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
@@ -69,7 +73,9 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world == 1:
-        yield Ranks(0, 1, 0, chosen)
+        alone = Ranks(0, 1, 0, chosen)
+        with alone.peers.watching():
+            yield alone
         return
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
@@ -77,10 +83,13 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
     store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
-    yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
-    # Not on the way out of an error: NCCL would wait for ranks that are in a collective, and the error would not be told.
-    dist.destroy_process_group()
+    others = peers.joined(rank, world, store, os.environ["MASTER_ADDR"])
+    with others.watching():
+        # It connects each with each, and waits for one that is gone.
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+        yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)), others)
+        # Not on the way out of an error: NCCL would wait for ranks that are in a collective, and the error would not be told.
+        dist.destroy_process_group()
 
 
 def active() -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from nnunet_trainer.dataset.labels import LabelManager
 
 from ..ranks import distributed
 from ..session.session import Session
+from ..session.step_phases import PREPARATION, WAITING
 
 T = TypeVar("T")
 
@@ -23,16 +23,30 @@ class EpochStatistics:
     """One epoch, over all ranks."""
 
     patches: int
+    """Of all ranks."""
+    steps: int = 1
     seen: tuple[bool, ...]
     """Of each foreground class, whether any patch showed it."""
-    waiting: float
-    """Share of the time that the device spent without data."""
+    seconds: Mapping[str, float]
+    """Of each phase of the steps, the mean over ranks."""
     clipped: float = 0.0
     """Share of the steps whose gradients were clipped."""
     gradient_norm: float | None = None
     """Mean of those that are numbers, before they were clipped."""
     skipped: int = 0
     """Steps whose loss was no number."""
+
+    @property
+    def patches_per_second(self) -> float:
+        """Of all ranks together."""
+        whole = sum(self.seconds.values())
+        return self.patches / whole if whole else 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Share of the steps' whole time that the device spent without data."""
+        whole = sum(self.seconds.values())
+        return self.seconds.get(WAITING, 0.0) / whole if whole else 0.0
 
 
 class StatisticsCollector:
@@ -49,27 +63,18 @@ class StatisticsCollector:
         self._seen = torch.zeros(classes, dtype=torch.bool, device=self._device)
         self._all_seen = False
         self._norms = torch.zeros(3, device=self._device)  # clipped, sum of norms, norms
-        self._iterations, self._waited = 0, 0.0
-        self._marks: list[tuple[Any, Any]] = []
-        self._begun = time.perf_counter()
+        self._iterations = 0
 
     def waits(self, items: Iterator[T]) -> Iterator[T]:
         """The same items. On a GPU the time counts in which it had nothing to do, else the time until an item is there."""
         while True:
-            before = self._mark()
+            self.session.enter(WAITING)
             try:
                 item = next(items)
             except StopIteration:
                 return
-            self._marks.append((before, self._mark()))
+            self.session.enter(PREPARATION)
             yield item
-
-    def _mark(self) -> Any:
-        if self._device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
 
     def step(self, targets: list[Tensor]) -> None:
         """One iteration is done, on these targets."""
@@ -83,9 +88,7 @@ class StatisticsCollector:
 
     def look(self) -> None:
         """The device has done all that it was asked: read what costs a wait."""
-        for before, after in self._marks:
-            self._waited += before.elapsed_time(after) / 1000 if self._device.type == "cuda" else after - before
-        self._marks.clear()
+        self.session.phases.look()
         self._all_seen = bool(self._seen.all())
 
     def end(self, skipped: int = 0) -> EpochStatistics:
@@ -95,13 +98,15 @@ class StatisticsCollector:
             skipped: steps of this rank whose loss was no number.
         """
         self.look()
-        spent = time.perf_counter() - self._begun
-        own = [spent, self._waited, float(skipped), *self._norms.tolist(), *self._seen.double().tolist()]
-        spent, waited, skips, clipped, norms, counted, *seen = distributed.total(own)
+        seconds, world = self.session.phases.take(), self.session.ranks.world_size
+        own = [float(skipped), *self._norms.tolist(), *seconds.values(), *self._seen.double().tolist()]
+        skips, clipped, norms, counted, *more = distributed.total(own)
+        spent, seen = more[: len(seconds)], more[len(seconds) :]
         return EpochStatistics(
             patches=self._iterations * self.session.configuration.batch_size,
+            steps=self._iterations,
             seen=tuple(ranks > 0 for ranks in seen),
-            waiting=min(1.0, waited / spent) if spent else 0.0,
+            seconds={phase: both / world for phase, both in zip(seconds, spent, strict=True)},
             clipped=clipped / counted if counted else 0.0,
             gradient_norm=norms / counted if counted else None,
             skipped=round(skips),

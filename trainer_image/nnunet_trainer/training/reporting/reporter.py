@@ -13,6 +13,7 @@ from nnunet_trainer.report.progress_plot import progress_plot
 from nnunet_trainer.report.tensorboard import EventFile
 
 from ..session.session import Session
+from . import speed
 from .diagnostic_checks import DiagnosticContext
 from .diagnostics import Diagnostics
 from .epoch_statistics import EpochStatistics
@@ -37,6 +38,9 @@ class Reporter:
         """Why the newest one is not on disk, as long as that lasts."""
         self._diagnostics: Diagnostics | None = None
         self._events: EventFile | None = None
+        self._stall: str | None = None
+        self._speed: str | None = None
+        self._numbers: dict[str, float] = {}
         now = datetime.now()
         name = f"training_log_{now.year}_{now.month}_{now.day}_{now:%H_%M_%S}.txt"
         self._file = session.setup.fold_folder / name
@@ -54,6 +58,15 @@ class Reporter:
         """A line that `/progress` shows too."""
         self.session.warnings.append(text)
         self.line(f"Warning: {text}")
+
+    def stalled(self, text: str | None) -> None:
+        """The training stands still; None: it goes on again. Called by another thread, while the main one is stuck."""
+        if text is None and self._stall is not None:
+            self.line(f"No longer: {self._stall}")
+        if text is not None:
+            self.line(f"Warning: {text}")
+        self._stall = text
+        self.progress("training", force=True)
 
     def saved(self, epoch: int, digest: str) -> None:
         """A checkpoint is on disk."""
@@ -78,6 +91,7 @@ class Reporter:
             self._tell_target(history.last("mean_fg_dice"), session.recipe.full_evaluation.target_dice)
         self.line(f"Epoch time: {seconds:.2f} s")
         self.line(f"Waited for data: {statistics.waiting:.0%} of the training")
+        self._tell_speed(statistics)
         self._diagnose(statistics)
         if self._events is None:
             self._events = EventFile(session.setup.fold_folder, class_names(session))
@@ -86,6 +100,14 @@ class Reporter:
             progress_plot(history.lists, session.setup.fold_folder)
             self._plotted = time.monotonic()
         self.progress("training", force=True)
+
+    def _tell_speed(self, statistics: EpochStatistics) -> None:
+        peak = speed.peak_memory(self.session.ranks.device)
+        self._speed = speed.line(statistics, peak, self.session.ranks.device)
+        self._numbers = {"patches_per_second": round(statistics.patches_per_second, 3), "peak_memory_bytes": peak}
+        self.line(f"Speed: {self._speed}")
+        for row in speed.table(statistics) if self.session.setup.profile else ():
+            self.line(row)
 
     def _tell_target(self, mean: float, target: float | None) -> None:
         """How near the Dice is at which the training ends."""
@@ -103,7 +125,7 @@ class Reporter:
 
     @property
     def _warnings(self) -> list[str]:
-        passing = [*(self._diagnostics.texts if self._diagnostics else ()), *filter(None, [self.checkpoint_problem])]
+        passing = [*(self._diagnostics.texts if self._diagnostics else ()), *filter(None, [self.checkpoint_problem, self._stall])]
         return [*self.session.warnings, *passing][-MOST_WARNINGS:]
 
     def progress(self, phase: str, done: int | None = None, total: int | None = None, *, force: bool = False) -> None:
@@ -149,7 +171,9 @@ class Reporter:
                 gpu=torch.cuda.get_device_name(session.ranks.device) if session.ranks.device.type == "cuda" else None,
                 updated_at=time.time(),
                 warnings=self._warnings or None,
+                speed=self._speed,
                 continued=session.continued,
+                **self._numbers,  # type: ignore[arg-type]
             )
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,6 +14,7 @@ from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.inference.precision import autocast, resolved
 
 from ..ranks.gradients import GradientExchange
+from .step_phases import BACKWARD, EXCHANGE, OPTIMIZER
 
 
 class Precision:
@@ -48,6 +49,7 @@ class Precision:
         optimizer: torch.optim.Optimizer,
         clip: float | None,
         exchange: GradientExchange,
+        enter: Callable[[str], None],
     ) -> None:
         """Backward and the sum over ranks, clip, step.
 
@@ -57,11 +59,15 @@ class Precision:
             optimizer: holds them.
             clip: the largest norm of all gradients, None for no limit.
             exchange: sums gradients over ranks.
+            enter: told of each phase.
         """
         parameters = [p for p in parameters if p.requires_grad]
+        enter(BACKWARD)
         exchange.begin()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        enter(EXCHANGE)
         exchange.finish()
+        enter(OPTIMIZER)
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
         if clip is not None:

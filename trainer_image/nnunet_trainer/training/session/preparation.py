@@ -36,6 +36,7 @@ from .criterion import criterion, output_scales
 from .precision import Precision
 from .session import Session
 from .setup import TrainingSetup
+from .step_phases import StepPhases
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         validation_sampler=loader.maker.samplers["val"],
         loader=loader,
         workers=loader.workers,
+        phases=StepPhases(ranks.device),
     )
 
 

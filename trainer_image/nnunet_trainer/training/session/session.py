@@ -31,13 +31,14 @@ from .early_stopping import exhausted
 from .history import History
 from .precision import Precision
 from .setup import TrainingSetup
+from .step_phases import PHASES, StepPhases
 
 
 @dataclass(kw_only=True)
 class Session:
     """A training in progress on one rank.
 
-    `epoch` counts finished epochs, `iteration` the finished iterations of the next one, whose losses sum up to `loss_sum`.
+    `epoch` counts finished epochs, `iteration` the finished iterations of the next one.
     """
 
     setup: TrainingSetup
@@ -66,10 +67,14 @@ class Session:
     validation_sampler: PatchSampler
     loader: BatchLoader
     workers: int
+    phases: StepPhases
     history: History = field(default_factory=History)
     epoch: int = 0
     iteration: int = 0
-    loss_sum: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    """Of the iterations that all ranks have brought together in this epoch; NaN where the step was skipped."""
+    loss_shares: list[float] = field(default_factory=list)
+    """Of this rank, since then."""
     best_ema: float | None = None
     resumed_from: int | None = None
     pretrained: LoadReport | None = None
@@ -105,6 +110,16 @@ class Session:
                 self.base_rate * self.schedule(self.epoch, lists),
             )
         )
+
+    def enter(self, phase: str) -> None:
+        """A phase of a step begins, one of `step_phases.PHASES`."""
+        self.phases.enter(phase)
+        self.ranks.peers.at(self.epoch, self.iteration, phase, PHASES.index(phase))
+
+    def leave_steps(self, doing: str) -> None:
+        """What follows is none of a step, and may take any time."""
+        self.phases.enter(None)
+        self.ranks.peers.at(self.epoch, self.iteration, doing)
 
     def learning_rate(self, epoch: int) -> float:
         """Of the optimizer's first group in an epoch, by what was logged before it."""

@@ -75,7 +75,8 @@ class TrainingSetup:
             None: nnU-Net's place, `Trainer__Plans__Previous/predicted_next_stage/Configuration` beside this model's folder.
         previous_stage_source: what messages say they are from.
         allow_pickle: execute what a checkpoint contains.
-        deterministic: only deterministic kernels (slower).
+        deterministic: only deterministic kernels (slower); those that torch has none of are named in the warnings.
+        profile: log how long each phase of a step takes, after each epoch.
         validation: predict the validation cases at the end; None: unless the fold is "all".
         save_probabilities: of the validation cases too, as nnU-Net's --npz.
         listener: hears of progress, every epoch and every few seconds.
@@ -108,6 +109,7 @@ class TrainingSetup:
     previous_stage_source: str | None = None
     allow_pickle: bool = False
     deterministic: bool = False
+    profile: bool = False
     validation: bool | None = None
     save_probabilities: bool = False
     listener: ProgressHook | None = None

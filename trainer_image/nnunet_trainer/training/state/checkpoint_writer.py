@@ -23,9 +23,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A checkpoint that is on disk: finished epochs, sha256, seconds that it took."""
+    """A checkpoint that is on disk: finished epochs, iterations of the next one, sha256, seconds that it took."""
 
     epoch: int
+    iteration: int
     sha256: str
     seconds: float
 
@@ -34,7 +35,7 @@ class Written:
 class _Job:
     snapshot: Snapshot
     names: Sequence[str]
-    epoch: int
+    position: tuple[int, int]
     begun: float
 
 
@@ -79,7 +80,7 @@ class CheckpointWriter:
         began = time.monotonic()
         snapshot = self.memory.take(content)
         with self._condition:
-            self._job = _Job(snapshot, names, int(content["current_epoch"]), began)
+            self._job = _Job(snapshot, names, checkpoint.position(content), began)
             self._condition.notify_all()
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -119,7 +120,7 @@ class CheckpointWriter:
             except BaseException as error:
                 self._failed = error
             else:
-                self.fault, self.last = None, Written(job.epoch, digest, time.monotonic() - job.begun)
+                self.fault, self.last = None, Written(*job.position, digest, time.monotonic() - job.begun)
             with self._condition:
                 self._job = None
                 self._condition.notify_all()
@@ -134,7 +135,7 @@ class CheckpointWriter:
             checkpoint.name_also(first, other, digest)
         for path in (first, *others) if self._hook is not None else ():
             try:
-                self._hook(path, job.epoch, digest)  # type: ignore[misc]
+                self._hook(path, job.position[0], digest)  # type: ignore[misc]
             except (OSError, Fault) as error:  # it is on disk all the same
                 log.warning("%s is written, but not passed on: %s", path.name, error)
         return digest

@@ -51,13 +51,20 @@ def restore(session: Session, found: checkpoint.Found) -> None:
     if session.precision.scaler is not None and saved.get("grad_scaler_state"):
         session.precision.scaler.load_state_dict(saved["grad_scaler_state"])
     session.epoch, session.iteration = found.position
-    session.loss_sum = float(extra.get("loss_sum", 0.0)) if session.ranks.first else 0.0
+    session.losses, session.loss_shares = _losses(extra, session.iteration), []
     if extra.get("pretrained"):
         session.pretrained = LoadReport(**extra["pretrained"])
     session.history = History(saved.get("logging"), session.epoch)
     best = saved.get("_best_ema")
     session.best_ema = None if best is None else float(best)
     session.resumed_from = session.epoch
+
+
+def _losses(extra: dict[str, Any], iterations: int) -> list[float]:
+    """Of the unfinished epoch's iterations; of an older version's checkpoint only their sum is known."""
+    if "losses" in extra:
+        return [float(loss) for loss in extra["losses"]]
+    return [float(extra.get("loss_sum", 0.0)) / iterations] * iterations if iterations else []
 
 
 def _load_tensors(session: Session, found: checkpoint.Found) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -41,7 +42,8 @@ def content(session: Session) -> dict[str, Any]:
             "recipe": recipes.write(setup.recipe),
             "seed": setup.seed,
             "iteration": session.iteration,
-            "loss_sum": session.loss_sum,
+            "losses": list(session.losses),
+            "loss_sum": math.fsum(filter(math.isfinite, session.losses)),  # read by versions before there was `losses`
             "continues": None if setup.continues is None else setup.continues.about(),
             "pretrained": None if session.pretrained is None else asdict(session.pretrained),
         },

@@ -1,0 +1,85 @@
+"""Ranks that fail in the ways of `test_peers.py`; each leaves how it ended in `end-<rank>.json`."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from nnunet_trainer.contract.faults import BadData, Fault
+from nnunet_trainer.process_exit import abort
+from nnunet_trainer.training.ranks import distributed, peers, places
+
+FAILING = 20
+"""The step in which it happens."""
+
+
+def rank(folder, culprit, does, settings):
+    """Steps of an all-reduce, until `culprit` does something else in one of them."""
+    for name, value in settings.items():
+        setattr(peers if hasattr(peers, name) else places, name, value)
+    own, end = int(os.environ["RANK"]), Path(folder)
+
+    def report(fault):
+        told = {"reason": fault.reason, "message": fault.message, "code": int(fault.exit_code), "at": time.monotonic()}
+        (end / f"end-{own}.json").write_text(json.dumps(told))
+
+    abort.report_with(report)
+    if own == culprit and does == "is killed before it is connected":
+        peers.joined = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    if own == culprit and does == "is killed before the process group":
+        dist.init_process_group = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        with distributed.ranks("cpu") as ranks:
+            ranks.peers.on_stall = lambda text: (end / f"stall-{own}.txt").write_text(str(text))
+            for step in range(10**6):
+                ranks.peers.at(0, step, "waiting for data", 0)
+                ranks.peers.check()
+                if step == 5:
+                    ranks.peers.saved(0, step)
+                if step == FAILING:
+                    (end / f"ready-{own}").touch()
+                    if own == culprit:
+                        misbehave(does, end)
+                ranks.peers.at(0, step, "exchange of gradients", 4)
+                dist.all_reduce(torch.ones(3))
+                if distributed.total([float(stop.is_set())])[0]:
+                    ranks.peers.stopping()
+                    break
+                time.sleep(0.02)
+    except Fault as fault:
+        if own == culprit and does == "fails, and does not go":
+            (end / "told").touch()
+            time.sleep(600)
+        report(fault)
+        return int(fault.exit_code)
+    return 0
+
+
+def misbehave(does, folder):
+    if does.startswith("fails"):
+        raise BadData("UnknownLabel", "ball_03 holds the value 7.", hint="Mend it.")
+    if does == "has a bug":
+        {}["missing"]
+    if does == "is killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if does == "is killed in a collective":
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        dist.all_reduce(torch.ones(3), group=dist.new_group([dist.get_rank()]))
+        time.sleep(600)
+    if does == "leaves":
+        sys.stdout.flush()
+        os._exit(3)
+    if does == "hangs":
+        time.sleep(600)
+    if does == "is frozen":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if does == "goes on after a while":
+        while not (folder / "go").exists():
+            time.sleep(0.05)

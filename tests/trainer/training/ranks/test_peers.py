@@ -1,0 +1,137 @@
+"""A rank that fails, is killed or hangs: the others end soon, and say which it was, where, and why."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from nnunet_trainer.contract.faults import ExitCode
+from support import ranks
+
+from . import failing_ranks
+
+QUICK = {"OUT_SECONDS": 1.0, "TELL_SECONDS": 0.1, "TICK_SECONDS": 0.05}
+
+
+def started(folder, world, culprit, does, grace="300", **settings):
+    return ranks.start(
+        world, failing_ranks.rank, (str(folder), culprit, does, {**QUICK, **settings}), folder, {"NNUNET_GRACE_SECONDS": grace}
+    )
+
+
+def told(folder, rank):
+    return json.loads((folder / f"end-{rank}.json").read_text())
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("world", "culprit"), [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("does", "reason", "code", "message"),
+    [
+        ("fails", "UnknownLabel", ExitCode.BAD_DATA, r" failed: ball_03 holds the value 7."),
+        ("is killed", "RankLost", ExitCode.STOPPED, r" went away without a report at epoch 0, iteration "),
+    ],
+)
+def test_the_others_end_with_its_name_and_cause(tmp_path, world, culprit, does, reason, code, message):
+    processes = started(tmp_path, world, culprit, does)
+    found = ranks.ends(processes)
+    for rank in range(world):
+        if rank == culprit and does == "is killed":
+            assert found[rank] == -signal.SIGKILL
+            continue
+        assert found[rank] == code, (tmp_path / f"rank-{rank}.log").read_text()
+        end = told(tmp_path, rank)
+        assert end["reason"] == reason
+        if rank != culprit:
+            assert end["message"].startswith(f"rank {culprit} on {os.uname().nodename}{message}"), end
+
+
+@pytest.mark.parametrize(
+    ("does", "reason", "code"),
+    [("has a bug", "InternalError", 75), ("leaves", "RankLost", 143), ("is killed in a collective", "RankLost", 143)],
+)
+def test_other_ways_to_fail(tmp_path, does, reason, code):
+    found = ranks.ends(started(tmp_path, 2, 1, does))
+    assert found[0] == code, (tmp_path / "rank-0.log").read_text()
+    end = told(tmp_path, 0)
+    assert end["reason"] == reason
+    assert end["message"].startswith("rank 1 on ")
+
+
+@pytest.mark.parametrize("does", ["is killed before it is connected", "is killed before the process group"])
+@pytest.mark.parametrize(("world", "culprit"), [(2, 0), (2, 1), (3, 1)])
+def test_a_rank_that_is_killed_while_ranks_find_each_other(tmp_path, world, culprit, does):
+    found = ranks.ends(started(tmp_path, world, culprit, does, CONNECT_SECONDS=1.0))
+    for rank in set(range(world)) - {culprit}:
+        log = (tmp_path / f"rank-{rank}.log").read_text()
+        assert found[rank] in (ExitCode.STOPPED, ExitCode.TRY_AGAIN), log
+        end = told(tmp_path, rank)
+        assert end["reason"] in ("RankLost", "RankMissing"), log
+        assert f"rank {culprit}" in end["message"].lower(), end
+
+
+@pytest.mark.parametrize(("world", "culprit"), [(2, 0), (2, 1), (3, 1)])
+def test_a_rank_that_is_stuck_in_a_collective_after_a_report_is_ended(tmp_path, world, culprit):
+    """As with NCCL: the one that failed is still there, so that nothing breaks the others' collective."""
+    processes = started(tmp_path, world, culprit, "fails, and does not go")
+    others = [process for rank, process in enumerate(processes) if rank != culprit]
+    until((tmp_path / "told").exists)
+    began = time.monotonic()
+    found = ranks.ends(others, 20)
+    assert found == [ExitCode.BAD_DATA] * (world - 1)
+    for rank in set(range(world)) - {culprit}:
+        assert told(tmp_path, rank)["message"].startswith(f"rank {culprit} on {os.uname().nodename} failed: ball_03")
+        assert told(tmp_path, rank)["at"] - began < 10
+    ranks.ends(processes, 0)
+
+
+@pytest.mark.parametrize("does", ["hangs", "is frozen"])
+def test_sigterm_with_a_rank_that_hangs_says_which_within_the_grace(tmp_path, does):
+    processes = started(tmp_path, 2, 1, does, grace="2")
+    until((tmp_path / "ready-1").exists)
+    processes[0].terminate()
+    assert ranks.ends(processes[:1], 20) == [ExitCode.STOPPED]
+    end = told(tmp_path, 0)
+    assert end["reason"] == "Stopped"
+    assert f"rank 1 on {os.uname().nodename} is behind, at epoch 0, iteration " in end["message"]
+    assert "The checkpoint of epoch 0, iteration 5 stands." in end["message"]
+    assert "all_reduce" in (tmp_path / "rank-0.log").read_text()
+    ranks.ends(processes, 0)
+
+
+def test_sigterm_to_another_rank_than_the_first_says_the_same(tmp_path):
+    processes = started(tmp_path, 3, 2, "hangs", grace="2")
+    until(lambda: all((tmp_path / f"ready-{rank}").exists() for rank in range(3)))
+    processes[1].terminate()
+    assert ranks.ends(processes[:2], 20) == [ExitCode.STOPPED] * 2
+    for rank in range(2):
+        assert "rank 2 on " in told(tmp_path, rank)["message"]
+        assert " is behind" in told(tmp_path, rank)["message"]
+    ranks.ends(processes, 0)
+
+
+def test_all_stop_together_when_one_is_told(tmp_path):
+    processes = started(tmp_path, 3, -1, "")
+    until(lambda: all((tmp_path / f"ready-{rank}").exists() for rank in range(3)))
+    processes[2].terminate()
+    assert ranks.ends(processes) == [0, 0, 0]
+
+
+def test_no_step_for_a_while_is_told_with_the_slowest_rank_and_where_each_stands(tmp_path):
+    processes = started(tmp_path, 2, 1, "goes on after a while", STALL_SECONDS=0.5, STALL_STEPS=2, FIRST_STEP_SECONDS=0.5)
+    until(lambda: all((tmp_path / f"stall-{rank}.txt").exists() for rank in range(2)))
+    said = (tmp_path / "stall-0.txt").read_text()
+    assert f"rank 1 on {os.uname().nodename} is behind, at epoch 0, iteration {failing_ranks.FAILING}, waiting for data" in said
+    until(lambda: "misbehave" in (tmp_path / "rank-1.log").read_text())
+    until(lambda: "all_reduce" in (tmp_path / "rank-0.log").read_text())
+    (tmp_path / "go").touch()
+    until(lambda: (tmp_path / "stall-0.txt").read_text() == "None")
+    processes[0].terminate()
+    assert ranks.ends(processes) == [0, 0]
