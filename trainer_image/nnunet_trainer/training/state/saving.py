@@ -10,6 +10,7 @@ import torch
 
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.checkpoints.network import nnunet_trainer
+from nnunet_trainer.extensions import provenance
 
 from ..recipes import recipe as recipes
 from ..session.session import Session
@@ -43,6 +44,7 @@ def content(session: Session) -> dict[str, Any]:
             "iteration": session.iteration,
             "loss_sum": session.loss_sum,
             "continues": None if setup.continues is None else setup.continues.about(),
+            **({"plugins": plugins} if (plugins := provenance.records(recipes.used(setup.recipe))) else {}),
             "pretrained": None if session.pretrained is None else asdict(session.pretrained),
         },
     }
