@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.catalogue import ENTRY_POINTS
-from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.faults import BadConfiguration, Temporary
 
 from . import kinds
 from .registry import IMPORTING, Plugin
@@ -41,6 +41,7 @@ def load_plugins(folder: Path | None, names: Iterable[str] | None = None) -> lis
 
     Raises:
         BadConfiguration: a plug-in is missing, fails to import or registers nothing; the message says which file and why.
+        Temporary: its folder is empty: a ConfigMap that is not there yet.
     """
     loaded = [_installed(name, entries) for name, entries in sorted(_entry_points().items())]
     return loaded + [_mounted(sub) for sub in plugin_folders(folder, names)]
@@ -113,6 +114,12 @@ def _installed(name: str, entries: list[metadata.EntryPoint]) -> Plugin:
 
 def _mounted(folder: Path) -> Plugin:
     files = python_files(folder)
+    if not files and not any(folder.iterdir()):
+        raise Temporary(
+            "MissingPlugin",
+            f"The plug-in {folder.name} has no file in {folder}: there is no ConfigMap {folder.name}, or it is empty.",
+            hint="Create it in the object's namespace; what is tried again then finds it.",
+        )
     if not files:
         raise BadConfiguration(
             "EmptyPlugin",
