@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from nnunet_trainer.contract import keys
@@ -49,7 +50,7 @@ class PlannerRegistry(Registry[Callable[[], Planner]]):
                 f"The planner {name} ({component.place}) says shares_data: it would write over nnUNetPlans' data.",
                 hint="Leave that out: its data identifiers then begin with its own plans name.",
             )
-        return component
+        return replace(component, make=_constant(made, component.help))
 
 
 PLANNERS = PlannerRegistry("planner")
@@ -57,12 +58,17 @@ PLANNERS = PlannerRegistry("planner")
 
 def add(planner: Planner, about: str) -> None:
     """Register a built-in planner."""
+    PLANNERS.register(planner.name)(_constant(planner, about))
+
+
+def _constant(planner: Planner, about: str) -> Callable[[], Planner]:
+    """A maker of this planner: one that derives it anew would look at all planners, itself too."""
 
     def make() -> Planner:
         return planner
 
     make.__doc__ = about
-    PLANNERS.register(planner.name)(make)
+    return make
 
 
 _SHAPES: dict[str, Shape] = {
