@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -138,7 +141,11 @@ def test_a_config_map_that_is_not_there_may_come(tmp_path: Path) -> None:
 
 
 def test_files_of_a_plugin_import_each_other(tmp_path: Path) -> None:
-    write(tmp_path, "mine", halves=NORMALIZATION.replace("image /= 2", "image /= TWO").replace("@reg", "from .numbers import TWO\n\n    @reg"))
+    write(
+        tmp_path,
+        "mine",
+        halves=NORMALIZATION.replace("image /= 2", "image /= TWO").replace("@reg", "from .numbers import TWO\n\n    @reg"),
+    )
     write(tmp_path, "mine", numbers="TWO = 2", __init__="", version='__version__ = "1.2"')
     (plugin,) = load_plugins(tmp_path, ["mine"])
     assert (plugin.name, plugin.version, plugin.installed) == ("mine", "1.2", False)
@@ -149,7 +156,7 @@ def test_files_of_a_plugin_import_each_other(tmp_path: Path) -> None:
 def test_an_installed_package_is_a_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "halving_package", __init__=NORMALIZATION)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(__import__("sys").modules, "halving_package", raising=False)
+    monkeypatch.delitem(sys.modules, "halving_package", raising=False)
     entry = metadata.EntryPoint("halves", "halving_package", plugins.ENTRY_POINTS)
     monkeypatch.setattr(plugins.metadata, "entry_points", lambda group: [entry])
     (plugin,) = load_plugins(None)
@@ -220,3 +227,16 @@ def test_all_kinds_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert cli.main(["components", "planers"]) == 78
     assert "Did you mean planner" in capsys.readouterr().err
     assert cli.main(["components", "--plugins", str(tmp_path / "nowhere")]) == 64
+
+
+def test_built_in_components_that_a_plugin_brings_in_are_not_its_own(tmp_path: Path) -> None:
+    """In a process of its own, in which nobody has looked at them before."""
+    head = "from nnunet_trainer.planning import planner_presets\nfrom nnunet_trainer.training.components.schedules import poly\n"
+    write(tmp_path, "mine", a=head + textwrap.dedent(NORMALIZATION))
+    code = (
+        "import pathlib, sys; from nnunet_trainer.extensions import load_plugins, kinds\n"
+        "(plugin,) = load_plugins(pathlib.Path(sys.argv[1]))\n"
+        "print(sorted(component.name for _, registry in kinds.imported() for component in registry.of(plugin)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "['Halved']"

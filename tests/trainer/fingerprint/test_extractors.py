@@ -38,7 +38,10 @@ EXTRACTOR = """
         def dataset(self, fingerprint, cases):
             return {DATASET}
 """
-GOOD = {"CASE": "self.factor * (seg > 0).sum()", "DATASET": "{**fingerprint, 'volumes': cases, 'mean': np.mean(list(cases.values()))}"}
+GOOD = {
+    "CASE": "self.factor * (seg > 0).sum()",
+    "DATASET": "{**fingerprint, 'volumes': cases, 'mean': np.mean(list(cases.values()))}",
+}
 
 
 def text(**changes: str) -> str:

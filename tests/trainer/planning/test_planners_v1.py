@@ -69,7 +69,9 @@ def planned(task: str, planner: str, modality: str = "MRI", **options: Any) -> d
 @pytest.mark.parametrize("task", TASKS)
 def test_patch_and_batch_are_those_published(task: str) -> None:
     three, batch, two, batch_2d = PUBLISHED[task]
-    plans = planned(task, "ExperimentPlanner3D_v21", per_configuration={"2d": {"name": "ExperimentPlanner2D_v21"}})["configurations"]
+    plans = planned(task, "ExperimentPlanner3D_v21", per_configuration={"2d": {"name": "ExperimentPlanner2D_v21"}})[
+        "configurations"
+    ]
     assert (plans["3d_fullres"]["patch_size"], plans["3d_fullres"]["batch_size"]) == (three, batch)
     if two is not None:
         assert (plans["2d"]["patch_size"], plans["2d"]["batch_size"]) == (two, batch_2d)
@@ -160,7 +162,7 @@ def test_more_of_what_planners_do_otherwise() -> None:
     assert network("ExperimentPlanner3DFabiansResUNet_v21")["network_class_name"].endswith("ResidualEncoderUNet")
     assert {n for row in network("ExperimentPlannerAllConv3x3")["arch_kwargs"]["kernel_sizes"] for n in row} == {3}
     late = network("ExperimentPlannerCT2")["arch_kwargs"]["strides"]
-    assert late[1] == [1, 2, 2] and late[-1] == [2, 2, 2]  # the short axis is pooled last
+    assert (late[1], late[-1]) == ([1, 2, 2], [2, 2, 2])  # the short axis is pooled last
     assert network("ExperimentPlanner3D_v21")["arch_kwargs"]["strides"][1] == [1, 2, 2]
     assert "3d_lowres" not in planned("Liver", "ExperimentPlanner3D_v21_noResampling")["configurations"]
     voxels = planned("Liver", "ExperimentPlanner3D_IsoPatchesInVoxels")["configurations"][FULLRES]["patch_size"]
@@ -172,7 +174,9 @@ def test_more_of_what_planners_do_otherwise() -> None:
 
 def test_a_configuration_of_another_planner_keeps_its_data_apart() -> None:
     """Its data is normalized otherwise: under the plans' own identifier it would be taken for that, or write over it."""
-    plans = planned("Liver", "ExperimentPlanner", "CT", per_configuration={"2d": {"name": "ExperimentPlannerCT2"}})["configurations"]
+    plans = planned("Liver", "ExperimentPlanner", "CT", per_configuration={"2d": {"name": "ExperimentPlannerCT2"}})[
+        "configurations"
+    ]
     assert plans["2d"]["data_identifier"] == "nnUNetPlansCT2_2d"
     assert plans["3d_fullres"]["data_identifier"] == "nnUNetPlans_3d_fullres"
     same = planned("Liver", "ExperimentPlanner", "CT", per_configuration={"2d": {"name": "nnUNetPlannerResEncL"}})["configurations"]

@@ -7,6 +7,7 @@ their types, defaults and ranges (`Annotated[float, Range(0, 1)]`) are read from
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -40,6 +41,9 @@ class Plugin:
         version = f"version {self.version}, " if self.version else ""
         return f"{self.name} ({version}digest {self.digest[:12]})"
 
+
+PACKAGE = __name__.partition(".")[0] + "."
+"""How the names of this package's own modules begin."""
 
 IMPORTING: ContextVar[Plugin | None] = ContextVar("plug-in being imported", default=None)
 """Whose components are being registered; None: this package's own."""
@@ -108,7 +112,10 @@ class Registry(Generic[T]):
                     f"Two components bear the {self.kind} name {name!r}: {other.place} and {place}.",
                     hint="Give one of them another name.",
                 )
-            self._components[name] = self._checked(Component(name, make, place, IMPORTING.get()))
+            # Built-in components are imported when somebody looks, which may be in the midst of a plug-in.
+            built_in = sys._getframe(1).f_globals.get("__name__", "").startswith(PACKAGE)
+            plugin = None if built_in else IMPORTING.get()
+            self._components[name] = self._checked(Component(name, make, place, plugin))
             return make
 
         return add

@@ -70,7 +70,7 @@ def refuse_other_plugins(store: ObjectStore, run: str, order: TrainOrder, plugin
                 )
 
 
-def claim(store: ObjectStore, run: str, order: TrainOrder, plugins: Mapping[str, str]) -> None:
+def claim(store: ObjectStore, run: str, order: TrainOrder, plugins: Mapping[str, str] | None = None) -> None:
     """Note that the results at a prefix are this run's too; nothing for an order that does not say whose it is.
 
     Args:

@@ -113,7 +113,9 @@ def test_a_run_names_the_plugins_that_its_plans_need(needed: bool) -> None:
     rows = [{"name": "mine", "version": "", "digest": "ab" * 32, "needed": needed}, {"name": 3}]
     shape = {"patchSize": [8, 8, 8], "batchSize": 2, "preprocessable": True}
     summary = {"plansName": "nnUNetPlans", "configurations": {"3d_fullres": shape}, "plugins": rows}
-    world.finish(job, Report(step="plan", artifacts=[Artifact(kind="plans", uri="s3://nnunet/plans/x", digest="0a")], summary=summary))
+    world.finish(
+        job, Report(step="plan", artifacts=[Artifact(kind="plans", uri="s3://nnunet/plans/x", digest="0a")], summary=summary)
+    )
     world.settle()
     assert world.status("Plans", "plans")["plugins"] == [{"name": "mine", "digest": "ab" * 32, "needed": needed}]
     world.finish(world.job(step="preprocess"))
@@ -121,7 +123,7 @@ def test_a_run_names_the_plugins_that_its_plans_need(needed: bool) -> None:
     if not needed:
         assert len(world.jobs(step="train")) == 1
         return
-    status, reason, message = world.condition("TrainingRun", "run")
+    _, reason, message = world.condition("TrainingRun", "run")
     assert (reason, world.jobs(step="train")) == ("MissingPlugin", [])
     assert "made with the plug-in mine, which training needs too: name it in spec.plugins" in message
     world.put(run("other", plugins=MINE))
