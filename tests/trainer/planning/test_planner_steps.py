@@ -263,6 +263,10 @@ def test_a_planner_of_a_plugin(tmp_path: Path, fingerprint: dict[str, Any], data
     fields = {name: Plans(plans).configuration(name).preprocessing_fields() for name in ("2d", "3d_fullres")}
     assert list(fields["2d"]["plugins"]) == ["mine"]
     assert "plugins" not in fields["3d_fullres"]
+    # Nor by a name that is given: what another planner has planned stays.
+    with pytest.raises(BadConfiguration, match="nnUNetPlans is that of ExperimentPlanner: plans by FinePlanner would write over"):
+        planned(fingerprint, dataset_json, planner="FinePlanner", plans_name="nnUNetPlans")
+    assert planned(fingerprint, dataset_json, planner="FinePlanner", plans_name="other")["plans_name"] == "other"
     # A transfer keeps what the plans were planned by, and says what its own data need.
     moved, _ = transfer(plans, dataset_name="Dataset051_CT", dataset_json=dataset_json, reader="SimpleITKIO", plans_name="moved")
     assert moved["plugins"] == plans["plugins"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
-from ..planner_presets import Planner, planner
+from ..planner_presets import PLANNERS, Planner, planner
 from ..plans import Configuration, Plans
 from ..plans_patch import merge
 from ..plugins import FIELD, record
@@ -72,6 +72,7 @@ def plan(
         BadConfiguration: an unknown planner, parameter or configuration; a patch that breaks the plans, with the field.
         BadData: a fingerprint that lacks a field.
     """
+    _refuse_taken(planner, plans_name)
     choices = [_Choice(planner, gpu_memory_gb, target_spacing, dict(parameters or {}))]
     plans = _plan(fingerprint, dataset_json, dataset_name, reader, choices[0], plans_name, notes)
     for name, given in (per_configuration or {}).items():
@@ -98,6 +99,19 @@ def plan(
     record(plans, [used for choice in choices for used in choice.planner.components])
     validate(plans, dataset_json)
     return plans
+
+
+def _refuse_taken(name: str, plans_name: str | None) -> None:
+    """A plug-in's planner under another planner's plans name would write over the plans and the data of that."""
+    if plans_name is None or name not in PLANNERS or PLANNERS[name].plugin is None:
+        return
+    for other in PLANNERS:
+        if other != name and PLANNERS[other].make().plans_name == plans_name:
+            raise BadConfiguration(
+                "PlansNameTaken",
+                f"The plans name {plans_name} is that of {other}: plans by {name} would write over them and their data.",
+                hint="Choose another plans name, or none.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
