@@ -10,7 +10,7 @@ from pydantic import Field
 from .base import FreeForm, Resource, Rule, Seconds, SpecModel, StatusModel, Time, fixed
 from .common import CommonSpec, CommonStatus, LocationStatus, Reference, WorkStatus
 from .fields.int_or_string import Fold, Minutes
-from .fields.names import Component, Configuration, KubernetesName, no_separator
+from .fields.names import Component, Configuration, no_separator
 from .fields.plugins import Plugins
 from .placement import LabelName
 from .starting_point import (
