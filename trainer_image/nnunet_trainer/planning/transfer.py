@@ -113,8 +113,8 @@ def transfer(
         raise BadConfiguration("IncompatiblePlans", message, hint=hint)
     if patch:
         content = merge(content, patch)
-    plugins.record(content, ())
     validate(content, dataset_json, spare_channels=True)
+    plugins.record(content, ())
     return content, report
 
 

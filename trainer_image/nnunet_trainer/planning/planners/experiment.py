@@ -96,8 +96,8 @@ def plan(
         choices.append(choice)
     if patch:
         plans = merge(plans, patch)
-    record(plans, [used for choice in choices for used in choice.planner.components])
     validate(plans, dataset_json)
+    record(plans, [used for choice in choices for used in choice.planner.components])
     return plans
 
 
