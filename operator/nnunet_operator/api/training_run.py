@@ -10,7 +10,8 @@ from pydantic import Field
 from .base import FreeForm, Resource, Rule, Seconds, SpecModel, StatusModel, Time, fixed
 from .common import CommonSpec, CommonStatus, LocationStatus, Reference, WorkStatus
 from .fields.int_or_string import Fold, Minutes
-from .fields.names import Component, Configuration, KubernetesName, no_separator
+from .fields.names import Component, Configuration, no_separator
+from .fields.plugins import Plugins
 from .placement import LabelName
 from .starting_point import (
     ANOTHER,
@@ -62,12 +63,6 @@ class CheckpointSpec(SpecModel):
         CheckpointPolicy, "every_minutes"
     )
     keep: Annotated[int, Field(ge=1, le=1000)] = default(CheckpointPolicy, "keep")
-
-
-class PluginSpec(SpecModel):
-    """Python modules, mounted and imported in the training pod."""
-
-    config_map_name: KubernetesName
 
 
 class TrainingRunSpec(CommonSpec):
@@ -151,9 +146,7 @@ class TrainingRunSpec(CommonSpec):
     ttl_seconds_after_finished: Annotated[
         int | None, Field(ge=0, description="Then the object is deleted; its results go by retention.")
     ] = None
-    plugins: Annotated[
-        list[PluginSpec] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["configMapName"]})
-    ] = None
+    plugins: Plugins = None
 
     @property
     def validates(self) -> bool:

@@ -46,7 +46,7 @@ OF_THE_OPERATOR = ("storage", "template", "failure_policy", "rerun", "queue_name
 PAIRS: list[tuple[type[SpecModel], tuple[type, ...], dict[str, str]]] = [
     (DatasetSpec, (DatasetOrder,), {"fingerprint": "part", "splits": "part"}),
     (SourceSpec, (DatasetOrder, PlanOrder, TransferOrder, PreprocessOrder, Location), {}),
-    (FingerprintSpec, (DatasetOrder,), {}),
+    (FingerprintSpec, (DatasetOrder,), {"parameters": "extractor_parameters"}),
     (SplitsSpec, (DatasetOrder,), {}),
     (
         PlansSpec,
