@@ -71,6 +71,7 @@ def test_training_goes_on_while_a_slow_disk_writes_and_the_snapshot_stays_what_i
     train(setup({**SHORT, "epochs": 5}, results=tmp_path / "reference"))
     monkeypatch.undo()
     monkeypatch.setattr(checkpointing, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpointing, "SLOW_SECONDS", 0.0)
     monkeypatch.setattr("nnunet_trainer.training.reporting.reporter.progress_plot", lambda logging, folder: folder / "p.png")
     disk, heard, lines = Disk(monkeypatch), [], []
     disk.held = {1}
