@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -129,7 +129,8 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
             return _report(storage, run, digest, summary)
 
         report = _published(publish, uploads, stop)
-        publishing.tidy(storage, run, order.fold)
+        with suppress(TimeoutError):  # the results are there, whatever is left of attempts
+            within_grace(lambda: publishing.tidy(storage, run, order.fold), stop)
         return report
 
 
