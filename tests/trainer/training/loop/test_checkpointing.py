@@ -90,7 +90,7 @@ def test_training_goes_on_while_a_slow_disk_writes_and_the_snapshot_stays_what_i
     assert any("The disk is slow" in warning or "is of an older epoch" in warning for warning in told(heard))
 
 
-@pytest.mark.parametrize("harm", ["cut", "empty", "zeros"])
+@pytest.mark.parametrize("harm", ["cut", "zeros"])
 def test_after_a_power_cut_the_newest_whole_one_wins(setup, monkeypatch, harm):
     """As the kernel may leave them: the newest file is not all there, another was being written."""
     s = setup({**SHORT, "epochs": 4}, stop=threading.Event(), checkpoint=CheckpointPolicy(keep=2))
@@ -101,7 +101,7 @@ def test_after_a_power_cut_the_newest_whole_one_wins(setup, monkeypatch, harm):
     size = latest.stat().st_size
     content = latest.read_bytes()
     latest.unlink()  # not the file of another name
-    latest.write_bytes({"cut": content[: size // 2], "empty": b"", "zeros": bytes(size)}[harm])
+    latest.write_bytes({"cut": content[: size // 2], "zeros": bytes(size)}[harm])
     torn = s.fold_folder / f".{checkpoint.LATEST}.4711.part"
     torn.write_bytes(content[:100])
     lines = []
