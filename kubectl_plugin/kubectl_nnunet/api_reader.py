@@ -42,6 +42,7 @@ class ApiReader(ObjectReader):
     def __init__(self, api: Api, loop: asyncio.AbstractEventLoop, patience: float | None = None) -> None:
         self._api, self._loop, self._patience = api, loop, patience
         self._workloads: dict[str, list[Manifest]] = {}
+        self.left_out: dict[str, None] = {}  # what could not be looked at, each said once
 
     @property
     def host(self) -> str:
@@ -60,9 +61,11 @@ class ApiReader(ObjectReader):
         return sorted(found, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
 
     def owned(self, owner: Manifest, kind: str) -> list[Manifest]:
-        meta = owner["metadata"]
-        selector = {"labelSelector": f"{names.OWNER_UID}={meta['uid']}"}
-        return self._ask(self._listed(CHILDREN[kind], meta["namespace"], selector), f"list {kind.lower()}s", meta["namespace"])
+        try:
+            return self._owned(owner, kind)
+        except BadConfiguration as fault:
+            self.left_out.setdefault(fault.message, None)
+            return []
 
     def events(self, about: Manifest) -> list[Manifest]:
         meta = about["metadata"]
@@ -87,7 +90,15 @@ class ApiReader(ObjectReader):
             return None
         return True if kind == "Secret" else found
 
-    # -- what is beyond reading objects --
+    # -- what is beyond that --
+
+    def pods(self, owner: Manifest) -> list[Manifest]:
+        """The pods of an object.
+
+        Raises:
+            BadConfiguration: they may not be listed.
+        """
+        return self._owned(owner, "Pod")
 
     def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
         """The texts of a ConfigMap; empty where it is not there or may not be read."""
@@ -115,6 +126,11 @@ class ApiReader(ObjectReader):
     def namespaces(self) -> list[str]:
         """The names of all namespaces; none where they may not be listed."""
         return [each["metadata"]["name"] for each in self._may_fail(self._listed(NAMESPACE, None, {})) or []]
+
+    def _owned(self, owner: Manifest, kind: str) -> list[Manifest]:
+        meta = owner["metadata"]
+        selector = {"labelSelector": f"{names.OWNER_UID}={meta['uid']}"}
+        return self._ask(self._listed(CHILDREN[kind], meta["namespace"], selector), f"list {kind.lower()}s", meta["namespace"])
 
     async def _listed(self, kind: ApiKind, namespace: str | None, query: dict[str, str]) -> list[Manifest]:
         found: list[Manifest] = []

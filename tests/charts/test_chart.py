@@ -211,7 +211,7 @@ def test_storage_and_images_reach_the_operator() -> None:
 
     plain = understood({})
     assert plain.reconcile.storage is None
-    assert plain.reconcile.trainer_image == "nnunet-trainer:0.1.0"
+    assert plain.reconcile.trainer_image == "nnunet-trainer:0.2.0"
     assert (plain.leader_election, plain.http, plain.namespaces) == (True, ("0.0.0.0", 8080), ())
     (own,) = [entry for entry in container(render({}))["env"] if entry["name"] == "POD_NAMESPACE"]
     assert own["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}, "the lease is kept where the pod is"

@@ -78,8 +78,8 @@ def test_the_example_of_an_overlay_builds_and_the_api_server_takes_it(base: Path
     for binding in (m for m in found if m["kind"].endswith("RoleBinding")):
         assert [subject["namespace"] for subject in binding["subjects"]] == ["imaging-system"]
     inside, environment = chart.container(found), chart.environment(found)
-    assert inside["image"] == "registry.example.org/nnunet-operator:0.1.0"
-    assert environment["NNUNET_TRAINER_IMAGE"] == "registry.example.org/nnunet-trainer:0.1.0"
+    assert inside["image"] == "registry.example.org/nnunet-operator:0.2.0"
+    assert environment["NNUNET_TRAINER_IMAGE"] == "registry.example.org/nnunet-trainer:0.2.0"
     assert environment["NNUNET_STORAGE_URI"] == "s3://medical/nnunet"
     assert json.loads(environment["NNUNET_TRAINER_RESOURCES"])
     api = control_plane.admin

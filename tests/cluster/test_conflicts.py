@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,3 +107,37 @@ async def test_a_refused_status_write_is_outdated() -> None:
     cache.put(stored("5"))
     with pytest.raises(Outdated):
         await CachedApi(Server(None), cache).write_status(stored("5"), {"observedGeneration": 1})  # type: ignore[arg-type]
+
+
+class Altering:
+    """A server that stores of a status only the fields that it knows."""
+
+    def __init__(self, *known: str) -> None:
+        self._known, self.writes = known, 0
+
+    async def merge(self, kind: object, namespace: str, name: str, patch: Manifest, *, sub: str) -> Manifest:
+        self.writes += 1
+        kept = {field: value for field, value in patch["status"].items() if field in self._known}
+        return {**stored("6"), "status": kept}
+
+
+@pytest.mark.parametrize(("known", "as_wanted"), [(("cases", "message"), True), (("cases",), False)])
+async def test_a_status_that_the_server_alters_is_written_once_and_counts_as_not_stored(
+    known: tuple[str, ...], as_wanted: bool
+) -> None:
+    cache, server, wanted = ObjectCache(), Altering(*known), {"cases": 1, "message": "read"}
+    cache.put(stored("5"))
+    client = CachedApi(server, cache)  # type: ignore[arg-type]
+    for _ in range(2):
+        about = cache.get(*KEY)
+        assert about is not None
+        assert await client.write_status(about, wanted) is as_wanted
+    assert server.writes == 1
+    assert not client.own_writes.without(event("6"))
+    assert client.own_writes.without(event("7"))
+
+
+def event(version: str) -> bytes:
+    """The event of a change, as a watch tells it."""
+    changed = json.dumps(stored(version), separators=(",", ":"), sort_keys=True)
+    return f'{{"type":"MODIFIED","object":{changed}}}\n'.encode()

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ class Cluster:
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
         return self.run("kubectl", "--namespace", NAMESPACE, *arguments, check=check, stdin=stdin)
+
+    def nnunet(self, *arguments: str) -> str:
+        """`kubectl nnunet`, with the user's own keys for the storage.
+
+        Raises:
+            RuntimeError: it failed; with what it said.
+        """
+        command = [sys.executable, "-m", "kubectl_nnunet", *arguments, "--namespace", NAMESPACE]
+        command += ["--kubeconfig", str(self.node.layout.kubeconfig)]
+        environment = {**os.environ, **self.keys(), "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+        if done.returncode:
+            raise RuntimeError(f"kubectl nnunet {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def helm(self, *arguments: str) -> str:
         return self.run("helm", *arguments, "--namespace", NAMESPACE)

@@ -11,6 +11,7 @@ from nnunet_trainer.contract.faults import BadUsage, ExitCode
 
 from .. import connection
 from ..results import download, fold_files, places, storage
+from . import storage_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,15 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", metavar="K", help="this fold alone")
     parser.add_argument("--only", choices=tuple(fold_files.GROUPS), help="these files alone")
     parser.add_argument("--overwrite", action="store_true", help="write over files that are there and differ")
-    add_storage_arguments(parser)
+    storage_arguments.add_arguments(parser)
     connection.add_arguments(parser)
-
-
-def add_storage_arguments(parser: argparse.ArgumentParser) -> None:
-    """How the storage is reached from here."""
-    group = parser.add_argument_group("the storage")
-    group.add_argument("--endpoint-url", metavar="URL", help="of the S3 server, as reached from here (default: the cluster's)")
-    group.add_argument("--profile", metavar="NAME", help="of ~/.aws/config (default: as for the aws command)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,10 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         plans = cluster.get("Plans", arguments.namespace, manifest["spec"]["plansRef"]["name"])
         parts = pod_logs.wanted_parts(manifest, arguments.fold, None)
         found = [(part, places.of_fold(manifest, part, plans)) for part in parts if part.unit == "epoch"]
-        names = {str(place.access["caConfigMap"]) for _, place in found if place and place.access.get("caConfigMap")}
-        for name in names:
-            storage.use(None, cluster.config_map(arguments.namespace, name))
-    storage.use(arguments.profile, {})
+        storage_arguments.prepare(arguments, cluster, [place for _, place in found if place])
     if not any(place for _, place in found):
         name = object_names.short(manifest)
         raise BadUsage("NothingYet", f"{name} has nothing in its storage yet: no fold has a checkpoint or is trained.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from nnunet_operator.api.kstatus import Status
 from nnunet_operator.inspection import object_names, pod_logs
 from nnunet_operator.inspection.pod_logs import Log
 from nnunet_operator.manifests.pod import CONTAINER
+from nnunet_operator.reconcile.observed import pods
 from nnunet_operator.reconcile.view import Manifest
-from nnunet_trainer.contract.faults import BadUsage, ExitCode
+from nnunet_trainer.contract.faults import BadUsage, ExitCode, StorageFault
 
 from .. import connection
 from ..cli import PROGRAM
@@ -60,14 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chosen(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiReader) -> list[Log]:
     wanted = pod_logs.wanted_parts(manifest, arguments.fold, arguments.configuration)
-    pods = cluster.owned(manifest, "Pod")
-    return pod_logs.choose(manifest, pods, wanted, attempt=arguments.attempt, index=arguments.index)
+    return pod_logs.choose(manifest, cluster.pods(manifest), wanted, attempt=arguments.attempt, index=arguments.index)
 
 
-def _query(arguments: argparse.Namespace, *, follow: bool = False) -> dict[str, str]:
-    query = {"container": CONTAINER}
-    query |= {"tailLines": str(arguments.tail)} if arguments.tail is not None else {}
-    return query | ({"follow": "true"} if follow else {})
+def _query(arguments: argparse.Namespace) -> dict[str, str]:
+    return {"container": CONTAINER} | ({"tailLines": str(arguments.tail)} if arguments.tail is not None else {})
 
 
 def _nothing(manifest: Manifest, attempt: int | None) -> str:
@@ -90,12 +89,37 @@ def _follow(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiReade
         if followed:
             print(f"==> {log.heading} <==", file=sys.stderr, flush=True)
         followed.add(log.pod["metadata"]["uid"])
-        for line in cluster.log(log.pod, _query(arguments, follow=True)):
+        for line in _to_its_end(log.pod, _query(arguments), manifest, cluster):
             print(line, flush=True)
         arguments.tail = None  # of what came before the call
     if not followed:
         print(_nothing(manifest, arguments.attempt), file=sys.stderr)
     return ExitCode.DONE
+
+
+def _to_its_end(pod: Manifest, query: dict[str, str], manifest: Manifest, cluster: ApiReader) -> Iterator[str]:
+    """The lines of a pod until it has ended. What stands between ends a long answer (idle for too long, an API server that is
+    upgraded): then it is asked for what came after the last line.
+    """
+    last = ""
+    while True:
+        with contextlib.suppress(StorageFault):  # whether the cluster is there at all is seen below
+            for line in cluster.log(pod, {**query, "follow": "true", "timestamps": "true"}):
+                stamp, _, text = line.partition(" ")
+                if _moment(stamp) > _moment(last):
+                    last = stamp
+                    yield text
+        now = next((each for each in cluster.pods(manifest) if each["metadata"]["uid"] == pod["metadata"]["uid"]), None)
+        if now is None or "running" not in pods.container(now):
+            return
+        query = {**{key: value for key, value in query.items() if key != "tailLines"}, **({"sinceTime": last} if last else {})}
+        time.sleep(POLL_SECONDS)
+
+
+def _moment(stamp: str) -> tuple[str, str]:
+    """A time stamp of a log, to be compared: its fraction of a second has as many digits as it needs."""
+    whole, _, fraction = stamp.rstrip("Z").partition(".")
+    return whole, fraction.ljust(9, "0")
 
 
 def _attempts(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiReader) -> Iterator[Log]:

@@ -17,7 +17,7 @@ from nnunet_trainer.contract.faults import BadUsage, ExitCode, Fault
 
 from .. import connection
 from ..results import fold_files, places, png, storage
-from .fetch import add_storage_arguments
+from . import storage_arguments
 
 if TYPE_CHECKING:
     from ..api_reader import ApiReader
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="RUN", help="a TrainingRun: NAME or trainingrun/NAME")
     parser.add_argument("--fold", metavar="K", help="this fold alone")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write a PNG, as nnU-Net's progress.png, instead")
-    add_storage_arguments(parser)
+    storage_arguments.add_arguments(parser)
     connection.add_arguments(parser)
 
 
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _curves(arguments: argparse.Namespace, manifest: Manifest, part: Part, cluster: ApiReader) -> dict[int, Epoch]:
-    pods = cluster.owned(manifest, "Pod")
+    pods = cluster.pods(manifest)
     logs = [log for log in pod_logs.choose(manifest, pods, [part], attempt=pod_logs.EVERY) if pod_logs.has_started(log.pod)]
     lines = (cluster.log(log.pod, {"container": CONTAINER}) for log in logs)
     told = training_curves.joined(*map(training_curves.of_progress_lines, lines))
@@ -67,9 +67,7 @@ def _curves(arguments: argparse.Namespace, manifest: Manifest, part: Part, clust
     place = places.of_fold(manifest, part, plans)
     if place is None:
         return told
-    storage.use(arguments.profile, {})
-    if name := place.access.get("caConfigMap"):
-        storage.use(None, cluster.config_map(arguments.namespace, str(name)))
+    storage_arguments.prepare(arguments, cluster, [place])
     try:
         with storage.opened(place.location(arguments.endpoint_url)) as store:
             texts = [store.get(key).decode(errors="replace") for key, _ in fold_files.logs(store, place)]

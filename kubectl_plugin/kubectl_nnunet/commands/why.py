@@ -25,4 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     with connection.opened(arguments) as cluster:
         manifest = object_names.one(arguments.what, arguments.namespace, cluster)
         print(explanation.text(waiting.explain(manifest, cluster, datetime.now(UTC), PROGRAM), Terminal.of(sys.stdout)))
+        for refused in cluster.left_out:
+            print(f"Not looked at: {refused}", file=sys.stderr)
     return ExitCode.DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,17 +46,17 @@ def opened(location: Location) -> Iterator[ObjectStore]:
         raise _to_the_caller(fault) from fault
 
 
-def use(arguments_profile: str | None, certificates: Mapping[str, str]) -> None:
-    """Have boto3 use a profile, and trust the storage's own CA where the caller trusts no other.
+def use(profile: str | None, certificates: Sequence[Mapping[str, str]]) -> None:
+    """Have boto3 use a profile, and trust the storages' own CAs where the caller names none (AWS_CA_BUNDLE).
 
     Args:
-        arguments_profile: of ~/.aws/config; None: the usual one.
-        certificates: of the storage's ConfigMap, by key.
+        profile: of ~/.aws/config; None: the usual one.
+        certificates: of each storage's ConfigMap, by key: `ca.crt`, or the only one.
     """
-    if arguments_profile:
-        os.environ["AWS_PROFILE"] = arguments_profile
-    pem = certificates.get("ca.crt") or next(iter(certificates.values()), None)
-    if pem and "AWS_CA_BUNDLE" not in os.environ:
+    if profile:
+        os.environ["AWS_PROFILE"] = profile
+    pem = "\n".join(texts.get("ca.crt") or next(iter(texts.values()), "") for texts in certificates)
+    if pem.strip() and "AWS_CA_BUNDLE" not in os.environ:
         with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
             file.write(pem)
         atexit.register(Path(file.name).unlink, missing_ok=True)

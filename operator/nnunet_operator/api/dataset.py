@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from nnunet_trainer.contract.work_order import DatasetOrder, default
 from pydantic import Field
 
-from .base import Resource, Rule, SpecModel, StatusModel, fixed
+from .base import FreeForm, Resource, Rule, SpecModel, StatusModel, fixed
 from .common import ArtifactStatus, CommonSpec, CommonStatus, WorkStatus
 from .fields.names import Component, DatasetName
+from .fields.plugins import Plugins
 from .fields.uris import SourceSpec
 
 _ANOTHER = "create another Dataset"
@@ -19,6 +20,7 @@ class FingerprintSpec(SpecModel):
     """How the fingerprint is extracted."""
 
     extractor: Component = default(DatasetOrder, "extractor")
+    parameters: Annotated[FreeForm | None, Field(description="Of the extractor, by name.")] = None
 
 
 class SplitsSpec(SpecModel):
@@ -37,11 +39,13 @@ class DatasetSpec(CommonSpec):
         fixed("name", _ANOTHER),
         fixed("fingerprint", _ANOTHER),
         fixed("splits", _ANOTHER, optional=True),
+        fixed("plugins", _ANOTHER, optional=True),
     )
     name: Annotated[DatasetName, Field(description="nnU-Net's folder name: DatasetXXX_Name.")]
     source: SourceSpec
     fingerprint: FingerprintSpec = FingerprintSpec()
     splits: SplitsSpec | None = None
+    plugins: Plugins = None
 
 
 class FingerprintStatus(StatusModel):

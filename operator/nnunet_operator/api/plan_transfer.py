@@ -10,6 +10,7 @@ from pydantic import Field
 from .base import FreeForm, Resource, Rule, SpecModel, fixed
 from .common import ArtifactStatus, CommonSpec, CommonStatus, Reference
 from .fields.names import PlansName, no_separator
+from .fields.plugins import Plugins
 from .plans import CompatibilityLine, PreprocessingSpec
 
 
@@ -39,6 +40,7 @@ class PlanTransferSpec(CommonSpec):
         fixed("normalization", _ANOTHER),
         fixed("intensityProperties", _ANOTHER),
         fixed("patch", _ANOTHER, optional=True),
+        fixed("plugins", _ANOTHER, optional=True),
     )
     from_: Annotated[TransferSource, Field(alias="from", description="Whose plans.")]
     to: Annotated[TransferTarget, Field(description="For which dataset.")]
@@ -57,6 +59,7 @@ class PlanTransferSpec(CommonSpec):
         None
     )
     preprocessing: PreprocessingSpec = PreprocessingSpec()
+    plugins: Plugins = None
     suspend: Annotated[bool, Field(description="Nothing of its Plans runs; cases that are preprocessed stay.")] = False
 
 

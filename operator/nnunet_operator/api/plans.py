@@ -10,6 +10,7 @@ from pydantic import Field
 from .base import FreeForm, Resource, Rule, SpecModel, StatusModel, fixed
 from .common import ArtifactStatus, CommonSpec, CommonStatus, LocationStatus, Reference, ResourcesSpec, WorkStatus
 from .fields.names import NO_SEPARATOR, Component, Configuration, PlansName, no_separator
+from .fields.plugins import Plugins
 
 # Numbers of planning, as those of a recipe: what nnU-Net computes with is written as a number, with its fraction.
 Spacing = Annotated[list[Annotated[float, Field(gt=0, le=10_000)]], Field(min_length=2, max_length=3)]
@@ -83,6 +84,7 @@ class PlansSpec(CommonSpec):
         Rule("has(self.transferFrom) == has(oldSelf.transferFrom)", "cannot be added or removed", "transferFrom"),
         fixed("plansName", _ANOTHER, optional=True),
         fixed("patch", _ANOTHER, optional=True),
+        fixed("plugins", _ANOTHER, optional=True),
     )
     dataset_ref: Reference
     planner: Annotated[PlannerSpec | None, Field(description="Absent: nnU-Net's default planner.")] = None
@@ -91,6 +93,7 @@ class PlansSpec(CommonSpec):
     patch: Annotated[FreeForm | None, Field(description="Edits the plans: objects merge, lists replace, null means null.")] = None
     preprocessing: PreprocessingSpec = PreprocessingSpec()
     suspend: Annotated[bool, Field(description="Nothing of it runs; cases that are preprocessed stay.")] = False
+    plugins: Plugins = None
 
     @property
     def planner_or_default(self) -> PlannerSpec:
@@ -129,6 +132,15 @@ class CompatibilityLine(StatusModel):
     verdict: Annotated[str, Field(max_length=512)] = ""
 
 
+class PluginStatus(StatusModel):
+    """A plug-in that plans were made with."""
+
+    name: Annotated[str, Field(max_length=253, description="Of its ConfigMap, or of the installed package.")]
+    version: Annotated[str | None, Field(max_length=128)] = None
+    digest: Annotated[str | None, Field(max_length=128)] = None
+    needed: Annotated[bool | None, Field(description="Whether training and prediction need it too.")] = None
+
+
 class PlansStatus(CommonStatus):
     """What was planned and preprocessed, and all that a TrainingRun's work order needs of it."""
 
@@ -140,6 +152,9 @@ class PlansStatus(CommonStatus):
     storage: Annotated[LocationStatus | None, Field(description="Where the artifacts lie, and how they are reached.")] = None
     artifact: Annotated[ArtifactStatus | None, Field(description="plans.json")] = None
     planner: Annotated[str | None, Field(max_length=100)] = None
+    plugins: Annotated[
+        list[PluginStatus] | None, Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})
+    ] = None
     cases: Annotated[str, Field(max_length=32, description="Cases preprocessed of all, over the configurations.")] = "-"
     configurations: Annotated[
         list[ConfigurationStatus], Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})

@@ -87,6 +87,7 @@ CHILD_REFUSED = "ChildRefused"
 NETWORKS_DIFFER = "NetworksDiffer"
 BATCH_SMALLER_THAN_WORLD = "BatchSmallerThanWorld"
 NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
+MISSING_PLUGIN = "MissingPlugin"
 # … and those of the trainer's catalogue (contract.catalogue.REASONS).
 
 # Events.

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies, TrainerChoice, TrainOrder, default
+from nnunet_trainer.contract.work_order import CheckpointPolicy, TrainerChoice, TrainOrder, default
 from pydantic import Field
 
 from .base import FreeForm, Resource, Rule, Seconds, SpecModel, StatusModel, Time, fixed
 from .common import CommonSpec, CommonStatus, LocationStatus, Reference, WorkStatus
-from .continuation import ContinuedStatus, ContinuesSpec
 from .fields.int_or_string import Fold, Minutes
-from .fields.names import Component, Configuration, KubernetesName, Name, no_separator
-from .fields.uris import Access, Uri, uri_rules
+from .fields.names import Component, Configuration, no_separator
+from .fields.plugins import Plugins
 from .placement import LabelName
-
-_ANOTHER = "create another TrainingRun"
+from .starting_point import (
+    ANOTHER,
+    ContinuedStatus,
+    ContinuesSpec,
+    InputStatus,
+    PretrainedSpec,
+    PretrainedStatus,
+    PreviousStageSpec,
+)
 
 
 class TrainerSpec(SpecModel):
@@ -30,67 +36,6 @@ class TrainerSpec(SpecModel):
     name: Component = default(TrainerChoice, "name")
     base: Component | None = None
     recipe: FreeForm | None = None
-
-
-class RunReference(SpecModel):
-    """One fold of another TrainingRun of the same namespace."""
-
-    name: Name
-    fold: Fold = "all"
-
-
-class PretrainedSpec(Access):
-    """Weights to start from: of a run, or of a file. Absent policies: as nnU-Net, all but the segmentation layers, or an error."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.runRef) != has(self.uri)", "give exactly one of runRef and uri"),
-        *uri_rules(optional=True),
-        Rule(
-            "has(self.runRef) || self.checkpoint == 'final'",
-            "goes with runRef; a uri names the file itself",
-            "checkpoint",
-        ),
-        Rule(
-            "has(self.runRef) == has(oldSelf.runRef) && (!has(self.runRef) || (self.runRef.name == oldSelf.runRef.name"
-            " && string(self.runRef.fold) == string(oldSelf.runRef.fold)))",
-            f"cannot change: {_ANOTHER}",
-            "runRef",
-        ),
-        fixed("uri", _ANOTHER, optional=True),
-        fixed("checkpoint", _ANOTHER),
-        fixed("inputChannels", _ANOTHER),
-        fixed("heads", _ANOTHER),
-        fixed("mismatched", _ANOTHER),
-    )
-    run_ref: RunReference | None = None
-    checkpoint: Annotated[Literal["final", "best"], Field(description="Of the referenced run.")] = "final"
-    uri: Annotated[Uri | None, Field(description="s3://…/checkpoint_final.pth")] = None
-    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$", max_length=64, description="Of the file at uri.")] = None
-    input_channels: Annotated[
-        Literal["Match", "Repeat", "Average", "Reinitialize"],
-        Field(
-            description="When the source has another number of input channels: Match fails, the others adapt the first convolution."
-        ),
-    ] = default(PretrainedPolicies, "input_channels")
-    heads: Annotated[
-        Literal["Reinitialize", "MatchByLabel"],
-        Field(description="The segmentation layers begin anew, or go on for labels and regions of the same name."),
-    ] = default(PretrainedPolicies, "heads")
-    mismatched: Annotated[
-        Literal["Fail", "Skip"], Field(description="Any other tensor that does not fit: Fail, or Skip it and say so.")
-    ] = default(PretrainedPolicies, "mismatched")
-
-
-class PreviousStageReference(SpecModel):
-    """Another TrainingRun of the same namespace, all of its folds."""
-
-    name: Name
-
-
-class PreviousStageSpec(SpecModel):
-    """The first stage of a cascade: a run of the same Plans, whose final validation predicts what this run has as an input."""
-
-    run_ref: PreviousStageReference
 
 
 class WorkersSpec(SpecModel):
@@ -120,32 +65,26 @@ class CheckpointSpec(SpecModel):
     keep: Annotated[int, Field(ge=1, le=1000)] = default(CheckpointPolicy, "keep")
 
 
-class PluginSpec(SpecModel):
-    """Python modules, mounted and imported in the training pod."""
-
-    config_map_name: KubernetesName
-
-
 class TrainingRunSpec(CommonSpec):
     """What to train, on which folds, from which weights, by which workers."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         no_separator("configuration"),
-        fixed("plansRef", _ANOTHER),
-        fixed("configuration", _ANOTHER),
+        fixed("plansRef", ANOTHER),
+        fixed("configuration", ANOTHER),
         Rule(
             "oldSelf.folds.all(f, self.folds.exists(g, string(g) == string(f)))",
             "can be added to, not taken from: a run of other folds is another TrainingRun",
             "folds",
         ),
         Rule("self.folds.all(f, self.folds.exists_one(g, string(g) == string(f)))", "must name each fold once", "folds"),
-        fixed("trainer", _ANOTHER),
-        fixed("previousStage", _ANOTHER, optional=True),
-        fixed("continues", _ANOTHER, optional=True),
-        fixed("seed", _ANOTHER, optional=True),
-        fixed("deterministic", _ANOTHER),
-        fixed("validation", _ANOTHER, optional=True),
-        fixed("plugins", _ANOTHER, optional=True),
+        fixed("trainer", ANOTHER),
+        fixed("previousStage", ANOTHER, optional=True),
+        fixed("continues", ANOTHER, optional=True),
+        fixed("seed", ANOTHER, optional=True),
+        fixed("deterministic", ANOTHER),
+        fixed("validation", ANOTHER, optional=True),
+        fixed("plugins", ANOTHER, optional=True),
         Rule(
             "has(self.pretrained) == has(oldSelf.pretrained)",
             "cannot be added or removed: create another TrainingRun",
@@ -207,9 +146,7 @@ class TrainingRunSpec(CommonSpec):
     ttl_seconds_after_finished: Annotated[
         int | None, Field(ge=0, description="Then the object is deleted; its results go by retention.")
     ] = None
-    plugins: Annotated[
-        list[PluginSpec] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["configMapName"]})
-    ] = None
+    plugins: Plugins = None
 
     @property
     def validates(self) -> bool:
@@ -223,25 +160,6 @@ class CheckpointStatus(StatusModel):
     uri: Annotated[str, Field(max_length=2048)]
     epoch: Annotated[int | None, Field(ge=0)] = None
     sha256: Annotated[str | None, Field(max_length=64)] = None
-
-
-class PretrainedStatus(StatusModel):
-    """What became of the pretrained weights: counts of tensors, one sentence. The tensors are named in the fold's report.json."""
-
-    source: Annotated[str, Field(max_length=2048)]
-    loaded: Annotated[int, Field(ge=0)] = 0
-    adapted: Annotated[int, Field(ge=0, description="Made to fit: the first convolution, heads.")] = 0
-    skipped: Annotated[int, Field(ge=0, description="Begin anew, as asked.")] = 0
-    mismatched: Annotated[int, Field(ge=0, description="Begin anew: another shape.")] = 0
-    missing: Annotated[int, Field(ge=0, description="Begin anew: not in the file.")] = 0
-    unused: Annotated[int, Field(ge=0, description="In the file, not in the network.")] = 0
-    message: Annotated[str | None, Field(max_length=1024)] = None
-
-
-class InputStatus(LocationStatus):
-    """Something that another run has made."""
-
-    digest: Annotated[str | None, Field(max_length=128, description="Of a file: its sha256.")] = None
 
 
 class FoldStatus(WorkStatus):

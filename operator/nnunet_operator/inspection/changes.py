@@ -54,7 +54,8 @@ def resume(manifest: Manifest) -> Change:
     name = label(manifest)
     if not (manifest.get("spec") or {}).get("suspend"):
         return Change({}, f"{name} unchanged: it is not suspended")
-    epochs = [f"{part.title} from epoch {part.done}" for part in parts.of(manifest) if part.unit == "epoch" and part.done]
+    held = [part for part in parts.of(manifest) if part.state == State.SUSPENDED and part.unit == "epoch" and part.done]
+    epochs = [f"{part.title} from epoch {part.done}" for part in held]
     return Change({"suspend": False}, f"{name} resumed{': ' + ', '.join(epochs) if epochs else ''}")
 
 

@@ -49,8 +49,8 @@ class Explanation:
         after = [self.then] if self.then else []
         if self.advice:
             return [*self.advice, *after]
-        known = [(reason, remedy) for reason in self.reasons if (remedy := remedies.of(reason)) is not None]
-        return [*(f"{reason}: {remedy.do}" for reason, remedy in known[-1:] if not remedy.is_nothing), *after]
+        known = [reason for reason in self.reasons if remedies.of(reason) is not None]
+        return [*(f"{reason}: {advice}" for reason in known[-1:] if (advice := remedies.advice(reason))), *after]
 
 
 def text(explanation: Explanation, terminal: Terminal) -> str:

@@ -42,6 +42,12 @@ def of(reason: str) -> Remedy | None:
     return all_of_them().get(reason)
 
 
+def advice(reason: str) -> str:
+    """What to do about a reason; empty where nothing is to be done, or it is not known."""
+    found = of(reason)
+    return "" if found is None or found.is_nothing else found.do
+
+
 def from_document(text: str) -> dict[str, Remedy]:
     """Read the tables of docs/troubleshooting.md; links become the names of what they lead to."""
     found: dict[str, Remedy] = {}

@@ -40,7 +40,9 @@ def of(parameters: JobParameters, order_config_map: str) -> Volumes:
     for i, ca in enumerate(sorted({p.ca_config_map for p in places if p.ca_config_map})):
         found.add(f"ca-{i}", {"configMap": {"name": ca}}, f"{pod.CA_MOUNT}/{ca}", read_only=True)
     for i, plugin in enumerate(sorted(set(parameters.plugins))):
-        found.add(f"plugin-{i}", {"configMap": {"name": plugin}}, f"{pod.PLUGINS_MOUNT}/{plugin}", read_only=True)
+        # Optional: the trainer says at once what is missing; else the pod would hold its GPUs until the pre-running deadline.
+        source = {"configMap": {"name": plugin, "optional": True}}
+        found.add(f"plugin-{i}", source, f"{pod.PLUGINS_MOUNT}/{plugin}", read_only=True)
     for i, claim in enumerate(sorted({name for p in places if (name := uri.claim(p.uri))})):
         found.add(f"claim-{i}", {"persistentVolumeClaim": {"claimName": claim}}, f"{pod.CLAIMS_MOUNT}/{claim}")
     if cache := parameters.template.dataset_cache:

@@ -40,6 +40,7 @@ STALLING = frozenset(
         reasons.NETWORKS_DIFFER,
         reasons.BATCH_SMALLER_THAN_WORLD,
         reasons.NETWORK_DOES_NOT_FIT,
+        reasons.MISSING_PLUGIN,
         *catalogue.packaged().reasons,
     }
 )

@@ -26,9 +26,9 @@ class Trainings:
     def __init__(self, api: ApiClient, namespace: str, node: str) -> None:
         self.api, self.namespace, self.node = api, namespace, node
         self.run = api.apply(training_run(namespace, folds=["0", "1"]))
-        self.pods: dict[tuple[str, int], Manifest] = {}
+        self.pods: dict[str, Manifest] = {}
 
-    def pod(self, fold: str, attempt: int, *, started: bool = True) -> str:
+    def pod(self, fold: str, attempt: int, *, started: bool = True, ended: bool = False) -> str:
         """Make a Job that no controller looks after, and its pod; the pod's name."""
         meta = self.run["metadata"]
         labels = {names.OWNER_UID: meta["uid"], names.STEP: "train", names.FOLD: fold, names.ATTEMPT: str(attempt)}
@@ -50,11 +50,15 @@ class Trainings:
                 "spec": {**spec, "nodeName": self.node},
             }
         )  # fmt: skip
+        self.pods[f"{name}-x"] = pod
         if started:
-            state = {"running": {"startedAt": "2026-11-01T12:00:00Z"}}
-            status = {"name": "trainer", "state": state, "ready": True, "restartCount": 0, "image": "none", "imageID": ""}
-            self.api.patch(pod, {"status": {"phase": "Running", "containerStatuses": [status]}}, sub="status")
+            self.be(f"{name}-x", {"terminated": {"exitCode": 75}} if ended else {"running": {"startedAt": "2026-11-01T12:00:00Z"}})
         return f"{name}-x"
+
+    def be(self, pod: str, state: dict[str, Any]) -> None:
+        """Write the state of a pod's container."""
+        status = {"name": "trainer", "state": state, "ready": False, "restartCount": 0, "image": "none", "imageID": ""}
+        self.api.patch(self.pods[pod], {"status": {"phase": "Running", "containerStatuses": [status]}}, sub="status")
 
     def say(self, reason: str, *folds: dict[str, Any], ready: bool = False) -> None:
         """Write the run's status."""
@@ -72,9 +76,23 @@ def written() -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def trainings(control_plane: ControlPlane, namespace: str, written: dict[str, list[str]]) -> Iterator[Trainings]:
+def cut() -> dict[str, int]:
+    """By pod, after how many lines the next answer ends."""
+    return {}
+
+
+@pytest.fixture
+def trainings(
+    control_plane: ControlPlane, namespace: str, written: dict[str, list[str]], cut: dict[str, int]
+) -> Iterator[Trainings]:
     def logs(pod: str, query: dict[str, list[str]]) -> list[str]:
         lines = written[pod]
+        if "timestamps" in query:  # a line a second
+            lines = [f"2026-11-01T12:00:{second:02}{'.5' if second % 2 else ''}Z {line}" for second, line in enumerate(lines)]
+        since = query.get("sinceTime", [""])[0].rstrip("Z").split(".")[0]
+        lines = [line for line in lines if not since or line >= since]
+        if pod in cut:
+            return lines[: cut.pop(pod)]
         return lines[-int(query["tailLines"][0]) :] if "tailLines" in query else lines
 
     with LogServer(control_plane, f"node-{namespace}", logs) as server:
@@ -104,10 +122,10 @@ def test_following_goes_on_with_the_next_attempt_to_the_end(
     trainings: Trainings, written: dict[str, list[str]], nnunet: Nnunet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainings.say("Training", {"name": "0", "state": "Running", "attempt": 0})
-    written[trainings.pod("0", 0)] = ["first"]
+    written[trainings.pod("0", 0, ended=True)] = ["first"]
     told = [
         lambda: trainings.say("TryAgain", {"name": "0", "state": "BackingOff", "attempt": 0}),
-        lambda: written.update({trainings.pod("0", 1): ["second"]}),
+        lambda: written.update({trainings.pod("0", 1, ended=True): ["second"]}),
         lambda: trainings.say("Completed", {"name": "0", "state": "Succeeded"}, {"name": "1", "state": "Succeeded"}, ready=True),
     ]
     monkeypatch.setattr(command.time, "sleep", lambda _: told.pop(0)())
@@ -116,6 +134,22 @@ def test_following_goes_on_with_the_next_attempt_to_the_end(
     assert said.err.count("Waiting for the next pod of trainingrun/run") == 2
     assert "==> fold 0, attempt 2 (run-f0-1-x) <==" in said.err
     assert told == []
+
+
+def test_an_answer_that_ends_too_early_is_gone_on_with(
+    trainings: Trainings, written: dict[str, list[str]], cut: dict[str, int], nnunet: Nnunet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings.say("Training", {"name": "0", "state": "Running", "attempt": 0})
+    pod = trainings.pod("0", 0)
+    written[pod] = [f"line {number}" for number in range(9)]
+    cut[pod] = 4
+
+    def end(_: float) -> None:
+        trainings.be(pod, {"terminated": {"exitCode": 0}})
+        trainings.say("Completed", {"name": "0", "state": "Succeeded"}, {"name": "1", "state": "Succeeded"}, ready=True)
+
+    monkeypatch.setattr(command.time, "sleep", end)
+    assert nnunet("logs", "run", "--fold", "0", "-f").out.splitlines() == written[pod], "each line once"
 
 
 def test_a_container_that_has_not_begun(trainings: Trainings, nnunet: Nnunet) -> None:

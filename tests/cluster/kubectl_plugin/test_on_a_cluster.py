@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nnunet_operator.api.base import format_time
-from support.apiclient import ApiClient, Manifest, wait_until
+from support.apiclient import ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ControlPlane
 from support.kubectl import kubectl
 
@@ -129,7 +129,29 @@ def test_a_user_who_may_not(control_plane: ControlPlane, namespace: str, nnunet:
     said = nnunet("status", "-n", namespace, code=78).err
     assert said.startswith(f"Forbidden: You may not list datasets in namespace {namespace}: datasets.nnunet.dev is forbidden")
     assert "rbac.aggregate" in said
+    api = control_plane.admin
+    api.apply(dataset(namespace))
+    rbac, meta = "rbac.authorization.k8s.io", {"name": "reader", "namespace": namespace}
+    rules = [{"apiGroups": ["nnunet.dev"], "resources": ["*"], "verbs": ["get", "list"]}]
+    api.apply({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": rules})
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
+    reference = {"apiGroup": rbac, "kind": "Role", "name": "reader"}
+    api.apply({"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta, "roleRef": reference, "subjects": [subject]})
+    user = control_plane.client_for(namespace, "default")
+    wait_until(lambda: _may_list(user, namespace), what="the Role to be heard of")
+    assert "dataset/brain" in nnunet("status", "-n", namespace).out
+    assert "You may not patch datasets" in nnunet("rerun", "dataset/brain", "-n", namespace, code=78).err
+    assert "You may not list pods" in nnunet("logs", "dataset/brain", "-n", namespace, code=78).err
     config = json.loads(kubeconfig.read_text())
     config["users"][0]["user"]["token"] = "wrong"
     kubeconfig.write_text(json.dumps(config))
     assert "does not accept your credentials" in nnunet("status", code=78).err
+
+
+def _may_list(user: ApiClient, namespace: str) -> bool:
+    try:
+        return bool(user.list(API_VERSION, "Dataset", namespace))
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        return False

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -157,3 +158,37 @@ async def test_pods_that_hang_hold_nobody_up(monkeypatch: pytest.MonkeyPatch) ->
         finally:
             task.cancel()
     assert asked.total() - before < len(hanging), "it waits for none of the others' rounds"
+
+
+async def test_what_pods_said_goes_with_them_and_pods_that_do_not_change_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment, cache = [100.0], ObjectCache()
+    monkeypatch.setattr(progress_poller, "time", SimpleNamespace(monotonic=lambda: moment[0]))
+    dataset_, job, pod = family("one", "127.1.79.9")
+    for manifest in (dataset_, pod):
+        cache.put(manifest)
+    poller = ProgressPoller(cache, (10.0, 60.0), lambda keys: None)
+
+    async def fetch(session: object, address: str) -> Progress:
+        return Progress(step="dataset", done=1)
+
+    monkeypatch.setattr(poller, "_fetch", fetch)
+    assert poller._due() == []
+    cache.put(job)
+    assert [one["metadata"]["uid"] for one in poller._due()] == ["one-pod"], "its Job was seen after it"
+    await poller._ask(None, pod)  # type: ignore[arg-type]
+    assert set(poller.heard) == {"one-pod"}
+    with monkeypatch.context() as quiet:
+        quiet.setattr(cache, "get", lambda *_: pytest.fail("nothing is due, and nothing has changed"))
+        assert poller._due() == []
+    moment[0] += 11
+    assert len(poller._due()) == 1
+    namesake = {**pod, "metadata": {**pod["metadata"], "uid": "another", "resourceVersion": "9"}}
+    cache.remember_deleted(pod)
+    cache.put(namesake)
+    assert [one["metadata"]["uid"] for one in poller._due()] == ["another"]
+    assert not poller.heard
+    await poller._ask(None, pod)  # type: ignore[arg-type]
+    assert not poller.heard, "an answer that comes after its pod has gone"
+    cache.put({**namesake, "metadata": {**namesake["metadata"], "resourceVersion": "10"}, "status": {"phase": "Succeeded"}})
+    moment[0] += 100
+    assert poller._due() == []

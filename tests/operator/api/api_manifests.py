@@ -142,6 +142,11 @@ GOOD: dict[str, Manifest] = {
     ),
     "run-retention-delete": run(retention="Delete"),
     "run-plugins": run(plugins=[{"configMapName": "my-losses"}, {"configMapName": "my-norms"}]),
+    "dataset-plugins": dataset(plugins=[{"configMapName": "mine"}], fingerprint={"extractor": "Mine", "parameters": {"factor": 2}}),
+    "plans-plugins": plans(
+        plugins=[{"configMapName": "mine"}], planner={"name": "Mine", "parameters": {"pooling": {"name": "Late"}}}
+    ),
+    "transfer-plugins": transfer(plugins=[{"configMapName": "mine"}]),
     "run-template": run(
         template={
             "image": "registry.example/nnunet-trainer@sha256:" + "0" * 64,
@@ -511,6 +516,9 @@ CHANGES: dict[str, tuple[Manifest, Manifest, tuple[str, str] | None]] = {
     "run-deterministic": (run(), run(deterministic=True), ("spec.deterministic", "cannot change")),
     "run-validation": (run(), run(validation="Skip"), ("spec.validation", "cannot change")),
     "run-plugins": (run(plugins=[{"configMapName": "a"}]), run(), ("spec.plugins", "cannot change")),
+    "dataset-plugins": (dataset(), dataset(plugins=[{"configMapName": "a"}]), ("spec.plugins", "cannot change")),
+    "plans-plugins": (plans(plugins=[{"configMapName": "a"}]), plans(), ("spec.plugins", "cannot change")),
+    "transfer-plugins": (transfer(plugins=[{"configMapName": "a"}]), transfer(), ("spec.plugins", "cannot change")),
     "run-pretrained-added": (run(), run(pretrained=_PRETRAINED), ("spec.pretrained", "added or removed")),
     "run-pretrained-uri": (
         run(pretrained=_PRETRAINED),

@@ -34,6 +34,41 @@ async def test_children_come_first_then_deletions_one_status_and_the_events(clie
     assert stored["status"] == {"observedGeneration": 1}, "a null is not stored"
 
 
+async def test_what_the_status_settles_goes_after_it_is_stored_and_told(client: NotedClient, recorder: EventRecorder) -> None:
+    old = client.store.create(client.child("Job", "old"))
+    gone = [Delete("ConfigMap", "order", ""), Delete("Job", "old", old["metadata"]["uid"])]
+    outcome = Outcome(status={"cases": 1}, events=[Event(reason="Testing", message="told")], delete_once_stored=gone)
+    done = await carry_out(client, recorder, client.about, outcome)
+    assert client.calls == [("status", "brain"), ("create", "Event"), ("delete", "ConfigMap", "order"), ("delete", "Job", "old")]
+    assert done == (True, True)
+
+
+class Stubborn(NotedClient):
+    """A server that makes something else of a status, or has a newer version of its object."""
+
+    outdated = False
+
+    async def write_status(self, about: Manifest, status: Manifest) -> bool:
+        await super().write_status(about, {})
+        if self.outdated:
+            raise Outdated
+        return False
+
+
+@pytest.mark.parametrize("outdated", [False, True])
+async def test_what_is_not_stored_as_it_is_wanted_settles_nothing(tmp_path: Path, outdated: bool) -> None:
+    client = Stubborn(Store(tmp_path))
+    client.outdated = outdated
+    job = client.store.create(client.child("Job", "old"))
+    outcome = Outcome(status={"cases": 1}, delete_once_stored=[Delete("Job", "old", job["metadata"]["uid"])], settled=True)
+    if outdated:
+        with pytest.raises(Outdated):
+            await carry_out(client, EventRecorder(client, "test"), client.about, outcome)
+    else:
+        assert await carry_out(client, EventRecorder(client, "test"), client.about, outcome) == (False, False)
+    assert client.store.get("Job", "default", "old") == job
+
+
 async def test_what_is_so_already_changes_nothing(client: NotedClient, recorder: EventRecorder) -> None:
     outcome = Outcome(status={"cases": 1}, apply=[client.child("ConfigMap", "order")], create=[client.child("Job", "new")])
     assert (await carry_out(client, recorder, client.about, outcome)).children_changed

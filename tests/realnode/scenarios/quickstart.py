@@ -1,6 +1,8 @@
-"""kubectl apply of examples/quickstart, in any order: all four kinds Ready, results in the bucket."""
+"""kubectl apply of examples/quickstart, in any order: all four kinds Ready, results in the bucket, fetched by kubectl nnunet."""
 
 import random
+import tempfile
+from pathlib import Path
 
 import yaml
 from support.apiclient import wait_until
@@ -21,5 +23,12 @@ def run(cluster: Cluster) -> str:
         keys = cluster.keys_below(f"artifacts/runs/{NAMESPACE}/{run_name}/")
         for name in ("checkpoint_final.pth", "progress.png", "training_log"):
             assert any(name in key for key in keys), (name, keys)
+    tree = cluster.nnunet("status")
+    assert tree.count(" Ready ") >= len(wanted), tree
+    with tempfile.TemporaryDirectory() as folder:
+        cluster.nnunet("fetch", "finetune", folder)
+        fetched = {path.name for path in Path(folder).rglob("*") if path.is_file()}
+        assert {"checkpoint_final.pth", "summary.json", "plans.json", "dataset.json"} <= fetched, fetched
+    assert "validation" in cluster.nnunet("plot", "finetune")
     wait_until(lambda: not cluster.api.list("batch/v1", "Job", NAMESPACE), what="the Jobs to go: their results are in the status")
     return ", ".join(f"{name} {value:.4f} Dice" for name, value in dice.items())

@@ -29,6 +29,10 @@ def run(cluster: Cluster) -> str:
 
         what = lambda name=name: f"Ready of {name} to name what it lacks: {cluster.said('Dataset', name)}"  # noqa: E731
         said[name] = wait_until(told, timeout=150, what=what)
+    why = cluster.nnunet("why", "dataset/without-secret")
+    assert f"secret/{SECRET}: is not there" in why, why
+    assert f"Create the Secret {SECRET}" in why, why
+    assert IMAGE in cluster.nnunet("why", "dataset/without-image")
     # Once the Secret is there, the same pod starts and ends well: the Dataset has nothing to be ordered again for.
     cluster.apply(cluster.secret(SECRET))
     cluster.wait_ready("Dataset", "without-secret", seconds=240)

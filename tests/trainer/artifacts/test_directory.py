@@ -55,3 +55,19 @@ def test_a_refused_folder_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(Fault) as caught:
         open_store(Location(uri=f"file://{tmp_path}/file/below")).put("x", b"")
     assert str(tmp_path) in str(caught.value)
+
+
+def test_what_writers_that_died_left_is_removed(tmp_path: Path) -> None:
+    store = open_store(Location(uri=f"file://{tmp_path}"))
+    store.put("attempts/0/fold_0/whole.pth", b"1")
+    left = [f"attempts/0/fold_{fold}/{directory.PARTIAL}a.pth-1-2-3" for fold in (0, 1)] + [
+        f"elsewhere/{directory.PARTIAL}a.pth-1-2-3"
+    ]
+    for name in left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"half")
+    assert store.discard_unfinished("attempts/", "/fold_0/") == 1
+    assert [(tmp_path / name).exists() for name in left] == [False, True, True]
+    assert store.discard_unfinished("attempts/") == 1
+    assert (tmp_path / left[2]).exists()
+    assert [info.key for info in store.list()] == ["attempts/0/fold_0/whole.pth"]

@@ -110,7 +110,8 @@ def test_parts_of_uploads_that_nobody_finished_are_removed(location: Location, s
         return [each["Key"].removeprefix(direct.prefix) for each in page.get("Uploads", [])]
 
     assert len(unfinished()) == 2
-    assert store.discard_unfinished("attempts/0/fold_0/") == 1
+    assert store.discard_unfinished("elsewhere/") == store.discard_unfinished("attempts/", "/fold_2/") == 0
+    assert store.discard_unfinished("attempts/", "/fold_0/") == 1
     assert unfinished() == ["attempts/0/fold_1/a.pth"]
     assert store.discard_unfinished("attempts/") == 1
     assert store.discard_unfinished("attempts/") == 0

@@ -128,7 +128,7 @@ def test_most_images_have_none(tmp_path: Path) -> None:
         for case in opened.cases.values():
             assert not any(by_name(opened.reader).companions(path) for path in case.images)
         assert not by_name(opened.reader).may_have_companions(opened.file_ending)
-    assert not any(reader.may_have_companions(".nii.gz") for reader in READERS.values() if reader.name != "Tiff3DIO")
+    assert not any(reader.may_have_companions(".nii.gz") for reader in READERS.all() if reader.name != "Tiff3DIO")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -69,7 +69,7 @@ def test_a_planner_for_each_configuration(fingerprint: dict[str, Any], dataset_j
     ("options", "said"),
     [
         ({"planner": "ResEncPlanner"}, "ResEncUNetPlanner"),
-        ({"parameters": {"maxPoolings": 3}}, "Did you mean maxPooling?"),
+        ({"parameters": {"maxPoolings": 3}}, "Did you mean maxPooling"),
         ({"parameters": {"maxPooling": "3"}}, "planner.parameters.maxPooling: an integer at least 1 was expected, found '3'"),
         ({"parameters": {"baseFeatures": -1}}, "planner.parameters.baseFeatures: -1 is out of range"),
         ({"parameters": {"blocksEncoder": 2}}, "planner.parameters.blocksEncoder: a list was expected, found 2"),

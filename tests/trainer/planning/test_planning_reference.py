@@ -16,7 +16,7 @@ from support.datasets import SOURCE
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore:WARNING")]
 
-PLANNERS = sorted(planner_presets.PLANNERS)
+PLANNERS = sorted(planner_presets.v2.PRESETS)
 KINDS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
     "isotropic": ((1.0, 1.0, 1.0), (150, 170, 160)),
     "ct": ((3.0, 0.78, 0.78), (110, 512, 512)),

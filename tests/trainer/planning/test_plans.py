@@ -195,8 +195,8 @@ def test_every_name_that_plans_may_hold_stands_for_something() -> None:
     from nnunet_trainer.preprocessing import normalization
     from nnunet_trainer.preprocessing.resampling import resampling
 
-    assert set(names.NORMALIZATION.values()) == set(normalization.SCHEMES)
-    assert set(names.RESAMPLING) == {*resampling.FUNCTIONS, *resampling.BY_TORCH}
+    assert set(names.SCHEMES) == {name for name in normalization.NORMALIZATIONS if not normalization.NORMALIZATIONS[name].plugin}
+    assert set(names.RESAMPLING) == {name for name in resampling.RESAMPLINGS if not resampling.RESAMPLINGS[name].plugin}
 
 
 def test_estimated_memory(plans: dict[str, Any]) -> None:

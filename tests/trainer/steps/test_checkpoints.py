@@ -249,6 +249,19 @@ def test_uploads_end_when_the_time_is_over_and_say_what_is_lost(
     away.clear()
 
 
+def test_a_warning_is_said_as_long_as_it_lasts(store: ObjectStore, work: Path) -> None:
+    heard: list[Progress] = []
+    uploads = Uploads(store, attempt_prefix(RUN, 0, "0"), 2, heard.append, work)
+    uploads.hear(Progress(step="train", phase="training", epoch=7, warnings=["of the training"]))
+    for warning in ("waits", None):
+        uploads.say("uploading", warning)
+    assert [(p.phase, p.epoch, p.warnings) for p in heard[1:]] == [
+        ("uploading", 7, ["of the training", "waits"]),
+        ("uploading", 7, ["of the training"]),
+    ]
+    uploads.close(20)
+
+
 def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, tmp_path: Path, work: Path) -> None:
     """However fast they come: what waits is replaced by what is newer, and the newest is never dropped."""
     uploads = Uploads(store, attempt_prefix(RUN, 0, "0"), 2, lambda p: None, work)

@@ -110,12 +110,12 @@ class DirectoryStore:
         except OSError as error:
             raise self._fault(error, key) from error
 
-    def discard_unfinished(self, prefix: str) -> int:
+    def discard_unfinished(self, prefix: str, part: str = "") -> int:
         found = 0
         for folder, _, names in os.walk(self.folder / prefix.rpartition("/")[0], followlinks=True, onerror=self._walk_error):
             for path in [Path(folder, name) for name in names if name.startswith(PARTIAL)]:
                 key = path.with_name(path.name.removeprefix(PARTIAL)).relative_to(self.folder).as_posix()
-                if key.startswith(prefix):
+                if key.startswith(prefix) and part in key:
                     path.unlink(missing_ok=True)
                     found += 1
         return found

@@ -119,12 +119,12 @@ class S3Store:
     def delete(self, key: str) -> None:
         self._ask(key, lambda c: c.delete_object(Bucket=self.bucket, Key=self.prefix + key))
 
-    def discard_unfinished(self, prefix: str) -> int:
+    def discard_unfinished(self, prefix: str, part: str = "") -> int:
         arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
         found = 0
         while True:
             page = self._ask(prefix, lambda c: c.list_multipart_uploads(**arguments))
-            for each in page.get("Uploads", []):
+            for each in [upload for upload in page.get("Uploads", []) if part in upload["Key"]]:
                 target = {"Bucket": self.bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
                 with contextlib.suppress(StorageFault):  # NoSuchUpload: it was finished meanwhile
                     self._ask(prefix, lambda c, target=target: c.abort_multipart_upload(**target))

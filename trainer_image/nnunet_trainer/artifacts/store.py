@@ -55,8 +55,8 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
 
-    def discard_unfinished(self, prefix: str) -> int:
-        """Remove what writers that died left of objects whose keys begin with `prefix`; returns of how many."""
+    def discard_unfinished(self, prefix: str, part: str = "") -> int:
+        """Remove what writers that died left of objects whose keys begin with `prefix` and hold `part`; returns of how many."""
 
     def local_path(self, key: str) -> Path | None:
         """The object as a file of this machine, which must not be changed; None when it is elsewhere."""

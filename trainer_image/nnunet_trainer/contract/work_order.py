@@ -67,6 +67,8 @@ class DatasetOrder:
     layout: Literal["nnUNetV2", "MSD"] = "nnUNetV2"
     extractor: str = "DatasetFingerprintExtractor"
     group_by: str | None = None
+    extractor_parameters: dict[str, Any] = additions.added("0.2.0", default_factory=dict)
+    plugins: list[str] = additions.added("0.2.0", default_factory=list)
     step: Literal["dataset"] = "dataset"
     version: int = CONTRACT_VERSION
 
@@ -94,6 +96,7 @@ class PlanOrder:
     plans_name: str | None = None
     patch: dict[str, Any] = field(default_factory=dict)
     layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
+    plugins: list[str] = additions.added("0.2.0", default_factory=list)
     step: Literal["plan"] = "plan"
     version: int = CONTRACT_VERSION
 
@@ -114,6 +117,7 @@ class TransferOrder:
     on_mismatch: Literal["Warn", "Fail"] = "Warn"
     patch: dict[str, Any] = field(default_factory=dict)
     layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
+    plugins: list[str] = additions.added("0.2.0", default_factory=list)
     step: Literal["transfer"] = "transfer"
     version: int = CONTRACT_VERSION
 
@@ -130,6 +134,7 @@ class PreprocessOrder:
     storage: Location
     shards: int = 1
     layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
+    plugins: list[str] = additions.added("0.2.0", default_factory=list)
     step: Literal["preprocess"] = "preprocess"
     version: int = CONTRACT_VERSION
 

@@ -7,6 +7,7 @@ import json
 import sys
 
 from nnunet_trainer.contract.faults import BadData, ExitCode
+from nnunet_trainer.extensions import command_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("raw", metavar="RAW", help="a dataset in nnU-Net v2's raw layout (DatasetXXX_Name)")
     parser.add_argument("--workers", type=int, help="processes (default: the cores of this container)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    command_line.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from . import parallel
 
     parallel.single_threaded()
+    command_line.load(arguments)
     from .raw import RawDataset
     from .verify import verify
 

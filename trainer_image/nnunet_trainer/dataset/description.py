@@ -123,7 +123,7 @@ def _ending_faults(dataset_json: dict[str, Any]) -> list[str]:
     elif not isinstance(ending, str) or not ending.startswith("."):
         lines.append(f'field file_ending is {json.dumps(ending)}, expected an ending with its dot, as ".nii.gz"')
     elif override == "None" and not by_file_ending(ending):
-        known = sorted({known for reader in READERS.values() for known in reader.file_endings})
+        known = sorted({known for reader in READERS.all() for known in reader.file_endings})
         lines.append(f"field file_ending is {ending!r}, which no reader reads; known: {', '.join(known)}")
     if override != "None" and (not isinstance(override, str) or override not in READERS):
         lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {', '.join(READERS)}")

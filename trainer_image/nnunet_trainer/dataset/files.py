@@ -86,3 +86,23 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         raise BadUsage("MissingFile", f"{what} {path} cannot be read: {error.strerror}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadUsage("InvalidFile", f"{what} {path} is not JSON: {error}.") from error
+
+
+def json_option(text: str | None, option: str) -> Any:
+    """The JSON object that an option of a command holds, or that is in the file which it names; None where it is not given.
+
+    Raises:
+        BadUsage: it is neither.
+    """
+    if text is None:
+        return None
+    if not text.lstrip().startswith("{"):
+        value = read_json(text, f"{option}:")
+    else:
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BadUsage("InvalidArgument", f"{option} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise BadUsage("InvalidArgument", f"{option} is no JSON object.")
+    return value

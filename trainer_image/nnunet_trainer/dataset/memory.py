@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .raw import Case, files_of
-from .readers import READERS, Header, Reader, by_file_ending
+from .readers import READERS, Header, Reader, by_file_ending, by_name
 
 PROCESS = 150 << 20
 """What a worker takes before it has read anything."""
@@ -40,7 +40,7 @@ def extent(case: Case, reader: str | None = None) -> Extent | None:
     """The extent of a case, by a reader or by any that reads such files; None where a header cannot be read."""
     first = case.images[0]
     ending = ".nii.gz" if first.name.endswith(".nii.gz") else first.suffix
-    readers = [READERS[reader]] if reader in READERS else by_file_ending(ending)
+    readers = [by_name(reader)] if reader in READERS else by_file_ending(ending)
     for each in readers:
         headers = [_header(each, path) for path in case.images]
         known = [header for header in headers if header is not None]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from nnunet_trainer.contract.faults import Temporary
 from nnunet_trainer.contract.limits import cpu_limit as cpu_limit
 from nnunet_trainer.contract.limits import memory_limit as memory_limit
+from nnunet_trainer.extensions import load_again, loaded_places
 
 T = TypeVar("T")
 THREADS = (
@@ -71,7 +72,8 @@ def run(
     try:
         # Not more processes than can be busy: an idle one keeps some of the memory of its last job.
         workers = min(workers, _fitting(costs, room))
-        with ProcessPoolExecutor(workers, mp_context=_context([function.__module__, *preload])) as pool:
+        context = _context([function.__module__, *preload])
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=load_again, initargs=(loaded_places(),)) as pool:
             running: dict[Future[T], int] = {}
             try:
                 while queue or running:

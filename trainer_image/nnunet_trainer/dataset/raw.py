@@ -14,7 +14,7 @@ from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.uri import is_utf8, printable
 
 from . import description
-from .readers import READERS, choose
+from .readers import READERS, by_name, choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def files_of(case: Case, reader: str | None) -> list[Path]:
         companion.path
         for path in files
         if path.is_file()
-        for companion in READERS[reader].companions(path, label=path == case.label)
+        for companion in by_name(reader).companions(path, label=path == case.label)
         if companion.required or companion.path.is_file()
     ]
     return list(dict.fromkeys([*files, *beside]))

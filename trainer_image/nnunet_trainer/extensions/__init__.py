@@ -6,7 +6,26 @@ A plug-in imports from here.
 from nnunet_trainer.contract.catalogue import ENTRY_POINTS
 from nnunet_trainer.contract.catalogue.shapes import Range
 
-from .plugins import load_plugins, plugin_files
-from .registry import Component, Parameter, Registry
+from .kinds import KINDS, PLANNER_STEPS, find, register
+from .plugins import load_again, load_plugins, loaded_places, plugin_files, plugin_folders
+from .registry import Component, Parameter, Plugin, Registry
+from .schema import Choice
 
-__all__ = ["ENTRY_POINTS", "Component", "Parameter", "Range", "Registry", "load_plugins", "plugin_files"]
+__all__ = [
+    "ENTRY_POINTS",
+    "KINDS",
+    "PLANNER_STEPS",
+    "Choice",
+    "Component",
+    "Parameter",
+    "Plugin",
+    "Range",
+    "Registry",
+    "find",
+    "load_again",
+    "load_plugins",
+    "loaded_places",
+    "plugin_files",
+    "plugin_folders",
+    "register",
+]

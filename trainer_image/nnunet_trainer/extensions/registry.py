@@ -7,8 +7,10 @@ their types, defaults and ranges (`Annotated[float, Range(0, 1)]`) are read from
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -17,6 +19,34 @@ from nnunet_trainer.contract.catalogue.shapes import unknown_component
 from nnunet_trainer.contract.faults import BadConfiguration
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plugin:
+    """Code that is not this package's, and registers components.
+
+    Attributes:
+        name: of its ConfigMap or folder; of an installed package: the distribution's.
+        version: of an installed package the distribution's, else the `__version__` of one of its files; "" where there is none.
+        digest: sha256 over the names and contents of its Python files.
+        installed: whether it is an installed package.
+    """
+
+    name: str
+    version: str
+    digest: str
+    installed: bool
+
+    def __str__(self) -> str:
+        version = f"version {self.version}, " if self.version else ""
+        return f"{self.name} ({version}digest {self.digest[:12]})"
+
+
+PACKAGE = __name__.partition(".")[0] + "."
+"""How the names of this package's own modules begin."""
+
+IMPORTING: ContextVar[Plugin | None] = ContextVar("plug-in being imported", default=None)
+"""Whose components are being registered; None: this package's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +60,24 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Component(Generic[T]):
-    """A named function or class, and where it was defined."""
+    """A named function or class, where it was defined, and by which plug-in (None: by this package)."""
 
     name: str
     make: T
     place: str
+    plugin: Plugin | None = None
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """The keyword-only arguments that a recipe may set."""
-        target = self.make.__init__ if inspect.isclass(self.make) else self.make
-        hints = typing.get_type_hints(target, include_extras=True)
-        arguments = inspect.signature(self.make).parameters.values()
-        return {a.name: Parameter(a.name, hints.get(a.name, Any), a.default) for a in arguments if a.kind is a.KEYWORD_ONLY}
+        target: Any = self.make.__init__ if inspect.isclass(self.make) else self.make
+        arguments = [a for a in inspect.signature(self.make).parameters.values() if a.kind is a.KEYWORD_ONLY]
+        # Theirs alone: those of the others may be known to a type checker only.
+        given = {a.name: a.annotation for a in arguments if a.annotation is not a.empty}
+        hints = typing.get_type_hints(
+            type("Annotated", (), {"__annotations__": given}), getattr(target, "__globals__", None), include_extras=True
+        )
+        return {a.name: Parameter(a.name, hints.get(a.name, Any), a.default) for a in arguments}
 
     @property
     def help(self) -> str:
@@ -77,10 +112,21 @@ class Registry(Generic[T]):
                     f"Two components bear the {self.kind} name {name!r}: {other.place} and {place}.",
                     hint="Give one of them another name.",
                 )
-            self._components[name] = Component(name, make, place)
+            # Built-in components are imported when somebody looks, which may be in the midst of a plug-in.
+            built_in = sys._getframe(1).f_globals.get("__name__", "").startswith(PACKAGE)
+            plugin = None if built_in else IMPORTING.get()
+            self._components[name] = self._checked(Component(name, make, place, plugin))
             return make
 
         return add
+
+    def _checked(self, component: Component[T]) -> Component[T]:
+        """What a kind asks of its components; raises BadConfiguration."""
+        return component
+
+    def of(self, plugin: Plugin) -> list[Component[T]]:
+        """The components that a plug-in has registered."""
+        return [component for component in self._components.values() if component.plugin == plugin]
 
     def __getitem__(self, name: str) -> Component[T]:
         if name not in self._components:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from nnunet_trainer.extensions import command_line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("raw", metavar="RAW", help="a dataset in nnU-Net v2's raw layout (DatasetXXX_Name)")
     parser.add_argument("-o", "--output", default="dataset_fingerprint.json", help="file to write (default: %(default)s)")
     parser.add_argument("--extractor", default="DatasetFingerprintExtractor", help="default: %(default)s")
+    parser.add_argument("--parameters", metavar="JSON", help='of the extractor, as {"percentile": 95}, or a file of them')
     parser.add_argument("--workers", type=int, help="processes (default: the cores of this container)")
+    command_line.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -18,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset import parallel
 
     parallel.single_threaded()
+    command_line.load(arguments)
     from nnunet_trainer.dataset import files
     from nnunet_trainer.dataset.raw import RawDataset
 
@@ -25,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     raw = RawDataset.open(arguments.raw)
     workers = parallel.num_workers(arguments.workers, len(raw.cases))
-    fingerprint = extract(raw, workers, extractor=arguments.extractor)
+    parameters = files.json_option(arguments.parameters, "--parameters")
+    fingerprint = extract(raw, workers, extractor=arguments.extractor, parameters=parameters)
     replaced = files.write_json(arguments.output, fingerprint)
     print(f"{raw.name}: {len(raw.cases)} cases → {arguments.output}{' (replaced)' if replaced else ''}")
     return 0

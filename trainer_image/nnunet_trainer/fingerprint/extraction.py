@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault
 from nnunet_trainer.dataset import parallel
 from nnunet_trainer.dataset.memory import reading_estimate
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import Reader, by_name
 from nnunet_trainer.dataset.values import spacing_fault
+from nnunet_trainer.extensions import provenance
 
+from . import extractors
 from .intensities import TOTAL_SAMPLES, Histogram, sample, statistics
 
-EXTRACTORS = ("DatasetFingerprintExtractor",)
+Extractor = tuple[str, dict[str, Any]]
+"""Name and parameters."""
 
 
 def extract(
     raw: RawDataset,
     workers: int = 1,
     *,
-    extractor: str = "DatasetFingerprintExtractor",
+    extractor: str = extractors.DEFAULT,
+    parameters: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Extract a dataset's fingerprint.
@@ -32,7 +38,8 @@ def extract(
     Args:
         raw: the dataset.
         workers: processes.
-        extractor: nnU-Net's class name.
+        extractor: its name.
+        parameters: of the extractor, by name.
         progress: called with (cases done, cases).
 
     Returns:
@@ -40,15 +47,15 @@ def extract(
 
     Raises:
         BadData: no cases, a file that cannot be read, NaN, or no foreground at all.
-        BadConfiguration: an unknown extractor.
+        BadConfiguration: an unknown extractor or parameter; what a plug-in's one answers is no fingerprint.
     """
-    if extractor not in EXTRACTORS:
-        raise BadConfiguration("UnknownExtractor", unknown_name("fingerprint extractor", extractor, EXTRACTORS))
+    chosen = (extractor, dict(parameters or {}))
+    component, made = extractors.EXTRACTORS[extractor], extractors.make(*chosen)
     cases = raw.cases
     if not cases:
         raise BadData("InvalidCases", f"{raw.folder}: no training cases in imagesTr with the ending {raw.file_ending!r}.")
     samples = int(TOTAL_SAMPLES // len(cases))
-    jobs = [(raw.reader, name, case.images, case.label, samples) for name, case in cases.items()]
+    jobs = [(raw.reader, name, case.images, case.label, samples, chosen) for name, case in cases.items()]
     results: list[Any] = [None] * len(jobs)
     workers = parallel.num_workers(workers, len(jobs))
     weights = [reading_estimate(case, raw.reader) for case in cases.values()] if workers > 1 else None
@@ -56,7 +63,7 @@ def extract(
         results[index] = result
         if progress:
             progress(done, len(jobs))
-    shapes, spacings, histograms, sizes = (list(column) for column in zip(*results, strict=True))
+    shapes, spacings, histograms, sizes, own = (list(column) for column in zip(*results, strict=True))
     properties = {}
     wanted = len(raw.channel_names)
     if other := [(name, len(h)) for name, h in zip(cases, histograms, strict=True) if len(h) != wanted]:
@@ -70,18 +77,36 @@ def extract(
                 "InvalidCases", f"{raw.name}: no label file has any foreground, so there are no intensities to plan from."
             )
         properties[str(channel)] = found
-    return {
+    fingerprint = {
         "foreground_intensity_properties_per_channel": properties,
         "median_relative_size_after_cropping": float(np.median(sizes)),
         "shapes_after_crop": shapes,
         "spacings": spacings,
     }
+    if component.plugin is None:
+        return fingerprint
+    answered = _guarded(component.place, made.dataset, deepcopy(fingerprint), dict(zip(cases, own, strict=True)))
+    found = extractors.checked(component, answered, fingerprint)
+    plugins = provenance.records([("extractor", extractor), ("reader", raw.reader)])
+    return {**found, "extractor": {"name": extractor, "parameters": chosen[1]}, "plugins": plugins}
+
+
+def _guarded(place: str, method: Callable[..., Any], *arguments: Any) -> Any:
+    """What a plug-in's method answers; its errors with their line."""
+    try:
+        return method(*arguments)
+    except (Fault, MemoryError):
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}: {frame.line})"
+        raise BadConfiguration("PluginFailed", f"The fingerprint extractor at {place} fails: {what}.") from error
 
 
 def analyze_case(
-    reader: str, name: str, images: list[Path], label: Path | None, num_samples: int
-) -> tuple[list[int], list[float], list[Histogram], float]:
-    """Shape after cropping to the nonzero region, spacing, sampled foreground and relative size of one case."""
+    reader: str, name: str, images: list[Path], label: Path | None, num_samples: int, extractor: Extractor
+) -> tuple[list[int], list[float], list[Histogram], float, Any]:
+    """Of one case: shape after cropping to the nonzero region, spacing, sampled foreground, relative size, the extractor's own."""
     from nnunet_trainer.dataset.cropping import bounding_box, nonzero, slices
 
     if label is None:
@@ -102,7 +127,11 @@ def analyze_case(
     index = (slice(None), *slices(box))
     histograms = sample(data[index], seg[index][0] > 0, num_samples)
     relative = float(np.prod(shape) / np.prod(data.shape[1:]))
-    return shape, [float(s) for s in properties["spacing"]], histograms, relative
+    spacing = [float(s) for s in properties["spacing"]]
+    component, own = extractors.EXTRACTORS[extractor[0]], None
+    if component.plugin is not None:
+        own = _guarded(f"{component.place}, with case {name},", extractors.make(*extractor).case, name, data, seg[0], spacing)
+    return shape, spacing, histograms, relative, own
 
 
 def _by_file(reader: Reader, images: list[Path], data: np.ndarray) -> Iterator[tuple[Path, np.ndarray]]:

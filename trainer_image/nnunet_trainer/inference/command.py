@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnunet_trainer.contract.keys import FINAL_CHECKPOINT
 from nnunet_trainer.contract.precision import PRECISIONS
+from nnunet_trainer.extensions import command_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--continue", dest="keep", action="store_true", help="keep the predictions that OUT already holds whole")
     existing.add_argument("--overwrite", action="store_true", help="replace the predictions that OUT already holds")
+    command_line.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, one line a case."""
     from nnunet_trainer.contract.faults import BadUsage
 
+    command_line.load(arguments)
     from .model import Model
     from .prediction import predict_folder
 

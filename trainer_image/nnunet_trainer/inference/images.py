@@ -132,7 +132,7 @@ def _why(name: str, file_ending: str) -> str:
         return f"{what}; expected a name like {expected}"
     if name.lower().endswith(file_ending.lower()):
         return f"the model's images end in {file_ending}, written just so"
-    known = [ending for reader in READERS.values() for ending in reader.file_endings if name.lower().endswith(ending)]
+    known = [ending for reader in READERS.all() for ending in reader.file_endings if name.lower().endswith(ending)]
     ending = max(known, key=len, default=Path(name).suffix)
     return f"it ends in {ending or 'nothing'}, the model's images in {file_ending}"
 

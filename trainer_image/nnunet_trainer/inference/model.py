@@ -18,6 +18,8 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.extensions import provenance
+from nnunet_trainer.planning import plugins
 from nnunet_trainer.planning.plans import Configuration, Plans
 
 from .large_images import Goal, goal, segment
@@ -71,6 +73,7 @@ class Model:
                 hint = "Name the folder Trainer__Plans__Configuration that holds plans.json, dataset.json and fold_0."
                 raise BadUsage("NotAModel", f"{folder} has no {name}.", hint=hint)
         plans, dataset_json = Plans.load(folder / "plans.json"), read_json(folder / "dataset.json")
+        plugins.require(plans.content, plugins.FOR_NETWORKS)
         labels, chosen = LabelManager(dataset_json), list(folds) if folds else available_folds(folder, checkpoint)
         networks: list[torch.nn.Module] = []
         configuration: Configuration | None = None
@@ -89,6 +92,8 @@ class Model:
                     raise BadConfiguration("NotACheckpoint", f"{file} does not say which configuration it is of.") from error
                 mirror_axes = content.get("inference_allowed_mirroring_axes")
                 extra = content.get(checkpoints.EXTRA)
+                recorded = extra.get("plugins") if isinstance(extra, dict) else None
+                provenance.require(recorded, ("network",), str(file))
                 precision = of_recipe(extra.get("recipe") if isinstance(extra, dict) else None, torch.device(device))
             network = _network(file, content, configuration, dataset_json, labels)
             # On a CPU, convolutions take about two thirds of the time so; GPUs' tensor cores want it too.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from nnunet_trainer.extensions import command_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", action="store_true", help="say why, one line for each decision")
     parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two plans files instead")
     parser.add_argument("-o", "--output", metavar="PLANS", help="plans.json to write (default: <plans name>.json)")
+    command_line.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in difference(*(files.read_json(path, "The plans file") for path in arguments.diff)):
             print(line)
         return 0
+    command_line.load(arguments)
     from nnunet_trainer.dataset.raw import RawDataset
 
     from .planners.experiment import plan
@@ -56,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         gpu_memory_gb=arguments.gpu_memory_gb,
         target_spacing=arguments.target_spacing,
         plans_name=arguments.plans_name,
-        parameters=json_option(arguments.parameters, "--parameters"),
-        patch=json_option(arguments.patch, "--patch"),
+        parameters=files.json_option(arguments.parameters, "--parameters"),
+        patch=files.json_option(arguments.patch, "--patch"),
         notes=notes,
     )
     if arguments.explain:
@@ -81,21 +84,3 @@ def keep_own_configurations(plans: dict[str, Any], output: Path) -> list[str]:
     own = {name: content for name, content in before.items() if name not in plans["configurations"]}
     plans["configurations"].update(own)
     return list(own)
-
-
-def json_option(text: str | None, option: str) -> Any:
-    from nnunet_trainer.contract.faults import BadUsage
-    from nnunet_trainer.dataset import files
-
-    if text is None:
-        return None
-    if not text.lstrip().startswith("{"):
-        value = files.read_json(text, f"{option}:")
-    else:
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise BadUsage("InvalidArgument", f"{option} is not JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise BadUsage("InvalidArgument", f"{option} is no JSON object.")
-    return value

@@ -59,11 +59,14 @@ def _each(value: int | Sequence[int], count: int) -> list[int]:
 def estimate_gb(patch_size: Sequence[int], batch_size: int, architecture: dict[str, Any], planner: str) -> float | None:
     """Gigabytes by a planner's rule of three: its reference estimate and batch fill its reference GPU.
 
-    None for a network that is no U-Net of nnU-Net's. Of a planner that is not known, nnU-Net's default counts.
+    None for a network that is no U-Net of nnU-Net's. Of a planner that is not known, or
+    estimates otherwise, nnU-Net's default counts.
     """
     if not {"features_per_stage", "strides", "n_conv_per_stage_decoder"} <= set(architecture.get("arch_kwargs", {})):
         return None
-    kind = PLANNERS.get(planner, Planner())
+    kind = PLANNERS[planner].make() if planner in PLANNERS else Planner()
+    if kind.memory_estimate != Planner().memory_estimate:
+        kind = Planner()  # its references are in another unit
     two = len(patch_size) == 2
     reference, batch = (kind.reference_2d, kind.reference_batch_2d) if two else (kind.reference_3d, kind.reference_batch_3d)
     estimate = conv_feature_map_size(patch_size, architecture, 2)

@@ -8,6 +8,10 @@ NORMALIZATION = {
     "rgb_to_0_1": "RGBTo01Normalization",
 }
 """Of a channel, casefolded, to the scheme; any other channel gets MASKED."""
+SCHEMES = (*NORMALIZATION.values(), "CT2Normalization")
+"""All schemes of this package."""
+WITHOUT_PROPERTIES = frozenset(SCHEMES) - {"CTNormalization", "CT2Normalization"}
+"""Those that do not read the dataset's foreground_intensity_properties_per_channel; a plug-in's may."""
 MASKED = "ZScoreNormalization"
 """The only scheme that can leave what is outside the nonzero mask at zero."""
 RESAMPLING = ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack")

@@ -13,8 +13,9 @@ from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 
-from . import old_format
+from . import old_format, plugins
 from .gpu_memory import estimate_gb
+from .names import WITHOUT_PROPERTIES
 
 PREPROCESSING_FIELDS = (
     "preprocessor_name",
@@ -138,8 +139,12 @@ class Configuration:
         fields["image_reader_writer"] = self.plans.image_reader_writer
         properties = self.plans.foreground_intensity_properties
         fields["intensity_properties"] = {
-            str(c): properties.get(str(c)) for c, scheme in enumerate(self.normalization_schemes) if scheme == "CTNormalization"
+            str(c): properties.get(str(c))
+            for c, scheme in enumerate(self.normalization_schemes)
+            if scheme not in WITHOUT_PROPERTIES
         }
+        if digests := plugins.data_digests(self.plans.content, self.content):
+            fields["plugins"] = digests
         return deepcopy(fields)
 
     def num_input_channels(self, dataset_json: dict[str, Any]) -> int:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
+from . import plugins
 from .names import MASKED, NORMALIZATION
-from .planners.experiment import normalization as planned_normalization
+from .planners.normalization_rules import recomputed
 from .plans import Plans
 from .plans_patch import merge
 from .validate import validate
@@ -72,12 +73,13 @@ def transfer(
         the new plans, and the compatibility report.
 
     Raises:
-        BadConfiguration: what cannot work (fewer channels than the target has), what differs with Fail, a patch that breaks the
-            plans.
+        BadConfiguration: a plug-in that the plans need is missing or another, what cannot work (fewer channels than the target
+            has), what differs with Fail, a patch that breaks the plans.
     """
     source = Plans(dict(plans))
     if "Recompute" in (normalization, intensity_properties) and fingerprint is None:
         raise BadConfiguration("MissingFingerprint", "To recompute, the transfer needs the fingerprint of the target.")
+    plugins.require(plans, plugins.FOR_DATA)
     content = deepcopy(dict(plans))
     content["dataset_name"] = dataset_name
     old_name, new_name = source.name, plans_name or source.name
@@ -89,7 +91,7 @@ def transfer(
     content["plans_name"] = new_name
     report = [*_compare_datasets(source, source_dataset_json, dataset_json, reader, normalization)]
 
-    planned = planned_normalization(fingerprint, dataset_json) if fingerprint is not None else None
+    planned = recomputed(content, fingerprint, dataset_json) if fingerprint is not None else None
     if normalization == "Recompute" and planned is not None:
         for configuration in content["configurations"].values():
             if "normalization_schemes" in configuration:
@@ -112,6 +114,7 @@ def transfer(
     if patch:
         content = merge(content, patch)
     validate(content, dataset_json, spare_channels=True)
+    plugins.record(content, ())
     return content, report
 
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nnunet_trainer.extensions import command_line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -24,15 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patch", metavar="JSON", help="merged into the new plans, or a file of it")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that holds other plans")
     parser.add_argument("-o", "--output", metavar="PLANS", help="plans.json to write (default: <plans name>.json)")
+    command_line.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Transfer, print the compatibility report and write."""
+    command_line.load(arguments)
     from nnunet_trainer.contract.faults import BadUsage
     from nnunet_trainer.dataset import files
     from nnunet_trainer.dataset.raw import RawDataset
 
-    from .command import json_option
     from .transfer import transfer
 
     target = RawDataset.open(arguments.to)
@@ -47,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         normalization=arguments.normalization,
         intensity_properties=arguments.intensity_properties,
         on_mismatch=arguments.on_mismatch,
-        patch=json_option(arguments.patch, "--patch"),
+        patch=files.json_option(arguments.patch, "--patch"),
     )
     for line in report:
         print(line, file=sys.stderr if line.verdict != "same" else sys.stdout)

@@ -10,8 +10,9 @@ from typing import Any
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
+from nnunet_trainer.extensions import provenance
 
-from .names import NORMALIZATION, PREPROCESSORS, RESAMPLING
+from .names import PREPROCESSORS, RESAMPLING, SCHEMES
 from .plans import PREPROCESSING_FIELDS, Configuration, Plans
 
 FIELDS = (
@@ -141,13 +142,14 @@ def _configuration_faults(configuration: Configuration, channels: int | None, sp
         )
     schemes = content.get("normalization_schemes")
     if isinstance(schemes, list):
-        faults += _unknown("normalization_schemes", schemes, [*NORMALIZATION.values()])
+        faults += _unknown("normalization_schemes", schemes, [*SCHEMES, *provenance.names("normalization")])
     masks = content.get("use_mask_for_norm")
     if isinstance(masks, list) and not all(isinstance(mask, bool) for mask in masks):
         faults.append(f"use_mask_for_norm is {masks!r}, expected true or false for each channel")
     faults += _unknown("preprocessor_name", [content.get("preprocessor_name", PREPROCESSORS[0])], PREPROCESSORS)
+    resamplings = [*RESAMPLING, *provenance.names("resampling")]
     for what in ("data", "seg", "probabilities"):
-        faults += _unknown(f"resampling_fn_{what}", [content.get(f"resampling_fn_{what}", RESAMPLING[0])], RESAMPLING)
+        faults += _unknown(f"resampling_fn_{what}", [content.get(f"resampling_fn_{what}", RESAMPLING[0])], resamplings)
         need_kwargs = content.get(f"resampling_fn_{what}_kwargs", {})
         if not isinstance(need_kwargs, Mapping):
             faults.append(f"resampling_fn_{what}_kwargs is {need_kwargs!r}, expected an object")

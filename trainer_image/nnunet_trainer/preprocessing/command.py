@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nnunet_trainer.extensions import command_line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", default="0/1", metavar="I/N", help="only every N-th case from the I-th on (default: %(default)s)"
     )
+    command_line.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset import parallel
 
     parallel.single_threaded()
+    command_line.load(arguments)
     from nnunet_trainer.dataset.raw import RawDataset
     from nnunet_trainer.planning.plans import Plans
 

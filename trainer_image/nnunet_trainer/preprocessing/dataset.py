@@ -14,6 +14,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset import files, parallel
 from nnunet_trainer.dataset.raw import Case, RawDataset, files_of
+from nnunet_trainer.planning import plugins
 from nnunet_trainer.planning.plans import Configuration, Plans
 
 from . import storage
@@ -53,10 +54,11 @@ def preprocess_dataset(
 
     Raises:
         BadData: a case that cannot be worked with, or a folder that holds data of other preprocessing.
-        BadConfiguration: plans that cannot be worked with.
+        BadConfiguration: plans that cannot be worked with, or need a plug-in that is missing or another.
         StorageFault: no space.
     """
     plans = plans if isinstance(plans, Plans) else Plans(plans)
+    plugins.require(plans.content, plugins.FOR_DATA)
     if isinstance(configuration, str):
         configuration = plans.configuration(configuration)
     folder = Path(out_folder)

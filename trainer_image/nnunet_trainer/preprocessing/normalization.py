@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
 from nnunet_trainer.dataset.values import rgb_fault
+from nnunet_trainer.extensions import Component, Registry
 
 EPSILON = 1e-8
 Properties = dict[str, float]
-Scheme = Callable[[np.ndarray, np.ndarray, bool, Properties], None]
+Scheme = Callable[[np.ndarray, np.ndarray, bool, Properties], Any]
+
+NORMALIZATIONS: Registry[Scheme] = Registry("normalization scheme")
+"""Functions `(image, seg, use_mask, properties)` that change an image (z, y, x) in place, or return another one of its shape.
+
+`seg` is -1 outside the nonzero region; `properties` are the channel's foreground_intensity_properties_per_channel.
+"""
 
 
+@NORMALIZATIONS.register("CTNormalization")
 def ct(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Properties) -> None:
     """Clip to the dataset's 0.5 and 99.5 percentiles of foreground, then its mean and standard deviation."""
-    missing = [key for key in ("percentile_00_5", "percentile_99_5", "mean", "std") if key not in properties]
-    if missing:
-        raise BadConfiguration(
-            "InvalidPlans", f"CTNormalization needs {missing[0]} in foreground_intensity_properties_per_channel."
-        )
+    _need("CTNormalization", properties, "percentile_00_5", "percentile_99_5", "mean", "std")
     np.clip(image, properties["percentile_00_5"], properties["percentile_99_5"], out=image)
     image -= properties["mean"]
     image /= max(properties["std"], EPSILON)
 
 
+@NORMALIZATIONS.register("CT2Normalization")
+def ct2(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Properties) -> None:
+    """Clip to the dataset's 0.5 and 99.5 percentiles of foreground, then the mean and deviation of this image within them: v1's."""
+    _need("CT2Normalization", properties, "percentile_00_5", "percentile_99_5")
+    low, high = properties["percentile_00_5"], properties["percentile_99_5"]
+    inside = image[(image > low) & (image < high)]
+    np.clip(image, low, high, out=image)
+    mean, std = (inside.mean(), inside.std()) if inside.size else (image.mean(), image.std())
+    image -= mean
+    image /= max(std, EPSILON)
+
+
+def _need(scheme: str, properties: Properties, *keys: str) -> None:
+    missing = [key for key in keys if key not in properties]
+    if missing:
+        raise BadConfiguration("InvalidPlans", f"{scheme} needs {missing[0]} in foreground_intensity_properties_per_channel.")
+
+
+@NORMALIZATIONS.register("ZScoreNormalization")
 def zscore(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Properties) -> None:
     """The image's own mean and standard deviation; with a mask both are taken, and applied, only where seg ≥ 0."""
     if use_mask:
@@ -39,30 +63,24 @@ def zscore(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Prope
     image /= max(std, EPSILON)
 
 
+@NORMALIZATIONS.register("NoNormalization")
 def none(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Properties) -> None:
     """Nothing."""
 
 
+@NORMALIZATIONS.register("RescaleTo01Normalization")
 def rescale_to_0_1(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Properties) -> None:
     """The image's own range to 0 … 1."""
     image -= image.min()
     image /= max(image.max(), np.float32(EPSILON))
 
 
+@NORMALIZATIONS.register("RGBTo01Normalization")
 def rgb_to_0_1(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: Properties) -> None:
     """0 … 255 to 0 … 1."""
     if fault := rgb_fault(image):
         raise BadData("InvalidCases", f"{fault}.")
     image /= np.float32(255)
-
-
-SCHEMES: dict[str, Scheme] = {
-    "CTNormalization": ct,
-    "ZScoreNormalization": zscore,
-    "NoNormalization": none,
-    "RescaleTo01Normalization": rescale_to_0_1,
-    "RGBTo01Normalization": rgb_to_0_1,
-}
 
 
 def normalize(
@@ -79,6 +97,28 @@ def normalize(
             f"The images have {len(data)} channels, the plans {len(schemes)} normalization schemes, {len(use_mask)} masks.",
         )
     for channel, (image, name, mask) in enumerate(zip(data, schemes, use_mask, strict=False)):
-        if name not in SCHEMES:
-            raise BadConfiguration("InvalidPlans", unknown_name("normalization scheme", name, SCHEMES))
-        SCHEMES[name](image, seg[0], mask, properties.get(str(channel)) or {})
+        if name not in NORMALIZATIONS:
+            raise BadConfiguration("InvalidPlans", unknown_name("normalization scheme", name, NORMALIZATIONS))
+        scheme = NORMALIZATIONS[name]
+        returned = scheme.make(image, seg[0], mask, properties.get(str(channel)) or {})
+        if scheme.plugin is not None:
+            _take(scheme, returned, image, channel)
+
+
+def _take(scheme: Component[Scheme], returned: Any, image: np.ndarray, channel: int) -> None:
+    """What a plug-in's scheme has made of a channel, once it is seen to be an image of that shape."""
+    if returned is not None and returned is not image:
+        if np.shape(returned) != image.shape:
+            raise BadConfiguration(
+                "PluginResult",
+                f"The normalization scheme {scheme.name} ({scheme.place}) made {np.shape(returned)} of channel {channel}, "
+                f"whose shape is {image.shape}.",
+                hint="Change the image in place, or return one of its shape.",
+            )
+        image[...] = returned
+    if not np.isfinite(image).all():
+        raise BadConfiguration(
+            "PluginResult",
+            f"The normalization scheme {scheme.name} ({scheme.place}) made NaN or infinity of channel {channel}.",
+            hint="Mend the plug-in: a deviation of zero, the logarithm of a negative number?",
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ..contract.faults import Fault
 from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import Input
+from ..extensions import load_plugins, provenance
 
 
 class Teller:
@@ -36,6 +37,24 @@ class Teller:
             self(phase, done, total)
 
         return count
+
+
+def import_plugins(names: Sequence[str]) -> dict[str, str]:
+    """Import installed plug-ins, and those that an order names.
+
+    Returns:
+        the digest of each that the order names.
+
+    Raises:
+        BadConfiguration: one is missing, fails to import or registers nothing.
+    """
+    return {plugin.name: plugin.digest for plugin in load_plugins(pod.plugins(), names) if not plugin.installed}
+
+
+def with_plugins(named: Mapping[str, str], used: Iterable[provenance.Used]) -> list[dict[str, dict[str, str]]]:
+    """What plug-ins add to a digest: those that an order names, and installed ones that are used; nothing where there is none."""
+    found = {**provenance.digests(provenance.records(used)), **named}
+    return [{"plugins": found}] if found else []
 
 
 def read_input(given: Input, kind: str) -> Artifact:

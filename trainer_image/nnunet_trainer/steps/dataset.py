@@ -19,9 +19,10 @@ from ..dataset import description, msd_description, parallel, splits
 from ..dataset.findings import Finding
 from ..dataset.findings import warnings as few_lines
 from ..dataset.raw import RawDataset
+from ..fingerprint import extractors
 from ..fingerprint.extraction import extract
 from . import msd
-from .common import Teller, named, report_of, scratch
+from .common import Teller, import_plugins, named, report_of, scratch, with_plugins
 from .raw import FILES, Source, SourceFiles, recorded_files
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,15 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
 
     Raises:
         BadData: dataset.json or cases with faults; all of them are named.
+        BadConfiguration: a plug-in, or the extractor that it brings, cannot be used.
     """
     tell = Teller("dataset", listener)
+    decisive = choices(order, import_plugins(order.plugins))
+    extractors.make(order.extractor, order.extractor_parameters)  # before anything is fetched
     source, storage = Source(order.source, order.layout, order.name), open_store(order.storage)
     tell("listing")
     listing = source.listing()
-    if known := _read_before(order, source, storage, listing):
+    if known := _read_before(order.name, decisive, source, storage, listing):
         return report_of("dataset", known, found=True)
     _check_description(source, listing)
     folder = source.stage(listing, tell.counter("staging", len(listing)))
@@ -46,7 +50,7 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
         listing = whole
         source.stage(further)
     files = source.record(folder, listing, beside, tell.counter("taking digests", len(listing)))
-    digest = files.digest(*choices(order))
+    digest = files.digest(*decisive)
     prefix = keys.dataset(order.name, digest)
     if there := artifact.find_whole(storage, prefix):
         return report_of("dataset", there, found=True)
@@ -57,28 +61,38 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
             raw,
             parallel.cpu_limit(),
             extractor=order.extractor,
+            parameters=order.extractor_parameters,
             progress=lambda done, total: tell("fingerprinting", done, total),
         )
     tell("uploading")
-    _write(order, source, storage, raw, files, fingerprint, warnings, digest)
+    _write(order, decisive, source, storage, raw, files, fingerprint, warnings, digest)
     return report_of("dataset", artifact.require(storage, "dataset", digest, prefix), found=False)
 
 
-def choices(order: DatasetOrder) -> list[str | None]:
-    """What of an order decides its artifact beside the files; nothing where all is as nnU-Net does it."""
+def choices(order: DatasetOrder, plugins: Mapping[str, str] | None = None) -> list[Any]:
+    """What of an order decides its artifact beside the files; nothing where all is as nnU-Net does it.
+
+    Args:
+        order: the order.
+        plugins: the digests of those that it names.
+    """
     extractor = None if order.extractor == "DatasetFingerprintExtractor" else order.extractor
-    return [order.group_by, extractor, None if order.layout == "nnUNetV2" else order.layout]
+    parameters = [{"parameters": order.extractor_parameters}] if order.extractor_parameters else []
+    further = [*parameters, *with_plugins(plugins or {}, [("extractor", order.extractor)])]
+    return [order.group_by, extractor, None if order.layout == "nnUNetV2" else order.layout, *further]
 
 
-def _read_before(order: DatasetOrder, source: Source, storage: ObjectStore, listing: Mapping[str, ObjectInfo]) -> Artifact | None:
+def _read_before(
+    name: str, decisive: list[Any], source: Source, storage: ObjectStore, listing: Mapping[str, ObjectInfo]
+) -> Artifact | None:
     """The artifact of exactly these files, when sizes and tags show it without reading them again."""
-    base = f"datasets/{order.name}/"
+    base = f"datasets/{name}/"
     for info in storage.list(base):
         if not info.key.endswith(f"/{keys.MANIFEST}"):
             continue
         try:
             found = artifact.find(storage, info.key.removesuffix(f"/{keys.MANIFEST}"))
-            if not found or found.manifest.inputs.get("choices") != choices(order):
+            if not found or found.manifest.inputs.get("choices") != decisive:
                 continue
             if source.same(recorded_files(found), dict(listing)) and not artifact.damaged(found):
                 return found
@@ -123,6 +137,7 @@ def _verify(raw: RawDataset, tell: Teller) -> list[Finding]:
 
 def _write(
     order: DatasetOrder,
+    decisive: list[Any],
     source: Source,
     storage: ObjectStore,
     raw: RawDataset,
@@ -150,7 +165,7 @@ def _write(
     writer.put_json("splits_final.json", folds)
     writer.put_json(FILES, codec.to_plain(files))
     writer.put_json("report.json", {**summary, "cases": list(raw.cases), "warnings": [str(f) for f in warnings]})
-    writer.finish(summary, {"source": source.uri, "choices": choices(order)})
+    writer.finish(summary, {"source": source.uri, "choices": decisive})
 
 
 def _medians(rows: list[list[float]]) -> list[float]:

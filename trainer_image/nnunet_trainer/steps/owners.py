@@ -9,13 +9,15 @@ come at the same moment at least one sees the other.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..artifacts import ObjectStore
 from ..artifacts.artifact import as_json
 from ..artifacts.store import ObjectNotFound
 from ..contract import keys
-from ..contract.faults import StorageFault
+from ..contract.faults import BadConfiguration, StorageFault
 from ..contract.work_order import DeleteResultsOrder, TrainOrder
 
 UNKNOWN = "unknown"
@@ -38,8 +40,44 @@ def of(store: ObjectStore, run: str) -> Owners:
     return Owners(frozenset(uids), frozenset(key for key in found if key.endswith(_DELETION)))
 
 
-def claim(store: ObjectStore, run: str, order: TrainOrder) -> None:
+def refuse_other_plugins(store: ObjectStore, run: str, order: TrainOrder, plugins: Mapping[str, str]) -> None:
+    """That what this TrainingRun has trained already, below another digest, was trained by the same plug-ins.
+
+    Args:
+        store: of the results.
+        run: the prefix that is trained in now.
+        order: whose it is.
+        plugins: the digests of those that it names.
+
+    Raises:
+        BadConfiguration: a ConfigMap was changed since.
+    """
+    if not order.owner or not plugins:
+        return
+    found = list(store.list(f"{keys.runs(order.namespace, order.run)}/"))
+    trained = {info.key.rpartition("/owners/")[0] for info in found if info.key.endswith(f"/owners/{order.owner}{_NOTE}")}
+    for other in sorted(trained - {run}):
+        if not any(info.key.startswith(f"{other}/") and info.key.endswith(".pth") for info in found):
+            continue  # it came to nothing: a plug-in may be mended
+        before = json.loads(store.get(f"{keys.owners(other)}/{order.owner}{_NOTE}")).get("plugins") or {}
+        for name, digest in plugins.items():
+            if before.get(name, digest) != digest:
+                raise BadConfiguration(
+                    "PluginChanged",
+                    f"The plug-in {name} is another than when this TrainingRun began ({before[name][:12]} → {digest[:12]}): "
+                    f"what is at {store.uri(other)} was trained by that.",
+                    hint="Put its ConfigMap back as it was, or train with the new one in another TrainingRun.",
+                )
+
+
+def claim(store: ObjectStore, run: str, order: TrainOrder, plugins: Mapping[str, str] | None = None) -> None:
     """Note that the results at a prefix are this run's too; nothing for an order that does not say whose it is.
+
+    Args:
+        store: of the results.
+        run: their prefix.
+        order: whose they are.
+        plugins: the digests of those that it names.
 
     Raises:
         StorageFault: they are being deleted.
@@ -50,7 +88,9 @@ def claim(store: ObjectStore, run: str, order: TrainOrder) -> None:
     if not known.uids and _is_in_use(store, run) and order.owner not in of(store, run).uids:
         _note(store, run, UNKNOWN, {"message": "These results were begun before their owners were noted."})
     if order.owner not in known.uids:
-        about = {"kind": "TrainingRun", "namespace": order.namespace, "name": order.run, "uid": order.owner}
+        about: dict[str, Any] = {"kind": "TrainingRun", "namespace": order.namespace, "name": order.run, "uid": order.owner}
+        if plugins:
+            about["plugins"] = dict(plugins)
         _note(store, run, order.owner, about)
     if deletions := of(store, run).deletions:
         key = min(deletions)
@@ -88,7 +128,7 @@ def describe(store: ObjectStore, run: str, uid: str) -> str:
         return f"the object with uid {uid}"
 
 
-def _note(store: ObjectStore, run: str, uid: str, about: dict[str, str]) -> None:
+def _note(store: ObjectStore, run: str, uid: str, about: dict[str, Any]) -> None:
     store.put(f"{keys.owners(run)}/{uid}{_NOTE}", as_json(about))
 
 

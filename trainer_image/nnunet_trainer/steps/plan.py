@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..artifacts import ObjectStore, artifact, open_store
@@ -10,9 +11,12 @@ from ..contract import codec, keys
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PlanOrder
+from ..extensions import provenance
+from ..planning import plugins
+from ..planning.planner_presets import planner
 from ..planning.planners.experiment import plan
 from ..planning.plans import Plans
-from .common import Teller, read_input, report_of
+from .common import Teller, import_plugins, read_input, report_of, with_plugins
 from .raw import Source
 
 FORMAT = 1
@@ -24,14 +28,17 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
 
     Raises:
         BadData: the dataset changed after it was read.
-        BadConfiguration: an unknown planner or parameter, or a patch that breaks the plans.
+        BadConfiguration: a plug-in cannot be used, an unknown planner or parameter, or a patch that breaks the plans.
     """
     tell = Teller("plan", listener)
     tell("reading")
+    named = import_plugins(order.plugins)
     dataset = read_input(order.dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
     storage = open_store(order.storage)
-    digest = plans_digest(order)
+    choices = [order.planner, *order.per_configuration.values()]
+    used = [each for choice in choices for each in planner(choice.name, choice.parameters).components]
+    digest = plans_digest(order, named, used)
     prefix = keys.plans(order.dataset_name, digest)
     if there := artifact.find_whole(storage, prefix):
         return report_of("plan", there, found=True)
@@ -61,8 +68,14 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     return report_of("plan", artifact.require(storage, "plans", digest, prefix), found=False)
 
 
-def plans_digest(order: PlanOrder) -> str:
-    """The digest of the plans: of all that decides them."""
+def plans_digest(order: PlanOrder, plugins: Mapping[str, str] | None = None, used: Iterable[provenance.Used] = ()) -> str:
+    """The digest of the plans: of all that decides them.
+
+    Args:
+        order: the order.
+        plugins: the digests of those that it names.
+        used: the planners and their steps.
+    """
     return keys.digest(
         "plans",
         FORMAT,
@@ -71,6 +84,7 @@ def plans_digest(order: PlanOrder) -> str:
         codec.to_plain(order.per_configuration),
         order.plans_name,
         order.patch,
+        *with_plugins(plugins or {}, used),
     )
 
 
@@ -91,7 +105,8 @@ def describe(plans: dict[str, Any]) -> dict[str, Any]:
             "preprocessable": found.preprocessable,
             **({"previousStage": found.previous_stage} if found.previous_stage else {}),
         }
-    return {"plansName": read.name, "datasetName": read.dataset_name, "configurations": configurations}
+    summary = {"plansName": read.name, "datasetName": read.dataset_name, "configurations": configurations}
+    return {**summary, **({"plugins": about} if (about := plugins.described(plans)) else {})}
 
 
 def write(

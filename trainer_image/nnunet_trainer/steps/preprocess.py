@@ -22,11 +22,12 @@ from ..contract.work_order import PreprocessOrder
 from ..dataset import parallel
 from ..dataset.raw import RawDataset
 from ..dataset.readers import by_name
+from ..planning import plugins
 from ..planning.plans import Configuration, Plans
 from ..preprocessing.dataset import preload, preprocess_and_store
 from ..preprocessing.memory import memory_estimate
 from ..preprocessing.storage import SUFFIXES
-from .common import Teller, named, read_input, report_of, scratch
+from .common import Teller, import_plugins, named, read_input, report_of, scratch
 from .raw import Source, case_files
 
 DONE = "done/"
@@ -47,12 +48,14 @@ def carry_out(order: PreprocessOrder, listener: ProgressHook) -> Report:
 
     Raises:
         BadData: the dataset changed after it was read, or a case cannot be preprocessed.
-        BadConfiguration: the plans have no such configuration.
+        BadConfiguration: the plans have no such configuration, or need a plug-in that is missing or another.
     """
     tell = Teller("preprocess", listener)
     tell("reading")
+    import_plugins(order.plugins)
     dataset, found = read_input(order.dataset, "dataset"), read_input(order.plans, "plans")
     plans = Plans(found.read_json(f"{found.manifest.summary['plansName']}.json"))
+    plugins.require(plans.content, plugins.FOR_DATA)
     configuration = plans.configuration(order.configuration)
     digest = keys.preprocessed_digest(order.dataset.digest, configuration.preprocessing_fields())
     storage, prefix = open_store(order.storage), keys.preprocessed(order.dataset_name, digest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,23 +128,18 @@ def _put_beside(storage: ObjectStore, model: str, setup: TrainingSetup, path: Pa
 
 def tidy(storage: ObjectStore, run: str, fold: str) -> None:
     """What attempts left is of no more use once the fold's results, their logs among them, are whole."""
-    left: set[str] = set()
-    for info in list(storage.list(f"{run}/attempts/")):
-        if f"/fold_{fold}/" in info.key:
-            left.add(f"{info.key.partition(f'/fold_{fold}/')[0]}/fold_{fold}/")
-            try:
+    attempts, own = f"{run}/attempts/", f"/fold_{fold}/"
+    try:
+        for info in list(storage.list(attempts)):
+            if own in info.key:
                 storage.delete(info.key)
-            except Fault as fault:
-                log.warning("%s could not be deleted: %s", storage.uri(info.key), fault.message)
-    _discard_unfinished(storage, sorted(left))
-
-
-def _discard_unfinished(storage: ObjectStore, prefixes: Iterable[str]) -> None:
-    for prefix in prefixes:
-        try:
-            storage.discard_unfinished(prefix)
-        except Fault as fault:  # some stores do not know how, some people may not
-            log.info("Unfinished uploads below %s stay: %s", storage.uri(prefix), fault.message)
+    except Fault as fault:
+        log.warning("Some of what attempts left below %s stays: %s", storage.uri(attempts), fault.message)
+        return
+    try:
+        storage.discard_unfinished(attempts, own)
+    except Fault as fault:  # some stores do not know how, some people may not
+        log.info("Unfinished uploads below %s stay: %s", storage.uri(attempts), fault.message)
 
 
 def add_validation(there: Artifact, setup: TrainingSetup, result: TrainingResult) -> dict[str, Any]:

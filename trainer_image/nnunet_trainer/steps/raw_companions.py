@@ -44,7 +44,7 @@ def companions(folder: Path, described: dict[str, Any]) -> Companions:
 def readers_of(described: dict[str, Any]) -> list[Reader]:
     """The reader that dataset.json names, else all that may be chosen for its file ending."""
     named = described.get("overwrite_image_reader_writer")
-    return [READERS[named]] if named in READERS else by_file_ending(str(described.get("file_ending", "")))
+    return [by_name(named)] if named in READERS else by_file_ending(str(described.get("file_ending", "")))
 
 
 def _companions_of(reader: Reader, path: Path, *, label: bool) -> list[Companion]:

@@ -123,7 +123,11 @@ def fetch_continued(order: TrainOrder, tell: Teller) -> ContinuedTraining | None
     tell("fetching the finished training")
     path, _ = _fetch_checkpoint("continues", given.location, given.sha256)
     source = f"TrainingRun {given.run} (fold {order.fold})"
-    return continuation.read(path, additional_epochs=given.additional_epochs, schedule=given.schedule, source=source)
+    # One rank of a pod reads the file: it may hold gigabytes.
+    (epochs,) = once("finished-epochs", lambda: [str(continuation.finished_epochs(path))])
+    return ContinuedTraining(
+        checkpoint=path, epochs=int(epochs), additional_epochs=given.additional_epochs, schedule=given.schedule, source=source
+    )
 
 
 def _fetch_checkpoint(field: str, location: Location, wanted: str | None) -> tuple[Path, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +20,8 @@ from ..contract.keys import PREDICTED_NEXT_STAGE
 from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
+from ..extensions import provenance
+from ..planning import plugins
 from ..planning.plans import Configuration, Plans
 from ..training.loop.fold_training import train
 from ..training.loop.full_evaluation import EVALUATED
@@ -34,7 +36,7 @@ from .attempts import checkpoints
 from .attempts.keeping import Keeper
 from .attempts.patience import Backoff, PatientStore, within_grace
 from .attempts.uploads import Uploads
-from .common import Teller, read_input, scratch
+from .common import Teller, import_plugins, read_input, scratch
 
 log = logging.getLogger(__name__)
 
@@ -57,21 +59,23 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
     tell = Teller("train", listener)
     with _stops() as stop:
         tell("reading")
-        extensions.load_plugins(pod.plugins(), order.plugins)
+        plugged = import_plugins(order.plugins)
         resolved = presets.resolve(order.trainer.name, order.trainer.base, order.trainer.recipe)
         data, plans_artifact = read_input(order.preprocessed, "preprocessed"), read_input(order.plans, "plans")
         plans_name = plans_artifact.manifest.summary["plansName"]
         plans = plans_artifact.read_json(f"{plans_name}.json")
+        plugins.require(plans, plugins.FOR_NETWORKS)
         configuration = Plans(plans).configuration(order.configuration)
         pretrained, sha256 = staging.fetch_pretrained(order, tell) or (None, None)
         decisive = recipe.digested(resolved)
         if (continued := staging.fetch_continued(order, tell)) is not None:
             resolved = continuation.extended(resolved, continued)
-        digest = run_digest(order, decisive, sha256)
+        digest = run_digest(order, decisive, sha256, recipe.used(resolved))
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         if os.environ.get("RANK", "0") == "0":
-            owners.claim(storage, run, order)
+            owners.refuse_other_plugins(storage, run, order, plugged)
+            owners.claim(storage, run, order, plugged)
         fold = f"{run}/{keys.fold_folder(order.dataset_name, order.trainer.name, plans_name, order.configuration, order.fold)}"
         there = publishing.trained(storage, fold)
         if there and (order.validation != "Run" or publishing.is_validated(there, configuration)):
@@ -129,12 +133,20 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
             return _report(storage, run, digest, summary)
 
         report = _published(publish, uploads, stop)
-        publishing.tidy(storage, run, order.fold)
+        with suppress(TimeoutError):  # the results are there, whatever is left of attempts
+            within_grace(lambda: publishing.tidy(storage, run, order.fold), stop)
         return report
 
 
-def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | None) -> str:
-    """The run's digest: of all that decides its result, its trainer as resolved, the sha256 of pretrained weights."""
+def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | None, used: Iterable[provenance.Used] = ()) -> str:
+    """The run's digest: of all that decides its result.
+
+    Args:
+        order: the order.
+        resolved: its trainer, as resolved.
+        pretrained: the sha256 of pretrained weights.
+        used: the components that the trainer names.
+    """
     decisive = {"trainer": order.trainer.name, "recipe": resolved}
     if order.deterministic:
         decisive["deterministic"] = True
@@ -146,6 +158,8 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
     if order.plugins:
         files = extensions.plugin_files(pod.plugins(), order.plugins)
         decisive["plugins"] = {f"{file.parent.name}/{file.name}": digests.of_file(file) for file in files}
+    if installed := provenance.digests(provenance.records(used, installed=True)):
+        decisive["installedPlugins"] = installed
     if order.previous_stage:
         decisive["previousStage"] = {fold: given.digest for fold, given in order.previous_stage.folds.items()}
     return keys.run_digest(order.preprocessed.digest, order.plans.digest, order.configuration, decisive, order.seed, pretrained)

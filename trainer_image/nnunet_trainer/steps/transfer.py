@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..artifacts import artifact, open_store
 from ..contract import keys
 from ..contract.progress import ProgressHook
@@ -9,7 +11,7 @@ from ..contract.report import Report
 from ..contract.work_order import TransferOrder
 from ..planning.transfer import transfer
 from . import plan
-from .common import Teller, read_input, report_of
+from .common import Teller, import_plugins, read_input, report_of, with_plugins
 from .raw import Source
 
 FORMAT = 1
@@ -25,11 +27,12 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     """
     tell = Teller("transfer", listener)
     tell("reading")
+    named = import_plugins(order.plugins)
     dataset, theirs = read_input(order.dataset, "dataset"), read_input(order.from_plans, "plans")
     from_dataset = read_input(order.from_dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
     storage = open_store(order.storage)
-    digest = plans_digest(order)
+    digest = plans_digest(order, named)
     prefix = keys.plans(order.dataset_name, digest)
     if there := artifact.find_whole(storage, prefix):
         return report_of("transfer", there, found=True)
@@ -60,7 +63,9 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     return report_of("transfer", artifact.require(storage, "plans", digest, prefix), found=False)
 
 
-def plans_digest(order: TransferOrder) -> str:
-    """The digest of the plans: of all that decides them."""
+def plans_digest(order: TransferOrder, plugins: Mapping[str, str] | None = None) -> str:
+    """The digest of the plans: of all that decides them, the plug-ins that the order names too."""
     choices = (order.plans_name, order.normalization, order.intensity_properties, order.on_mismatch, order.patch)
-    return keys.digest("transfer", FORMAT, order.from_plans.digest, order.dataset.digest, *choices)
+    return keys.digest(
+        "transfer", FORMAT, order.from_plans.digest, order.dataset.digest, *choices, *with_plugins(plugins or {}, ())
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies
+from nnunet_trainer.extensions import command_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of the validation cases too, for nnUNetv2_find_best_configuration (nnU-Net's --npz)",
     )
+    command_line.add_option(run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .loop.fold_training import train
     from .loop.stopping import on_signals
     from .reporting.terminal import display
-    from .session.setup import TrainingSetup
+    from .session.setup import ContinuedTraining, TrainingSetup
     from .state import continuation
 
     policies = _policies(arguments)
@@ -108,12 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         continued = None
         if finished is not None:
-            continued = continuation.read(
-                finished,
+            continued = ContinuedTraining(
+                checkpoint=finished,
+                epochs=continuation.finished_epochs(finished, allow_pickle=arguments.allow_pickle),
                 additional_epochs=arguments.additional_epochs,
                 schedule=arguments.continue_schedule,
                 source=arguments.continue_from,
-                allow_pickle=arguments.allow_pickle,
             )
             recipe = continuation.extended(recipe, continued)
         result = train(
@@ -193,13 +195,11 @@ def _weights(where: str | None) -> AbstractContextManager[Path | None]:
 
 def _trainer(arguments: argparse.Namespace) -> tuple[str, Any]:
     """The trainer's name and recipe from --trainer, --recipe and --epochs."""
-    from nnunet_trainer.contract import pod
     from nnunet_trainer.contract.faults import BadUsage
-    from nnunet_trainer.extensions import load_plugins
 
     from .recipes import presets
 
-    load_plugins(pod.plugins())
+    command_line.load(arguments)
     name, base, changes = arguments.trainer, None, {}
     if arguments.recipe is not None:
         name, base, changes = _recipe_file(arguments.recipe, name)

@@ -5,29 +5,34 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nnunet_trainer.extensions import command_line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("name", nargs="?", help="show the whole recipe of this trainer, as YAML")
-    parser.add_argument("--components", action="store_true", help="list all components with their parameters and ranges")
+    parser.add_argument(
+        "--components", action="store_true", help="list the components of recipes; of all kinds: nnunet-trainer components"
+    )
     parser.add_argument(
         "--catalogue",
         action="store_true",
         help="all of it as JSON, for the operator: it checks manifests by it before a Job is made",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="of --catalogue (default: standard output)")
+    command_line.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them."""
-    from nnunet_trainer.contract import pod
-    from nnunet_trainer.extensions import load_plugins
-
-    load_plugins(pod.plugins())
+    command_line.load(arguments)
     if arguments.catalogue:
         _write_catalogue(arguments.output)
     elif arguments.components:
-        _print_components()
+        from .components import command, lookup
+
+        for kind in lookup.KINDS:
+            command.show(kind)
     elif arguments.name is not None:
         from nnunet_trainer.contract.yaml_text import writer
 
@@ -55,27 +60,3 @@ def _write_catalogue(output: str | None) -> None:
         return
     Path(output).write_text(text, encoding="utf-8")
     print(output)
-
-
-def _print_components() -> None:
-    from nnunet_trainer.contract.catalogue.shapes import describe
-
-    from .components import lookup
-    from .recipes import catalogue
-
-    for kind in lookup.KINDS:
-        known = catalogue.described(kind)
-        print(f"{known['title'].capitalize()}:")
-        for name, entry in known["names"].items():
-            print(f"  {name}: {entry['about']}")
-            if "like" in entry:
-                print(
-                    f"    The parameters of {entry['like']}, with these defaults:"
-                    if entry["defaults"]
-                    else f"    As {entry['like']}."
-                )
-            for parameter, shape in entry.get("parameters", {}).items():
-                default = f"default {shape['default']}" if "default" in shape else "needed"
-                print(f"    {parameter}: {describe(shape)}, {default}")
-            for parameter, default in entry.get("defaults", {}).items():
-                print(f"    {parameter}: {default}")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ...api import kstatus, reasons
 from ...api.conditions import FIELDS_IGNORED, READY, condition_of
 from ...controller.object_client import key_of
+from ...inspection import remedies
 from ...reconcile.view import Manifest
 from ..api.client import Api, ApiError
 from ..api.kinds import OURS
@@ -25,21 +26,6 @@ AT_WORK = frozenset(
     }
 )
 """What may take as long as it likes."""
-
-REMEDIES = {
-    reasons.WAITING_FOR_DATASET: "Apply the Dataset, or look at why it is not Ready: it is listed here too.",
-    reasons.WAITING_FOR_PLANS: "Apply the Plans, or look at why it is not Ready: it is listed here too.",
-    reasons.WAITING_FOR_TRAINING_RUN: "Apply the TrainingRun, or look at why it is not Ready: it is listed here too.",
-    reasons.DEPENDENCY_FAILED: "Mend what it depends on; it goes on by itself.",
-    reasons.UNSCHEDULABLE: "No node fits: look at kubectl describe pod, and at the template's resources, nodeSelector, tolerations "
-    "and at workers.gpusPerNode.",
-    reasons.IMAGE_PULL_FAILED: "Look at the image's name, and at template.imagePullSecrets.",
-    reasons.CONTAINER_CONFIG_ERROR: "A Secret or a ConfigMap that is named is missing, or lacks a key: make it.",
-    reasons.QUEUED: "Look at the queue: kubectl get localqueues,workloads.",
-    reasons.STARTING: "Look at its pod: kubectl describe pod (image, mounts, admission).",
-    reasons.NO_STORAGE: "Set spec.storage, or the chart's value storage.",
-}
-"""By the reason of Ready. Other reasons say in their message what to do."""
 
 
 async def check(api: Api, namespaces: tuple[str, ...], patience: timedelta, now: datetime | None = None) -> list[Finding]:
@@ -86,7 +72,7 @@ def findings(manifest: Manifest, patience: timedelta, now: datetime) -> Iterator
         yield _finding(Level.PROBLEM, about, f"no operator has looked at it in {ago(now, made)}", hint)
         return
     reason, message = ready.get("reason", ""), ready.get("message", "")
-    text, hint = f"{reason}: {message}", REMEDIES.get(reason, "")
+    text, hint = f"{reason}: {message}", remedies.advice(reason)
     match kstatus.compute(manifest):
         case kstatus.Status.FAILED:
             yield _finding(Level.PROBLEM, about, text, hint or "It does not go on by itself: do what the message says.")
@@ -98,7 +84,9 @@ def findings(manifest: Manifest, patience: timedelta, now: datetime) -> Iterator
             since = parsed(ready.get("lastTransitionTime")) or made
             if now - since > patience:
                 said = f"not Ready for {ago(now, since)}, now {text}"
-                yield _finding(Level.WARNING, about, said, hint or "kubectl describe it, and its pods.")
+                yield _finding(
+                    Level.WARNING, about, said, hint or f"kubectl nnunet why {meta['name']}; or kubectl describe it, and its pods."
+                )
 
 
 def _newest(manifest: Manifest) -> datetime | None:

@@ -10,8 +10,9 @@ from nnunet_trainer.contract.work_order import Location
 
 from ...api.common import ArtifactStatus
 from ...api.dataset import DatasetStatus, FingerprintStatus
-from ...api.plans import CompatibilityLine, ConfigurationStatus, PlansStatus
-from ...api.training_run import CheckpointStatus, FoldStatus, PretrainedStatus
+from ...api.plans import CompatibilityLine, ConfigurationStatus, PlansStatus, PluginStatus
+from ...api.starting_point import PretrainedStatus
+from ...api.training_run import CheckpointStatus, FoldStatus
 from .. import locations
 from ..blocker import Blocker
 from . import report_summary as read
@@ -60,6 +61,8 @@ def plans(status: PlansStatus, report: Report) -> None:
         if len(name) <= 63 and (name in rows or len(rows) < MOST_CONFIGURATIONS):
             _configuration(rows.setdefault(name, ConfigurationStatus(name=name)), shape)
     status.configurations = [rows[name] for name in sorted(rows)]
+    plugins = (_plugin(item) for item in read.objects(said, "plugins") if read.text(item, "name"))
+    status.plugins = list({plugin.name: plugin for plugin in plugins}.values()) or None
     status.warnings = read.lines(said, "warnings")
     status.compatibility = _unique(_line(item) for item in read.objects(said, "compatibility")) or None
     status.report = _detail(report)
@@ -125,6 +128,15 @@ def _configuration(row: ConfigurationStatus, said: dict[str, Any]) -> None:
     row.previous_stage = read.text(said, "previousStage", 63)
     # A planned row is known by this; a report that was cut may lack it.
     row.preprocessable = read.flag(said, "preprocessable") is not False
+
+
+def _plugin(said: dict[str, Any]) -> PluginStatus:
+    return PluginStatus(
+        name=read.text(said, "name", 253) or "?",
+        version=read.text(said, "version", 128),
+        digest=read.text(said, "digest", 128),
+        needed=read.flag(said, "needed"),
+    )
 
 
 def _line(said: dict[str, Any]) -> CompatibilityLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import DatasetOrder
 
+from ...api.fields import plugins
 from .. import locations
 from ..blocker import Blocker
 from ..references.resolved import DatasetReferences
@@ -28,5 +29,7 @@ def read(references: DatasetReferences, work: Work) -> Startable | Blocker:
         spec.splits,
         source=locations.source(dataset, store),
         storage=store,
+        plugins=plugins.names(spec.plugins),
+        extractor_parameters=spec.fingerprint.parameters or {},
     )
     return startable(dataset, references.settings, work, order, keys.digest("dataset", spec.source.uri))

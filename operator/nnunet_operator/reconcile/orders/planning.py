@@ -8,6 +8,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import Input, Location, PlannerChoice, PlanOrder, TransferOrder
 
 from ...api import conditions
+from ...api.fields import plugins
 from ...api.plans import PlannerOverride, PlannerSpec, TransferFrom
 from ...api.resources import Dataset, Plans
 from .. import locations
@@ -51,6 +52,7 @@ def plan(references: PlansReferences, work: Work) -> Startable | Blocker:
         dataset=read.input,
         source=read.source,
         storage=store,
+        plugins=plugins.names(spec.plugins),
         per_configuration={name: override(planner, own) for name, own in (planner.per_configuration or {}).items()},
     )
     return startable(plans, references.settings, work, order, keys.digest("plan", read.input.digest))
@@ -106,6 +108,7 @@ def _transfer(
         dataset=read.input,
         source=read.source,
         storage=store,
+        plugins=plugins.names(spec.plugins),
         plans_name=spec.plans_name or f"nnUNetPlans_{transfer.plans_ref.name}",
     )
     digest = keys.digest("transfer", read.input.digest, source.status.artifact.digest)

@@ -6,6 +6,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import PreprocessOrder
 
 from ...api import reasons
+from ...api.fields import plugins
 from ...api.plans import PlansStatus
 from .. import locations
 from ..blocker import Blocker
@@ -35,6 +36,7 @@ def preprocess(references: PlansReferences, status: PlansStatus, work: Work, nam
         plans=locations.artifact(status.artifact, store),
         configuration=name,
         storage=store,
+        plugins=plugins.names(spec.plugins),
     )
     return startable(
         references.plans,

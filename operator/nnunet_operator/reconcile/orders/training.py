@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import Continuation, Location, PretrainedWeights, PreviousStage, TrainOrder
 
+from ...api.fields import plugins
 from ..blocker import Blocker
 from ..references import configuration, continued, network_compatibility, pretrained, previous_stage
 from ..references.configuration import Preprocessed
@@ -55,6 +56,7 @@ def training_input(references: RunReferences) -> TrainingInput | Blocker:
         continued.misfit(references, plans),
         configuration.batch_too_small(references),
         configuration.network_does_not_fit(references),
+        configuration.plugin_missing(references),
         network_compatibility.networks_differ(references),
     )
     blockers = [blocker for blocker in (found, weights, previous, *misfits) if isinstance(blocker, Blocker)]
@@ -89,7 +91,7 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         previous_stage=given.previous_stage,
         continues=continues,
         validation="Run" if spec.validates else "Skip",
-        plugins=[plugin.config_map_name for plugin in spec.plugins or []],
+        plugins=plugins.names(spec.plugins),
     )
     return startable(
         run,
@@ -102,6 +104,5 @@ def _train(references: RunReferences, given: TrainingInput, work: Work, fold: st
         gpus=workers.gpus_per_node,
         gpu_resource=workers.gpu_resource_name,
         gpu_claim=workers.gpu_resource_claim,
-        plugins=tuple(order.plugins),
         shared_memory=SHARED_MEMORY,
     )

@@ -65,7 +65,8 @@ def recipe(run: TrainingRun, settings: Settings) -> Recipe | None:
 
 def _extractor(dataset: Dataset, settings: Settings) -> None:
     if not _names_pass(dataset, settings):
-        settings.catalogue.check_extractor(dataset.spec.fingerprint.extractor)
+        fingerprint = dataset.spec.fingerprint
+        settings.catalogue.check_extractor(fingerprint.extractor, fingerprint.parameters)
 
 
 def _planner(plans: Plans, settings: Settings) -> None:
@@ -94,9 +95,7 @@ def _trainer(run: TrainingRun, settings: Settings) -> None:
 
 def _resolve(run: TrainingRun, settings: Settings) -> Recipe | None:
     spec: TrainingRunSpec = run.spec
-    known = settings.catalogue.trainers(
-        names_pass=_names_pass(run, settings) or bool(spec.plugins), fields_pass=_other_image(run, settings)
-    )
+    known = settings.catalogue.trainers(names_pass=_names_pass(run, settings), fields_pass=_other_image(run, settings))
     return known.resolve(spec.trainer.name, spec.trainer.base, spec.trainer.recipe)
 
 
@@ -111,4 +110,4 @@ def _other_image(resource: Resource, settings: Settings) -> bool:
 
 
 def _names_pass(resource: Resource, settings: Settings) -> bool:
-    return settings.names_pass or _other_image(resource, settings)
+    return settings.names_pass or bool(resource.spec.plugins) or _other_image(resource, settings)

@@ -10,6 +10,7 @@ from nnunet_trainer.contract.work_order import Input
 
 from ...api import reasons
 from ...api.common import State
+from ...api.fields import plugins
 from ...api.resources import Plans
 from .. import locations
 from ..blocker import Blocker
@@ -100,6 +101,25 @@ def network_does_not_fit(references: RunReferences) -> Blocker | None:
     except BadConfiguration as fault:
         return Blocker(fault.reason, f"{fault.message} {fault.hint} {component_names.CREATE_ANOTHER.format('TrainingRun')}")
     return None
+
+
+def plugin_missing(references: RunReferences) -> Blocker | None:
+    """A plug-in that the plans need in training too, and the run does not name: its pod would end at once, with a GPU taken.
+
+    Plug-ins of the trainer's image are not named anywhere; only the Job can know whether they are there.
+    """
+    plans = references.plans.object
+    if plans is None:
+        return None
+    mine, theirs = plugins.names(references.run.spec.plugins), plugins.names(plans.spec.plugins)
+    lacking = [each for each in plans.status.plugins or [] if each.needed and each.name in theirs and each.name not in mine]
+    if not lacking:
+        return None
+    text = (
+        f"Plans {plans.metadata.name} was made with the plug-in {', '.join(each.name for each in lacking)}, which training needs "
+        f"too: name it in spec.plugins. {component_names.CREATE_ANOTHER.format('TrainingRun')}"
+    )
+    return Blocker(reasons.MISSING_PLUGIN, text)
 
 
 def unknown(plans: Plans, wanted: str) -> Blocker | None:

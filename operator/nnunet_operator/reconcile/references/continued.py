@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnunet_trainer.contract.comparison import differences
 from nnunet_trainer.contract.work_order import Continuation, Location
 
 from ...api import reasons
@@ -17,6 +18,7 @@ from .resolved import RunReferences
 from .trained_fold import trained
 
 FIELD = "spec.continues.runRef"
+SIDES = ("there", "here")
 SHOWN = 6
 
 
@@ -39,9 +41,9 @@ def misfit(references: RunReferences, plans_digest: str | None) -> Blocker | Non
     source = references.continued.object if references.continued else None
     if source is None:
         return None
-    lines = _differences("", _decisive(source), _decisive(references.run))
+    lines = differences("", _decisive(source), _decisive(references.run), *SIDES)
     if references.recipe is not None and references.continued_recipe is not None:
-        lines += _differences("recipe", references.continued_recipe, references.recipe)
+        lines += differences("recipe", references.continued_recipe, references.recipe, *SIDES)
     if lines:
         more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
         return _refused(source, f"was trained otherwise than this run asks for: {'; '.join(lines[:SHOWN])}{more}.")
@@ -82,15 +84,6 @@ def _decisive(run: TrainingRun) -> dict[str, Any]:
         "spec.configuration": run.spec.configuration,
         "spec.previousStage.runRef.name": stage.run_ref.name if stage else None,
     }
-
-
-def _differences(where: str, there: Any, here: Any) -> list[str]:
-    """A line for each value that differs, by the path to it."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        keys = [*there, *(key for key in here if key not in there)]
-        prefix = f"{where}." if where else ""
-        return [line for key in keys for line in _differences(f"{prefix}{key}", there.get(key), here.get(key))]
-    return [] if there == here else [f"{where}: {there!r} there, {here!r} here"]
 
 
 def _refused(source: TrainingRun, why: str) -> Blocker:

@@ -14,9 +14,9 @@ from nnunet_trainer.contract.work_order import (
     TrainOrder,
 )
 
-from ...api.continuation import ContinuedStatus
 from ...api.resources import TrainingRun
-from ...api.training_run import InputStatus, TrainingRunStatus
+from ...api.starting_point import ContinuedStatus, InputStatus
+from ...api.training_run import TrainingRunStatus
 from .. import locations, spec_to_order
 from ..blocker import Blocker
 from .resolved import RunReferences

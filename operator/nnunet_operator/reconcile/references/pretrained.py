@@ -7,7 +7,7 @@ from nnunet_trainer.contract.work_order import Location, PretrainedPolicies, Pre
 
 from ...api import reasons
 from ...api.resources import TrainingRun
-from ...api.training_run import RunReference
+from ...api.starting_point import RunReference
 from .. import locations, spec_to_order
 from ..blocker import Blocker
 from . import kept_inputs

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import pytest
 from nnunet_operator.api.base import Resource, SpecModel
-from nnunet_operator.api.continuation import ContinuesSpec
 from nnunet_operator.api.dataset import DatasetSpec, FingerprintSpec, SplitsSpec
 from nnunet_operator.api.fields.uris import SourceSpec
 from nnunet_operator.api.plan_transfer import PlanTransferSpec
 from nnunet_operator.api.plans import PlannerOverride, PlannerSpec, PlansSpec, PreprocessingSpec, TransferFrom
-from nnunet_operator.api.training_run import CheckpointSpec, PretrainedSpec, TrainerSpec, TrainingRunSpec, WorkersSpec
+from nnunet_operator.api.starting_point import ContinuesSpec, PretrainedSpec
+from nnunet_operator.api.training_run import CheckpointSpec, TrainerSpec, TrainingRunSpec, WorkersSpec
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.orders import dataset, planning, preprocessing, training
 from nnunet_operator.reconcile.outcome import Outcome
@@ -46,7 +46,7 @@ OF_THE_OPERATOR = ("storage", "template", "failure_policy", "rerun", "queue_name
 PAIRS: list[tuple[type[SpecModel], tuple[type, ...], dict[str, str]]] = [
     (DatasetSpec, (DatasetOrder,), {"fingerprint": "part", "splits": "part"}),
     (SourceSpec, (DatasetOrder, PlanOrder, TransferOrder, PreprocessOrder, Location), {}),
-    (FingerprintSpec, (DatasetOrder,), {}),
+    (FingerprintSpec, (DatasetOrder,), {"parameters": "extractor_parameters"}),
     (SplitsSpec, (DatasetOrder,), {}),
     (
         PlansSpec,

@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "planner's parameter": (
         plans(planner={"parameters": {"maxPoolin": 3}}),
         "UnknownParameter",
-        ("spec.planner.parameters: There is no parameter of ExperimentPlanner named 'maxPoolin'. Did you mean maxPooling?",),
+        ("spec.planner.parameters: There is no parameter of ExperimentPlanner named 'maxPoolin'. Did you mean maxPooling",),
     ),
     "planner's number": (
         plans(planner={"parameters": {"minBatchSize": 0}}),

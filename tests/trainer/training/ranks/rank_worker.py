@@ -15,7 +15,7 @@ from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed, file_gathering
 from nnunet_trainer.training.recipes.recipe import read
 from nnunet_trainer.training.session import preparation
-from nnunet_trainer.training.session.setup import TrainingSetup
+from nnunet_trainer.training.session.setup import ContinuedTraining, TrainingSetup
 
 from trainer.training.conftest import dataset_json, plans
 
@@ -38,10 +38,12 @@ RECIPES = {f"loss {name}": {"loss": {"name": name, **parameters}} for name, para
 RECIPES |= {"batch normalization": {"network": {"normalization": "batch"}}}
 
 
-def make_setup(preprocessed, results, batch_size, scenario="labels, batch Dice", recipe=None, **more):
+def make_setup(preprocessed, results, batch_size, scenario="labels, batch Dice", recipe=None, continues=None, **more):
     """The same setup in every process."""
     recipe = {**RECIPES.get(scenario, {}), **(recipe or {})}
     configuration, labels, extra = SCENARIOS["ignore label" if scenario in RECIPES else scenario]
+    if continues is not None:
+        more["continues"] = ContinuedTraining(**{**continues, "checkpoint": Path(continues["checkpoint"])})
     return TrainingSetup(
         preprocessed=Path(preprocessed),
         results=Path(results),

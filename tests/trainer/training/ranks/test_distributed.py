@@ -126,6 +126,20 @@ def test_a_resumed_training_of_two_ranks_is_that_of_one(preprocessed, tmp_path):
         torch.testing.assert_close(state[key]["momentum_buffer"], value["momentum_buffer"], rtol=1e-3, atol=1e-4)
 
 
+def test_a_finished_training_is_gone_on_from_by_two_ranks_as_by_one(preprocessed, tmp_path):
+    first = train(rank_worker.make_setup(preprocessed=str(preprocessed), results=str(tmp_path / "first"), batch_size=3))
+    continues = {"checkpoint": str(first.checkpoint), "epochs": 1, "additional_epochs": 1, "schedule": "Restart", "source": "first"}
+    arguments = {"preprocessed": str(preprocessed), "batch_size": 3, "recipe": {"epochs": 2}, "continues": continues}
+    finish(launch(2, "train", {**arguments, "results": str(tmp_path), "apart": True}))
+    one = train(rank_worker.make_setup(**arguments, results=str(tmp_path / "one")))
+    folder = tmp_path / "rank 0" / one.folder.relative_to(tmp_path / "one")
+    ours, alone = checkpoint.load(folder / "checkpoint_final.pth"), checkpoint.load(one.checkpoint)
+    assert ours["logging"]["lrs"] == alone["logging"]["lrs"] == [0.01, 0.01]
+    assert ours["logging"]["train_losses"] == pytest.approx(alone["logging"]["train_losses"], rel=1e-4)
+    for key, value in alone["network_weights"].items():
+        torch.testing.assert_close(ours["network_weights"][key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [

@@ -16,7 +16,7 @@ from nnunet_trainer.training.components import lookup, schedules
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed
 from nnunet_trainer.training.session.preparation import prepare
-from nnunet_trainer.training.session.setup import TrainingSetup
+from nnunet_trainer.training.session.setup import ContinuedTraining, TrainingSetup
 from nnunet_trainer.training.state import continuation
 
 Schedule = Literal["Stretch", "Restart"]
@@ -47,7 +47,10 @@ def finished(preprocessed: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def going_on(setup: TrainingSetup, path: Path, schedule: Schedule = "Stretch", more: int = 2) -> TrainingSetup:
-    continued = continuation.read(path, additional_epochs=more, schedule=schedule, source="TrainingRun base (fold 0)")
+    epochs = continuation.finished_epochs(path)
+    continued = ContinuedTraining(
+        checkpoint=path, epochs=epochs, additional_epochs=more, schedule=schedule, source="TrainingRun base (fold 0)"
+    )
     return replace(setup, continues=continued, recipe=continuation.extended(setup.recipe, continued))
 
 
@@ -184,7 +187,7 @@ def test_a_checkpoint_of_nnunet_is_gone_on_from(setup: Setup, finished: Path, tm
 def test_only_the_end_of_a_training_is_gone_on_from(finished: Path, tmp_path: Path, name: str) -> None:
     checkpoint.save(tmp_path / name, checkpoint.load(finished))
     with pytest.raises(BadConfiguration, match="not of the end of a training"):
-        continuation.read(tmp_path / name, additional_epochs=1, schedule="Stretch")
+        continuation.finished_epochs(tmp_path / name)
 
 
 def test_a_checkpoint_in_the_middle_of_an_epoch_or_no_checkpoint_is_refused(finished: Path, tmp_path: Path) -> None:
@@ -192,9 +195,9 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_or_no_checkpoint_is_refused(fini
     content[checkpoint.EXTRA]["iteration"] = 1
     checkpoint.save(tmp_path / "my.pth", content)
     with pytest.raises(BadConfiguration, match="2 epochs and 1 iterations"):
-        continuation.read(tmp_path / "my.pth", additional_epochs=1, schedule="Stretch")
+        continuation.finished_epochs(tmp_path / "my.pth")
     with pytest.raises(BadData):
-        continuation.read(tmp_path / "none.pth", additional_epochs=1, schedule="Stretch")
+        continuation.finished_epochs(tmp_path / "none.pth")
 
 
 @pytest.mark.parametrize("warm_up", [0, 3])

@@ -12,9 +12,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from ..faults import BadConfiguration, BadUsage, unknown_name
+from ..faults import BadUsage
 from .planners import Planners
-from .shapes import Shape, unknown_component
+from .shapes import Checker, Shape, unknown_component
 from .trainers import Preset, Trainers
 
 ENTRY_POINTS = "nnunet_trainer.plugins"
@@ -32,7 +32,6 @@ REASONS = frozenset(
         "UnknownPlanner",
         "UnknownParameter",
         "InvalidParameter",
-        "UnknownExtractor",
     }
 )
 """Reasons of faults that the catalogue shows, beside `Unknown…` of each kind of component."""
@@ -60,8 +59,9 @@ class Catalogue:
 
     def planners(self, *, names_pass: bool = False, fields_pass: bool = False) -> Planners:
         """Its planners; see `Planners` for what may pass."""
-        parameters = {name: planner["parameters"] for name, planner in self.content["planners"].items()}
-        return Planners(parameters=parameters, names_pass=names_pass, fields_pass=fields_pass)
+        known = self.content["planners"]
+        parameters = {name: _of_planner(known, name) for name in known}
+        return Planners(parameters=parameters, find=self.parameters, names_pass=names_pass, fields_pass=fields_pass)
 
     def parameters(self, kind: str, name: str) -> Mapping[str, Shape]:
         """The parameters of a component (`shapes.Find`).
@@ -83,14 +83,13 @@ class Catalogue:
             for key, shape in like.items()
         }
 
-    def check_extractor(self, name: str) -> None:
+    def check_extractor(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Whether fingerprints can be extracted so.
 
         Raises:
-            BadConfiguration: there is no such extractor.
+            BadConfiguration: there is no such extractor, or it takes other parameters.
         """
-        if name not in self.content["extractors"]:
-            raise BadConfiguration("UnknownExtractor", unknown_name("fingerprint extractor", name, self.content["extractors"]))
+        check_parameters("extractor", name, self.parameters("extractor", name), parameters, "spec.fingerprint.parameters")
 
     @property
     def configurations(self) -> tuple[str, ...]:
@@ -102,6 +101,34 @@ class Catalogue:
         """All reasons of faults that it shows."""
         titles = [kind["title"] for kind in self.content["components"].values()]
         return REASONS | {unknown_component(title, "", ()).reason for title in titles}
+
+
+def check_parameters(
+    kind: str, name: str, shapes: Mapping[str, Shape], parameters: Mapping[str, Any] | None, where: str = "parameters"
+) -> dict[str, Any]:
+    """The parameters of one component, checked; those that are not given are left out.
+
+    Raises:
+        BadConfiguration: a parameter that it does not take, or needs and lacks; a value out of its range.
+    """
+
+    def find(kind: str, name: str) -> Mapping[str, Shape]:
+        return shapes
+
+    checked: dict[str, Any] = Checker(find=find, reason="InvalidParameter").check(
+        {"type": "component", "kind": kind}, {"name": name, **(parameters or {})}, where
+    )
+    return {key: value for key, value in checked.items() if key != "name"}
+
+
+def _of_planner(known: Mapping[str, Any], name: str) -> Mapping[str, Shape]:
+    """A planner's parameters: its own, or another one's with some other defaults."""
+    entry = known[name]
+    if "like" not in entry:
+        own: Mapping[str, Shape] = entry["parameters"]
+        return own
+    like, defaults = known[entry["like"]]["parameters"], entry["defaults"]
+    return {key: {**shape, "default": defaults.get(key, shape["default"])} for key, shape in like.items()}
 
 
 def _changed(default: Any, change: Any) -> Any:
@@ -125,7 +152,7 @@ def load(path: Path) -> Catalogue:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadUsage("InvalidCatalogue", f"The catalogue {path} cannot be read: {error}.", hint=hint) from error
-    expected = ("trainers", "recipe", "components", "planners", "extractors", "configurations")
+    expected = ("trainers", "recipe", "components", "planners", "configurations")
     if missing := [key for key in expected if not isinstance(content, dict) or key not in content]:
         raise BadUsage("InvalidCatalogue", f"{path} is no catalogue: it has no {', '.join(missing)}.", hint=hint)
     return Catalogue(content=content)

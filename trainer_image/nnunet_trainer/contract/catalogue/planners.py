@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..faults import BadConfiguration, unknown_name
-from .shapes import Checker, Shape
+from .shapes import Checker, Find, Shape
 
 PARAMETERS = "planner.parameters"
 
@@ -19,11 +19,13 @@ class Planners:
 
     Args:
         parameters: of each planner by name: their shapes, by camelCase name.
+        find: the parameters of a planner's steps, by kind and name.
         names_pass: a planner that is not known is left to whoever plans (a plug-in or another image may bring it).
         fields_pass: so is a parameter that is not known.
     """
 
     parameters: Mapping[str, Mapping[str, Shape]]
+    find: Find
     names_pass: bool = False
     fields_pass: bool = False
 
@@ -42,11 +44,12 @@ class Planners:
             if self.names_pass:
                 return {}
             raise BadConfiguration("UnknownPlanner", unknown_name("planner", name, self.parameters))
-        known, checker, checked = self.parameters[name], Checker(find=_none, reason="InvalidParameter"), {}
+        checker = Checker(find=self.find, reason="InvalidParameter", names_pass=self.names_pass, fields_pass=self.fields_pass)
+        known, checked = self.parameters[name], {}
         for given, value in (parameters or {}).items():
             key = _canonical(given)
             if key in known:
-                checked[key] = checker.check(known[key], value, f"{where}.{given}")
+                checked[key] = checker.check(known[key], value, f"{where}.{given}", known[key]["default"])
             elif not self.fields_pass:
                 raise BadConfiguration("UnknownParameter", f"{where}: {unknown_name(f'parameter of {name}', given, known)}")
         return checked
@@ -55,7 +58,3 @@ class Planners:
 def _canonical(name: str) -> str:
     camel = re.sub(r"_+([a-zA-Z0-9])", lambda found: found[1].upper(), name)
     return re.sub(r"([23])D$", r"\1d", camel)
-
-
-def _none(kind: str, name: str) -> Mapping[str, Shape]:
-    raise BadConfiguration("UnknownComponent", f"There is no {kind} named {name!r}.")

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.dataset.description import channel_names
 
-from ..names import MASKED, NORMALIZATION
-from ..planner_presets import Planner, planner
+from ..planner_presets import PLANNERS, Planner, planner
+from ..plans import Configuration, Plans
 from ..plans_patch import merge
+from ..plugins import FIELD, record
 from ..validate import validate
-from .low_resolution import plan_lowres
-from .network import describe, plan_network
+from .facts import ConfigurationFacts, DatasetFacts
+from .low_resolution import FullResolution, plan_lowres
+from .network import describe
+from .normalization_rules import mask_reason, normalization
+from .patch_and_batch import patch_and_batch
 from .target_spacing import fullres_spacing, shown
 
-MASK_BELOW = 3 / 4.0
+NNUNETS_OWN = (
+    *("foreground_intensity_properties_per_channel", "median_relative_size_after_cropping", "shapes_after_crop", "spacings"),
+)
+"""The fields of a fingerprint that nnU-Net's extractor writes, and its planners need."""
+
+
+OUR_OWN = ("extractor", FIELD)
+"""Those that say how it was extracted."""
 
 
 def plan(
@@ -59,22 +72,17 @@ def plan(
         BadConfiguration: an unknown planner, parameter or configuration; a patch that breaks the plans, with the field.
         BadData: a fingerprint that lacks a field.
     """
-    plans = _plan(
-        fingerprint, dataset_json, dataset_name, reader, planner, gpu_memory_gb, target_spacing, plans_name, parameters, notes
-    )
-    for name, choice in (per_configuration or {}).items():
-        own = _plan(
-            fingerprint,
-            dataset_json,
-            dataset_name,
-            reader,
-            _option(choice, "name") or planner,
-            _option(choice, "gpu_memory_gb", "gpuMemoryGB"),
-            _option(choice, "target_spacing", "targetSpacing"),
-            plans["plans_name"],
-            _option(choice, "parameters"),
-            notes,
+    _refuse_taken(planner, plans_name)
+    choices = [_Choice(planner, gpu_memory_gb, target_spacing, dict(parameters or {}))]
+    plans = _plan(fingerprint, dataset_json, dataset_name, reader, choices[0], plans_name, notes)
+    for name, given in (per_configuration or {}).items():
+        choice = _Choice(
+            _option(given, "name") or planner,
+            _option(given, "gpu_memory_gb", "gpuMemoryGB"),
+            _option(given, "target_spacing", "targetSpacing"),
+            dict(_option(given, "parameters") or {}),
         )
+        own = _plan(fingerprint, dataset_json, dataset_name, reader, choice, plans["plans_name"], notes)
         if name not in own["configurations"]:
             known = ", ".join(own["configurations"])
             raise BadConfiguration("UnknownConfiguration", f"planner.perConfiguration.{name}: planned are {known}.")
@@ -82,11 +90,52 @@ def plan(
             raise BadConfiguration(
                 "InvalidPlans", f"planner.perConfiguration.{name}: another target spacing would transpose its axes differently."
             )
+        if choice.name != planner:
+            _keep_apart(plans, own, name, choice)
         plans["configurations"][name] = own["configurations"][name]
+        choices.append(choice)
     if patch:
         plans = merge(plans, patch)
     validate(plans, dataset_json)
+    record(plans, [used for choice in choices for used in choice.planner.components])
     return plans
+
+
+def _refuse_taken(name: str, plans_name: str | None) -> None:
+    """A plug-in's planner under another planner's plans name would write over the plans and the data of that."""
+    if plans_name is None or name not in PLANNERS or PLANNERS[name].plugin is None:
+        return
+    for other in PLANNERS:
+        if other != name and PLANNERS[other].make().plans_name == plans_name:
+            raise BadConfiguration(
+                "PlansNameTaken",
+                f"The plans name {plans_name} is that of {other}: plans by {name} would write over them and their data.",
+                hint="Choose another plans name, or none.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A planner by name, and what was changed about it."""
+
+    name: str
+    gpu_memory_gb: float | None
+    target_spacing: Sequence[float] | None
+    parameters: dict[str, Any]
+
+    @property
+    def planner(self) -> Planner:
+        return planner(self.name, self.parameters)
+
+
+def _keep_apart(plans: dict[str, Any], own: dict[str, Any], name: str, choice: _Choice) -> None:
+    """Data that another planner makes otherwise bears that planner's name: it would write over the data of these plans' own."""
+    found = own["configurations"][name]
+    if "data_identifier" not in found or name not in plans["configurations"]:
+        return
+    fields = [Configuration(name, each["configurations"][name], Plans(each)).preprocessing_fields() for each in (plans, own)]
+    if fields[0] != fields[1]:
+        found["data_identifier"] = f"{choice.planner.plans_name}_{name}"
 
 
 def _plan(
@@ -94,21 +143,23 @@ def _plan(
     dataset_json: Mapping[str, Any],
     dataset_name: str,
     reader: str,
-    planner_name: str,
-    gpu_memory_gb: float | None,
-    target_spacing: Sequence[float] | None,
+    choice: _Choice,
     plans_name: str | None,
-    parameters: Mapping[str, Any] | None,
     notes: list[str] | None,
 ) -> dict[str, Any]:
-    kind = planner(planner_name, dict(parameters or {}))
+    kind = choice.planner
     name = plans_name or kind.plans_name
     say = notes.append if notes is not None else (lambda line: None)
-    gb = _positive_gb(gpu_memory_gb, kind)
+    gb = _positive_gb(choice.gpu_memory_gb, kind)
     spacings, shapes = _sizes(fingerprint)
     say(f"planner {kind.name}, plans {name}, for {gb:g} GB of GPU memory")
+    for line in _further_fields(fingerprint):
+        say(line)
+    dataset = DatasetFacts(
+        planner=kind, fingerprint=fingerprint, dataset_json=dataset_json, spacings=spacings, shapes=shapes, say=say
+    )
 
-    spacing = fullres_spacing(kind, spacings, shapes, target_spacing, say)
+    spacing = fullres_spacing(dataset, choice.target_spacing)
     axis = int(np.argmax(spacing))
     forward = [0, 1, 2] if kind.suppress_transpose else [axis, *(a for a in range(3) if a != axis)]
     backward = [forward.index(a) for a in range(3)]
@@ -123,20 +174,31 @@ def _plan(
     voxels = float(np.prod(median, dtype=np.float64) * cases)
     say(f"median shape {shown(median)} at spacing {shown(full)}, {cases} cases")
 
-    schemes, masks = normalization(fingerprint, dataset_json)
-    say(f"normalization {', '.join(schemes)}; nonzero mask {'used' if any(masks) else 'not used'}: {_mask_reason(fingerprint)}")
-    outputs, reasons = len(dataset_json["labels"]), dict[str, list[str]]()
+    schemes, masks = normalization(dataset)
+    say(f"normalization {', '.join(schemes)}; nonzero mask {'used' if any(masks) else 'not used'}: {mask_reason(fingerprint)}")
+    reasons = dict[str, list[str]]()
 
     def configuration(label: str, at: np.ndarray, shape: Any, dataset_voxels: float) -> dict[str, Any]:
         shared = kind.shares_data and label in ("2d", "3d_fullres")
-        network = plan_network(kind, gb, at, shape, dataset_voxels, outputs)
-        reasons[label] = network.notes  # 3d_lowres is planned many times; the last one counts
-        return describe(kind, network, f"{'nnUNetPlans' if shared else name}_{label}", shape, at, schemes, masks)
+        facts = ConfigurationFacts(
+            name=label, dataset=dataset, gpu_memory_gb=gb, spacing=at, median_shape=shape, dataset_voxels=dataset_voxels
+        )
+        found, batch = patch_and_batch(facts)
+        reasons[label] = facts.notes  # 3d_lowres is planned many times; the last one counts
+        return describe(facts, found, batch, f"{'nnUNetPlans' if shared else name}_{label}", schemes, masks)
 
     fullres = lowres = None
     if median[0] != 1:
         fullres = configuration("3d_fullres", full, median, voxels)
-        lowres = plan_lowres(kind, fullres, full, median, cases, configuration, say)
+        lowres = plan_lowres(
+            FullResolution(
+                dataset=dataset,
+                patch_size=fullres["patch_size"],
+                spacing=full,
+                median_shape=median,
+                plan=partial(configuration, "3d_lowres"),
+            )
+        )
         if lowres is not None:
             lowres["batch_dice"] = False
         fullres["batch_dice"] = lowres is not None
@@ -173,20 +235,16 @@ def _plan(
     }
 
 
-def normalization(fingerprint: Mapping[str, Any], dataset_json: Mapping[str, Any]) -> tuple[list[str], list[bool]]:
-    """The scheme of each channel by its name, and whether it is taken inside the nonzero mask only."""
-    schemes = [NORMALIZATION.get(str(n).casefold(), MASKED) for n in channel_names(dict(dataset_json)).values()]
-    small = fingerprint["median_relative_size_after_cropping"] < MASK_BELOW
-    return schemes, [bool(small and scheme == MASKED) for scheme in schemes]
-
-
-def _mask_reason(fingerprint: Mapping[str, Any]) -> str:
-    return f"cropping to it leaves {100 * fingerprint['median_relative_size_after_cropping']:.1f} % of a median image (limit 75 %)"
+def _further_fields(fingerprint: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each field that an extractor has added."""
+    for field, value in fingerprint.items():
+        if field not in NNUNETS_OWN and field not in OUR_OWN:
+            text = json.dumps(value, ensure_ascii=False, default=str)
+            yield f"the fingerprint also has {field}: {text if len(text) <= 120 else f'{text[:120]} …'}"
 
 
 def _sizes(fingerprint: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    fields = ("spacings", "shapes_after_crop", "foreground_intensity_properties_per_channel", "median_relative_size_after_cropping")
-    for field in fields:
+    for field in ("spacings", "shapes_after_crop", *NNUNETS_OWN[:2]):
         if not isinstance(fingerprint, Mapping) or field not in fingerprint:
             raise BadData("InvalidFingerprint", f"dataset_fingerprint.json: field {field} is missing.", hint="Extract it again.")
     spacings, shapes = np.array(fingerprint["spacings"], float), np.array(fingerprint["shapes_after_crop"])

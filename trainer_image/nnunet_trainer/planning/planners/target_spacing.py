@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.extensions import Registry
 
-from ..planner_presets import Planner
+from .facts import DatasetFacts
+from .steps import call, numbers
+
+TARGET_SPACING_RULES: Registry[Callable[..., Sequence[float]]] = Registry("planner step")
+"""Functions `(dataset, **parameters) -> millimetres along the file's z, y, x`."""
 
 
-def fullres_spacing(
-    kind: Planner, spacings: np.ndarray, shapes: np.ndarray, wanted: Sequence[float] | None, say: Callable[[str], None]
-) -> np.ndarray:
+def fullres_spacing(dataset: DatasetFacts, wanted: Sequence[float] | None) -> np.ndarray:
     """Millimetres along the file's z, y, x.
 
     Args:
-        kind: the planner.
-        spacings: of each case, (n, 3).
-        shapes: of each cropped case, (n, 3).
+        dataset: what is planned for.
         wanted: instead of what the planner would choose.
-        say: receives a line for each decision.
 
     Raises:
         BadConfiguration: `wanted` is not three positive numbers.
@@ -32,26 +32,101 @@ def fullres_spacing(
             raise BadConfiguration(
                 "InvalidTargetSpacing", f"The target spacing is {list(wanted)}, expected three positive numbers."
             )
-        say(f"target spacing {shown(wanted)}: as asked for")
+        dataset.say(f"target spacing {shown(wanted)}: as asked for")
         return np.array([float(s) for s in wanted])
-    target = np.percentile(spacings, kind.target_spacing_percentile, 0)
-    size = np.percentile(shapes, 50, 0)
-    worst = int(np.argmax(target))
-    others = [a for a in range(3) if a != worst]
+    step = dataset.planner.target_spacing_rule
+    found = call("targetSpacingRule", step, dataset)
+    return np.array([float(s) for s in numbers(found, 3, "targetSpacingRule", step, "mm along z, y, x")])
+
+
+@TARGET_SPACING_RULES.register("Percentile")
+def percentile(dataset: DatasetFacts) -> Sequence[float]:
+    """targetSpacingPercentile of the spacings; of an axis that is anisotropic in mm and voxels, anisotropicSpacingPercentile.
+
+    nnU-Net v2's rule, and that of v1's v21 planners. Such an axis stays coarser than the others.
+    """
+    kind, spacings = dataset.planner, dataset.spacings
+    target, size, worst, others = _median(dataset)
     coarsest, shortest = max(target[a] for a in others), min(size[a] for a in others)
     ratio = kind.anisotropy_threshold
     if target[worst] > ratio * coarsest and size[worst] * ratio < shortest:
         lower = np.percentile(spacings[:, worst], kind.anisotropic_spacing_percentile)
         if lower < coarsest:
             lower = max(coarsest, lower) + 1e-5
-        say(
-            f"target spacing {shown(target)} is anisotropic along axis {worst} (also in voxels: {size[worst]:g} of {shortest:g}): "
-            f"{lower:g} there, the {kind.anisotropic_spacing_percentile:g}th percentile"
-        )
+        _say_anisotropic(dataset, target, worst, f"also in voxels: {size[worst]:g} of {shortest:g}", lower)
         target[worst] = lower
     else:
-        say(f"target spacing {shown(target)}: the {kind.target_spacing_percentile:g}th percentile of {len(spacings)} cases")
+        _say_percentile(dataset, target)
     return target
+
+
+@TARGET_SPACING_RULES.register("PlainPercentile")
+def plain_percentile(dataset: DatasetFacts) -> Sequence[float]:
+    """targetSpacingPercentile of the spacings along every axis: v1's ExperimentPlanner."""
+    target = _median(dataset)[0]
+    _say_percentile(dataset, target)
+    return target
+
+
+@TARGET_SPACING_RULES.register("AtLeastTripleOfOthers")
+def at_least_triple_of_others(dataset: DatasetFacts) -> Sequence[float]:
+    """As Percentile, but an anisotropic axis stays at least anisotropyThreshold times as coarse as the others: v1's v22 and v23."""
+    kind = dataset.planner
+    target, size, worst, others = _median(dataset)
+    coarsest, shortest = max(target[a] for a in others), min(size[a] for a in others)
+    ratio = kind.anisotropy_threshold
+    if target[worst] > ratio * coarsest and size[worst] * ratio < shortest:
+        lower = max(ratio * coarsest, np.percentile(dataset.spacings[:, worst], kind.anisotropic_spacing_percentile))
+        _say_anisotropic(dataset, target, worst, f"also in voxels: {size[worst]:g} of {shortest:g}", lower)
+        target[worst] = lower
+    else:
+        _say_percentile(dataset, target)
+    return target
+
+
+@TARGET_SPACING_RULES.register("AnisotropicAgainstLongest")
+def anisotropic_against_longest(dataset: DatasetFacts) -> Sequence[float]:
+    """As Percentile, but the voxels along the axis are compared with the longest other one, and the percentile counts as it is.
+
+    v1's ExperimentPlannerTargetSpacingForAnisoAxis.
+    """
+    kind = dataset.planner
+    target, size, worst, others = _median(dataset)
+    coarsest, longest = max(target[a] for a in others), max(size[a] for a in others)
+    ratio = kind.anisotropy_threshold
+    if target[worst] > ratio * coarsest and size[worst] * ratio < longest:
+        lower = np.percentile(dataset.spacings[:, worst], kind.anisotropic_spacing_percentile)
+        _say_anisotropic(dataset, target, worst, f"also in voxels: {size[worst]:g} of {longest:g}", lower)
+        target[worst] = lower
+    else:
+        _say_percentile(dataset, target)
+    return target
+
+
+@TARGET_SPACING_RULES.register("Fixed")
+def fixed(dataset: DatasetFacts, *, spacing: list[float]) -> Sequence[float]:
+    """A spacing in mm along the file's z, y, x, whatever the dataset has: v1's customTargetSpacing."""
+    dataset.say(f"target spacing {shown(spacing)}: the planner's own")
+    return spacing
+
+
+def _median(dataset: DatasetFacts) -> tuple[np.ndarray, np.ndarray, int, list[int]]:
+    """The percentile of the spacings, the median shape, the axis of the largest spacing, and the others."""
+    target = np.percentile(dataset.spacings, dataset.planner.target_spacing_percentile, 0)
+    worst = int(np.argmax(target))
+    return target, np.percentile(dataset.shapes, 50, 0), worst, [a for a in range(3) if a != worst]
+
+
+def _say_percentile(dataset: DatasetFacts, target: np.ndarray) -> None:
+    percent = dataset.planner.target_spacing_percentile
+    dataset.say(f"target spacing {shown(target)}: the {percent:g}th percentile of {len(dataset.spacings)} cases")
+
+
+def _say_anisotropic(dataset: DatasetFacts, target: np.ndarray, worst: int, why: str, lower: float) -> None:
+    dataset.say(
+        f"target spacing {shown(target)} is anisotropic along axis {worst} ({why}): "
+        f"{lower:g} there, the {dataset.planner.anisotropic_spacing_percentile:g}th percentile"
+    )
 
 
 def shown(numbers: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.extensions import Component, Registry
 
 from .anisotropy import ANISOTROPY, separate_axis
 from .interpolation_matrices import BAND, Band, coordinate_matrix, nearest_indices, resize_bands
@@ -15,12 +16,16 @@ from .label_resampling import resize_labels, resize_labels_along
 
 CHUNK = 1 << 22
 
+RESAMPLINGS: Registry[Callable[..., np.ndarray]] = Registry("resampling function")
+"""Functions `(data (c, z, y, x), new_shape, current_spacing, new_spacing, **arguments of the plans) -> (c, *new_shape)`."""
+
 
 def compute_new_shape(shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]) -> tuple[int, ...]:
     """The shape at another spacing, each axis rounded half to even."""
     return tuple(round(float(old / new * size)) for old, new, size in zip(spacing, new_spacing, shape, strict=True))
 
 
+@RESAMPLINGS.register("resample_data_or_seg_to_shape")
 def resample_data_or_seg_to_shape(
     data: np.ndarray,
     new_shape: Sequence[int],
@@ -61,6 +66,7 @@ def resample_data_or_seg_to_shape(
     return result
 
 
+@RESAMPLINGS.register("no_resampling_hack")
 def no_resampling_hack(
     data: np.ndarray, new_shape: Sequence[int], current_spacing: Sequence[float], new_spacing: Sequence[float]
 ) -> np.ndarray:
@@ -68,10 +74,12 @@ def no_resampling_hack(
     return data
 
 
-FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
-    "resample_data_or_seg_to_shape": resample_data_or_seg_to_shape,
-    "no_resampling_hack": no_resampling_hack,
-}
+@RESAMPLINGS.register("resample_torch_fornnunet")
+def _resample_torch_fornnunet(*arguments: Any, **options: Any) -> np.ndarray:
+    """torch's interpolation, an axis of low resolution by itself."""
+    return _by_torch("resample_torch_fornnunet")(*arguments, **options)
+
+
 BY_TORCH = ("resample_torch_fornnunet",)
 """Of `torch_resampling`, which is loaded when plans name them."""
 
@@ -82,20 +90,38 @@ def by_name(name: str, arguments: dict[str, Any]) -> Callable[..., np.ndarray]:
     Raises:
         BadConfiguration: no such function, or an argument that it does not take.
     """
-    if name not in FUNCTIONS and name not in BY_TORCH:
-        raise BadConfiguration("InvalidPlans", unknown_name("resampling function", name, [*FUNCTIONS, *BY_TORCH]))
+    if name not in RESAMPLINGS:
+        raise BadConfiguration("InvalidPlans", unknown_name("resampling function", name, RESAMPLINGS))
     import inspect
 
-    chosen = FUNCTIONS[name] if name in FUNCTIONS else _by_torch(name)
+    component = RESAMPLINGS[name]
+    chosen = _by_torch(name) if name in BY_TORCH else component.make
     known = inspect.signature(chosen).parameters
     for argument in arguments:
         if argument not in known:
             raise BadConfiguration("InvalidPlans", f"The resampling function {name} takes no argument {argument!r}.")
 
     def function(data: np.ndarray, new_shape: Sequence[int], old: Sequence[float], new: Sequence[float]) -> np.ndarray:
-        return chosen(data, new_shape, old, new, **arguments)
+        result = chosen(data, new_shape, old, new, **arguments)
+        return result if component.plugin is None else _checked(component, result, (len(data), *map(int, new_shape)))
 
     return function
+
+
+def _checked(component: Component[Any], result: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """What a plug-in's function has made, once it is seen to be an array of that shape."""
+    found = np.shape(result)
+    if found != shape:
+        raise BadConfiguration(
+            "PluginResult",
+            f"The resampling function {component.name} ({component.place}) made an array of shape {found}; {shape} was expected.",
+            hint="It answers (channels, *new_shape).",
+        )
+    if not np.isfinite(result).all():
+        raise BadConfiguration(
+            "PluginResult", f"The resampling function {component.name} ({component.place}) made NaN or infinity."
+        )
+    return np.asarray(result)
 
 
 def _by_torch(name: str) -> Callable[..., np.ndarray]:

@@ -86,8 +86,8 @@ class PatientStore:
     def delete(self, key: str) -> None:
         self._ask(lambda: self.store.delete(key))
 
-    def discard_unfinished(self, prefix: str) -> int:
-        return self.store.discard_unfinished(prefix)
+    def discard_unfinished(self, prefix: str, part: str = "") -> int:
+        return self.store.discard_unfinished(prefix, part)
 
     def local_path(self, key: str) -> Path | None:
         return self.store.local_path(key)

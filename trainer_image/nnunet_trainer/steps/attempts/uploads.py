@@ -62,6 +62,7 @@ class Uploads:
         self._busy = False
         self._count = 0
         self._progress: Progress | None = None
+        self._warning: str | None = None
         self._condition = threading.Condition()
         self._closed = False
         self._abandoned = False
@@ -105,19 +106,24 @@ class Uploads:
 
     def hear(self, progress: Progress) -> None:
         """Pass a progress on, with the newest checkpoint that is in the store, and what went wrong with it."""
+        self._progress, self._warning = progress, None
+        self._tell()
+
+    def say(self, phase: str, warning: str | None) -> None:
+        """The last progress again, in another phase, and with one more warning as long as nothing else is said."""
+        self._progress, self._warning = replace(self._progress or Progress(step="train"), phase=phase), warning
+        self._tell()
+
+    def _tell(self) -> None:
         with self._condition:
-            self._progress = progress
+            progress = self._progress
+            if progress is None:
+                return
             if last := self.newest:
                 uri = self.store.uri(f"{self.prefix}/{last.file_name}")
                 progress = replace(progress, checkpoint_epoch=last.epoch, checkpoint_uri=uri, checkpoint_sha256=last.sha256)
-            if self._problem:
-                progress = replace(progress, warnings=[*(progress.warnings or []), self._problem])
-        self.listener(progress)
-
-    def say(self, phase: str, warning: str | None) -> None:
-        """The last progress again, with another phase and one more warning."""
-        last = self._progress or Progress(step="train")
-        self.hear(replace(last, phase=phase, warnings=[*(last.warnings or []), *filter(None, [warning])] or None))
+            more = [text for text in (self._problem, self._warning) if text]
+        self.listener(replace(progress, warnings=[*(progress.warnings or []), *more] or None))
 
     def close(self, seconds: float) -> str | None:
         """Upload what waits, and end; what takes longer is left to a thread that dies with the process.
@@ -172,8 +178,8 @@ class Uploads:
                 self._going_up = None
                 if self._waiting.get(best) is not job:
                     self._drop(job)
-            if self._progress is not None and not self._closed:
-                self.hear(self._progress)
+            if not self._closed:
+                self._tell()
             if self._failures:
                 self._pause(self.backoff.pause(self._failures))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from types import TracebackType
 
 from nnunet_trainer.checkpoints import checkpoint, files
+from nnunet_trainer.contract.faults import Stopped
 
 from ..reporting.reporter import Reporter
 from ..session.session import Session
@@ -15,8 +17,11 @@ from ..state.checkpoint_writer import CheckpointWriter
 from . import stopping
 
 PATIENCE_SECONDS = 60.0
-"""So long the training waits for a slow disk when the best checkpoint is due: there is no other epoch to take it from."""
+"""So long the training waits for a slow disk where another moment would not do: the best epoch is this one and no other."""
 
+SLOW_SECONDS = 30.0
+"""A disk that takes longer for a checkpoint, while the next one is due, is worth a warning."""
+LOOK_SECONDS = 1.0
 CLOSING_SECONDS = 300.0
 """So long whoever leaves for another reason than SIGTERM waits for what is being written."""
 
@@ -34,8 +39,8 @@ class Checkpointing:
         self._saved = time.monotonic()
         self._owed = False
         """One was due while another was being written."""
-        self._whole = False
-        """There is one to go on from."""
+        self._whole: int | None = None
+        """The epoch of the newest one that is whole."""
         self._best_epoch = 0
         self._best_missed: int | None = None
         self._told: str | None = None
@@ -55,9 +60,9 @@ class Checkpointing:
             left = stopping.seconds_left(self.session.setup.stop)
             self._writer.close(CLOSING_SECONDS if left is None else left)
 
-    def begun(self, *, resumed: bool) -> None:
-        """The training begins, from a whole checkpoint or from none."""
-        self._whole = resumed
+    def begun(self, resumed_from: int | None) -> None:
+        """The training begins, from a whole checkpoint of this epoch or from none."""
+        self._whole = resumed_from
 
     def after_iteration(self, *, may_save: bool = True) -> tuple[bool, bool]:
         """Whether to stop now, and whether to `save` now; every rank asks after every iteration, and gets the same answer.
@@ -72,21 +77,25 @@ class Checkpointing:
             self.look()
         return stopping.requested(self.session.setup.stop, due)
 
-    def save(self) -> None:
-        """A checkpoint to go on from; when the last one is still being written, as soon as it is."""
-        self._save(latest=True)
+    def save(self, *, patient: bool = False) -> None:
+        """A checkpoint to go on from.
+
+        Args:
+            patient: wait for a slow disk; else, while the last one is still being written, it is due as soon as that is done.
+        """
+        self._save(latest=True, patient=patient)
 
     def epoch_done(self, *, better: bool, last: bool) -> None:
         """Those that are due after an epoch; the best one of the last epoch is the final one's file."""
         latest = not last and self.session.epoch % self.policy.every_epochs == 0
         if not last and (latest or better):
-            self._save(latest=latest, best=better)
+            self._save(latest=latest, best=better, patient=better)
 
-    def _save(self, *, latest: bool, best: bool = False) -> None:
+    def _save(self, *, latest: bool, best: bool = False, patient: bool = False) -> None:
         writer = self._writer
         if writer is None:
             return
-        if not writer.wait(PATIENCE_SECONDS if best else 0):
+        if not self._wait(PATIENCE_SECONDS if patient else 0, until_stopped=True):
             self._owed = latest or self._owed
             if best:
                 self._best_missed = self.session.epoch
@@ -104,18 +113,19 @@ class Checkpointing:
 
     def stop(self) -> str:
         """The last one before leaving; returns what became of it."""
-        writer, stop = self._writer, self.session.setup.stop
+        writer = self._writer
         if writer is None:
             return "the first rank saves a checkpoint"
-        written = writer.wait(stopping.seconds_left(stop))
+        written = self._wait()
         if written:
             writer.write(saving.content(self.session), [checkpoint.LATEST])
-            written = writer.wait(stopping.seconds_left(stop))
+            written = self._wait()
         if written and writer.fault is None:
             self.look()
             return "a checkpoint is saved"
         why = writer.fault.message.rstrip(".") if written and writer.fault else "the disk is too slow for the time that is left"
-        older = "there is none" if writer.last is None else f"the newest one is of epoch {writer.last.epoch}"
+        whole = self._whole if writer.last is None else writer.last.epoch
+        older = "there is none" if whole is None else f"the newest one is of epoch {whole}"
         return f"its checkpoint could not be written, {older}: {why}"
 
     def final(self, *, better: bool) -> None:
@@ -123,13 +133,19 @@ class Checkpointing:
 
         Raises:
             StorageFault: the disk is full or cannot be written.
+            Stopped: SIGTERM came, and the disk is too slow for its grace.
         """
         writer = self._writer
         if writer is None:
             return
-        writer.wait()
-        writer.write(saving.content(self.session), [checkpoint.FINAL, *([checkpoint.BEST] if better else [])])
-        writer.wait()
+        written = self._wait()
+        if written:
+            writer.write(saving.content(self.session), [checkpoint.FINAL, *([checkpoint.BEST] if better else [])])
+            written = self._wait()
+        if not written:
+            raise Stopped(
+                "Stopped", "The training is done, but the disk is too slow for its final checkpoint in the time that is left."
+            )
         self.look()
         if writer.fault is not None:
             raise writer.fault
@@ -138,6 +154,16 @@ class Checkpointing:
 
     def _free(self) -> bool:
         return self._writer is not None and self._writer.busy_seconds is None
+
+    def _wait(self, seconds: float = math.inf, *, until_stopped: bool = False) -> bool:
+        """Wait until the writer is free: at most so long, and no longer than SIGTERM's grace. Returns whether it is."""
+        assert self._writer is not None
+        until, stop = time.monotonic() + seconds, self.session.setup.stop
+        while not self._writer.wait(max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+            left = stopping.seconds_left(stop)
+            if time.monotonic() >= until or (until_stopped and stop.is_set()) or (left is not None and left <= 0):
+                return False
+        return True
 
     def look(self) -> None:
         """Tell what became of those that were handed over.
@@ -150,7 +176,7 @@ class Checkpointing:
             return
         writer.check()
         if writer.last is not None:
-            self._whole = True
+            self._whole = writer.last.epoch
             self.reporter.saved(writer.last.epoch, writer.last.sha256)
             self.session.ranks.peers.saved(writer.last.epoch, writer.last.iteration)
         if writer.fault is not None and checkpoint.BEST in writer.fault_names:
@@ -161,7 +187,7 @@ class Checkpointing:
         if kind != self._told:
             self.reporter.line("Checkpoints are written again." if problem is None else f"Warning: {problem}")
             self._told = kind
-        if writer.fault is not None and not self._whole:
+        if writer.fault is not None and self._whole is None:
             raise writer.fault
 
     def _problem(self, writer: CheckpointWriter) -> str | None:
@@ -171,6 +197,6 @@ class Checkpointing:
         if self._best_missed is not None:
             return f"{checkpoint.BEST} is of an older epoch: that of epoch {self._best_missed} could not be written."
         busy = writer.busy_seconds
-        if self._owed and busy is not None:
+        if self._owed and busy is not None and busy >= SLOW_SECONDS:
             return f"The disk is slow, so the next checkpoint waits: the last one has been written for {busy:.0f} s."
         return None

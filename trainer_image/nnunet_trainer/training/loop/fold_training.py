@@ -72,7 +72,7 @@ def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels)
     session.loader.warn = reporter.warn
     with session.loader, Checkpointing(session, reporter) as checkpointing:
         begin(session, reporter)
-        checkpointing.begun(resumed=session.resumed_from is not None)
+        checkpointing.begun(session.resumed_from)
         monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session), kernels)
         found, better = session.done, False
         while not session.done:
@@ -216,7 +216,7 @@ def evaluate_whole_images(session: Session, reporter: Reporter, checkpointing: C
         return full_evaluation.none(session)
     session.loader.close()
     # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again.
-    checkpointing.save()
+    checkpointing.save(patient=True)
     return full_evaluation.evaluate(session, reporter)
 
 

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.shapes import Shape
-from nnunet_trainer.extensions import schema
-from nnunet_trainer.fingerprint.extraction import EXTRACTORS
+from nnunet_trainer.extensions import PLANNER_STEPS, schema
 from nnunet_trainer.planning import planner_presets
 
 from ..components import lookup
@@ -15,6 +14,8 @@ from . import presets, recipe
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 """What a planner may plan."""
+CHECKED = (*lookup.KINDS, "extractor", *PLANNER_STEPS, "normalization")
+"""The kinds of components that a manifest names."""
 LINE = 160
 MANY = 10
 """So many parameters are written once for all components that have them."""
@@ -27,14 +28,25 @@ def catalogue() -> dict[str, Any]:
             name: {"base": base, "changes": changes, "about": about} for name, (base, changes, about) in presets.PRESETS.items()
         },
         "recipe": recipe.shape(),
-        "components": {kind: described(kind) for kind in lookup.KINDS},
-        "planners": {
-            name: {"plansName": planner_presets.PLANNERS[name].plans_name, "parameters": parameters}
-            for name, parameters in planner_presets.known().parameters.items()
-        },
-        "extractors": list(EXTRACTORS),
+        "components": {kind: described(kind) for kind in CHECKED},
+        "planners": planners(),
         "configurations": list(CONFIGURATIONS),
     }
+
+
+def planners() -> dict[str, Any]:
+    """All planners: plans name, what each is for, and its parameters, or how their defaults differ from the first one's."""
+    known, found = planner_presets.known().parameters, dict[str, Any]()
+    first = planner_presets.Planner().name
+    for name in sorted(known, key=lambda name: name != first):
+        component = planner_presets.PLANNERS[name]
+        entry = {"plansName": component.make().plans_name, "about": component.help}
+        if name == first:
+            found[name] = {**entry, "parameters": known[name]}
+            continue
+        defaults = {key: shape["default"] for key, shape in known[name].items() if shape != known[first][key]}
+        found[name] = {**entry, "like": first, "defaults": defaults}
+    return found
 
 
 def dumps() -> str:
@@ -54,6 +66,8 @@ def _text(value: Any, indent: str) -> str:
 def described(kind: str) -> dict[str, Any]:
     """All components of a kind: what each is for, and its parameters, or whose it has and with which other defaults."""
     registry = lookup.registry(kind)
+    if kind == "planner":
+        return {"title": registry.kind, "names": planners()}
     all_parameters = {name: schema.parameters(registry[name]) for name in registry}
     names: dict[str, dict[str, Any]] = {}
     # What others are compared with had better be the plainest.

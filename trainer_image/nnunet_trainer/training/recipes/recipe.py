@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from nnunet_trainer.contract.catalogue import recipe_rules
 from nnunet_trainer.contract.catalogue.shapes import Checker, Shape
 from nnunet_trainer.contract.precision import PrecisionName
-from nnunet_trainer.extensions import Range
+from nnunet_trainer.extensions import Range, provenance
 from nnunet_trainer.extensions.schema import Choice, Of, plain, shape_of
 from nnunet_trainer.planning.network_changes import NetworkChanges
 
@@ -185,6 +185,21 @@ def write(recipe: Recipe) -> dict[str, Any]:
 def digested(recipe: Recipe) -> dict[str, Any]:
     """A recipe as it goes into a run's digest: fields that the first runs did not know are left out where they change nothing."""
     return {key: value for key, value in write(recipe).items() if key not in LATER_FIELDS or value != LATER_FIELDS[key]}
+
+
+def used(recipe: Recipe) -> list[provenance.Used]:
+    """Kind and name of the components of plug-ins that a recipe names."""
+    named = set(_texts(write(recipe)))
+    return [(kind, name) for kind in lookup.KINDS for name in provenance.names(kind) if name in named]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+        yield value.rpartition(".")[2]  # of a network's class
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        yield from _texts(item)
 
 
 def shape() -> Shape:

@@ -17,7 +17,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.dataset import splits
 from nnunet_trainer.dataset.description import channel_names, read_json
 from nnunet_trainer.dataset.labels import LabelManager
-from nnunet_trainer.planning import network_changes
+from nnunet_trainer.planning import network_changes, plugins
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
@@ -79,6 +79,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         BadConfiguration: plans, recipe or fold do not fit.
         BadData: the preprocessed data are missing or lack cases.
     """
+    plugins.require(setup.plans, plugins.FOR_NETWORKS)
     plans = changed_plans(setup.plans, setup.configuration, setup.recipe)
     configuration = plans.configuration(setup.configuration)
     setup = replace(setup, recipe=setup.recipe.for_patch(configuration.patch_size))

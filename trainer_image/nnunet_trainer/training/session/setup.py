@@ -15,7 +15,7 @@ from ..pretrained import LoadReport
 from ..recipes.recipe import Recipe
 
 CheckpointHook = Callable[[Path, int, str], None]
-"""Called by the first rank with a checkpoint that is on disk, its finished epochs and its sha256."""
+"""Called by the first rank's writing thread with each name of a checkpoint that is on disk, its finished epochs and its sha256."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from nnunet_trainer.checkpoints import checkpoint
-from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.faults import BadConfiguration, Fault
 
 from ..ranks import distributed
 from ..recipes.recipe import Recipe
@@ -16,22 +15,12 @@ from ..session.setup import ContinuedTraining
 from . import resuming
 
 
-def read(
-    path: Path,
-    *,
-    additional_epochs: int,
-    schedule: Literal["Stretch", "Restart"],
-    source: str | None = None,
-    allow_pickle: bool = False,
-) -> ContinuedTraining:
-    """A finished training, by its final checkpoint, ours or nnU-Net's.
+def finished_epochs(path: Path, *, allow_pickle: bool = False) -> int:
+    """How many epochs a finished training has, by its final checkpoint, ours or nnU-Net's.
 
     Args:
         path: the checkpoint.
-        additional_epochs: see `ContinuedTraining`, as the others.
-        schedule: from there on.
-        source: what messages say it is; default: the file.
-        allow_pickle: execute what the checkpoint contains.
+        allow_pickle: execute what it contains.
 
     Raises:
         BadData: it is not there, or no whole checkpoint.
@@ -44,9 +33,7 @@ def read(
             f"{path} is not of the end of a training: {epochs} epochs and {iteration} iterations.",
             hint=f"Let that training finish (--continue), and go on from its {checkpoint.FINAL}.",
         )
-    return ContinuedTraining(
-        checkpoint=path, epochs=epochs, additional_epochs=additional_epochs, schedule=schedule, source=source or str(path)
-    )
+    return epochs
 
 
 def extended(recipe: Recipe, continued: ContinuedTraining) -> Recipe:
@@ -60,12 +47,18 @@ def begin(session: Session, continued: ContinuedTraining) -> None:
     Its best checkpoint is its own: the best one of this training is of the epochs that follow.
 
     Raises:
+        BadData: its checkpoint is not whole any more.
         BadConfiguration: it was trained with other plans, labels or another recipe; the findings name what differs.
     """
-    path, found = continued.checkpoint, None
+    path, found, problem = continued.checkpoint, None, None
     if session.ranks.first:
-        found = checkpoint.Found(path, checkpoint.load(path, allow_pickle=session.setup.allow_pickle))
-    described = distributed.from_first(found and found.described())
+        try:
+            found = checkpoint.Found(path, checkpoint.load(path, allow_pickle=session.setup.allow_pickle))
+        except Fault as fault:
+            problem = fault
+    described, problem = distributed.from_first((found and found.described(), problem))
+    if problem:
+        raise problem  # on every rank: none waits for tensors that do not come
     assert described is not None
     try:
         resuming.restore(session, found or described)

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from nnunet_trainer.contract.comparison import differences
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.extensions import provenance
 
 from ..recipes import recipe as recipes
 from ..session.session import Session
-from .comparison import differences
 
 
 def write_model_files(session: Session) -> None:
@@ -39,6 +40,7 @@ def write_model_files(session: Session) -> None:
         "device": str(session.ranks.device),
         "worldSize": session.ranks.world_size,
         "torch": torch.__version__,
+        **({"plugins": plugins} if (plugins := provenance.records(recipes.used(setup.recipe))) else {}),
         "trainingCases": session.training_cases,
         "validationCases": session.validation_cases,
     }

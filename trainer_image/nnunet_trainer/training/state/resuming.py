@@ -11,16 +11,18 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.checkpoints.network import of_checkpoint
+from nnunet_trainer.contract.comparison import differences
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
+from nnunet_trainer.extensions import provenance
 from nnunet_trainer.planning.plans import Plans
 
+from ..components import lookup
 from ..pretrained import LoadReport
 from ..ranks import distributed
 from ..ranks.distributed import Ranks
 from ..recipes import recipe as recipes
 from ..session.history import History
 from ..session.session import Session
-from .comparison import differences
 
 _DECISIVE = ("architecture", "patch_size", "spacing", "normalization_schemes", "previous_stage")
 
@@ -113,6 +115,7 @@ class _Shape:
 
 
 def _check_same(session: Session, found: checkpoint.Found, extra: dict[str, Any]) -> None:
+    provenance.require(extra.get("plugins"), lookup.KINDS, str(found.path))
     arguments = found.content.get("init_args") or {}
     other = []
     if "plans" in arguments and "configuration" in arguments:

@@ -11,6 +11,7 @@ import torch
 
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.checkpoints.network import nnunet_trainer
+from nnunet_trainer.extensions import provenance
 
 from ..recipes import recipe as recipes
 from ..session.session import Session
@@ -45,6 +46,7 @@ def content(session: Session) -> dict[str, Any]:
             "losses": list(session.losses),
             "loss_sum": math.fsum(filter(math.isfinite, session.losses)),  # read by versions before there was `losses`
             "continues": None if setup.continues is None else setup.continues.about(),
+            **({"plugins": plugins} if (plugins := provenance.records(recipes.used(setup.recipe))) else {}),
             "pretrained": None if session.pretrained is None else asdict(session.pretrained),
         },
     }

@@ -51,7 +51,12 @@ def _source(volume: Manifest, folder: Path, pod: Manifest, host: Host) -> Path:
 
 def _content(volume: Manifest, namespace: str, host: Host) -> Mapping[str, bytes]:
     if "configMap" in volume:
-        return host.read("ConfigMap", namespace, volume["configMap"]["name"])
+        try:
+            return host.read("ConfigMap", namespace, volume["configMap"]["name"])
+        except NotYet:
+            if not volume["configMap"].get("optional"):
+                raise
+            return {}
     if "secret" in volume:
         return host.read("Secret", namespace, volume["secret"]["secretName"])
     return {}  # emptyDir, ephemeral: the pod's own disk

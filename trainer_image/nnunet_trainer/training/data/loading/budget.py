@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_trainer.contract.limits import memory_limit
+from nnunet_trainer.contract.limits import groups, memory_limit
 
 from ..case_memory import CACHE_BYTES
 
@@ -59,14 +59,27 @@ class MemoryBudget:
             return min(CACHE_BYTES, self.most)
         own = _peak() - (used if self.counted else 0)
         left = int(FILLED * self.limit / self.ranks) - own - self.beside
-        # Of a machine of one's own, others use some too.
-        left = min(left, used + _available() // (2 * self.ranks), self.most)
+        # Other processes of the container use some too, and others of the machine.
+        free = min(int(FILLED * self.limit) - _in_use(), _available() // 2)
+        left = min(left, used + free // self.ranks, self.most)
         return max(left, used, min(CACHE_BYTES, self.most))
 
 
 def _peak() -> int:
     """The most memory that this process had so far."""
     return _kilobytes(Path("/proc/self/status"), "VmHWM:") or 0
+
+
+def _in_use() -> int:
+    """What all processes of this one's control group have now, without what the kernel could give back at once."""
+    for group in groups("memory"):
+        try:
+            fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        # Version 2, then 1.
+        return sum(int(fields.get(name, 0)) for name in (("anon", "shmem") if "anon" in fields else ("total_rss", "total_shmem")))
+    return 0
 
 
 def _available() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 from typing import Any
 
@@ -19,7 +20,7 @@ class Slots:
     """`count` places of `size` bytes each."""
 
     def __init__(self, count: int, size: int) -> None:
-        self.count, self.size = count, -(-size // mapped_page()) * mapped_page()
+        self.count, self.size = count, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         self.memory = SharedMemory(self.count * self.size)
 
     def writer(self, number: int) -> SlotWriter:
@@ -33,13 +34,6 @@ class Slots:
     def whole(self) -> np.ndarray:
         """All bytes."""
         return self.memory.array(0, (self.memory.size,), np.uint8)
-
-
-def mapped_page() -> int:
-    """Bytes of a page."""
-    import mmap
-
-    return mmap.PAGESIZE
 
 
 class SlotWriter:

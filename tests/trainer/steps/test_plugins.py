@@ -1,0 +1,145 @@
+"""A plug-in's normalization and loss from plans to a trained model: what is made says so, and is refused with another or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nnunet_trainer.artifacts import open_store
+from nnunet_trainer.artifacts.artifact import require
+from nnunet_trainer.contract import pod
+from nnunet_trainer.contract.faults import BadConfiguration, Fault
+from nnunet_trainer.contract.report import Report
+from nnunet_trainer.contract.work_order import PlannerChoice, TrainerChoice, TrainOrder
+from nnunet_trainer.inference.model import Model
+from nnunet_trainer.planning.plans_patch import merge
+from nnunet_trainer.steps import owners
+from support.plugins import isolated, write
+
+from .conftest import RECIPE, SMALL, Prepared
+
+NORMALIZATION = """
+    from nnunet_trainer.extensions import register
+
+    @register("normalization", "Halved")
+    def halved(image, seg, use_mask, properties):
+        image /= {by}
+"""
+LOSS = """
+    from nnunet_trainer.extensions import register
+
+    @register("loss", "Squares")
+    def squares(context):
+        return lambda logits, target: {factor} * (logits ** 2).mean()
+"""
+PATCH = merge(SMALL, {"configurations": {"3d_fullres": {"normalization_schemes": ["Halved"]}}})
+TRAINER = TrainerChoice(name="squares", base="nnUNetTrainer", recipe={**RECIPE, "epochs": 1, "loss": "Squares"})
+
+
+@pytest.fixture
+def plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Mounts plug-ins, as the ConfigMaps `data` and `losses` of a pod."""
+    monkeypatch.setenv(pod.ENV_PLUGINS, str(tmp_path / "plugins"))
+
+    def mount(by: float = 2, factor: float = 1) -> None:
+        write(tmp_path / "plugins", "data", normalization=NORMALIZATION.replace("{by}", str(by)))
+        write(tmp_path / "plugins", "losses", loss=LOSS.replace("{factor}", str(factor)))
+
+    with isolated():
+        mount()
+        yield mount
+
+
+def refused(work: Callable[..., Any], *arguments: Any, **options: Any) -> Fault:
+    with pytest.raises(BadConfiguration) as fault, isolated():
+        work(*arguments, **options)
+    return fault.value
+
+
+def test_from_plans_to_a_model(prepared: Prepared, plug: Callable[..., None]) -> None:
+    chain = prepared.chain
+    with isolated():
+        plans = chain.plan(prepared.read, patch=PATCH, plugins=["data"])
+    assert [(each["name"], each["needed"]) for each in plans.summary["plugins"]] == [("data", True)]
+    said = refused(chain.preprocess, prepared.read, plans)
+    assert (said.reason, "normalization Halved; it is not here" in said.message) == ("MissingPlugin", True)
+    plug(by=3)
+    said = refused(chain.preprocess, prepared.read, plans, plugins=["data"])
+    assert (said.reason, "is another: data (digest" in said.message) == ("PluginChanged", True)
+    with isolated():
+        other = chain.plan(prepared.read, patch=PATCH, plugins=["data"])
+        assert other.artifacts[0].digest != plans.artifacts[0].digest
+    plug()
+    with isolated():
+        data = chain.preprocess(prepared.read, plans, plugins=["data"])
+    assert data.artifacts[0].digest != prepared.data.artifacts[0].digest
+    assert refused(chain.train, chain.train_order(data, plans)).reason == "MissingPlugin"
+
+    def order(**changes: Any) -> TrainOrder:
+        return chain.train_order(data, plans, trainer=TRAINER, plugins=["data", "losses"], owner="uid-7", **changes)
+
+    with isolated():
+        trained = chain.train(order())
+    model = folder(trained)
+    checkpoint = torch.load(model / "fold_0/checkpoint_final.pth", map_location="cpu", weights_only=False)
+    assert [each["components"] for each in checkpoint["nnunet_operator"]["plugins"]] == [["loss Squares"]]
+    assert json.loads((model / "plans.json").read_text())["plugins"][0]["name"] == "data"
+    said = refused(Model.load, model)
+    assert (said.reason, "Name it in spec.plugins, or with --plugins DIR" in said.hint) == ("MissingPlugin", True)
+
+    # The ConfigMap is edited while the run has folds left: they would be trained by other code than those that are done.
+    plug(factor=2)
+    said = refused(chain.train, order(attempt=1))
+    assert (said.reason, "The plug-in losses is another than when this TrainingRun began" in said.message) == (
+        "PluginChanged",
+        True,
+    )
+    # Another TrainingRun may be trained by it.
+    owners.refuse_other_plugins(chain.store, "runs/ns/run/0123456789abcdef", replace(order(), owner="uid-8"), {"losses": "00" * 32})
+
+
+def folder(trained: Report) -> Path:
+    return Path(trained.summary["folderUri"].removeprefix("file://")).parent
+
+
+def test_an_extractor_and_its_parameters_make_another_dataset(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+        from nnunet_trainer.extensions import register
+        from nnunet_trainer.fingerprint.extractors import DatasetFingerprintExtractor
+
+        @register("extractor", "Counting")
+        class Counting(DatasetFingerprintExtractor):
+            def __init__(self, *, start: int = 0) -> None:
+                self.start = start
+
+            def dataset(self, fingerprint, cases):
+                return {**fingerprint, "count": self.start + len(cases)}
+    """
+    monkeypatch.setenv(pod.ENV_PLUGINS, str(tmp_path))
+    write(tmp_path, "mine", counting=text)
+    chain, digests = prepared.chain, {prepared.read.artifacts[0].digest}
+    for start in (0, 5):
+        with isolated():
+            read = chain.dataset(extractor="Counting", extractor_parameters={"start": start}, plugins=["mine"])
+            found = require(open_store(chain.given(read, "dataset").location), "dataset").read_json("dataset_fingerprint.json")
+            assert (found["count"], found["plugins"][0]["name"]) == (start + 5, "mine")
+            digests.add(read.artifacts[0].digest)
+            notes = require(open_store(chain.given(chain.plan(read), "plans").location), "plans").read_json("report.json")["notes"]
+            assert f"the fingerprint also has count: {start + 5}" in notes
+    assert len(digests) == 3
+    said = refused(chain.dataset, extractor="Counting")
+    assert said.reason == "UnknownExtractor"
+    said = refused(chain.dataset, extractor="Counting", extractor_parameters={"start": "x"}, plugins=["mine"])
+    assert "start: an integer was expected, found 'x'" in said.message
+
+
+def test_a_planner_that_is_not_there_is_known_before_anything_is_read(prepared: Prepared) -> None:
+    said = refused(prepared.chain.plan, prepared.read, planner=PlannerChoice(parameters={"pooling": "Mine"}))
+    assert said.reason == "UnknownPlannerStep"

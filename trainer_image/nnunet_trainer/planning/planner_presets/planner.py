@@ -1,0 +1,128 @@
+"""What a planner is: numbers, and the names of its steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnunet_trainer.contract.codec import camel
+from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.extensions import PLANNER_STEPS
+from nnunet_trainer.extensions.schema import Choice
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planner:
+    """Everything that can be changed about planning; a field is a parameter of the same name (camelCase in a manifest).
+
+    A field that is a `Choice` is a step: the name of a function and what it is given. All other fields are numbers that the
+    built-in steps read; those of nnU-Net's planners were tuned by its authors on a GPU of `reference_gb`.
+    """
+
+    name: str = "ExperimentPlanner"
+    plans_name: str = "nnUNetPlans"
+    target_spacing_rule: Choice = field(default_factory=lambda: Choice(name="Percentile"))
+    """The spacing of 3d_fullres and 2d."""
+    normalization_rule: Choice = field(default_factory=lambda: Choice(name="ByChannelName"))
+    """The normalization scheme of each channel."""
+    initial_patch: Choice = field(default_factory=lambda: Choice(name="IsotropicInMillimetres"))
+    """The patch that is cut to the median image, then shrunk until it fits."""
+    pooling: Choice = field(default_factory=lambda: Choice(name="FinestAxes"))
+    """How often each axis is pooled, and the kernels of each stage."""
+    convolutions_per_stage: Choice = field(default_factory=lambda: Choice(name="Listed"))
+    memory_estimate: Choice = field(default_factory=lambda: Choice(name="FeatureMaps"))
+    """What a network and a patch take, in the unit of reference3d and reference2d."""
+    shrunk_axis: Choice = field(default_factory=lambda: Choice(name="LargestShareOfMedian"))
+    """The axis along which a patch that does not fit is shrunk."""
+    patch_and_batch: Choice = field(default_factory=lambda: Choice(name="PatchBeforeBatch"))
+    """What decides between a large patch and a large batch."""
+    low_resolution: Choice = field(default_factory=lambda: Choice(name="PatchCoversQuarter"))
+    """Whether there is 3d_lowres, and at which spacing."""
+    residual: bool = False
+    """Residual encoder (ResidualEncoderUNet) instead of plain convolutions."""
+    reference_3d: float = 560_000_000
+    """What fills the reference GPU at the reference batch, by the memory estimate; 3-D."""
+    reference_2d: float = 85_000_000
+    reference_gb: float = 8
+    reference_batch_3d: int = 2
+    reference_batch_2d: int = 12
+    base_features: int = 32
+    max_features_3d: int = 320
+    max_features_2d: int = 512
+    blocks_encoder: tuple[int, ...] = (2,) * 14
+    """Convolutions (or residual blocks) of each encoder stage."""
+    blocks_decoder: tuple[int, ...] = (2,) * 13
+    min_edge_length: int = 4
+    """Shortest edge of the smallest feature map."""
+    max_pooling: int = 999_999
+    """Most poolings of an axis."""
+    min_batch_size: int = 2
+    max_dataset_covered: float = 0.05
+    """Most of the dataset's voxels that one batch may cover."""
+    lowres_creation_threshold: float = 0.25
+    """Below this share of the median image in a patch, 3d_lowres is planned."""
+    lowres_spacing_step: float = 1.03
+    anisotropy_threshold: float = 3
+    target_spacing_percentile: float = 50
+    anisotropic_spacing_percentile: float = 10
+    """Of the worst axis, when it is anisotropic in spacing and in voxels."""
+    suppress_transpose: bool = False
+    resampling: str = "resample_data_or_seg_to_shape"
+    """Name of the function for images, segmentations and probabilities."""
+    separate_z: bool = True
+    """Whether an axis of low resolution may be resampled on its own."""
+    order_seg: int = 1
+    """Of the spline that segmentations are resampled with; only with `resample_data_or_seg_to_shape`, as the next two."""
+    order_z_data: int = 0
+    """Along an axis that is resampled on its own."""
+    order_z_seg: int = 0
+    shares_data: bool = False
+    """Whether 2d and 3d_fullres bear nnUNetPlans' data identifiers."""
+
+    @property
+    def components(self) -> list[tuple[str, str]]:
+        """Kind and name of itself and of its steps."""
+        return [("planner", self.name), *((kind, getattr(self, name).name) for name, kind in STEPS.items())]
+
+
+STEPS = {each.name: camel(each.name) for each in dataclasses.fields(Planner) if camel(each.name) in PLANNER_STEPS}
+"""The fields that are steps, and the kind of each."""
+
+
+def changed(base: Planner, **changes: Any) -> Planner:
+    """A planner with other fields; a step may be a name alone, or `{"name": …}` and its parameters.
+
+    Raises:
+        BadConfiguration: a field that there is not, with the nearest names.
+    """
+    known = [each.name for each in dataclasses.fields(Planner)]
+    for name in changes:
+        if name not in known:
+            raise BadConfiguration("UnknownParameter", unknown_name("field of a planner", name, known))
+    steps = {name: _choice(value) if name in STEPS else value for name, value in changes.items()}
+    return dataclasses.replace(base, **steps)
+
+
+def derive(base: str, *, plans_name: str, **changes: Any) -> Planner:
+    """A planner from another one, for plug-ins: `derive("ExperimentPlanner", plans_name="nnUNetPlans_mine", pooling="Mine")`.
+
+    Args:
+        base: the name of the planner that it begins as.
+        plans_name: its own: plans and preprocessed data are named by it.
+        changes: fields of `Planner`.
+
+    Raises:
+        BadConfiguration: there is no such planner or field.
+    """
+    from .registry import planner
+
+    return changed(planner(base), **{"shares_data": False, **changes, "plans_name": plans_name})
+
+
+def _choice(value: Any) -> Choice:
+    if isinstance(value, Choice):
+        return value
+    if isinstance(value, str):
+        return Choice(name=value)
+    return Choice(name=value["name"], parameters={key: item for key, item in value.items() if key != "name"})

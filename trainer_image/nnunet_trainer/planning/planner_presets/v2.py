@@ -1,0 +1,77 @@
+"""nnU-Net v2's planners."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .planner import Planner
+from .registry import add
+
+_RESIDUAL = Planner(
+    name="ResEncUNetPlanner",
+    plans_name="nnUNetResEncUNetPlans",
+    residual=True,
+    reference_3d=680_000_000,
+    reference_2d=135_000_000,
+    blocks_encoder=(1, 3, 4, *(6,) * 10),
+    blocks_decoder=(1,) * 12,
+    shares_data=True,
+)
+
+
+def _residual(name: str, plans_name: str, gb: float, three: float, two: float, **changes: Any) -> Planner:
+    return dataclasses.replace(
+        _RESIDUAL,
+        name=name,
+        plans_name=plans_name,
+        reference_gb=gb,
+        reference_3d=three,
+        reference_2d=two,
+        max_dataset_covered=1,
+        **changes,
+    )
+
+
+PRESETS: dict[str, Planner] = {
+    planner.name: planner
+    for planner in (
+        Planner(),
+        _RESIDUAL,
+        _residual("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans", 8, 680_000_000, 135_000_000),
+        _residual("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans", 24, 2_100_000_000, 380_000_000),
+        _residual("nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans", 40, 3_600_000_000, 560_000_000),
+        _residual(
+            "nnUNetPlannerResEncL_noResampling",
+            "nnUNetResEncUNetLPlans_noResampling",
+            24,
+            2_100_000_000,
+            380_000_000,
+            resampling="no_resampling_hack",
+            shares_data=False,
+        ),
+        Planner(
+            name="nnUNetPlanner_torchres",
+            plans_name="nnUNetPlans_torchres",
+            resampling="resample_torch_fornnunet",
+            separate_z=False,
+        ),
+        *(
+            _residual(
+                f"nnUNetPlannerResEncL_{suffix}",
+                f"nnUNetResEncUNetLPlans_{suffix}",
+                24,
+                2_100_000_000,
+                380_000_000,
+                resampling="resample_torch_fornnunet",
+                separate_z=separate,
+                shares_data=False,
+            )
+            for suffix, separate in (("torchres", False), ("torchres_sepz", True))
+        ),
+    )
+}
+
+for _planner in PRESETS.values():
+    _plain = "plain convolutions" if not _planner.residual else "residual encoder"
+    add(_planner, f"nnU-Net v2: {_plain}, for {_planner.reference_gb:g} GB; plans {_planner.plans_name}.")

@@ -1,0 +1,232 @@
+"""What the steps of a planner are given: a dataset, and one configuration of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.dataset.description import channel_names
+
+from ..old_format import NETWORK_CLASSES, arguments
+from ..planner_presets import Planner
+from .steps import call, fail, numbers
+from .topology import Topology
+
+STEP_LIMIT = 10_000
+"""So many patches, or spacings, are tried at most; nnU-Net's planners need a few hundred."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """A dataset, as planning sees it.
+
+    Attributes:
+        planner: its numbers are `planner.<field>`.
+        fingerprint: dataset_fingerprint.json, with whatever an extractor has added.
+        dataset_json: dataset.json.
+        spacings: of each case, mm, (n, 3) along the file's z, y, x.
+        shapes: of each cropped case, voxels, (n, 3).
+        say: takes a line for `plan --explain`.
+    """
+
+    planner: Planner
+    fingerprint: Mapping[str, Any]
+    dataset_json: Mapping[str, Any]
+    spacings: np.ndarray
+    shapes: np.ndarray
+    say: Callable[[str], None]
+
+    @property
+    def cases(self) -> int:
+        """For training."""
+        return int(self.dataset_json["numTraining"])
+
+    @property
+    def channels(self) -> list[str]:
+        """The names of the channels."""
+        return [str(name) for name in channel_names(dict(self.dataset_json)).values()]
+
+    @property
+    def outputs(self) -> int:
+        """Labels, background and ignore included."""
+        return len(self.dataset_json["labels"])
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A patch that was tried: padded for its network's poolings, which topology and architecture describe."""
+
+    topology: Topology
+    architecture: dict[str, Any]
+    estimate: float
+    """By the memory estimate."""
+
+    @property
+    def patch_size(self) -> list[int]:
+        """Voxels along (z,) y, x."""
+        return self.topology.patch_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigurationFacts:
+    """One configuration that is being planned.
+
+    Attributes:
+        name: 2d, 3d_fullres or 3d_lowres.
+        dataset: what it is of.
+        gpu_memory_gb: to fill.
+        spacing: mm along the transposed (z,) y, x.
+        median_shape: of the median image at this spacing, voxels.
+        dataset_voxels: of all images at this spacing.
+        notes: a line for each decision.
+    """
+
+    name: str
+    dataset: DatasetFacts
+    gpu_memory_gb: float
+    spacing: np.ndarray
+    median_shape: Sequence[float]
+    dataset_voxels: float
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def planner(self) -> Planner:
+        """Whose steps these are."""
+        return self.dataset.planner
+
+    @property
+    def two(self) -> bool:
+        """Whether it is of slices."""
+        return len(self.spacing) == 2
+
+    @property
+    def reference(self) -> float:
+        """What fills the GPU to plan for at the reference batch, in the memory estimate's unit."""
+        own = self.planner.reference_2d if self.two else self.planner.reference_3d
+        return own * (self.gpu_memory_gb / self.planner.reference_gb)
+
+    @property
+    def reference_batch(self) -> int:
+        """The batch that `reference` is of."""
+        return self.planner.reference_batch_2d if self.two else self.planner.reference_batch_3d
+
+    def most_patches(self, patch: Sequence[int], rounded: Callable[[float], int] = round) -> int:
+        """How many patches are the planner's largest share of the dataset."""
+        share = self.dataset_voxels * self.planner.max_dataset_covered
+        return rounded(float(share / np.prod(patch, dtype=np.float64)))
+
+    def first(self) -> Candidate:
+        """The initial patch, cut to the median image."""
+        axes, step = len(self.spacing), self.planner.initial_patch
+        initial = numbers(call("initialPatch", step, self), axes, "initialPatch", step, "voxels along each axis")
+        candidate = self.candidate([float(min(n, m)) for n, m in zip(initial, self.median_shape, strict=True)])
+        start = [n.item() if hasattr(n, "item") else n for n in initial]
+        self.notes.append(
+            f"first patch by the spacing {start}, cut to the median image, padded for pooling: {candidate.patch_size}"
+        )
+        return candidate
+
+    def candidate(self, patch: Sequence[float]) -> Candidate:
+        """A patch with its network and what that takes.
+
+        Raises:
+            BadConfiguration: a step answers something else than it should; the message names step and answer.
+        """
+        topology = self.topology(patch)
+        architecture = self.architecture(topology)
+        return Candidate(topology, architecture, self.estimate(topology.patch_size, architecture))
+
+    def topology(self, patch: Sequence[float]) -> Topology:
+        """What the planner's pooling makes of a patch."""
+        found = call("pooling", self.planner.pooling, self, patch)
+        if not isinstance(found, Topology):
+            raise fail("pooling", self.planner.pooling, found, "a Topology")
+        if fault := found.fault(len(self.spacing)):
+            raise fail("pooling", self.planner.pooling, found, f"one that fits: {fault}")
+        return found
+
+    def architecture(self, shape: Topology) -> dict[str, Any]:
+        """The network of a topology, as plans have it."""
+        kind, step = self.planner, self.planner.convolutions_per_stage
+        most = kind.max_features_2d if self.two else kind.max_features_3d
+        counts = call("convolutionsPerStage", step, self, shape.stages)
+        wanted = f"two lists, of {shape.stages} and {shape.stages - 1} positive integers"
+        try:
+            encoder, decoder = ([int(n) for n in each] for each in counts)
+        except (TypeError, ValueError):
+            raise fail("convolutionsPerStage", step, counts, wanted) from None
+        if (len(encoder), len(decoder)) != (shape.stages, shape.stages - 1) or min([*encoder, *decoder, 1]) < 1:
+            raise fail("convolutionsPerStage", step, counts, wanted)
+        return {
+            "network_class_name": NETWORK_CLASSES["ResidualEncoderUNet" if kind.residual else "PlainConvUNet"],
+            "arch_kwargs": arguments(
+                dimensions=len(self.spacing),
+                features=[min(most, kind.base_features * 2**i) for i in range(shape.stages)],
+                kernel_sizes=shape.kernel_sizes,
+                strides=shape.strides,
+                blocks={"n_blocks_per_stage" if kind.residual else "n_conv_per_stage": encoder},
+                decoder=decoder,
+            ),
+            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+        }
+
+    def estimate(self, patch: Sequence[int], architecture: dict[str, Any]) -> float:
+        """What a network and a patch take, in the unit of `reference`."""
+        step = self.planner.memory_estimate
+        found = call("memoryEstimate", step, self, patch, architecture)
+        if isinstance(found, bool) or not isinstance(found, (int, float, np.number)) or not math.isfinite(found) or found < 0:
+            raise fail("memoryEstimate", step, found, "a finite number that is not negative")
+        return found.item() if isinstance(found, np.number) else found
+
+    def smaller(self, candidate: Candidate) -> Candidate:
+        """The next smaller patch: one divisor less along the axis that the planner chooses.
+
+        A smaller patch may pool less often: the divisor of the smaller one is subtracted, so that no valid size is skipped.
+        """
+        step, patch = self.planner.shrunk_axis, candidate.patch_size
+        axis = call("shrunkAxis", step, self, patch)
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not 0 <= axis < len(patch):
+            raise fail("shrunkAxis", step, axis, f"an axis, 0 to {len(patch) - 1}")
+        smaller = list(patch)
+        smaller[axis] -= candidate.topology.divisor[axis]
+        divisor = self.topology(smaller).divisor
+        smaller = list(patch)
+        smaller[axis] -= divisor[axis]
+        return self.candidate(smaller)
+
+    def shrunk(self, candidate: Candidate, fits: Callable[[Candidate], bool]) -> Candidate:
+        """The first patch, from this one on, that fits; a note says after how many steps.
+
+        Raises:
+            BadConfiguration: none is found within the step limit.
+        """
+        tried = [candidate]
+        while not fits(tried[-1]):
+            if len(tried) > STEP_LIMIT:
+                raise endless(self.planner.name, self.name, "patches", [each.patch_size for each in tried])
+            tried.append(self.smaller(tried[-1]))
+        found, steps = tried[-1], len(tried) - 1
+        amount = f"its estimate {found.estimate:,}"
+        if steps:
+            self.notes.append(f"patch {found.patch_size} after {steps} steps: {amount} fits the reference {self.reference:,.0f}")
+        else:
+            self.notes.append(f"patch {found.patch_size} fits at once: {amount} is below the reference {self.reference:,.0f}")
+        poolings, features = found.topology.poolings, found.architecture["arch_kwargs"]["features_per_stage"]
+        self.notes.append(f"{found.topology.stages} stages, {poolings} poolings, features {features}")
+        return found
+
+
+def endless(planner: str, configuration: str, what: str, tried: Sequence[Any]) -> BadConfiguration:
+    """The fault of a search that comes to no end."""
+    first, last = tried[:3], tried[-3:]
+    return BadConfiguration(
+        "PlanningEndless",
+        f"The planner {planner} comes to no end with {configuration}: {len(tried):,} {what} were tried, and none fits: first "
+        f"{', '.join(map(str, first))}; last {', '.join(map(str, last))}.",
+        hint="Look at its steps pooling, shrunkAxis, memoryEstimate and lowResolution, and at the GPU memory to plan for.",
+    )

@@ -1,0 +1,46 @@
+"""`nnunet-trainer components [KIND]`: all that can be named in a manifest or in plans, built-in and of plug-ins."""
+
+from __future__ import annotations
+
+import argparse
+
+from nnunet_trainer.extensions import command_line, kinds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(kinds.KINDS)}; default: all")
+    command_line.add_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print them."""
+    for plugin in command_line.load(arguments):
+        print(f"Plug-in {plugin}{', an installed package' if plugin.installed else ''}.")
+    for kind in kinds.KINDS if arguments.kind is None else (kinds.key(arguments.kind),):
+        show(kind)
+    return 0
+
+
+def show(kind: str) -> None:
+    """Print the components of a kind: what each is for, where it comes from, its parameters with their ranges and defaults."""
+    from nnunet_trainer.contract.catalogue.shapes import describe
+
+    from ..recipes import catalogue
+
+    known, registry = catalogue.described(kind), kinds.registry(kind)
+    title = f"{known['title'].capitalize()}, {kind}" if kind in kinds.PLANNER_STEPS else kind.capitalize()
+    print(f"{title}:")
+    for name, entry in known["names"].items():
+        print(f"  {name}: {entry['about']}")
+        if (plugin := registry[name].plugin) is not None:
+            print(f"    From the plug-in {plugin}, {registry[name].place}")
+        if "like" in entry:
+            print(
+                f"    The parameters of {entry['like']}, with these defaults:" if entry["defaults"] else f"    As {entry['like']}."
+            )
+        for parameter, shape in entry.get("parameters", {}).items():
+            default = f"default {shape['default']}" if "default" in shape else "needed"
+            print(f"    {parameter}: {describe(shape)}, {default}")
+        for parameter, default in entry.get("defaults", {}).items():
+            print(f"    {parameter}: {default}")
