@@ -54,7 +54,7 @@ def test_a_validation_is_told_of_by_its_cases(epoch, before, tmp_path, monkeypat
         history=SimpleNamespace(last=lambda name: None),
         recipe=SimpleNamespace(epochs=2, iterations_per_epoch=3),
         optimizer=SimpleNamespace(param_groups=[{"lr": 0.1}]),
-        epoch=epoch, iteration=0, resumed_from=None, warnings=[],
+        epoch=epoch, iteration=0, resumed_from=None, continued=None, warnings=[],
     )  # fmt: skip
     reporter = Reporter(session)
     reporter._remaining.epoch_done(30.0, 1.0)
