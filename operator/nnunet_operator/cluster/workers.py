@@ -111,10 +111,12 @@ class Workers:
         metrics.conflicts.labels(key.kind).inc()
         self._queue.retry(key)
         if self._queue.failures(key) > 1:
+            before = self._versions(key)
             try:
                 await self._read_again(key)
             except (ApiError, *CONNECTION_ERRORS) as error:
                 log.warning("could not be read again: %s", str(error) or type(error).__name__, extra={"object": key})
+            self.wake(self._concerned(key, before) - {key})
 
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
         metrics.errors.labels(key.kind, cause).inc()
@@ -126,19 +128,28 @@ class Workers:
 
     async def _pass_over(self, key: Key) -> float | None:
         """Seconds until the object wants to be looked at again, if it does."""
-        before = self._cache.version(key)
-        passed = await self._reconciliation.pass_over(key, self._now(), self._heard)
-        was_written = self._cache.version(key) not in (before, None)
-        concerned = self._cache.affected_by(written) if was_written and (written := self._cache.get(*key)) else set()
+        before = self._versions(key)
+        try:
+            passed = await self._reconciliation.pass_over(key, self._now(), self._heard)
+        finally:
+            concerned = self._concerned(key, before)  # also where something after a write went wrong
+            self.wake(concerned - {key})
         if passed.refusal is not None:
-            self.wake(concerned - {key})  # itself is looked at again with back-off
-            raise passed.refusal
-        self.wake(concerned - {key})
+            raise passed.refusal  # itself is looked at again with back-off
         if passed.settled:
             self._cache.settle(key)
         elif passed.children_changed or concerned:
             self._queue.add_after(key, CHILDREN_DELAY)  # its status, or its children, are others than those that this View showed
         return passed.look_again.total_seconds() if passed.look_again is not None else None
+
+    def _versions(self, key: Key) -> dict[Key, str | None]:
+        """Of an object, and of those of our kinds that it has made."""
+        return {each: self._cache.version(each) for each in (key, *self._cache.made_by(key))}
+
+    def _concerned(self, key: Key, before: dict[Key, str | None]) -> set[Key]:
+        """Whom it concerns that these are other versions now, by answers to us: their events are no news to the cache."""
+        changed = (each for each, version in (before | self._versions(key)).items() if version != before.get(each))
+        return set().union(*map(self._cache.concerned_by, changed))
 
     async def count_objects(self, every: float = 5) -> None:
         """Keep the metric of objects by state."""

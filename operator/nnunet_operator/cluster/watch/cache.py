@@ -125,6 +125,16 @@ class ObjectCache:
         """Whom a change of this object concerns: itself, its owner, who refers to it or wants its name for a child."""
         return self._affected(key_of(manifest), owner_of(manifest))
 
+    def concerned_by(self, key: Key) -> set[Key]:
+        """The same of an object as it is known, or of one that is gone: whoever refers to it."""
+        known = self._known.get(key.kind, {}).get(key)
+        return self._affected(key, known.owner if known is not None else None)
+
+    def made_by(self, key: Key) -> list[Key]:
+        """The objects of our kinds that an object has made: a PlanTransfer's Plans."""
+        known = self._known.get(key.kind, {}).get(key)
+        return [made for kind in OURS for made in self._owned.get((known.uid, kind), ())] if known is not None else []
+
     def _affected(self, key: Key, owner: Key | None) -> set[Key]:
         concerned = set(self._needed_by.get(key, ()))
         if key.kind in OURS:
