@@ -106,7 +106,6 @@ def _notes(manifest: Manifest) -> list[str]:
     for path, text in (
         (".spec.to.datasetRef.name", "for dataset/{}"),
         (".spec.pretrained.runRef.name", "from trainingrun/{}"),
-        (".spec.continues.runRef.name", "continues trainingrun/{}"),
         (".spec.previousStage.runRef.name", "after trainingrun/{}"),
         (".spec.continues.runRef.name", "continues trainingrun/{}"),
     ):

@@ -72,6 +72,12 @@ def test_references_in_a_circle_are_shown_all_the_same(length: int) -> None:
     assert sorted(shown) == [f"t{n}" for n in range(length)]
 
 
+@pytest.mark.parametrize(("field", "note"), [("pretrained", "from"), ("continues", "continues"), ("previousStage", "after")])
+def test_a_run_says_once_what_it_begins_with(field: str, note: str) -> None:
+    run = obj("TrainingRun", "run", plansRef={"name": "plans"}, **{field: {"runRef": {"name": "other"}}})
+    assert chain.trees([run])[0].children[0].notes == [f"{note} trainingrun/other"]
+
+
 @pytest.mark.parametrize("spec", [{}, {"plansRef": None}, {"plansRef": {}}, {"plansRef": "text"}, {"plansRef": {"name": 7}}])
 def test_a_spec_that_cannot_be_read_makes_a_root(spec: dict[str, Any]) -> None:
     assert shape(chain.trees([obj("TrainingRun", "run", **spec)])) == ["TrainingRun/run"]
