@@ -7,6 +7,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nnunet_operator.api import kstatus
@@ -101,25 +102,41 @@ def _to_its_end(pod: Manifest, query: dict[str, str], manifest: Manifest, cluste
     """The lines of a pod until it has ended. What stands between ends a long answer (idle for too long, an API server that is
     upgraded): then it is asked for what came after the last line.
     """
-    last = ""
+    last: datetime | None = None
+    told = 0  # lines of that moment: a container runtime may stamp all that came at once alike
+    query = dict(query)
     while True:
+        begun, again = last, told
         with contextlib.suppress(StorageFault):  # whether the cluster is there at all is seen below
             for line in cluster.log(pod, {**query, "follow": "true", "timestamps": "true"}):
                 stamp, _, text = line.partition(" ")
-                if _moment(stamp) > _moment(last):
-                    last = stamp
-                    yield text
+                moment = _moment(stamp)
+                if moment is None:
+                    yield line
+                    continue
+                if begun is not None and moment < begun:
+                    continue
+                if moment == begun and again:
+                    again -= 1
+                    continue
+                last, told = moment, told + 1 if moment == last else 1
+                query["sinceTime"] = stamp
+                yield text
         now = next((each for each in cluster.pods(manifest) if each["metadata"]["uid"] == pod["metadata"]["uid"]), None)
         if now is None or "running" not in pods.container(now):
             return
-        query = {**{key: value for key, value in query.items() if key != "tailLines"}, **({"sinceTime": last} if last else {})}
+        if last is not None:
+            query.pop("tailLines", None)
         time.sleep(POLL_SECONDS)
 
 
-def _moment(stamp: str) -> tuple[str, str]:
-    """A time stamp of a log, to be compared: its fraction of a second has as many digits as it needs."""
-    whole, _, fraction = stamp.rstrip("Z").partition(".")
-    return whole, fraction.ljust(9, "0")
+def _moment(stamp: str) -> datetime | None:
+    """A time stamp of a log; None where a line begins with none: what the kubelet itself has to say."""
+    try:
+        found = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _attempts(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiReader) -> Iterator[Log]:
