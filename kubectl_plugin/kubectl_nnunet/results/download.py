@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nnunet_trainer.artifacts import digests
 from nnunet_trainer.artifacts.parallel import for_each
@@ -15,8 +16,8 @@ from nnunet_trainer.contract.faults import BadData, BadUsage
 from .fold_files import WantedFile
 
 MOST_NAMED = 8
-SMALL = 2**20
-"""Bytes up to which a file without a digest is read, to compare it with the one that is there."""
+SMALL = 2**26
+"""Bytes up to which a file without a digest is read, to compare it with the one that is there: a fingerprint of many cases is."""
 
 
 @dataclass(slots=True)
@@ -28,23 +29,35 @@ class Fetched:
     there: int = 0
 
 
-def download(store: ObjectStore, wanted: Sequence[WantedFile], folder: Path, *, overwrite: bool = False) -> Fetched:
-    """Fetch files. What is there, and is the same, is not fetched again: a call that was interrupted is simply repeated.
+class Comparison(NamedTuple):
+    """What a folder lacks of some files (of these the names of those that are there and differ), and how many it has."""
+
+    store: ObjectStore
+    missing: list[WantedFile]
+    differ: list[str]
+    there: int
+
+
+def compare(store: ObjectStore, wanted: Sequence[WantedFile], folder: Path) -> Comparison:
+    """Look at what is there. What is the same is not to be fetched again: a call that was interrupted is simply repeated.
 
     Args:
         store: where they lie.
         wanted: which.
         folder: the one that stands for nnUNet_results.
-        overwrite: write over files that are there and differ.
+    """
+    missing = [file for file in wanted if not _is_there(store, file, folder / file.target)]
+    differ = [file.target for file in missing if os.path.lexists(folder / file.target)]
+    return Comparison(store, missing, differ, len(wanted) - len(missing))
+
+
+def refuse(differ: Sequence[str], folder: Path) -> None:
+    """Write over nothing.
 
     Raises:
-        BadUsage: files that are there differ, and are not to be written over; nothing was fetched.
-        BadData: an object is not what it should be.
+        BadUsage: there are files that differ.
     """
-    there = {file.target for file in wanted if _is_there(store, file, folder / file.target)}
-    missing = [file for file in wanted if file.target not in there]
-    differ = [file.target for file in missing if os.path.lexists(folder / file.target)]
-    if differ and not overwrite:
+    if differ:
         more = [f"and {len(differ) - MOST_NAMED} more"] if len(differ) > MOST_NAMED else []
         raise BadUsage(
             "FilesDiffer",
@@ -52,8 +65,16 @@ def download(store: ObjectStore, wanted: Sequence[WantedFile], folder: Path, *, 
             findings=[*differ[:MOST_NAMED], *more],
             hint="Fetch into another folder, or write over them by --overwrite.",
         )
-    for_each(missing, lambda file: _bring(store, file, folder / file.target))
-    return Fetched(files=len(missing), size=sum(file.size for file in missing), there=len(there))
+
+
+def download(compared: Comparison, folder: Path) -> Fetched:
+    """Fetch what is missing, and what differs.
+
+    Raises:
+        BadData: an object is not what it should be.
+    """
+    for_each(compared.missing, lambda file: _bring(compared.store, file, folder / file.target))
+    return Fetched(files=len(compared.missing), size=sum(file.size for file in compared.missing), there=compared.there)
 
 
 def _is_there(store: ObjectStore, file: WantedFile, target: Path) -> bool:

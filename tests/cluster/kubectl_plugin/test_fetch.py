@@ -185,7 +185,7 @@ def test_a_damaged_object_is_not_kept(s3_store: ObjectStore, tmp_path: Path, tar
     if target:
         (folder / "file").write_text(target)
     with pytest.raises(BadData, match="has another content than it should"):
-        download.download(s3_store, [wanted], folder, overwrite=True)
+        download.download(download.compare(s3_store, [wanted], folder), folder)
     assert [path.read_text() for path in folder.iterdir()] == ([target] if target else []), "what was there is left"
 
 
