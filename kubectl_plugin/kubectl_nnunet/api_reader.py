@@ -13,6 +13,7 @@ from nnunet_operator.cluster.api.kinds import KINDS as ALL_KINDS
 from nnunet_operator.inspection.reader import ObjectReader
 from nnunet_operator.manifests import names, ownership
 from nnunet_operator.reconcile.view import Manifest
+from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadConfiguration, StorageFault
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class ApiReader(ObjectReader):
     # -- inspection.reader.ObjectReader --
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        if not keys.is_one_name(name):  # of `trainingrun/`: it would be the path of all of them
+            return None
         found = self._ask(self._api.get(OURS[kind], namespace, name), f"get {OURS[kind].plural}", namespace)
         return _typed(found, OURS[kind]) if found else None
 

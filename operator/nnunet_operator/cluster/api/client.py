@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
+import yaml
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from nnunet_trainer.contract.faults import BadUsage, Temporary, unknown_name
@@ -314,6 +315,10 @@ def _error(code: int, data: bytes) -> ApiError:
         return ApiError(code, "", text[:500])
 
 
+UNUSABLE = (kubernetes_config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What the official client raises over files that are no kubeconfigs."""
+
+
 async def connect(
     kubeconfig: Path | None = None, context: str | None = None, *, in_cluster: bool = False, user_agent: str = FIELD_MANAGER
 ) -> Api:
@@ -333,7 +338,7 @@ async def connect(
             )
             renewal = credentials.follow(configuration, loader)
             namespace = loader.current_context["context"].get("namespace")
-    except (kubernetes_config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+    except UNUSABLE as error:
         where = kubeconfig or "$KUBECONFIG or ~/.kube/config"
         if context and (known := contexts(kubeconfig)) and context not in known:
             raise BadUsage("NoContext", f"{where}: {unknown_name('context', context, known)}") from error
@@ -349,7 +354,7 @@ def contexts(kubeconfig: Path | None) -> list[str]:
     """The names of a kubeconfig's contexts; none where it cannot be read."""
     try:
         found, _ = kubernetes_config.list_kube_config_contexts(str(kubeconfig) if kubeconfig else None)  # type: ignore[no-untyped-call]
-    except (kubernetes_config.ConfigException, OSError, ValueError, KeyError, TypeError):
+    except UNUSABLE:
         return []
     return [str(context["name"]) for context in found]
 
