@@ -92,7 +92,7 @@ def _values(action: argparse.Action, before: Sequence[str], named: Sequence[str]
         return [str(choice) for choice in action.choices], NO_FILES
     match action.dest:
         case "context":
-            from nnunet_operator.cluster.api.client import contexts
+            from nnunet_operator.cluster.api.kubeconfig import contexts
 
             return contexts(_cluster_arguments(before).kubeconfig), NO_FILES
         case "namespace":

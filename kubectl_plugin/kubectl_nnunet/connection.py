@@ -37,7 +37,7 @@ def opened(arguments: argparse.Namespace, patience: float | None = None) -> Iter
     Raises:
         BadUsage: there is no usable kubeconfig, or it has no such context.
     """
-    from nnunet_operator.cluster.api.client import connect  # slow to import: not for --help, nor to complete a flag
+    from nnunet_operator.cluster.api.kubeconfig import connect  # slow to import: not for --help, nor to complete a flag
 
     from .api_reader import ApiReader
 

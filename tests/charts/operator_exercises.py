@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from nnunet_operator.cluster.api.client import connect
+from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
 from support import kueue

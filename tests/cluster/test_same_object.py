@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from nnunet_operator.api.fields.uris import StorageSpec
-from nnunet_operator.cluster.api.client import connect
+from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.object_client import UNANSWERED, CachedApi
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist

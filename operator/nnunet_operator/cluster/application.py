@@ -15,8 +15,9 @@ from ..controller.events import EventRecorder
 from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Key
 from . import preflight
-from .api.client import Api, connect
+from .api.client import Api
 from .api.kinds import KINDS, OURS, WATCHED
+from .api.kubeconfig import connect
 from .lease import Lease
 from .monitoring import metrics
 from .monitoring.health import Health

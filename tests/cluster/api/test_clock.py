@@ -7,8 +7,8 @@ from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
-from nnunet_operator.cluster.api.client import connect
 from nnunet_operator.cluster.api.clock import ServerClock
+from nnunet_operator.cluster.api.kubeconfig import connect
 from support.controlplane import ControlPlane
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
-from nnunet_operator.cluster.api import client, credentials
+from nnunet_operator.cluster.api import credentials, kubeconfig
 from nnunet_operator.cluster.api.client import Api, ApiError
 
 PLUGIN = """#!{python}
@@ -85,7 +85,7 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Callable[[Cloud
             "users": [{"name": "me", "user": {"exec": plugin}}],
         }
         (tmp_path / "config").write_text(yaml.safe_dump(config))
-        api = await client.connect(tmp_path / "config")
+        api = await kubeconfig.connect(tmp_path / "config")
         try:
             await steps(cloud, api)
         finally:

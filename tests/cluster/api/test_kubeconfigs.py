@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nnunet_operator.cluster.api import client
+from nnunet_operator.cluster.api import kubeconfig
 from nnunet_trainer.contract.faults import BadUsage
 
 WHOLE: dict[str, Any] = {
@@ -31,16 +31,16 @@ async def test_what_is_no_kubeconfig(tmp_path: Path, text: str, context: str | N
     file = tmp_path / "config"
     file.write_text(text)
     with pytest.raises(BadUsage, match="No cluster can be reached with"):
-        await client.connect(file, context)
+        await kubeconfig.connect(file, context)
 
 
 @pytest.mark.parametrize(("context", "namespace"), [(None, None), ("plain", None), ("lab", "lab")])
 async def test_a_namespace_is_the_contexts_where_it_has_one(tmp_path: Path, context: str | None, namespace: str | None) -> None:
     file = tmp_path / "config"
     file.write_text(json.dumps(WHOLE))
-    api = await client.connect(file, context)
+    api = await kubeconfig.connect(file, context)
     await api.close()
     assert api.context_namespace == namespace
-    assert client.contexts(file) == ["plain", "lab"]
+    assert kubeconfig.contexts(file) == ["plain", "lab"]
     with pytest.raises(BadUsage, match="There is no context named 'lad'"):
-        await client.connect(file, "lad")
+        await kubeconfig.connect(file, "lad")

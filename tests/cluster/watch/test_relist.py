@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from nnunet_operator.cluster.api.client import Api, connect
+from nnunet_operator.cluster.api.client import Api
+from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.watch import relist
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from nnunet_operator.cluster.api.client import connect
+from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.object_client import CachedApi
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.controller.object_client import AlreadyExists, ObjectClient, Rejected, key_of

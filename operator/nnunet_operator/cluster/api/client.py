@@ -9,20 +9,17 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
-import yaml
 from kubernetes.aio import client as kubernetes_client
-from kubernetes.aio import config as kubernetes_config
-from nnunet_trainer.contract.faults import BadUsage, Temporary, unknown_name
+from nnunet_trainer.contract.faults import Temporary
 from yarl import URL
 
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
-from . import credentials, wire
+from . import wire
 from .clock import ServerClock
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, OURS, ApiKind
@@ -313,50 +310,6 @@ def _error(code: int, data: bytes) -> ApiError:
         return ApiError(code, str(status.get("reason", "")), str(status.get("message", text)))
     except (ValueError, AttributeError):
         return ApiError(code, "", text[:500])
-
-
-UNUSABLE = (kubernetes_config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What the official client raises over files that are no kubeconfigs."""
-
-
-async def connect(
-    kubeconfig: Path | None = None, context: str | None = None, *, in_cluster: bool = False, user_agent: str = FIELD_MANAGER
-) -> Api:
-    """Connect with the service account (in a cluster) or a kubeconfig.
-
-    Raises:
-        BadUsage: there is no usable kubeconfig; the message says where it was looked for.
-    """
-    configuration, renewal, namespace = kubernetes_client.Configuration(), None, None
-    try:
-        if in_cluster:
-            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            path = str(kubeconfig) if kubeconfig else None
-            loader = await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=path, context=context, client_configuration=configuration, persist_config=False
-            )
-            renewal = credentials.follow(configuration, loader)
-            namespace = loader.current_context["context"].get("namespace")
-    except UNUSABLE as error:
-        where = kubeconfig or "$KUBECONFIG or ~/.kube/config"
-        if context and (known := contexts(kubeconfig)) and context not in known:
-            raise BadUsage("NoContext", f"{where}: {unknown_name('context', context, known)}") from error
-        raise BadUsage(
-            "NoCluster", f"No cluster can be reached with {where}: {error}.", hint="Name one with --kubeconfig."
-        ) from error
-    api = Api(configuration, renewal=renewal, user_agent=user_agent)
-    api.context_namespace = namespace
-    return api
-
-
-def contexts(kubeconfig: Path | None) -> list[str]:
-    """The names of a kubeconfig's contexts; none where it cannot be read."""
-    try:
-        found, _ = kubernetes_config.list_kube_config_contexts(str(kubeconfig) if kubeconfig else None)  # type: ignore[no-untyped-call]
-    except UNUSABLE:
-        return []
-    return [str(context["name"]) for context in found]
 
 
 CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)

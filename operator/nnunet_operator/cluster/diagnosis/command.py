@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
 async def _look(
     chosen: settings.ClusterSettings, account: tuple[str, str] | None, patience: timedelta
 ) -> tuple[str, list[Finding]]:
-    from ..api.client import CONNECTION_ERRORS, ApiError, connect  # the client is slow to import: not for --help
+    from ..api.client import CONNECTION_ERRORS, ApiError
+    from ..api.kubeconfig import connect  # the client is slow to import: not for --help
     from . import access, definitions, leader, objects, storage
 
     api = await connect(chosen.kubeconfig, chosen.context, in_cluster=chosen.in_cluster)
