@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from nnunet_trainer.artifacts import ObjectStore, open_store
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault, StorageFault
 from nnunet_trainer.contract.work_order import Location
+from nnunet_trainer.steps import train
 from nnunet_trainer.steps.attempts.patience import MENDED, Backoff, PatientStore, within_grace
 from nnunet_trainer.training.loop.stopping import StopRequest
 
@@ -107,6 +109,19 @@ def test_the_grace_is_the_pods(monkeypatch: pytest.MonkeyPatch, given: str | Non
     if given is not None:
         monkeypatch.setenv(pod.ENV_GRACE_SECONDS, given)
     assert pod.grace_seconds() == seconds
+
+
+@pytest.mark.parametrize("grace", ["1", "2", "5", "10", "30", "99", "100", "300", "3600"])
+def test_a_training_that_is_stopped_ends_before_its_supervisor_and_the_kubelet_kill(
+    monkeypatch: pytest.MonkeyPatch, grace: str
+) -> None:
+    monkeypatch.setenv(pod.ENV_GRACE_SECONDS, grace)
+    with train._stops() as stop:
+        stop.begun = True
+        stop.sigterm(signal.SIGTERM, None)
+        left = stop.seconds_left()
+    assert left is not None
+    assert 0.7 * pod.ranks_seconds() < left < pod.ranks_seconds() <= pod.grace_seconds()
 
 
 def test_the_first_request_to_stop_counts() -> None:

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF = Backoff()
 LEAVING_SECONDS = 10.0
-"""Of the grace that SIGTERM gives, for the report; a tenth of it where it is short."""
+"""Of the time that the supervisor leaves a rank after SIGTERM, for its report; a tenth of it where it is short."""
 FAILED_SECONDS = 120.0
 """So long a training that failed tries to bring its last checkpoint into the store."""
 
@@ -171,8 +171,8 @@ class _Stop(StopRequest):
     begun = False
 
     def __init__(self) -> None:
-        grace = pod.grace_seconds()
-        super().__init__(grace - min(LEAVING_SECONDS, grace / 10))
+        seconds = pod.ranks_seconds()
+        super().__init__(seconds - min(LEAVING_SECONDS, seconds / 10))
 
     def sigterm(self, number: int, frame: FrameType | None) -> None:
         self.set()
