@@ -243,7 +243,7 @@ def _published(publish: Callable[[], Report], uploads: Uploads, stop: StopReques
         after = " ".join(filter(None, [newest, problem]))
         if stop.is_set():
             raise Stopped("Stopped", f"The upload of the results was stopped before its end. {after}".rstrip()) from error
-        if isinstance(error, Fault):
+        if isinstance(error, Fault) and error.reason != "TrainedElsewhere":
             error.message = f"The training is done, but its results could not be uploaded: {error.message} {after}".rstrip()
         raise
     uploads.discard(FAILED_SECONDS)
