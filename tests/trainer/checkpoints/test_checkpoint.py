@@ -146,11 +146,13 @@ def test_the_most_advanced_whole_one_is_chosen(tmp_path):
 
 def test_the_previous_one_is_kept(tmp_path):
     path = tmp_path / checkpoint.LATEST
-    for epoch in (1, 2, 3):
+    saved = []
+    for epoch in (1, 2, 3, 4):
         checkpoint.keep_previous(path)
-        checkpoint.save(path, content(epoch))
-    assert checkpoint.load(path)["current_epoch"] == 3
-    assert checkpoint.load(tmp_path / checkpoint.PREVIOUS)["current_epoch"] == 2
+        saved.append(checkpoint.save(path, content(epoch)))
+    assert checkpoint.load(path)["current_epoch"] == 4
+    assert checkpoint.load(tmp_path / checkpoint.PREVIOUS)["current_epoch"] == 3
+    assert checkpoint.digests(tmp_path / checkpoint.PREVIOUS) == [saved[2]], "not those of all before it"
 
 
 def network(classes=3, channels=1, **changes):

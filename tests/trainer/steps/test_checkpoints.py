@@ -216,12 +216,19 @@ def test_a_store_that_is_away_is_told_and_asked_until_it_answers(
         assert heard[-1].warnings == [warning], "one warning, however long it lasts"
     assert len(list(work.iterdir())) <= 4, "what waits: the newest, the best, and what was going up when they came"
     assert caplog.text.count("are not in the store") == 1
+    folder = store.local_path(uploads.prefix)
+    assert folder is not None
+    left, going_up = folder / ".partial-checkpoint_00002_00002.pth-1-2", folder / "validation" / ".partial-case.nii.gz-1-2"
+    for path in (left, going_up):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
     away.clear()
     _drain(uploads)
     assert uploads.problem is None
     uploads.hear(Progress(step="train", epoch=3))
     assert (heard[-1].checkpoint_epoch, heard[-1].warnings) == (3, None)
     assert uploads.close(20) is None
+    assert (left.exists(), going_up.exists()) == (False, True), "what another thread of the attempt puts is its own"
     found, best = candidates(store, RUN, "0")
     assert ([c.stored.epoch for c in found], [c.stored.epoch for c in best]) == ([3, 1], [3])
     assert list(work.iterdir()) == []

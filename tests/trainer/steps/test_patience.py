@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from nnunet_trainer.artifacts import ObjectStore, open_store
 from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault, StorageFault
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault, StorageFault, Temporary
 from nnunet_trainer.contract.work_order import Location
+from nnunet_trainer.steps import train
 from nnunet_trainer.steps.attempts.patience import MENDED, Backoff, PatientStore, within_grace
+from nnunet_trainer.steps.attempts.uploads import Uploads
 from nnunet_trainer.training.loop.stopping import StopRequest
 
 QUICK = Backoff(first=0.001, most=0.002, patience=60)
@@ -107,6 +111,36 @@ def test_the_grace_is_the_pods(monkeypatch: pytest.MonkeyPatch, given: str | Non
     if given is not None:
         monkeypatch.setenv(pod.ENV_GRACE_SECONDS, given)
     assert pod.grace_seconds() == seconds
+
+
+@pytest.mark.parametrize("grace", ["1", "2", "5", "10", "30", "99", "100", "300", "3600"])
+def test_a_training_that_is_stopped_ends_before_its_supervisor_and_the_kubelet_kill(
+    monkeypatch: pytest.MonkeyPatch, grace: str
+) -> None:
+    monkeypatch.setenv(pod.ENV_GRACE_SECONDS, grace)
+    with train._stops() as stop:
+        stop.begun = True
+        stop.sigterm(signal.SIGTERM, None)
+        left = stop.seconds_left()
+    assert left is not None
+    assert 0.7 * pod.ranks_seconds() < left < pod.ranks_seconds() <= pod.grace_seconds()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (AWAY, "The training is done, but its results could not be uploaded: no answer"),
+        (Temporary("TrainedElsewhere", "Another Job was faster."), "Another Job was faster."),
+    ],
+)
+def test_what_kept_results_from_the_store_is_said(store: ObjectStore, tmp_path: Path, fault: Fault, message: str) -> None:
+    def publish() -> NoReturn:
+        raise fault
+
+    uploads = Uploads(store, "run/attempts/0/fold_0", 1, lambda progress: None, tmp_path)
+    with pytest.raises(type(fault)) as caught:
+        train._published(publish, uploads, StopRequest(grace=60))
+    assert caught.value.message == message
 
 
 def test_the_first_request_to_stop_counts() -> None:

@@ -178,7 +178,9 @@ def keep_previous(path: Path) -> None:
         return
     previous = path.with_name(PREVIOUS)
     try:
-        _write_digests(previous, [*digests(path), *digests(previous)])
+        own = digests(path)
+        _write_digests(previous, [*own, *digests(previous)])
         os.replace(path, previous)
+        _write_digests(previous, own)
     except OSError as error:
         raise StorageFault("CheckpointNotWritten", f"{previous} cannot be written: {error.strerror or error}.") from error

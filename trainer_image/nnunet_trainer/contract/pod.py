@@ -29,6 +29,9 @@ RENDEZVOUS_SECONDS = 300
 GRACE_SECONDS = 300
 """Between SIGTERM and SIGKILL, where nobody says otherwise."""
 
+RANKS_SHARE = 0.9
+"""Of that time, after which the supervisor kills ranks that have not ended, so that there is a report."""
+
 ENV_SECRETS = "NNUNET_SECRETS"
 ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
@@ -100,6 +103,11 @@ def grace_seconds() -> float:
     except ValueError:
         return GRACE_SECONDS
     return found if 0 < found < 10**6 else GRACE_SECONDS
+
+
+def ranks_seconds() -> int:
+    """Between SIGTERM and the supervisor's SIGKILL for the ranks, which comes before the kubelet's for all."""
+    return max(1, int(RANKS_SHARE * grace_seconds()))
 
 
 def termination_log() -> Path:

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF = Backoff()
 LEAVING_SECONDS = 10.0
-"""Of the grace that SIGTERM gives, for the report; a tenth of it where it is short."""
+"""Of the time that the supervisor leaves a rank after SIGTERM, for its report; a tenth of it where it is short."""
 FAILED_SECONDS = 120.0
 """So long a training that failed tries to bring its last checkpoint into the store."""
 
@@ -171,8 +171,8 @@ class _Stop(StopRequest):
     begun = False
 
     def __init__(self) -> None:
-        grace = pod.grace_seconds()
-        super().__init__(grace - min(LEAVING_SECONDS, grace / 10))
+        seconds = pod.ranks_seconds()
+        super().__init__(seconds - min(LEAVING_SECONDS, seconds / 10))
 
     def sigterm(self, number: int, frame: FrameType | None) -> None:
         self.set()
@@ -243,7 +243,7 @@ def _published(publish: Callable[[], Report], uploads: Uploads, stop: StopReques
         after = " ".join(filter(None, [newest, problem]))
         if stop.is_set():
             raise Stopped("Stopped", f"The upload of the results was stopped before its end. {after}".rstrip()) from error
-        if isinstance(error, Fault):
+        if isinstance(error, Fault) and error.reason != "TrainedElsewhere":
             error.message = f"The training is done, but its results could not be uploaded: {error.message} {after}".rstrip()
         raise
     uploads.discard(FAILED_SECONDS)

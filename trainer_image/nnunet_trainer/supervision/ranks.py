@@ -20,8 +20,6 @@ from ..contract.work_order import TrainOrder, WorkOrder
 from .worker import ENV_PROGRESS, ENV_SUPERVISOR
 
 ENV_GRACE = "NNUNET_RANK_GRACE"
-STOP_SHARE = 0.9
-"""Of the pod's grace period, after which ranks that have not ended on SIGTERM are killed, so that there is a report."""
 GRACE = 30
 """Seconds that the other ranks get when one has failed."""
 
@@ -95,7 +93,7 @@ def run(environments: list[dict[str, str]], order_file: Path, reports: Path, hea
         result.stopping = True
         _signal(running, signal.SIGTERM)
         # A rank that hangs would take the report with it when the kubelet ends all.
-        before = signal.alarm(seconds := max(1, int(STOP_SHARE * pod.grace_seconds())))
+        before = signal.alarm(seconds := pod.ranks_seconds())
         if 0 < before < seconds:
             signal.alarm(before)
 

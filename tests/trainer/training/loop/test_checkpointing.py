@@ -7,8 +7,9 @@ import torch
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import Stopped, StorageFault
 from nnunet_trainer.contract.work_order import CheckpointPolicy
-from nnunet_trainer.training.loop import checkpointing, stopping
+from nnunet_trainer.training.loop import checkpointing, fold_training, full_evaluation, stopping
 from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.reporting.reporter import Reporter
 from nnunet_trainer.training.state import checkpoint_writer
 
 SHORT = {"iterationsPerEpoch": 2, "validationIterations": 1}
@@ -123,3 +124,41 @@ def test_a_disk_that_hangs_does_not_outlast_the_grace(setup, monkeypatch):
     with pytest.raises(Stopped, match="its checkpoint could not be written, there is none: the disk is too slow"):
         train(s)
     disk.release.set()
+
+
+def test_a_best_checkpoint_that_is_written_after_one_that_was_not_is_no_older_one(setup, monkeypatch):
+    dice = {1: 0.1, 2: 0.2, 3: 0.3}  # of a better epoch each; none of those that follow is
+    monkeypatch.setattr(fold_training, "validate_epoch", lambda session, *rest: (0.5, [dice.get(session.epoch + 1, 0.0)] * 2))
+    disk, heard, lines = Disk(monkeypatch, lambda name, epoch: epoch == 2), [], []
+    disk.held = {3}
+
+    def listen(progress):
+        heard.append(progress)
+        if progress.epoch == 4:  # it was looked at while it was being written
+            disk.release.set()
+
+    train(setup({**SHORT, "epochs": 6}, listener=listen, log=lines.append))
+    assert (checkpoint.LATEST, 3) in [written[:2] for written in disk.written]
+    assert any("not on this machine's disk" in line for line in lines)
+    assert "Checkpoints are written again." in lines
+    assert not [line for line in lines if "of an older epoch" in line]
+
+
+def test_what_follows_the_steps_of_an_epoch_may_take_any_time(setup, monkeypatch):
+    """Within a step a training that does not move is told to stand still."""
+    seen = []
+
+    def look(session):
+        place, _ = session.ranks.peers.places.own
+        seen.append((place.order < 0, place.phase))
+
+    def evaluate(session, reporter):
+        look(session)
+        return full_evaluation.none(session)
+
+    monkeypatch.setattr(full_evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(fold_training.input_checks, "check_data", lambda session: None)  # there is no ground truth
+    monkeypatch.setattr(Reporter, "epoch_done", lambda self, statistics: look(self.session))
+    train(setup({**SHORT, "epochs": 1}))
+    train(setup({**SHORT, "epochs": 1, "fullEvaluation": {"everyEpochs": 1}}, trainer="Evaluating"))
+    assert seen == [(True, "the end of an epoch"), (True, "the full evaluation"), (True, "the full evaluation")]

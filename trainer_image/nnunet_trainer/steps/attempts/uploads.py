@@ -213,7 +213,8 @@ class Uploads:
         if recovered:
             log.info("Checkpoints are in the store again, up to epoch %d.", job.stored.epoch)
             with contextlib.suppress(Fault):
-                self.store.discard_unfinished(f"{self.prefix}/")
+                # Only what this thread left: other files of the attempt may be going up now.
+                self.store.discard_unfinished(f"{self.prefix}/checkpoint")
 
     def _upload(self, job: _Waiting) -> None:
         stored = job.stored

@@ -179,7 +179,8 @@ class Checkpointing:
             self._whole = writer.last.epoch
             self.reporter.saved(writer.last.epoch, writer.last.sha256)
             self.session.ranks.peers.saved(writer.last.epoch, writer.last.iteration)
-        if writer.fault is not None and checkpoint.BEST in writer.fault_names:
+        # While the next one is being written, the fault is still that of the one before.
+        if self._free() and writer.fault is not None and checkpoint.BEST in writer.fault_names:
             self._best_missed = self._best_epoch
         problem = self._problem(writer)
         self.reporter.checkpoint_problem = problem

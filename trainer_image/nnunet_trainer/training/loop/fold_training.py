@@ -206,6 +206,7 @@ def validate_epoch(session: Session, reporter: Reporter, checkpointing: Checkpoi
             checkpointing.save()
     counted = torch.stack(found).sum(0)
     numbers = distributed.total([torch.stack(losses).sum().item(), *counted.flatten().tolist()])
+    session.leave_steps("the end of an epoch")
     columns = torch.tensor(numbers[1:], dtype=torch.float64).view(3, -1).T.tolist()
     return numbers[0] / iterations, [pseudo_dice.dice(*column) for column in columns]
 
@@ -217,6 +218,7 @@ def evaluate_whole_images(session: Session, reporter: Reporter, checkpointing: C
     session.loader.close()
     # It takes long: what is trained is saved first, so that whoever is stopped meanwhile begins with it again.
     checkpointing.save(patient=True)
+    session.leave_steps("the full evaluation")
     return full_evaluation.evaluate(session, reporter)
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nnunet_trainer.contract.faults import BadData, Temporary
+from nnunet_trainer.extensions import load_plugins
 from nnunet_trainer.training.data.loading import process_pool
 from nnunet_trainer.training.data.loading.batch_maker import BatchMaker, Place
 from nnunet_trainer.training.data.loading.budget import MemoryBudget
+from support.plugins import isolated, write
 
 from .conftest import SCHEDULE
 from .makers import Failing, Surroundings
@@ -118,6 +120,39 @@ class Fence:
 
     def synchronize(self):
         self.done = True
+
+
+PLUGIN = """
+    import dataclasses
+
+    from nnunet_trainer.extensions import register
+
+    @register("schedule", "Flat")
+    def flat(epochs: int):
+        "Always the same."
+        return lambda epoch, history: 1.0
+
+    @dataclasses.dataclass
+    class Shifting:
+        maker: object
+
+        def __call__(self, place, allocate):
+            batch = self.maker(place, allocate)
+            batch.data[:] += 1
+            return batch
+"""
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["beside the batches", "in what makes them"])
+def test_workers_have_the_plugins_of_the_training(loader, expected, tmp_path, held):
+    write(tmp_path, "mine", shifting=PLUGIN)
+    with isolated():
+        load_plugins(tmp_path, ["mine"])
+        shifting = next(m.Shifting for n, m in sys.modules.items() if n.startswith("nnunet_plugin_") and n.endswith(".shifting"))
+        made = loader(shifting if held else lambda maker: maker, **PROCESS)
+        found = copied(made._take(PLACES[0]))
+        made.close()
+    assert np.array_equal(found.data, expected[0].data + held)
 
 
 def test_memory_that_a_gpu_still_copies_is_not_written_over(loader, expected):
@@ -236,7 +271,10 @@ def test_fewer_workers_read_where_memory_is_short(loader, expected):
     made = loader(warn=said.append, workers=8, processes=True, budget=MemoryBudget(8 * 5 * small, 1))
     assert all(same(a, b) for a, b in zip(all_of(made), expected, strict=True))
     assert len(made.pids) == 2
-    assert "2 worker processes read instead of 8" in said[0]
+    made.close()
+    made._take(PLACES[0])
+    (text,) = said  # however often it begins anew
+    assert "2 worker processes read instead of 8" in text
 
 
 def test_labels_that_nobody_has_named_are_told_by_their_case(loader):

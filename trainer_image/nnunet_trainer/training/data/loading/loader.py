@@ -58,6 +58,7 @@ class BatchLoader:
     _expected: deque[Place] = field(default_factory=deque, init=False)
     _unpin: Callable[[], None] | None = field(default=None, init=False)
     _out_of_memory: bool = field(default=False, init=False)
+    _said_fewer: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +113,8 @@ class BatchLoader:
         size, room = self.slot_bytes(), int(SLOT_SHARE * self.budget.limit / self.budget.ranks)
         workers = max(1, min(self.workers, room // size - SPARE_SLOTS))
         slots = Slots(workers + SPARE_SLOTS, size)
-        if workers < self.workers:
+        if workers < self.workers and not self._said_fewer:
+            self._said_fewer = True  # it may begin anew after each epoch
             self.warn(
                 f"{workers} worker processes read instead of {self.workers}: {slots.count} batches of up to {size / 2**20:.0f} MiB "
                 f"are all that an eighth of the memory limit ({self.budget.limit / 2**30:.1f} GiB) holds."

@@ -19,6 +19,7 @@ from nnunet_trainer.contract.faults import Temporary
 from nnunet_trainer.contract.limits import memory_limit
 from nnunet_trainer.contract.oom_kills import oom_kills
 from nnunet_trainer.dataset.parallel import THREADS
+from nnunet_trainer.extensions import loaded_places
 
 from . import worker
 from .batch_maker import BatchMaker, Place
@@ -73,7 +74,7 @@ class ProcessPool:
         warn: Callable[[str], None] = log.warning,
     ) -> None:
         self._slots, self._fds, self._fence, self._on_death, self.warn = slots, [*fds, slots.memory.fd], fence, on_death, warn
-        self._content = pickle.dumps((worker.loaded_plugins(), pickle.dumps((maker, slots))))
+        self._content = pickle.dumps((loaded_places(), pickle.dumps((maker, slots))))
         self._free = deque(range(slots.count))
         self._tasks: dict[int, _Task] = {}
         self._order: deque[int] = deque()

@@ -12,8 +12,6 @@ import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
 
 LOOK_SECONDS = 2.0
 """Between two looks whether the parent is still there."""
@@ -32,7 +30,10 @@ def main(fd: int) -> None:
     parent, connection = os.getppid(), Connection(fd)
     try:
         plugins, content = pickle.loads(connection.recv_bytes())
-        _load(plugins)
+        if plugins:  # what makes batches may hold something of theirs
+            from nnunet_trainer.extensions import load_again
+
+            load_again(plugins)
         maker, slots = pickle.loads(content)
         while True:
             while not connection.poll(LOOK_SECONDS):
@@ -49,15 +50,6 @@ def main(fd: int) -> None:
         return
 
 
-def _load(plugins: list[str]) -> None:
-    """The plug-ins that the training has loaded: its transforms may be theirs."""
-    if plugins:
-        from nnunet_trainer.extensions import load_plugins
-
-        for folder in {Path(file).parent for file in plugins}:
-            load_plugins(folder.parent, [folder.name])
-
-
 def _told(error: Exception) -> bytes:
     """An error for the parent to raise; one that is no `Fault` says where it came from."""
     from nnunet_trainer.contract.faults import Fault
@@ -70,9 +62,3 @@ def _told(error: Exception) -> bytes:
     except Exception:
         return pickle.dumps(RuntimeError("".join(traceback.format_exception(error))))
     return message
-
-
-def loaded_plugins(modules: Any = None) -> list[str]:
-    """Files of plug-ins that this process has loaded."""
-    found = (modules or sys.modules).items()
-    return [str(module.__file__) for name, module in list(found) if name.startswith("nnunet_plugin_")]
