@@ -147,7 +147,7 @@ CASES = {
     "many-labels": ({"spacing": (1.3, 0.9, 1.1), **SMALL}, MANY, ("0", "1")),
     "many-regions": (THICK, MANY_REGIONS, ("0",)),
     "many-labels-2d": (FLAT, MANY, ("0",)),
-    "clipped-splines": (THICK, MANY, ("0",)),  # not linear: it is the logits that are resampled
+    "clipped-splines": ({**THICK, "spacing": (7.0, 2.2, 2.2)}, MANY, ("0",)),  # not linear: it is the logits that are resampled
 }
 
 
