@@ -147,6 +147,7 @@ CASES = {
     "many-labels": ({"spacing": (1.3, 0.9, 1.1), **SMALL}, MANY, ("0", "1")),
     "many-regions": (THICK, MANY_REGIONS, ("0",)),
     "many-labels-2d": (FLAT, MANY, ("0",)),
+    "clipped-splines": ({**THICK, "spacing": (7.0, 2.2, 2.2)}, MANY, ("0",)),  # not linear: it is the logits that are resampled
 }
 
 
@@ -155,7 +156,10 @@ def test_planes_give_the_segmentation_of_the_whole(name, tmp_path, no_room, monk
     options, dataset_json, folds = CASES[name]
     (tmp_path / "images").mkdir()
     shutil.copy(IMAGES / "hippocampus_001_0000.nii.gz", tmp_path / "images")
-    model = Model.load(models.write(tmp_path / "model", models.plans(**options), dataset_json, folds=folds, mirror_axes=(0,)))
+    plans = models.plans(**options)
+    if name == "clipped-splines":
+        plans["configurations"]["small"]["resampling_fn_probabilities_kwargs"]["order"] = 3
+    model = Model.load(models.write(tmp_path / "model", plans, dataset_json, folds=folds, mirror_axes=(0,)))
     (parted,) = predict_folder(model, tmp_path / "images", tmp_path / "parted")
     assert no_room == [len(folds)]
     monkeypatch.setattr(large_images, "logits_fit", lambda heads, shape: True)

@@ -51,10 +51,16 @@ PUBLISHED: dict[str, tuple[list[int], int, list[int] | None, int | None]] = {
 
 def planned(task: str, planner: str, modality: str = "MRI", **options: Any) -> dict[str, Any]:
     about = TASKS[task]
+    return planned_of([about.spacing] * 3, [about.shape] * 3, about, planner, modality, **options)
+
+
+def planned_of(
+    spacings: list[Any], shapes: list[Any], about: Task, planner: str, modality: str = "MRI", **options: Any
+) -> dict[str, Any]:
     numbers = dict.fromkeys(("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"), 1.0)
     fingerprint = {
-        "spacings": [list(map(float, about.spacing))] * 3,
-        "shapes_after_crop": [list(about.shape)] * 3,
+        "spacings": [list(map(float, spacing)) for spacing in spacings],
+        "shapes_after_crop": [list(shape) for shape in shapes],
         "foreground_intensity_properties_per_channel": {str(c): numbers for c in range(about.channels)},
         "median_relative_size_after_cropping": 0.99,
     }
@@ -63,7 +69,7 @@ def planned(task: str, planner: str, modality: str = "MRI", **options: Any) -> d
         "labels": {("background", "a", "b", "c")[i]: i for i in range(about.labels)},
         "numTraining": about.cases,
     }
-    return plan(fingerprint, dataset_json, dataset_name=f"Dataset001_{task}", reader="SimpleITKIO", planner=planner, **options)
+    return plan(fingerprint, dataset_json, dataset_name="Dataset001_A", reader="SimpleITKIO", planner=planner, **options)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -77,6 +83,54 @@ def test_patch_and_batch_are_those_published(task: str) -> None:
         assert (plans["2d"]["patch_size"], plans["2d"]["batch_size"]) == (two, batch_2d)
     lowres = {"BrainTumour", "Heart", "Hippocampus", "Prostate"}
     assert ("3d_lowres" in plans) == (task not in lowres)
+
+
+# What v1's own classes (nnU-Net 1.7.0) plan for these datasets.
+@pytest.mark.parametrize(
+    ("name", "task", "patch", "batch"),
+    [
+        ("ExperimentPlanner3D_v21_16GB", "Pancreas", [48, 256, 256], 2),
+        ("ExperimentPlanner3DFabiansResUNet_v21", "Pancreas", [40, 224, 192], 2),
+        ("ExperimentPlanner3D_v21_customTargetSpacing_2x2x2", "Liver", [128, 128, 128], 2),
+        ("ExperimentPlanner3D_v21_customTargetSpacing_2x2x2", "BrainTumour", [80, 96, 80], 8),
+        ("ExperimentPlannerAllConv3x3", "Heart", [64, 192, 160], 2),
+        # Of axes that are equal the last is shrunk first.
+        ("ExperimentPlannerIso", "Prostate", [20, 320, 256], 2),
+        ("ExperimentPlannerIso", "Pancreas", [56, 192, 160], 2),
+        ("ExperimentPlanner3D_IsoPatchesInVoxels", "Prostate", [20, 320, 256], 2),
+        ("ExperimentPlanner3D_IsoPatchesInVoxels", "Pancreas", [96, 160, 128], 2),
+        # The first patch counts before it is padded for pooling.
+        ("ExperimentPlanner3D_residual_v21_bfnnUNet", "BrainTumour", [96, 192, 160], 4),
+        ("ExperimentPlanner3D_residual_v21_bfnnUNet_31_spRegnnU", "BrainTumour", [80, 256, 224], 2),
+        ("ExperimentPlanner3D_residual_v21_bfnnUNet_31_spRegnnU", "Prostate", [40, 320, 320], 2),
+    ],
+)
+def test_patch_and_batch_of_the_other_planners(name: str, task: str, patch: list[int], batch: int) -> None:
+    found = planned(task, name)["configurations"]["3d_fullres"]
+    assert (found["patch_size"], found["batch_size"]) == (patch, batch)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "order_z"),
+    [
+        ("ExperimentPlanner3D_v21", 1.0, (0, 0)),  # the 10th percentile, as it is not below the other axes
+        ("ExperimentPlanner3D_v22", 1.5, (0, 0)),  # at least three times the others
+        ("ExperimentPlanner3D_v23", 1.0, (3, 1)),  # v21's spacing; splines along that axis
+        ("ExperimentPlannerTargetSpacingForAnisoAxis", 1.0, (0, 0)),
+        ("ExperimentPlannerPoolBasedOnSpacing", 4.0, (0, 0)),  # the median
+    ],
+)
+def test_an_axis_that_is_anisotropic_in_spacing_and_voxels(name: str, first: float, order_z: tuple[int, int]) -> None:
+    spacings = [[1.0, 0.5, 0.5]] * 2 + [[4.0, 0.5, 0.5]] * 8
+    found = planned_of(spacings, [[20, 320, 320]] * 10, TASKS["Prostate"], name)["configurations"]["3d_fullres"]
+    assert found["spacing"] == [pytest.approx(first), 0.5, 0.5]
+    assert tuple(found[f"resampling_fn_{what}_kwargs"]["order_z"] for what in ("data", "seg")) == order_z
+
+
+def test_a_median_between_two_voxels_is_rounded() -> None:
+    shapes = [[80, 96, 96], [81, 96, 96]]
+    found = planned_of([[1, 1, 1]] * 2, shapes, TASKS["Heart"], "ExperimentPlanner3D_v21")["configurations"]["3d_fullres"]
+    assert found["patch_size"] == [80, 96, 96]
 
 
 def test_the_references_are_those_of_the_networks_they_came_from() -> None:
@@ -98,7 +152,7 @@ def test_the_formula_of_the_generic_u_net() -> None:
     assert found == 5 * 64 * 10 + 4 * 64 + 5 * 16 * 20 + 2 * 4 * 40
 
 
-@pytest.mark.parametrize("name", PLANNERS)
+@pytest.mark.parametrize("name", list(PLANNERS))
 @pytest.mark.parametrize("task", ["Prostate", "Hippocampus"])
 def test_every_planner_plans(name: str, task: str) -> None:
     plans = planned(task, name)
@@ -146,8 +200,8 @@ def test_what_a_planner_does_otherwise(name: str, task: str, modality: str, fiel
 
 def test_a_larger_gpu_has_a_larger_patch() -> None:
     names = [f"ExperimentPlanner3D_v21{memory}" for memory in ("", "_11GB", "_16GB", "_32GB")]
-    voxels = [np.prod(planned("Prostate", name)["configurations"][FULLRES]["patch_size"]) for name in names]
-    batches = [planned("Prostate", name)["configurations"][FULLRES]["batch_size"] for name in names]
+    voxels = [np.prod(planned("Liver", name)["configurations"][FULLRES]["patch_size"]) for name in names]
+    batches = [planned("Liver", name)["configurations"][FULLRES]["batch_size"] for name in names]
     assert np.all(np.diff(np.array(voxels) * batches) > 0)
     ratio = PLANNERS[names[3]].make().reference_3d / PLANNERS[names[1]].make().reference_3d
     assert ratio == pytest.approx(32 / 11)

@@ -1,8 +1,8 @@
 """Segmentation of images whose logits do not fit in memory: planes are resampled and segmented as soon as they are predicted.
 
-With fewer features than labels it is the network's finest features that are averaged over tiles and copies, and resampled: the
-segmentation layer is linear, so that it may come last. That changes rounding alone (some 1e-6 of a logit), takes a part of the
-memory, and is faster. Otherwise the logits are those of the whole image, bit by bit.
+With fewer features than labels it is the network's finest features that are averaged over tiles and copies, and resampled linearly:
+the segmentation layer is linear, so that it may come last. That changes rounding alone (some 1e-6 of a logit in fp32), takes a part
+of the memory, and is faster. Otherwise the logits are those of the whole image, bit by bit.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def segment(
         GpuOutOfMemory: not even one tile fits.
         BadConfiguration: the networks' output is no number.
     """
-    layer = _joined_layers(networks, labels.num_segmentation_heads)
+    linear = all(part.linear for goal in goals for part in goal.parts)
+    layer = _joined_layers(networks, labels.num_segmentation_heads) if linear else None
     segmenters = [_Segmenter(goal, labels, layer) for goal in goals]
 
     def add(values: np.ndarray) -> None:

@@ -88,20 +88,25 @@ _ROWS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "ExperimentPlanner3D_v22",
         "nnUNetPlansv2.2",
         "an anisotropic axis stays three times as coarse as the others",
-        {"target_spacing_rule": "AtLeastTripleOfOthers", "order_z_data": 3, "order_z_seg": 1},
+        {"target_spacing_rule": "AtLeastTripleOfOthers"},
     ),
     (
         "ExperimentPlanner3D_v23",
         "nnUNetPlansv2.3",
-        "as v22",
-        {"target_spacing_rule": "AtLeastTripleOfOthers", "order_z_data": 3, "order_z_seg": 1},
+        "an anisotropic axis is resampled by splines too",
+        {"order_z_data": 3, "order_z_seg": 1},
     ),
     ("ExperimentPlanner3DFabiansResUNet_v21", "nnUNetPlans_FabiansResUNet_v2.1", "residual encoder", _FABIANS_UNET),
     (
         "ExperimentPlanner3D_v21_customTargetSpacing_2x2x2",
         "nnUNetPlansv2.1_trgSp_2x2x2",
         "spacing 2, 2, 2 mm",
-        {"target_spacing_rule": {"name": "Fixed", "spacing": [2.0, 2.0, 2.0]}, "base_features": 30},
+        # v1's class skips v21's constructor: 30 features, and the reference is multiplied by 30 / 30.
+        {
+            "target_spacing_rule": {"name": "Fixed", "spacing": [2.0, 2.0, 2.0]},
+            "base_features": 30,
+            "reference_3d": _GENERIC,
+        },
     ),
     ("ExperimentPlanner3D_v21_noResampling", "nnUNetPlansv2.1_noRes", "no resampling, no cascade", _NO_RESAMPLING),
     (

@@ -120,10 +120,17 @@ class ConfigurationFacts:
         share = self.dataset_voxels * self.planner.max_dataset_covered
         return rounded(float(share / np.prod(patch, dtype=np.float64)))
 
+    def first_patch(self) -> list[float]:
+        """The initial patch, cut to the median image, before it is padded for pooling."""
+        return [float(min(n, m)) for n, m in zip(self._initial(), self.median_shape, strict=True)]
+
+    def _initial(self) -> list[Any]:
+        step = self.planner.initial_patch
+        return numbers(call("initialPatch", step, self), len(self.spacing), "initialPatch", step, "voxels along each axis")
+
     def first(self) -> Candidate:
         """The initial patch, cut to the median image."""
-        axes, step = len(self.spacing), self.planner.initial_patch
-        initial = numbers(call("initialPatch", step, self), axes, "initialPatch", step, "voxels along each axis")
+        initial = self._initial()
         candidate = self.candidate([float(min(n, m)) for n, m in zip(initial, self.median_shape, strict=True)])
         start = [n.item() if hasattr(n, "item") else n for n in initial]
         self.notes.append(
@@ -175,7 +182,7 @@ class ConfigurationFacts:
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         }
 
-    def estimate(self, patch: Sequence[int], architecture: dict[str, Any]) -> float:
+    def estimate(self, patch: Sequence[float], architecture: dict[str, Any]) -> float:
         """What a network and a patch take, in the unit of `reference`."""
         step = self.planner.memory_estimate
         found = call("memoryEstimate", step, self, patch, architecture)
@@ -211,7 +218,7 @@ class ConfigurationFacts:
                 raise endless(self.planner.name, self.name, "patches", [each.patch_size for each in tried])
             tried.append(self.smaller(tried[-1]))
         found, steps = tried[-1], len(tried) - 1
-        amount = f"its estimate {found.estimate:,}"
+        amount = f"its estimate {found.estimate:,.0f}"
         if steps:
             self.notes.append(f"patch {found.patch_size} after {steps} steps: {amount} fits the reference {self.reference:,.0f}")
         else:

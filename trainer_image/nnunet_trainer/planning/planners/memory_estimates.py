@@ -36,7 +36,7 @@ def generic_unet(configuration: ConfigurationFacts, patch: Sequence[int], archit
 
 
 @MEMORY_ESTIMATES.register("FabiansUNet")
-def fabians_unet(configuration: ConfigurationFacts, patch: Sequence[int], architecture: dict[str, Any]) -> float:
+def fabians_unet(configuration: ConfigurationFacts, patch: Sequence[float], architecture: dict[str, Any]) -> float:
     """v1's FabiansUNet.compute_approx_vram_consumption, which is of a batch of two."""
     given = architecture["arch_kwargs"]
     return fabians_unet_size(
@@ -81,7 +81,7 @@ def generic_unet_size(
 
 
 def fabians_unet_size(
-    patch: Sequence[int],
+    patch: Sequence[float],
     strides: Sequence[Sequence[int]],
     features: Sequence[int],
     *,
@@ -90,11 +90,11 @@ def fabians_unet_size(
     channels: int,
     outputs: int,
     batch: int = 2,
-) -> int:
+) -> float:
     """Voxels in the feature maps of v1's FabiansUNet for a batch.
 
     Args:
-        patch: voxels along (z,) y, x.
+        patch: voxels along (z,) y, x; one that the strides do not divide is halved to fractions, as by v1.
         strides: of each stage, the first all 1.
         features: of each stage.
         blocks: residual blocks of each encoder stage.
@@ -105,7 +105,7 @@ def fabians_unet_size(
     """
     size, sizes = list(patch), []
     for row in strides:
-        size = [n // s for n, s in zip(size, row, strict=True)]
+        size = [n / s for n, s in zip(size, row, strict=True)]
         sizes.append(math.prod(size))
     total = sum((2 * b + 1) * voxels * f for b, voxels, f in zip(blocks, sizes, features, strict=False))
     total += channels * sizes[0]

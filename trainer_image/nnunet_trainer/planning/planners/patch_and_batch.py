@@ -50,14 +50,14 @@ def largest_share_of_median(configuration: ConfigurationFacts, patch: Sequence[i
 
 @SHRUNK_AXES.register("LongestInMillimetres")
 def longest_in_millimetres(configuration: ConfigurationFacts, patch: Sequence[int]) -> int:
-    """The axis along which the patch is longest in mm: v1's ExperimentPlannerIso."""
-    return int(np.argmax([n * s for n, s in zip(patch, configuration.spacing, strict=True)]))
+    """The axis along which the patch is longest in mm, the last of equal ones: v1's ExperimentPlannerIso."""
+    return int(np.argsort([n * s for n, s in zip(patch, configuration.spacing, strict=True)], kind="stable")[-1])
 
 
 @SHRUNK_AXES.register("MostVoxels")
 def most_voxels(configuration: ConfigurationFacts, patch: Sequence[int]) -> int:
-    """The axis along which the patch has most voxels, the coarsest where all are equal: v1's isotropic patches in voxels."""
-    return int(np.argmax(configuration.spacing if len(set(patch)) == 1 else patch))
+    """The axis of most voxels, where all are equal the coarsest, and the last of equal ones: v1's isotropic patches in voxels."""
+    return int(np.argsort(configuration.spacing if len(set(patch)) == 1 else patch, kind="stable")[-1])
 
 
 @PATCH_AND_BATCH.register("PatchBeforeBatch")
@@ -93,12 +93,16 @@ def batch_before_patch(
 def v1(configuration: ConfigurationFacts) -> tuple[Candidate, int]:
     """v1's v21 planners: a patch that fits as two, and a batch that is rounded down; of slices an even one.
 
-    The first patch of slices is measured with a network of 30 features at its first stage, as v1 does.
+    The median image counts in whole voxels. The first patch is measured as v1 does: of slices with a network of 30 features at its
+    first stage, for FabiansUNet before it is padded for pooling.
     """
+    configuration = replace(configuration, median_shape=[round(float(n)) for n in configuration.median_shape])
     kind, reference = configuration.planner, configuration.reference
     first = configuration.first()
     if configuration.two and kind.memory_estimate.name == "GenericUNet":
         first = _with_30_features(configuration, first)
+    elif not configuration.two and kind.memory_estimate.name == "FabiansUNet":
+        first = replace(first, estimate=configuration.estimate(configuration.first_patch(), first.architecture))
     candidate = configuration.shrunk(first, lambda candidate: candidate.estimate <= reference)
     fits = reference / candidate.estimate
     cap = configuration.most_patches(candidate.patch_size)

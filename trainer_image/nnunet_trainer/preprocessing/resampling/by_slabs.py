@@ -15,11 +15,15 @@ from .resampling import grow, resize_plane, shrink
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some planes of the result: `rows`, made of the planes `columns` of the source by `make`: (planes, y, x) to (planes, y, x)."""
+    """Some planes of the result: `rows`, made of the planes `columns` of the source by `make`: (planes, y, x) to (planes, y, x).
+
+    `linear` tells whether sums of channels are resampled to the sums of what those are resampled to; clipped splines are not.
+    """
 
     rows: slice
     columns: slice
     make: Callable[[np.ndarray], np.ndarray]
+    linear: bool = True
 
 
 def parts(
@@ -92,7 +96,8 @@ def _slice_by_slice(old: tuple[int, ...], new: tuple[int, ...], order: int) -> l
         wanted = nearest[start : start + BAND]
         chosen, back = np.unique(wanted - wanted[0], return_inverse=True)
         columns = slice(int(wanted[0]), int(wanted[-1]) + 1)
-        return Part(slice(start, start + len(wanted)), columns, lambda block: np.stack([plane(block[z]) for z in chosen])[back])
+        rows = slice(start, start + len(wanted))
+        return Part(rows, columns, lambda block: np.stack([plane(block[z]) for z in chosen])[back], linear=order <= 1)
 
     return [part(start) for start in range(0, new[0], BAND)]
 
