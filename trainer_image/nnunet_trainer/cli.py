@@ -19,7 +19,7 @@ COMMANDS = {
     "preprocess": ("preprocessing.command", "Preprocess a dataset for one configuration."),
     "train": ("training.command", "Train one fold."),
     "trainers": ("training.trainers_command", "List the trainers, and the components that a recipe can name."),
-    "components": ("training.components.command", "List what can be named: losses, planners, their steps, readers …"),
+    "components": ("training.components_command", "List what can be named: losses, planners, their steps, readers …"),
     "predict": ("inference.command", "Predict images with a trained model."),
     "evaluate": ("evaluation.command", "Compare predictions with the ground truth."),
     "report": ("report.command", "Summarize results folders."),

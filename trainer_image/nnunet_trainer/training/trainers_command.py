@@ -29,10 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.catalogue:
         _write_catalogue(arguments.output)
     elif arguments.components:
-        from .components import command, lookup
+        from . import components_command
+        from .components import lookup
 
         for kind in lookup.KINDS:
-            command.show(kind)
+            components_command.show(kind)
     elif arguments.name is not None:
         from nnunet_trainer.contract.yaml_text import writer
 

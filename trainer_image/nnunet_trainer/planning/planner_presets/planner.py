@@ -104,22 +104,6 @@ def changed(base: Planner, **changes: Any) -> Planner:
     return dataclasses.replace(base, **steps)
 
 
-def derive(base: str, *, plans_name: str, **changes: Any) -> Planner:
-    """A planner from another one, for plug-ins: `derive("ExperimentPlanner", plans_name="nnUNetPlans_mine", pooling="Mine")`.
-
-    Args:
-        base: the name of the planner that it begins as.
-        plans_name: its own: plans and preprocessed data are named by it.
-        changes: fields of `Planner`.
-
-    Raises:
-        BadConfiguration: there is no such planner or field.
-    """
-    from .registry import planner
-
-    return changed(planner(base), **{"shares_data": False, **changes, "plans_name": plans_name})
-
-
 def _choice(value: Any) -> Choice:
     if isinstance(value, Choice):
         return value

@@ -14,7 +14,7 @@ from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Component, Registry, kinds, schema
 
-from .planner import STEPS, Planner
+from .planner import STEPS, Planner, changed
 
 FIXED = ("name", "plans_name")
 """Fields that are no parameters: who wants others derives a planner."""
@@ -99,6 +99,20 @@ def planner(name: str, parameters: Mapping[str, Any] | None = None) -> Planner:
     fields = {camel(f.name): f.name for f in dataclasses.fields(Planner)}
     changes = {fields[key]: _value(fields[key], value) for key, value in checked.items()}
     return dataclasses.replace(PLANNERS[name].make(), name=name, **changes)
+
+
+def derive(base: str, *, plans_name: str, **changes: Any) -> Planner:
+    """A planner from another one, for plug-ins: `derive("ExperimentPlanner", plans_name="nnUNetPlans_mine", pooling="Mine")`.
+
+    Args:
+        base: the name of the planner that it begins as.
+        plans_name: its own: plans and preprocessed data are named by it.
+        changes: fields of `Planner`.
+
+    Raises:
+        BadConfiguration: there is no such planner or field.
+    """
+    return changed(planner(base), **{"shares_data": False, **changes, "plans_name": plans_name})
 
 
 def known() -> Planners:

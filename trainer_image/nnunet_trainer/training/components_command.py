@@ -26,7 +26,7 @@ def show(kind: str) -> None:
     """Print the components of a kind: what each is for, where it comes from, its parameters with their ranges and defaults."""
     from nnunet_trainer.contract.catalogue.shapes import describe
 
-    from ..recipes import catalogue
+    from .recipes import catalogue
 
     known, registry = catalogue.described(kind), kinds.registry(kind)
     title = f"{known['title'].capitalize()}, {kind}" if kind in kinds.PLANNER_STEPS else kind.capitalize()
