@@ -312,10 +312,9 @@ async def _settle_and_die(plane: ControlPlane, namespace: str, names: list[str])
             recorder = EventRecorder(client, "tests", UNANSWERED)
             about = Reconciliation(client, cache, recorder, SETTINGS, datetime.now(UTC))
             key, later = Key("TrainingRun", namespace, name), datetime.now(UTC) + timedelta(seconds=30)
-            await about.pass_over(key, later, {})  # its end is stored
             client.left = number
             try:
-                await about.pass_over(key, later, {})
+                await about.pass_over(key, later, {})  # its end is stored first
                 done[name] = number - client.left
             except Killed:
                 done[name] = number

@@ -21,6 +21,7 @@ class Trained:
     def __init__(self, folder: Path, content: str) -> None:
         self.model_folder, self.fold_folder = folder, folder / "fold_0"
         self.seed, self.recipe = 1, presets.resolve("nnUNetTrainer", None, {})
+        self.continues = None
         for name in ("checkpoint_final.pth", "validation/case_1.nii.gz", f"training_log_{content}.txt"):
             path = self.fold_folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

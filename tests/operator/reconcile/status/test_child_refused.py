@@ -63,9 +63,9 @@ def test_what_runs_beside_a_refused_child_goes_on_and_makes_room(train: Train) -
     assert world.condition("TrainingRun", "run")[:2] == ("False", "ChildRefused")
     assert world.condition("TrainingRun", "run", "Reconciling")[0] == "True", "it goes on without a person"
     world.finish(first)
-    refuse(world)
+    ended = refuse(world)
     assert world.fold("run")["state"] == "Succeeded"
-    assert first["metadata"]["name"] in [gone.name for gone in refuse(world).delete]
+    assert first["metadata"]["name"] in [gone.name for gone in ended.delete_once_stored]
     world.settle()
     world.finish(world.job(fold="1"))
     world.settle()
