@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,19 +45,7 @@ def percentile(dataset: DatasetFacts) -> Sequence[float]:
 
     nnU-Net v2's rule, and that of v1's v21 planners. Such an axis stays coarser than the others.
     """
-    kind, spacings = dataset.planner, dataset.spacings
-    target, size, worst, others = _median(dataset)
-    coarsest, shortest = max(target[a] for a in others), min(size[a] for a in others)
-    ratio = kind.anisotropy_threshold
-    if target[worst] > ratio * coarsest and size[worst] * ratio < shortest:
-        lower = np.percentile(spacings[:, worst], kind.anisotropic_spacing_percentile)
-        if lower < coarsest:
-            lower = max(coarsest, lower) + 1e-5
-        _say_anisotropic(dataset, target, worst, f"also in voxels: {size[worst]:g} of {shortest:g}", lower)
-        target[worst] = lower
-    else:
-        _say_percentile(dataset, target)
-    return target
+    return _with_anisotropic_axis(dataset, min, lambda lower, coarsest: lower if lower >= coarsest else coarsest + 1e-5)
 
 
 @TARGET_SPACING_RULES.register("PlainPercentile")
@@ -71,17 +59,8 @@ def plain_percentile(dataset: DatasetFacts) -> Sequence[float]:
 @TARGET_SPACING_RULES.register("AtLeastTripleOfOthers")
 def at_least_triple_of_others(dataset: DatasetFacts) -> Sequence[float]:
     """As Percentile, but an anisotropic axis stays at least anisotropyThreshold times as coarse as the others: v1's v22 and v23."""
-    kind = dataset.planner
-    target, size, worst, others = _median(dataset)
-    coarsest, shortest = max(target[a] for a in others), min(size[a] for a in others)
-    ratio = kind.anisotropy_threshold
-    if target[worst] > ratio * coarsest and size[worst] * ratio < shortest:
-        lower = max(ratio * coarsest, np.percentile(dataset.spacings[:, worst], kind.anisotropic_spacing_percentile))
-        _say_anisotropic(dataset, target, worst, f"also in voxels: {size[worst]:g} of {shortest:g}", lower)
-        target[worst] = lower
-    else:
-        _say_percentile(dataset, target)
-    return target
+    ratio = dataset.planner.anisotropy_threshold
+    return _with_anisotropic_axis(dataset, min, lambda lower, coarsest: max(ratio * coarsest, lower))
 
 
 @TARGET_SPACING_RULES.register("AnisotropicAgainstLongest")
@@ -90,17 +69,7 @@ def anisotropic_against_longest(dataset: DatasetFacts) -> Sequence[float]:
 
     v1's ExperimentPlannerTargetSpacingForAnisoAxis.
     """
-    kind = dataset.planner
-    target, size, worst, others = _median(dataset)
-    coarsest, longest = max(target[a] for a in others), max(size[a] for a in others)
-    ratio = kind.anisotropy_threshold
-    if target[worst] > ratio * coarsest and size[worst] * ratio < longest:
-        lower = np.percentile(dataset.spacings[:, worst], kind.anisotropic_spacing_percentile)
-        _say_anisotropic(dataset, target, worst, f"also in voxels: {size[worst]:g} of {longest:g}", lower)
-        target[worst] = lower
-    else:
-        _say_percentile(dataset, target)
-    return target
+    return _with_anisotropic_axis(dataset, max, lambda lower, coarsest: lower)
 
 
 @TARGET_SPACING_RULES.register("Fixed")
@@ -108,6 +77,28 @@ def fixed(dataset: DatasetFacts, *, spacing: list[float]) -> Sequence[float]:
     """A spacing in mm along the file's z, y, x, whatever the dataset has: v1's customTargetSpacing."""
     dataset.say(f"target spacing {shown(spacing)}: the planner's own")
     return spacing
+
+
+def _with_anisotropic_axis(
+    dataset: DatasetFacts, compared: Callable[[Iterable[float]], float], lowered: Callable[[float, float], float]
+) -> Sequence[float]:
+    """targetSpacingPercentile of the spacings along every axis, but for one that is anisotropic in mm and in voxels.
+
+    Args:
+        compared: which of the other axes' voxels, shortest or longest, the axis has far fewer than.
+        lowered: from the axis's anisotropicSpacingPercentile and the coarsest other spacing to its spacing.
+    """
+    kind = dataset.planner
+    target, size, worst, others = _median(dataset)
+    coarsest, voxels = max(target[a] for a in others), compared(size[a] for a in others)
+    ratio = kind.anisotropy_threshold
+    if target[worst] > ratio * coarsest and size[worst] * ratio < voxels:
+        lower = lowered(np.percentile(dataset.spacings[:, worst], kind.anisotropic_spacing_percentile), coarsest)
+        _say_anisotropic(dataset, target, worst, f"also in voxels: {size[worst]:g} of {voxels:g}", lower)
+        target[worst] = lower
+    else:
+        _say_percentile(dataset, target)
+    return target
 
 
 def _median(dataset: DatasetFacts) -> tuple[np.ndarray, np.ndarray, int, list[int]]:
