@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +53,31 @@ class Cluster:
         Raises:
             RuntimeError: it failed; with what it said.
         """
-        command = [str(self.node.layout.binaries / program), *arguments, "--kubeconfig", str(self.node.layout.kubeconfig)]
-        if "--" in arguments:  # what follows is another program's
-            at = command.index("--")
-            command = [*command[:at], *command[-2:], *command[at:-2]]
+        command = self._command(program, *arguments)
         done = subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=600)
         if check and done.returncode:
             raise RuntimeError(f"{program} {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        command = [str(self.node.layout.binaries / program), *arguments, "--kubeconfig", str(self.node.layout.kubeconfig)]
+        if "--" in arguments:  # what follows is another program's
+            at = command.index("--")
+            command = [*command[:at], *command[-2:], *command[at:-2]]
+        return command
+
+    @contextmanager
+    def followed_log(self, pod: str) -> Iterator[Callable[[], str]]:
+        """Follow a pod's log from now on: a pod goes with its Job as soon as its results are seen, and its log with it.
+
+        Yields a function that waits for the log's end, and returns all of it.
+        """
+        command = self._command("kubectl", "--namespace", NAMESPACE, "logs", "--follow", pod)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield lambda: process.communicate(timeout=120)[0]
+            finally:
+                process.kill()
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
         return self.run("kubectl", "--namespace", NAMESPACE, *arguments, check=check, stdin=stdin)

@@ -14,12 +14,12 @@ def run(cluster: Cluster) -> str:
         cluster.apply(manifest)
     pod = cluster.wait_running("smoke", seconds=400)
     assert pod["status"]["qosClass"] == "Burstable", pod["status"]
-    cluster.wait_epoch("smoke", 1)
-    lines = cluster.kubectl("logs", pod["metadata"]["name"]).splitlines()
+    with cluster.followed_log(pod["metadata"]["name"]) as whole_log:
+        cluster.wait_ready("TrainingRun", "smoke", seconds=400)
+        lines = whole_log().splitlines()
     assert lines
     for line in lines:
         json.loads(line)
-    cluster.wait_ready("TrainingRun", "smoke", seconds=400)
     keys = cluster.keys_below(f"artifacts/runs/{NAMESPACE}/smoke/")
     for name in ("checkpoint_final.pth", "validation/summary.json"):
         assert any(name in key for key in keys), (name, keys)
