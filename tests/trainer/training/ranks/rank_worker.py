@@ -1,4 +1,4 @@
-"""One rank of a test: `python rank_worker.py gradients|train|differ|gather|validate ARGUMENTS.json`, with torchrun's variables."""
+"""What one rank of a test does, in a process of its own with torchrun's variables."""
 
 import json
 import os
@@ -147,9 +147,9 @@ def validate_apart(preprocessed, results, configuration):
     (Path(results) / f"{rank} whole images.txt").write_text(repr(result.ema_pseudo_dice))
 
 
-def main():
-    torch.set_num_threads(1)
-    mode, arguments = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+def main(mode, arguments):
+    """What a rank does; returns its exit code. `mode`: gradients, train, differ, gather or validate."""
+    arguments = dict(arguments)
     if mode in ("gather", "validate"):
         {"gather": gathered_files, "validate": validate_apart}[mode](**arguments)
         return 0
@@ -170,13 +170,8 @@ def main():
             (flags / "an epoch is done").touch()
 
     with stopping.on_signals() as stop:
-        (flags / f"rank {rank} is ready").touch()
         try:
             train(make_setup(**arguments, stop=stop, listener=heard))
         except Stopped as stopped:
             return int(stopped.exit_code)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,9 @@
 """Ranks: whatever the split, gradients and weights are those of one process; any rank can stop all; only the first one writes."""
 
 import json
-import os
 import random
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,41 +14,30 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.training.components.registries import LOSSES
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed, gradients
+from support import ranks
+from support.apiclient import wait_until
 
 from trainer.inference import models
 
 from . import rank_worker
 
-TESTS = Path(__file__).parents[3]
-
 
 def launch(world, mode, arguments, folder=None):
     """Start the ranks; returns their processes."""
-    file = Path(folder or arguments["results"]) / "arguments.json"
-    file.write_text(json.dumps(arguments))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {**os.environ, "PYTHONPATH": str(TESTS), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1"}
-    shared |= {"MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, rank_worker.__file__, mode, str(file)]
-    return [subprocess.Popen(command, env=shared | {"RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(world)]
+    folder = Path(folder or arguments["results"])
+    return ranks.start(world, rank_worker.main, (mode, arguments), folder)
 
 
-def finish(processes, expected=0):
-    try:
-        assert [process.wait(timeout=180) for process in processes] == [expected] * len(processes)
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+def finish(processes, folder, expected=0):
+    found = ranks.ends(processes, 180)
+    logs = "\n".join(log.read_text() for log in sorted(folder.glob("rank-*.log")))
+    assert found == [expected] * len(processes), logs
 
 
 @pytest.mark.parametrize(("world", "batch_size"), [(2, 3), (3, 5)])
 def test_gradients_of_uneven_splits_are_those_of_one_process(preprocessed, tmp_path, world, batch_size):
     arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path), "batch_size": batch_size}
-    finish(launch(world, "gradients", arguments))
+    finish(launch(world, "gradients", arguments), tmp_path)
     for name in [*rank_worker.SCENARIOS, *rank_worker.RECIPES]:
         with distributed.ranks("cpu") as alone:
             expected = rank_worker.gradients(rank_worker.make_setup(**arguments, scenario=name), alone)
@@ -72,7 +56,7 @@ def test_every_loss_is_among_those_that_are_compared():
 def test_two_ranks_train_what_one_does_and_only_the_first_writes(preprocessed, tmp_path):
     arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path / "two"), "batch_size": 3}
     (tmp_path / "two").mkdir()
-    finish(launch(2, "train", arguments))
+    finish(launch(2, "train", arguments), tmp_path / "two")
     one = train(rank_worker.make_setup(**arguments | {"results": str(tmp_path / "one")}))
     folder = tmp_path / "two" / one.folder.relative_to(tmp_path / "one")
     assert len(list(folder.glob("training_log_*"))) == 1
@@ -91,13 +75,11 @@ def test_sigterm_to_one_rank_stops_all_with_a_checkpoint(preprocessed, tmp_path)
         "recipe": {"epochs": 100_000},
     }
     processes = launch(2, "train", arguments)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "an epoch is done").exists():
-        assert time.monotonic() < deadline
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.05)
+    wait_until(
+        lambda: (tmp_path / "an epoch is done").exists() or not all(process.is_alive() for process in processes), timeout=120
+    )
     processes[1].terminate()
-    finish(processes, expected=143)
+    finish(processes, tmp_path, expected=143)
     setup = rank_worker.make_setup(**arguments)
     found, problems = checkpoint.newest(checkpoint.candidates(setup.fold_folder))
     assert found is not None
@@ -112,7 +94,7 @@ def test_a_resumed_training_of_two_ranks_is_that_of_one(preprocessed, tmp_path):
     for epochs, resume in ((1, False), (2, True)):
         recipe = {**arguments["recipe"], "epochs": epochs}
         more = {"recipe": recipe, "resume": resume, "apart": True}
-        finish(launch(2, "train", {**arguments, "results": str(tmp_path), **more}))
+        finish(launch(2, "train", {**arguments, "results": str(tmp_path), **more}), tmp_path)
         (tmp_path / "an epoch is done").unlink()
     one = train(rank_worker.make_setup(**{**arguments, "results": str(tmp_path / "one"), "recipe": recipe}))
     folder = tmp_path / "rank 0" / one.folder.relative_to(tmp_path / "one")
@@ -130,7 +112,7 @@ def test_a_finished_training_is_gone_on_from_by_two_ranks_as_by_one(preprocessed
     first = train(rank_worker.make_setup(preprocessed=str(preprocessed), results=str(tmp_path / "first"), batch_size=3))
     continues = {"checkpoint": str(first.checkpoint), "epochs": 1, "additional_epochs": 1, "schedule": "Restart", "source": "first"}
     arguments = {"preprocessed": str(preprocessed), "batch_size": 3, "recipe": {"epochs": 2}, "continues": continues}
-    finish(launch(2, "train", {**arguments, "results": str(tmp_path), "apart": True}))
+    finish(launch(2, "train", {**arguments, "results": str(tmp_path), "apart": True}), tmp_path)
     one = train(rank_worker.make_setup(**arguments, results=str(tmp_path / "one")))
     folder = tmp_path / "rank 0" / one.folder.relative_to(tmp_path / "one")
     ours, alone = checkpoint.load(folder / "checkpoint_final.pth"), checkpoint.load(one.checkpoint)
@@ -155,7 +137,7 @@ def test_what_differs_between_nodes_is_found_at_the_start(preprocessed, tmp_path
     if "splits" in other:
         (folders[1] / "splits_final.json").write_text(json.dumps(other["splits"]))
     arguments = {"preprocessed": [str(f) for f in folders], "results": str(tmp_path), "batch_size": 3, "other": other}
-    finish(launch(2, "differ", arguments), expected=78)
+    finish(launch(2, "differ", arguments), tmp_path, expected=78)
     for rank in range(2):
         told = (tmp_path / f"fault of rank {rank}.txt").read_text()
         assert re.search(rf"NodesDiffer: .*not given the same {named}", told), told
@@ -194,7 +176,7 @@ def test_files_of_other_nodes_come_to_the_first_rank(tmp_path):
     """Ranks 0 and 1 are on one node, 2 and 3 on another; the last comes later than the process group's timeout."""
     sizes = [0, 1, 999, 1000, 1001, 25_000]
     roots = [str(tmp_path / "node 0" / "model"), str(tmp_path / "node 0" / "model"), *[str(tmp_path / "node 1" / "model")] * 2]
-    finish(launch(4, "gather", {"roots": roots, "sizes": sizes, "late": 3.0}, tmp_path))
+    finish(launch(4, "gather", {"roots": roots, "sizes": sizes, "late": 3.0}, tmp_path), tmp_path)
     names = [f"validation/sub.folder/case_{rank}.{number}.bin" for rank in (2, 3) for number in range(len(sizes))]
     assert json.loads((tmp_path / "node 0" / "came.json").read_text()) == names
     first = Path(roots[0])
@@ -223,7 +205,7 @@ def test_nodes_that_share_no_disk_validate_all_cases(tmp_path):
     assert main([*call, "-o", str(folder), "--workers", "1"]) == 0
     (folder / "splits_final.json").write_text(json.dumps([{"train": names[:1], "val": names[1:]}]))
     arguments = {"preprocessed": str(folder), "results": str(tmp_path), "configuration": "small"}
-    finish(launch(2, "validate", arguments))
+    finish(launch(2, "validate", arguments), tmp_path)
     summary = json.loads((tmp_path / "0.json").read_text())
     assert [Path(entry["prediction_file"]).name for entry in summary["metric_per_case"]] == [f"{n}.nii.gz" for n in names[1:]]
     assert json.loads((tmp_path / "1.json").read_text()) is None
