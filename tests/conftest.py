@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+# Before torch is imported, and for processes that tests start. Workers of pytest share the cores: threads of several that wait for
+# each other busily, as OpenMP's do, make a training of the size of these ten times as slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import support.quickstart
 from nnunet_operator.local.object_store.store import Store
 from support.apiclient import wait_until
 from support.controlplane import ROOT
@@ -19,7 +20,6 @@ from support.controlplane import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("local-quickstart")]
 
 KINDS = ("Dataset", "Plans", "PlanTransfer", "TrainingRun")
-FEW = {"epochs": 2, "iterationsPerEpoch": 4, "validationIterations": 1}
 
 
 class Quickstart:
@@ -28,11 +28,8 @@ class Quickstart:
     def __init__(self, folder: Path) -> None:
         self.manifests, self.root = folder / "manifests", folder / "store"
         self.manifests.mkdir()
-        for file in sorted((ROOT / "examples" / "quickstart").glob("*.yaml")):
-            text = file.read_text()
-            for field, few in FEW.items():
-                text = re.sub(rf"\b{field}: \d+", f"{field}: {few}", text)
-            (self.manifests / file.name).write_text(re.sub(r"(?m)^ *seed: .*\n", "", text))
+        for name, text in support.quickstart.manifests(epochs=2, iterations=4).items():
+            (self.manifests / name).write_text(re.sub(r"(?m)^ *seed: .*\n", "", text))
         self.process: subprocess.Popen[str] | None = None
 
     def begin(self) -> subprocess.Popen[str]:

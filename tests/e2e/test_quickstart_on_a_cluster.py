@@ -1,4 +1,7 @@
-"""The quickstart's own manifests on the real API server, with pods as processes and artifacts in a real S3 server."""
+"""The quickstart's own manifests on the real API server, with pods as processes and artifacts in a real S3 server.
+
+They train for fewer iterations than people's; `make e2e` applies them as they are, to a real node.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.artifacts.store import ObjectStore
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.work_order import Location
-from support import chart
+from support import chart, quickstart
 from support.apiclient import ApiClient, wait_until
 from support.controlplane import ROOT, ControlPlane
 from support.node import ProcessNode
@@ -50,8 +53,8 @@ def operator(control_plane: ControlPlane, namespace: str, s3_server: S3Server, t
 
 
 def manifests(namespace: str, seed: int) -> list[dict[str, Any]]:
-    files = sorted((ROOT / "examples" / "quickstart").glob("*.yaml"))
-    found = [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+    files = quickstart.manifests(epochs=4, iterations=10)
+    found = [document for text in files.values() for document in yaml.safe_load_all(text) if document]
     random.Random(seed).shuffle(found)
     for manifest in found:
         manifest["metadata"]["namespace"] = namespace

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case, write_previous_stage
@@ -101,8 +100,6 @@ def _plans(fingerprint: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """All steps done once; tests work on copies."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # networks this small gain nothing by more, which wait for each other where a machine is busy
     patch = pytest.MonkeyPatch()
     patch.setattr("nnunet_trainer.fingerprint.extraction.TOTAL_SAMPLES", 1e5)
     patch.setattr("nnunet_trainer.training.reporting.reporter.progress_plot", lambda logging, folder: folder / "progress.png")
@@ -116,7 +113,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert hands.train(configuration="first")[0] == 0
     yield hands.root
     patch.undo()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

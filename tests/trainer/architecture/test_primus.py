@@ -4,7 +4,6 @@ import re
 
 import pytest
 import torch
-from dynamic_network_architectures.architectures import primus as wheel
 from nnunet_trainer import architecture
 from nnunet_trainer.architecture.transformer import Block, rotary_angles, rotate
 from nnunet_trainer.contract.catalogue.networks import PRIMUS_SIZES
@@ -12,6 +11,13 @@ from nnunet_trainer.contract.faults import BadConfiguration
 
 SHAPE = (16, 8, 8)
 KINDS = ("Primus", "PrimusV2", "PrimusV3")
+
+
+def wheel():
+    """Its module, which is not read with this one: it takes seconds, for timm and torchvision."""
+    from dynamic_network_architectures.architectures import primus
+
+    return primus
 
 
 def plans(kind, **changes):
@@ -33,7 +39,7 @@ def plans(kind, **changes):
 def pair(kind, **changes):
     torch.manual_seed(0)
     content = plans(kind, **changes)
-    theirs = getattr(wheel, kind)(input_channels=2, num_classes=3, **content["arch_kwargs"])
+    theirs = getattr(wheel(), kind)(input_channels=2, num_classes=3, **content["arch_kwargs"])
     return theirs, architecture.build(content, 2, 3, False)
 
 
@@ -77,7 +83,7 @@ def test_initial_weights_have_the_wheels_statistics(kind):
 def test_the_published_sizes(size):
     name = f"Primus{size}"
     with torch.device("meta"):
-        theirs = getattr(wheel, name)(2, 3, (8, 8, 8), (16, 16, 16))
+        theirs = getattr(wheel(), name)(2, 3, (8, 8, 8), (16, 16, 16))
         width, depth, heads = PRIMUS_SIZES[size]
         ours = architecture.build(
             plans("Primus", embed_dim=width, eva_depth=depth, eva_numheads=heads, input_shape=[16] * 3),
