@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import channels_last_norm
+from . import channels_last
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -73,7 +73,7 @@ class ConvBlock(nn.Module):
         self.all_modules = nn.Sequential(*sequence)
 
     def forward(self, x: Tensor) -> Tensor:
-        return channels_last_norm.run(self.all_modules, x)
+        return channels_last.run(self.all_modules, x)
 
 
 class ConvStack(nn.Module):

@@ -1,15 +1,14 @@
-"""Normalization without copies: torch's values and gradients, in the layout of its input."""
+"""Normalization and convolution without copies: torch's values and gradients, in the layout of its input."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from nnunet_trainer.architecture import channels_last, channels_last_norm
 from torch import Tensor, nn
 
-from nnunet_trainer.architecture import channels_last_norm
-
 LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
-SHAPES = [(2, 3, 7, 5), (1, 4, 9, 8), (12, 2, 6, 4), (2, 3, 5, 4, 6), (1, 8, 3, 3, 2)]
+SHAPES = [(2, 3, 7, 5), (1, 4, 9, 8), (12, 2, 6, 4), (2, 3, 5, 4, 6), (1, 8, 3, 3, 2), (2, 200, 3, 2), (2, 8, 16, 8)]
 
 
 def norm(shape: tuple[int, ...], *, affine: bool = True) -> nn.Module:
@@ -27,7 +26,7 @@ def given(shape: tuple[int, ...], *, mean: float = 0.5, dtype: torch.dtype = tor
 def passed(modules: list[nn.Module], x: Tensor, after: Tensor, *, ours: bool) -> list[Tensor]:
     """The output, and the gradients of input and parameters."""
     x, parameters = x.clone().requires_grad_(), [p for module in modules for p in module.parameters()]
-    result = channels_last_norm.run(modules, x) if ours else nn.Sequential(*modules)(x)
+    result = channels_last.run(modules, x) if ours else nn.Sequential(*modules)(x)
     return [result, *torch.autograd.grad(result, [x, *parameters], after)]
 
 
@@ -60,6 +59,30 @@ def test_in_single_precision_it_is_as_exact_as_torch(mean: float) -> None:
         assert errors[0] <= 1.5 * errors[1] + 1e-6
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_convolution_of_single_voxels_is_torchs(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(4)
+    convolution = (nn.Conv2d if len(shape) == 4 else nn.Conv3d)(shape[1], 5, 1, bias=bias).double()
+    x, after = given(shape, dtype=torch.float64), torch.randn(shape[0], 5, *shape[2:], dtype=torch.float64)
+    assert channels_last.is_linear(convolution, x)
+    found, wanted = passed([convolution], x, after, ours=True), passed([convolution], x, after, ours=False)
+    for mine, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+    assert all(each.is_contiguous(memory_format=LAYOUT[len(shape)]) for each in found[:2])
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, stride=2), nn.Conv2d(4, 4, 1, padding=1), nn.Conv2d(4, 4, 1, groups=2)],
+    ids=["kernel", "stride", "padding", "groups"],
+)
+def test_other_convolutions_are_left_to_torch(convolution: nn.Module) -> None:
+    x = given((2, 4, 6, 5))
+    assert not channels_last.is_linear(convolution, x)
+    torch.testing.assert_close(channels_last.run([convolution], x), convolution(x))
+
+
 def test_what_comes_before_and_after_is_run_in_order() -> None:
     torch.manual_seed(3)
     shape = (2, 3, 6, 5)
@@ -70,7 +93,7 @@ def test_what_comes_before_and_after_is_run_in_order() -> None:
         [norm(shape), nn.LeakyReLU(0.1), nn.LeakyReLU(0.3)],
     ):
         x = given(shape)
-        torch.testing.assert_close(channels_last_norm.run(modules, x.clone()), nn.Sequential(*modules)(x.clone()))
+        torch.testing.assert_close(channels_last.run(modules, x.clone()), nn.Sequential(*modules)(x.clone()))
 
 
 @pytest.mark.parametrize(
@@ -85,11 +108,11 @@ def test_what_comes_before_and_after_is_run_in_order() -> None:
     ids=["contiguous", "not affine", "another precision", "running statistics", "another normalization"],
 )
 def test_what_does_not_fit_is_left_to_torch(module: nn.Module, x: Tensor) -> None:
-    assert not channels_last_norm.fits(module, x)
-    torch.testing.assert_close(channels_last_norm.run([module], x), module(x))
+    assert not channels_last.normalizes(module, x)
+    torch.testing.assert_close(channels_last.run([module], x), module(x))
 
 
 def test_a_single_voxel_is_refused_as_by_torch() -> None:
     shape = (2, 3, 1, 1)
     with pytest.raises(ValueError, match="more than 1 spatial element"):
-        channels_last_norm.run([norm(shape)], given(shape))
+        channels_last.run([norm(shape)], given(shape))
