@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import channels_last
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 AVERAGE_POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
@@ -71,7 +73,7 @@ class ConvBlock(nn.Module):
         self.all_modules = nn.Sequential(*sequence)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.all_modules(x)
+        return channels_last.run(self.all_modules, x)
 
 
 class ConvStack(nn.Module):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, cat, nn
 
+from . import channels_last
 from .blocks import CONV, TRANSPOSED, ConvStack, Ops, ResidualBlock, ResidualStack
 
 
@@ -84,11 +85,11 @@ class UNetDecoder(nn.Module):
     def forward(self, skips: list[Tensor]) -> Tensor | list[Tensor]:
         """Logits, at every resolution (the finest first) with deep supervision."""
         if not self.deep_supervision:
-            return self.seg_layers[-1](self.features(skips))
+            return channels_last.run(self.seg_layers[-1:], self.features(skips))
         x, outputs = skips[-1], []
         for i, head in enumerate(self.seg_layers):
             x = self._up(i, x, skips)
-            outputs.append(head(x))
+            outputs.append(channels_last.run([head], x))
         return outputs[::-1]
 
     def features(self, skips: list[Tensor]) -> Tensor:

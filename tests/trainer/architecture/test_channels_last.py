@@ -1,0 +1,118 @@
+"""Normalization and convolution without copies: torch's values and gradients, in the layout of its input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nnunet_trainer.architecture import channels_last, channels_last_norm
+from torch import Tensor, nn
+
+LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
+SHAPES = [(2, 3, 7, 5), (1, 4, 9, 8), (12, 2, 6, 4), (2, 3, 5, 4, 6), (1, 8, 3, 3, 2), (2, 200, 3, 2), (2, 8, 16, 8)]
+
+
+def norm(shape: tuple[int, ...], *, affine: bool = True) -> nn.Module:
+    """Of that many dimensions and channels, its weights not 1 and 0."""
+    module = (nn.InstanceNorm2d if len(shape) == 4 else nn.InstanceNorm3d)(shape[1], affine=affine)
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, 0.5, 2)
+    return module
+
+
+def given(shape: tuple[int, ...], *, mean: float = 0.5, dtype: torch.dtype = torch.float32) -> Tensor:
+    return (torch.randn(shape, dtype=dtype) + mean).contiguous(memory_format=LAYOUT[len(shape)])
+
+
+def passed(modules: list[nn.Module], x: Tensor, after: Tensor, *, ours: bool) -> list[Tensor]:
+    """The output, and the gradients of input and parameters."""
+    x, parameters = x.clone().requires_grad_(), [p for module in modules for p in module.parameters()]
+    result = channels_last.run(modules, x) if ours else nn.Sequential(*modules)(x)
+    return [result, *torch.autograd.grad(result, [x, *parameters], after)]
+
+
+@pytest.mark.parametrize("part", [1, 40, 2**16], ids="part{}".format)
+@pytest.mark.parametrize("slope", [None, 0.01, 0.2], ids="slope{}".format)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_and_gradients_are_those_of_torch(
+    shape: tuple[int, ...], slope: float | None, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels_last_norm, "PART", part)
+    torch.manual_seed(1)
+    modules = [norm(shape).double(), *([] if slope is None else [nn.LeakyReLU(slope)])]
+    x, after = given(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    found, wanted = passed(modules, x, after, ours=True), passed(modules, x, after, ours=False)
+    for mine, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+    assert all(each.is_contiguous(memory_format=LAYOUT[len(shape)]) for each in found[:2])
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0, 300.0])
+def test_in_single_precision_it_is_as_exact_as_torch(mean: float) -> None:
+    shape = (2, 4, 40, 50, 40)
+    torch.manual_seed(2)
+    modules, x, after = [norm(shape), nn.LeakyReLU(0.01)], given(shape, mean=mean), torch.randn(shape)
+    found, theirs = (passed(modules, x, after, ours=ours) for ours in (True, False))
+    wanted = passed([module.double() for module in modules], x.double(), after.double(), ours=False)
+    for mine, other, exact in zip(found, theirs, wanted, strict=True):
+        # A sign that flips at 0 changes a gradient by a whole number: a few voxels, in both.
+        errors = [(each.double() - exact).abs().flatten().quantile(0.999).item() for each in (mine, other)]
+        assert errors[0] <= 1.5 * errors[1] + 1e-6
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_convolution_of_single_voxels_is_torchs(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(4)
+    convolution = (nn.Conv2d if len(shape) == 4 else nn.Conv3d)(shape[1], 5, 1, bias=bias).double()
+    x, after = given(shape, dtype=torch.float64), torch.randn(shape[0], 5, *shape[2:], dtype=torch.float64)
+    assert channels_last.is_linear(convolution, x)
+    found, wanted = passed([convolution], x, after, ours=True), passed([convolution], x, after, ours=False)
+    for mine, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+    assert all(each.is_contiguous(memory_format=LAYOUT[len(shape)]) for each in found[:2])
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, stride=2), nn.Conv2d(4, 4, 1, padding=1), nn.Conv2d(4, 4, 1, groups=2)],
+    ids=["kernel", "stride", "padding", "groups"],
+)
+def test_other_convolutions_are_left_to_torch(convolution: nn.Module) -> None:
+    x = given((2, 4, 6, 5))
+    assert not channels_last.is_linear(convolution, x)
+    torch.testing.assert_close(channels_last.run([convolution], x), convolution(x))
+
+
+def test_what_comes_before_and_after_is_run_in_order() -> None:
+    torch.manual_seed(3)
+    shape = (2, 3, 6, 5)
+    for modules in (
+        [nn.Conv2d(3, 3, 3), norm(shape), nn.LeakyReLU(0.1, inplace=True)],
+        [nn.LeakyReLU(0.1), norm(shape)],
+        [norm(shape), nn.ReLU()],
+        [norm(shape), nn.LeakyReLU(0.1), nn.LeakyReLU(0.3)],
+    ):
+        x = given(shape)
+        torch.testing.assert_close(channels_last.run(modules, x.clone()), nn.Sequential(*modules)(x.clone()))
+
+
+@pytest.mark.parametrize(
+    ("module", "x"),
+    [
+        (norm((1, 3, 1, 1)), torch.randn(2, 3, 5, 4)),
+        (norm((1, 3, 1, 1), affine=False), given((2, 3, 5, 4))),
+        (norm((1, 3, 1, 1)), given((2, 3, 5, 4)).bfloat16()),
+        (nn.InstanceNorm2d(3, affine=True, track_running_stats=True), given((2, 3, 5, 4))),
+        (nn.BatchNorm2d(3), given((2, 3, 5, 4))),
+    ],
+    ids=["contiguous", "not affine", "another precision", "running statistics", "another normalization"],
+)
+def test_what_does_not_fit_is_left_to_torch(module: nn.Module, x: Tensor) -> None:
+    assert not channels_last.normalizes(module, x)
+    torch.testing.assert_close(channels_last.run([module], x), module(x))
+
+
+def test_a_single_voxel_is_refused_as_by_torch() -> None:
+    shape = (2, 3, 1, 1)
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        channels_last.run([norm(shape)], given(shape))
