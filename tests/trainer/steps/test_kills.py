@@ -10,6 +10,8 @@ from support import training_kills
 
 from .conftest import RECIPE, Prepared
 
+pytestmark = pytest.mark.xdist_group("ranks")  # one worker has the server that they are forked from
+
 KILLS = 3
 
 

@@ -21,6 +21,8 @@ from trainer.inference import models
 
 from . import rank_worker
 
+pytestmark = pytest.mark.xdist_group("ranks")  # one worker has the server that they are forked from
+
 
 def launch(world, mode, arguments, folder=None):
     """Start the ranks; returns their processes."""

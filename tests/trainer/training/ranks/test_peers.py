@@ -11,6 +11,8 @@ from support import ranks
 
 from . import failing_ranks
 
+pytestmark = pytest.mark.xdist_group("ranks")  # one worker has the server that they are forked from
+
 QUICK = {"OUT_SECONDS": 1.0, "TELL_SECONDS": 0.1, "TICK_SECONDS": 0.05}
 
 
