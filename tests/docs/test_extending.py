@@ -20,6 +20,7 @@ from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.extensions import KINDS, PLANNER_STEPS, find, load_plugins
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.preprocessing.resampling import resampling
+from support import pages
 from support.controlplane import ROOT
 from support.datasets import make_dataset
 from support.plugins import isolated
@@ -28,14 +29,10 @@ from trainer.planning.conftest import DATASET_JSON, FINGERPRINT
 TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The plug-ins of the document: a folder each."""
-    for text in blocks("python"):
+    for text in pages.blocks("extending.md", "python"):
         name = re.match(r"# (\w+)\.py\n", text)
         assert name, "a plug-in begins with its file's name"
         (tmp_path / "plugins" / name[1]).mkdir(parents=True)
@@ -69,7 +66,7 @@ def test_each_step_is_shown(loaded: None) -> None:
 
 
 def test_what_is_said_without_code() -> None:
-    chosen = yaml.safe_load(blocks("yaml")[0])["planner"]
+    chosen = yaml.safe_load(pages.blocks("extending.md", "yaml")[0])["planner"]
     notes: list[str] = []
     plans = plan(
         FINGERPRINT,
@@ -113,7 +110,7 @@ def test_the_manifests(folder: Path, tmp_path: Path) -> None:
     raw = make_dataset(tmp_path / "Dataset001_A", cases=5)
     code = {path.name: path.read_text() for path in (folder / "foreground").iterdir()}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreground"}, "data": code}
-    objects = list(yaml.safe_load_all(blocks("yaml")[1]))
+    objects = list(yaml.safe_load_all(pages.blocks("extending.md", "yaml")[1]))
     objects[0]["spec"]["source"]["uri"] = str(raw)
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([config_map, *objects]))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}

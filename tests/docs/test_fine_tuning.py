@@ -9,17 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import pages
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "fine-tuning.md"
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEXT = "--- next block ---"
-
-
-def blocks(kind: str) -> list[str]:
-    return [body for found, body in FENCE.findall(PAGE.read_text()) if found == kind]
 
 
 def plain(text: str) -> str:
@@ -32,7 +28,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     """What the commands print, by the block's place among all blocks of the page. One shell runs them all, in order."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "examples").symlink_to(ROOT / "examples")
-    script = f"\necho '{NEXT}'\n".join(blocks("bash"))
+    script = f"\necho '{NEXT}'\n".join(pages.blocks(PAGE.name, "bash"))
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -45,14 +41,14 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     )
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
-    places = [place for place, (kind, _) in enumerate(FENCE.findall(PAGE.read_text())) if kind == "bash"]
+    places = [place for place, (kind, _) in enumerate(pages.all_blocks(PAGE.name)) if kind == "bash"]
     printed = done.stdout.split(NEXT)
     assert len(printed) == len(places) >= 5
     return dict(zip(places, printed, strict=True))
 
 
 def test_the_commands_print_what_the_page_shows(said: dict[int, str]) -> None:
-    shown = [(place, body) for place, (kind, body) in enumerate(FENCE.findall(PAGE.read_text())) if kind == "text"]
+    shown = [(place, body) for place, (kind, body) in enumerate(pages.all_blocks(PAGE.name)) if kind == "text"]
     assert len(shown) >= 4
     for place, body in shown:
         before = plain(said[max(p for p in said if p < place)])
@@ -72,7 +68,7 @@ def test_the_manifest_beside_the_commands_is_one() -> None:
     import yaml
     from nnunet_operator.api.training_run import TrainingRunSpec
 
-    (part,) = (yaml.safe_load(body) for body in blocks("yaml"))
+    (part,) = (yaml.safe_load(body) for body in pages.blocks(PAGE.name, "yaml"))
     spec = TrainingRunSpec.model_validate({"plansRef": {"name": "target"}, "folds": ["0"], **part})
     assert spec.pretrained is not None
     assert spec.pretrained.heads == "MatchByLabel"

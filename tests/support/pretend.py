@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import stat
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract import report as reports
@@ -16,6 +19,7 @@ from nnunet_trainer.contract.report import Artifact, Error, Report
 
 from .apiclient import ApiClient, ApiError, Manifest
 
+TRAINER = Path(__file__).parents[1] / "local" / "commands" / "pretend_trainer.py"
 NOW = "2026-01-01T00:00:00Z"
 
 
@@ -175,7 +179,7 @@ def succeed(order: Manifest, pod: Manifest) -> Ending:
         artifact = Artifact(kind="plans", uri=f"{root}/plans/{order['datasetName']}/{digest[:16]}", digest=digest)
         summary = {
             "plansName": name, "datasetName": order["datasetName"], "planner": "ExperimentPlanner",
-            "configurations": {"2d": CONFIGURATION, "3d_fullres": CONFIGURATION}, "warnings": [],
+            "configurations": {"2d": CONFIGURATION, "3d_fullres": CONFIGURATION, **_patched(order)}, "warnings": [],
         }  # fmt: skip
         if step == "transfer":
             summary["compatibility"] = [{"field": "channels", "source": "MRI", "target": "MRI", "verdict": "Same"}]
@@ -196,6 +200,22 @@ def succeed(order: Manifest, pod: Manifest) -> Ending:
             "found": False, "seconds": 1.0,
         }  # fmt: skip
     return Ending.of(Report(step=step, artifacts=[artifact], summary=summary))
+
+
+def _patched(order: Manifest) -> dict[str, Any]:
+    """Configurations that a patch adds, of a dataset in five folds."""
+    added = (order.get("patch") or {}).get("configurations") or {}
+    stages = {name: given.get("previous_stage") for name, given in added.items()}
+    of_a_cascade = {name: {"previousStage": stage, "previousStageFolds": 5} if stage else {} for name, stage in stages.items()}
+    return {name: {**CONFIGURATION, **more} for name, more in of_a_cascade.items()}
+
+
+def trainer_program(folder: Path) -> Path:
+    """A program in a folder that stands for `nnunet-trainer` and pretends every step; NNUNET_TRAINER takes it."""
+    program = folder / "trainer"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {TRAINER} "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
 
 
 def fail(reason: str, message: str, *, code: int = ExitCode.BAD_DATA) -> Script:

@@ -115,6 +115,13 @@ class ConfigurationStatus(WorkStatus):
     previous_stage: Annotated[
         str | None, Field(max_length=63, description="The configuration whose predictions are an input of this one (cascade).")
     ] = None
+    previous_stage_folds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="So many folds of it, from 0 on, predict every case; unknown where the splits are no cross-validation.",
+        ),
+    ] = None
     preprocessed: ArtifactStatus | None = None
     cases_done: Annotated[int | None, Field(ge=0)] = None
     cases_total: Annotated[int | None, Field(ge=0)] = None

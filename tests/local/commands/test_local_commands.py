@@ -7,7 +7,6 @@ import io
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from nnunet_operator.cli import main
 from nnunet_operator.local.machine.kubelet import shim
 from nnunet_operator.local.object_store.store import Store
 from support.apiclient import wait_until
+from support.pretend import trainer_program
 
 Manifest = dict[str, Any]
 
@@ -48,9 +48,7 @@ class Shell:
         self.folder, self.root = folder, folder / "nnunet-store"
         (folder / "manifests").mkdir()
         (folder / "manifests" / "chain.yaml").write_text(CHAIN)
-        trainer = folder / "trainer"
-        trainer.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).parent}/pretend_trainer.py "$@"\n')
-        trainer.chmod(trainer.stat().st_mode | stat.S_IXUSR)
+        trainer = trainer_program(folder)
         self.environment = {**os.environ, "NNUNET_TRAINER": str(trainer), "COLUMNS": "200"}
         self.begun: list[subprocess.Popen[str]] = []
 

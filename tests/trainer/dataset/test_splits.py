@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.dataset.splits import fold, make_splits
+from nnunet_trainer.dataset.splits import fold, make_splits, validates_each_case_once
 
 
 def names(count: int) -> list[str]:
@@ -69,3 +69,19 @@ def test_too_few_cases() -> None:
 def test_a_split_that_names_what_is_not_there() -> None:
     with pytest.raises(BadData, match="names case_009"):
         fold(make_splits(names(10)), "0", names(9))
+
+
+@pytest.mark.parametrize(
+    ("folds", "expected"),
+    [
+        ([("bc", "a"), ("ac", "b"), ("ab", "c")], True),
+        ([("bc", "a"), ("a", "bc")], True),
+        ([("bc", "a"), ("ac", "b")], False),  # c is never validated
+        ([("bc", "a"), ("a", "bc"), ("bc", "a")], False),  # a second cross-validation
+        ([("bc", "ab"), ("a", "bc")], False),
+        ([("abc", "abc")], True),
+    ],
+)
+def test_whether_each_case_is_validated_once(folds: list[tuple[str, str]], expected: bool) -> None:
+    made = [{"train": [*train], "val": [*val]} for train, val in folds]
+    assert validates_each_case_once(made) is expected

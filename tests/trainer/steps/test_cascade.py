@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import yaml
 from nnunet_trainer.artifacts import artifact, open_store
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadData, Stopped
@@ -17,22 +18,12 @@ from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import Input, Location, PreviousStage, TrainerChoice, TrainOrder
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from nnunet_trainer.steps import staging, train
+from support import pages
 
-from .conftest import RECIPE, SMALL, TARGET, Chain, copy_examples, make_quick
+from .conftest import RECIPE, TARGET, Chain, copy_examples, make_quick
 
-CASCADE = {
-    "configurations": {
-        "3d_fullres": {**SMALL["configurations"]["3d_fullres"], "patch_size": [32, 32, 32]},
-        "3d_lowres": {
-            "inherits_from": "3d_fullres",
-            "data_identifier": "nnUNetPlans_3d_lowres",
-            "spacing": [2.0, 2.0, 2.0],
-            "patch_size": [16, 16, 16],
-            "next_stage": "3d_cascade_fullres",
-        },
-        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
-    }
-}
+OBJECTS = [document for text in pages.blocks("cascade.md", "yaml") for document in yaml.safe_load_all(text)]
+CASCADE = next(each["spec"]["patch"] for each in OBJECTS if each["kind"] == "Plans")
 TRAINER = TrainerChoice(name="tiny", base="nnUNetTrainer", recipe={**RECIPE, "augmentation": "noMirroring"})
 PREDICTED = "predicted_next_stage/3d_cascade_fullres"
 
@@ -91,7 +82,8 @@ def _files(report: Report) -> set[str]:
 def test_plans_name_the_previous_stage(stages: Stages) -> None:
     told = stages.plans.summary["configurations"]
     assert told["3d_cascade_fullres"]["previousStage"] == "3d_lowres"
-    assert "previousStage" not in told["3d_lowres"]
+    assert told["3d_cascade_fullres"]["previousStageFolds"] == len(stages.splits)
+    assert {"previousStage", "previousStageFolds"}.isdisjoint(told["3d_lowres"])
 
 
 def test_the_first_stage_publishes_its_predictions(stages: Stages) -> None:

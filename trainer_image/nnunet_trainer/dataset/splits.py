@@ -83,6 +83,12 @@ def warnings(content: Sequence[Split]) -> list[str]:
     return lines
 
 
+def validates_each_case_once(splits: Sequence[Split]) -> bool:
+    """Whether the folds' validations together are a cross-validation: every case of any fold is in exactly one `val`."""
+    validated = [name for split in splits for name in split["val"]]
+    return len(validated) == len(set(validated)) and {name for split in splits for name in split["train"]} <= set(validated)
+
+
 def fold(splits: Sequence[Split], name: str, cases: Sequence[str]) -> tuple[list[str], list[str]]:
     """The training and validation cases of a fold.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..artifacts import ObjectStore, artifact, open_store
@@ -11,6 +11,7 @@ from ..contract import codec, keys
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PlanOrder
+from ..dataset import splits
 from ..extensions import provenance
 from ..planning import plugins
 from ..planning.planner_presets import planner
@@ -63,7 +64,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
         notes=notes,
     )
     tell("uploading")
-    summary = {**describe(plans), "planner": order.planner.name, "warnings": []}
+    summary = {**describe(plans, dataset.read_json("splits_final.json")), "planner": order.planner.name, "warnings": []}
     write(storage, prefix, digest, plans, dataset_json, summary, {"notes": notes}, {"dataset": order.dataset.digest})
     return report_of("plan", artifact.require(storage, "plans", digest, prefix), found=False)
 
@@ -88,9 +89,14 @@ def plans_digest(order: PlanOrder, plugins: Mapping[str, str] | None = None, use
     )
 
 
-def describe(plans: dict[str, Any]) -> dict[str, Any]:
-    """What a status shows of plans."""
-    read = Plans(plans)
+def describe(plans: dict[str, Any], folds: Sequence[splits.Split]) -> dict[str, Any]:
+    """What a status shows of plans, and of a cascade's second stage how many folds of the first predict its cases.
+
+    Args:
+        plans: the plans.
+        folds: the dataset's splits_final.json. Where its folds are no cross-validation, which of them are needed is not known here.
+    """
+    read, all_of_them = Plans(plans), bool(folds) and splits.validates_each_case_once(folds)
     configurations = {}
     for name in read.configuration_names:
         found = read.configuration(name)
@@ -104,6 +110,7 @@ def describe(plans: dict[str, Any]) -> dict[str, Any]:
             "networkDigest": found.network_digest,
             "preprocessable": found.preprocessable,
             **({"previousStage": found.previous_stage} if found.previous_stage else {}),
+            **({"previousStageFolds": len(folds)} if found.previous_stage and all_of_them else {}),
         }
     summary = {"plansName": read.name, "datasetName": read.dataset_name, "configurations": configurations}
     return {**summary, **({"plugins": about} if (about := plugins.described(plans)) else {})}

@@ -53,7 +53,7 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     )
     tell("uploading")
     summary = {
-        **plan.describe(plans),
+        **plan.describe(plans, dataset.read_json("splits_final.json")),
         "planner": plans.get("experiment_planner_used"),
         "warnings": [str(line) for line in lines if line.verdict == "differs"],
         "compatibility": [line.as_dict() for line in lines],

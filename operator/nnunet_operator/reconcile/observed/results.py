@@ -126,6 +126,7 @@ def _configuration(row: ConfigurationStatus, said: dict[str, Any]) -> None:
     row.estimated_gpu_memory_gb = _not_negative(read.number(said, "estimatedGpuMemoryGB"))
     row.network_digest = read.text(said, "networkDigest", 128)
     row.previous_stage = read.text(said, "previousStage", 63)
+    row.previous_stage_folds = read.integer(said, "previousStageFolds")
     # A planned row is known by this; a report that was cut may lack it.
     row.preprocessable = read.flag(said, "preprocessable") is not False
 

@@ -21,7 +21,7 @@ ANOTHER = CREATE_ANOTHER.format("TrainingRun")
 
 def predictions(references: RunReferences, store: Location) -> PreviousStage | Blocker | None:
     """Each fold's artifact once all of them are there; None when nothing was asked for, and nothing is needed."""
-    if wrong := _misfit(references):
+    if wrong := _misfit(references) or _too_few_folds(references):
         return wrong
     if references.previous_stage is None:
         return None
@@ -71,6 +71,21 @@ def _misfit(references: RunReferences) -> Blocker | None:
         return None
     text = f"TrainingRun {references.previous_stage.name} ({FIELD}) {unsuited}"
     return Blocker(reasons.PREVIOUS_STAGE_MISMATCH, f"{text} {ANOTHER}")
+
+
+def _too_few_folds(references: RunReferences) -> Blocker | None:
+    """Without some folds some cases have no prediction, which the second stage would find only once it has its GPUs."""
+    row, stage = references.configuration, references.previous_stage
+    if row is None or stage is None or stage.object is None:
+        return None
+    folds, needed = stage.object.spec.folds, [str(number) for number in range(row.previous_stage_folds or 0)]
+    missing = [fold for fold in needed if fold not in folds]
+    if not missing:
+        return None
+    which = f"fold{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+    trains = f"TrainingRun {stage.name} ({FIELD}) trains folds {', '.join(folds)} of {len(needed)}"
+    text = f"{trains}: nobody predicts the cases of {which}. Add {which} to its spec.folds."
+    return Blocker(reasons.PREVIOUS_STAGE_MISMATCH, text)
 
 
 def _unsuited(run: TrainingRun, stage: TrainingRun, needed: str | None) -> str | None:

@@ -24,8 +24,8 @@ def run(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "nnunet.dev/v1alpha1", "kind": "TrainingRun", "metadata": {"name": name}, "spec": spec}
 
 
-def planned(world: MemoryWorld) -> None:
-    """Finish the dataset and the planning, whose report tells of a cascade."""
+def planned(world: MemoryWorld, folds: int | None = None) -> None:
+    """Finish the dataset and the planning, whose report tells of a cascade, and of how many folds predict all of its cases."""
     world.settle()
     world.finish(world.job(owner_name="data"))
     world.settle()
@@ -33,7 +33,8 @@ def planned(world: MemoryWorld) -> None:
     report = report_of(job)
     known = report.summary["configurations"]
     shape = known["3d_fullres"]
-    known |= {"3d_lowres": shape, "3d_cascade_fullres": {**shape, "previousStage": "3d_lowres"}}
+    needs = {"previousStage": "3d_lowres", **({"previousStageFolds": folds} if folds else {})}
+    known |= {"3d_lowres": shape, "3d_cascade_fullres": {**shape, **needs}}
     world.finish(job, replace(report, summary={**report.summary, "configurations": known}))
     world.settle()
 
@@ -156,6 +157,36 @@ def test_what_does_not_fit_is_said_before_anything_is_preprocessed(
     assert told in message
     assert world.condition("TrainingRun", "second", "Stalled")[0] == "True"
     assert world.jobs(step="preprocess"), "others go on"
+
+
+@pytest.mark.parametrize(
+    ("folds", "told"),
+    [
+        (["0", "1"], "trains folds 0, 1 of 3: nobody predicts the cases of fold 2. Add fold 2 to its spec.folds."),
+        (["1"], "trains folds 1 of 3: nobody predicts the cases of folds 0, 2. Add folds 0, 2 to its spec.folds."),
+        (["0", "1", "7"], "trains folds 0, 1, 7 of 3: nobody predicts the cases of fold 2. Add fold 2 to its spec.folds."),
+        (["0", "1", "2"], None),
+        (["2", "0", "1", "7"], None),
+    ],
+)
+def test_a_fold_that_nobody_trains_is_named_before_anything_is_trained(folds: list[str], told: str | None) -> None:
+    world = MemoryWorld()
+    world.put(CASCADE)
+    planned(world, folds=3)
+    world.put(run("lowres", {**LOWRES, "folds": folds}))
+    world.put(run("second", SECOND))
+    world.settle()
+    _, reason, message = ready(world)
+    if told:
+        assert (reason, message) == ("PreviousStageMismatch", f"TrainingRun lowres (spec.previousStage.runRef) {told}")
+    else:
+        assert reason == "WaitingForPlans"
+    world.edit("TrainingRun", "lowres", folds=["2", "1", "0", "7"])
+    preprocess(world)
+    for job in world.jobs(owner_name="lowres"):
+        world.finish(job)
+    world.settle()
+    assert world.jobs(owner_name="second")
 
 
 def test_other_predictions_are_never_mixed_with_those_that_a_run_began_with(world: MemoryWorld) -> None:
