@@ -1,8 +1,7 @@
 """Instance normalization, and the leaky ReLU after it, of tensors whose channels lie last in memory (NHWC, NDHWC), on a CPU.
 
 torch's own copies such a tensor to the other layout and back, forward and backward: the copies cost more than the convolutions gain
-by theirs (pytorch#59168). Here nothing is copied. Some voxels at a time pass through all operations, so that they stay in the
-cache; means and variances of the parts are put together in double precision (Chan, Golub and LeVeque, 1979).
+by theirs (pytorch#59168). Here nothing is copied, and a large tensor is gone through in parts that stay in the cache.
 """
 
 from __future__ import annotations
@@ -26,64 +25,58 @@ class NormActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None) -> Tensor:
-        mean, variance = _moments(x)
-        inverse = (variance + eps).rsqrt()
+        count = x.shape[2:].numel()
+        centre = _totals([part.sum(1) for (part,) in _parts(x)], x) / count
+        row, left, squares = _as_row(centre, x), [], []
+        for (part,) in _parts(x):
+            around = part - row
+            left.append(around.sum(1))
+            squares.append(around.square_().sum(1))
+        # What rounding left of the mean, which counts where it is much larger than the deviation.
+        rest = _totals(left, x) / count
+        inverse = (_totals(squares, x) / count + eps).rsqrt_()
         scale = weight * inverse
-        shift, scale = _as_row(bias - mean * scale, x), _as_row(scale, x)
+        shift, scale = _as_row(bias - rest * scale, x), _as_row(scale, x)
         result = torch.empty_like(x)
         for part, out in _parts(x, result):
-            torch.addcmul(shift, part, scale, out=out)
+            torch.sub(part, row, out=out)
+            torch.addcmul(shift, out, scale, out=out)
             if slope is not None:
                 F.leaky_relu_(out, slope)
-        ctx.save_for_backward(x, weight, mean, inverse, *([] if slope is None else [result]))
+        ctx.save_for_backward(x, weight, centre, rest, inverse, *([] if slope is None else [result]))
         ctx.slope = slope
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, inverse, *result = ctx.saved_tensors
+        x, weight, centre, rest, inverse, *result = ctx.saved_tensors
         count = x.shape[2:].numel()
         if gradient.stride() != x.stride():
             gradient = torch.empty_like(x).copy_(gradient)
         through = torch.empty_like(x) if result else gradient
-        centre, sums, products = _as_row(mean, x), [], []
+        row, sums, products = _as_row(centre, x), [], []
         for part, given, after, *activated in _parts(x, gradient, through, *result):
             if activated:
                 torch.ops.aten.leaky_relu_backward.grad_input(given, *activated, ctx.slope, True, grad_input=after)
             sums.append(after.sum(1))
-            products.append((part - centre).mul_(after).sum(1))
-        to_bias = _of_channels(sums, x).sum((0, 2))
-        to_weight = _of_channels(products, x).sum((0, 2)) * inverse
+            products.append((part - row).mul_(after).sum(1))
+        to_bias = _totals(sums, x)
+        to_weight = (_totals(products, x) - rest * to_bias) * inverse
         # γ/σ·(g - mean(g) - x̂·mean(g·x̂)) with x̂ = (x-mean)/σ, as one line in g and x.
         scale = weight * inverse
         slope = -scale * inverse * to_weight / count
-        shift = _as_row(-scale * to_bias / count - slope * mean, x)
+        shift = _as_row(-scale * to_bias / count - slope * (centre + rest), x)
         scale, slope = _as_row(scale, x), _as_row(slope, x)
         found = through if result else torch.empty_like(x)
         for part, given, out in _parts(x, through, found):
             torch.addcmul(shift, given, scale, out=out).addcmul_(part, slope)
-        return found, to_weight.sum(0).to(weight.dtype), to_bias.sum(0).to(weight.dtype), None, None
+        return found, to_weight.sum(0), to_bias.sum(0), None, None
 
 
 def rows(x: Tensor) -> Tensor:
     """(b, c, *patch), channels last in memory, as (b, voxels, c)."""
     return x.movedim(1, -1).flatten(1, -2)
-
-
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and (biased) variance of each sample and channel, (b, c) float64."""
-    counts, means, squares = [], [], []
-    for (part,) in _parts(x):
-        own = part.mean(1, keepdim=True)
-        means.append(own[:, 0])
-        squares.append((part - own).square_().sum(1))
-        counts.append(part.shape[1])
-    each, weights = _of_channels(means, x), torch.tensor(counts, dtype=torch.float64)[:, None, None, None]
-    whole = x.shape[2:].numel()
-    mean = (each * weights).sum((0, 2)) / whole
-    around = (each - mean[:, None]).square() * weights
-    return mean, (_of_channels(squares, x).sum((0, 2)) + around.sum((0, 2))) / whole
 
 
 def _voxels_in_row(x: Tensor) -> int:
@@ -102,11 +95,12 @@ def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     return zip(*(rows(x).view(samples, -1, length).split(some, 1) for x in tensors), strict=True)
 
 
-def _of_channels(found: list[Tensor], x: Tensor) -> Tensor:
-    """What was found in each part's columns, (b, voxels in a row · c) each, as (parts, b, voxels in a row, c) float64."""
-    return torch.stack(found).double().unflatten(2, (-1, x.shape[1]))
+def _totals(sums: list[Tensor], x: Tensor) -> Tensor:
+    """Sums over the rows of each part, (b, voxels in a row · c) each, as those of each sample and channel (b, c)."""
+    whole = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
+    return whole.unflatten(1, (-1, x.shape[1])).sum(1)
 
 
 def _as_row(values: Tensor, x: Tensor) -> Tensor:
-    """Numbers of each sample and channel (b, c) as those of a row (b, 1, voxels in a row · c), in the precision of a tensor."""
-    return values.to(x.dtype).repeat(1, _voxels_in_row(x))[:, None]
+    """Numbers of each sample and channel (b, c) as those of a row, (b, 1, voxels in a row · c)."""
+    return values.repeat(1, _voxels_in_row(x))[:, None]
