@@ -23,7 +23,6 @@ LAST = {
     "plans": {("Plans", "hippocampus")},
     "transfer": {("PlanTransfer", "hippocampus-to-source")},
     "run": {("TrainingRun", "pretrain")},
-    "run-with-weights": {("TrainingRun", "finetune")},
 }
 """By namespace, the objects of the quickstart (kind, name) that are applied last."""
 
