@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from nnunet_operator.api import kstatus
 from nnunet_operator.api.kstatus import Status
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 2.0
 """Where the next attempt's pod is waited for."""
+OUTAGE_SECONDS = 120.0
+"""For so long an API server that was there before may be away: it is restarted or upgraded."""
+
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +112,7 @@ def _to_its_end(pod: Manifest, query: dict[str, str], manifest: Manifest, cluste
     query = dict(query)
     while True:
         begun, again = last, told
-        with contextlib.suppress(StorageFault):  # whether the cluster is there at all is seen below
+        with contextlib.suppress(StorageFault):  # whether the cluster is there again is seen below
             for line in cluster.log(pod, {**query, "follow": "true", "timestamps": "true"}):
                 stamp, _, text = line.partition(" ")
                 moment = _moment(stamp)
@@ -122,11 +127,27 @@ def _to_its_end(pod: Manifest, query: dict[str, str], manifest: Manifest, cluste
                 last, told = moment, told + 1 if moment == last else 1
                 query["sinceTime"] = stamp
                 yield text
-        now = next((each for each in cluster.pods(manifest) if each["metadata"]["uid"] == pod["metadata"]["uid"]), None)
+        known = _through_outages(lambda: cluster.pods(manifest))
+        now = next((each for each in known if each["metadata"]["uid"] == pod["metadata"]["uid"]), None)
         if now is None or "running" not in pods.container(now):
             return
         if last is not None:
             query.pop("tailLines", None)
+        time.sleep(POLL_SECONDS)
+
+
+def _through_outages(ask: Callable[[], T]) -> T:
+    """An answer of the API server, also where it is away for a while."""
+    given_up: float | None = None
+    while True:
+        try:
+            return ask()
+        except StorageFault as fault:
+            if given_up is None:
+                print(f"{fault.message} It is asked again for {OUTAGE_SECONDS:.0f} s …", file=sys.stderr, flush=True)
+                given_up = time.monotonic() + OUTAGE_SECONDS
+            if time.monotonic() >= given_up:
+                raise
         time.sleep(POLL_SECONDS)
 
 
@@ -145,10 +166,11 @@ def _attempts(arguments: argparse.Namespace, manifest: Manifest, cluster: ApiRea
     kind, meta = manifest["kind"], manifest["metadata"]
     waits = False
     while True:
-        now = cluster.get(kind, meta["namespace"], meta["name"])
+        now = _through_outages(lambda: cluster.get(kind, meta["namespace"], meta["name"]))
         if now is None or now["metadata"]["uid"] != meta["uid"]:
             return
-        fresh = [log for log in _chosen(arguments, now, cluster) if log.pod["metadata"]["uid"] not in seen]
+        chosen = _through_outages(partial(_chosen, arguments, now, cluster))
+        fresh = [log for log in chosen if log.pod["metadata"]["uid"] not in seen]
         started = [log for log in fresh if pod_logs.has_started(log.pod)]
         for log in started:
             seen.add(log.pod["metadata"]["uid"])

@@ -115,10 +115,12 @@ class StatusModel(Model):
 def unknown_fields(model: Any, path: str) -> Iterator[str]:
     """The paths of all fields, in a model and below, that this version does not know."""
     if isinstance(model, Model):
-        yield from (f"{path}.{name}" for name in sorted(model.model_extra or ()))
-        for name, field in type(model).model_fields.items():
-            if isinstance(item := getattr(model, name), _NESTED):
-                yield from unknown_fields(item, f"{path}.{field.alias or name}")
+        if model.model_extra:
+            yield from (f"{path}.{name}" for name in sorted(model.model_extra))
+        fields = type(model).model_fields
+        for name, item in model.__dict__.items():
+            if isinstance(item, _NESTED):
+                yield from unknown_fields(item, f"{path}.{fields[name].alias or name}")
     elif isinstance(model, list):
         for i, item in enumerate(model):
             if isinstance(item, _NESTED):

@@ -23,21 +23,37 @@ def key(number: int) -> Key:
     return Key("TrainingRun", "ns", f"run-{number}")
 
 
-def test_each_is_got_as_it_was_put_however_many_there_are() -> None:
-    kept = PackedManifests(most=3)
+@pytest.mark.parametrize("at_work", [False, True])
+def test_each_is_got_as_it_was_put_however_many_there_are(at_work: bool) -> None:
+    kept = PackedManifests(most=3, most_at_work=4)
     for number in range(10):
-        kept[key(number)] = manifest(number)
+        kept.put(key(number), manifest(number), at_work=at_work)
     for number in (*range(10), *reversed(range(10))):
         assert kept[key(number)] == manifest(number)
     assert len(kept) == 10
     assert set(kept) == {key(number) for number in range(10)}
-    assert len(kept._unpacked) == 3
+    assert (len(kept._at_rest), len(kept._at_work)) == ((3, 4) if at_work else (3, 0))
+
+
+def test_those_at_work_are_not_packed_for_the_sake_of_those_at_rest() -> None:
+    kept = PackedManifests(most=2, most_at_work=5)
+    busy = [manifest(number) for number in range(5)]
+    for number, one in enumerate(busy):
+        kept.put(key(number), one, at_work=True)
+    for number in range(10, 30):
+        kept.put(key(number), manifest(number), at_work=False)
+    assert all(kept[key(number)] is one for number, one in enumerate(busy))
+    kept.put(key(0), busy[0], at_work=False)
+    for number in range(10, 12):
+        assert kept[key(number)] == manifest(number)
+    assert kept[key(0)] == busy[0]
+    assert kept[key(0)] is not busy[0], "it was packed once it was at rest"
 
 
 def test_a_newer_one_takes_the_place_of_a_packed_one_and_what_is_deleted_is_gone() -> None:
     kept = PackedManifests(most=1)
     for number in range(3):
-        kept[key(number)] = manifest(number)
+        kept.put(key(number), manifest(number), at_work=number == 2)
     kept[key(0)] = manifest(7)
     assert kept[key(0)] == manifest(7)
     for number in range(3):
@@ -46,4 +62,4 @@ def test_a_newer_one_takes_the_place_of_a_packed_one_and_what_is_deleted_is_gone
         assert kept.get(key(number)) is None
     with pytest.raises(KeyError):
         kept[key(0)]
-    assert len(kept) == len(kept._packed) == len(kept._unpacked) == 0
+    assert len(kept) == len(kept._packed) == len(kept._at_rest) == len(kept._at_work) == 0

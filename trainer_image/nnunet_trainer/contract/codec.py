@@ -95,25 +95,35 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
+@cache  # asked for each value of each report and order; the types are few
+def _origin(kind: Any) -> Any:
+    return typing.get_origin(kind)
+
+
+@cache
+def _arguments(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind)
+
+
 def _read(kind: Any, data: Any, where: str, skipped: list[str]) -> Any:
-    origin = typing.get_origin(kind)
+    origin = _origin(kind)
     if kind is Any:
         return data
     if origin in (typing.Union, types.UnionType):
-        return _read_union(typing.get_args(kind), data, where, skipped)
+        return _read_union(_arguments(kind), data, where, skipped)
     if origin is typing.Literal:
-        if data not in typing.get_args(kind):
-            raise CodecError(where, f"{data!r} is none of {', '.join(map(repr, typing.get_args(kind)))}")
+        if data not in _arguments(kind):
+            raise CodecError(where, f"{data!r} is none of {', '.join(map(repr, _arguments(kind)))}")
         return data
     if origin in (list, tuple):
         if not isinstance(data, list):
             raise CodecError(where, f"a list was expected, found {type(data).__name__}")
-        item = typing.get_args(kind)[0]
+        item = _arguments(kind)[0]
         return origin(_read(item, entry, f"{where}[{i}]", skipped) for i, entry in enumerate(data))
     if origin is dict or kind is dict:
         if not isinstance(data, dict):
             raise CodecError(where, f"an object was expected, found {type(data).__name__}")
-        item = (typing.get_args(kind) or (str, Any))[1]
+        item = (_arguments(kind) or (str, Any))[1]
         return {key: _read(item, entry, f"{where}.{key}", skipped) for key, entry in data.items()}
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(typing.cast(type, kind), data, where, skipped)

@@ -1,6 +1,7 @@
 """The Kubernetes API with raw manifests.
 
 The official asyncio client brings what a kubeconfig holds (TLS, exec plug-ins, token rotation); requests and their JSON are ours.
+Requests go through `connections`; streams, and all where there is a proxy, through aiohttp.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ...reconcile.view import Manifest
 from ..monitoring import metrics
 from . import wire
 from .clock import ServerClock
+from .connections import CONNECT, Answer, Connections
 from .credentials import Renewal
 from .kinds import FIELD_MANAGER, KINDS, OURS, ApiKind
 
@@ -74,7 +76,12 @@ class Api:
         self.clock = ServerClock()
         self._client: Any = kubernetes_client.ApiClient(configuration)
         self._open: aiohttp.ClientSession | None = None
-        self._fixed: dict[str, Any] = {"proxy": configuration.proxy or _proxy(configuration.host)}
+        self._connections: Connections | None = None
+        proxy = configuration.proxy or _proxy(configuration.host)
+        if proxy is None:
+            context = self._client.rest_client.ssl_context
+            self._connections = Connections(configuration.host, context, configuration.tls_server_name, at_once=AT_ONCE)
+        self._fixed: dict[str, Any] = {"proxy": proxy}
         if configuration.proxy_headers:
             self._fixed["proxy_headers"] = configuration.proxy_headers
         if configuration.tls_server_name:
@@ -82,6 +89,8 @@ class Api:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._connections is not None:
+            await self._connections.close()
         if self._open is not None:
             await self._open.close()
         await self._client.close()
@@ -114,41 +123,49 @@ class Api:
         """
         data = wire.encode(body) if body is not None else None
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self.user_agent}
-        url = self._url(path, query)
-        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
-        status, answer, token = await self._send(method, url, headers, data, limit)
+        target = _target(path, query)
+        status, answer, token = await self._send(method, target, headers, data, timeout)
         if status == 401 and await self.another_token(token):
-            status, answer, _ = await self._send(method, url, headers, data, limit)
+            status, answer, _ = await self._send(method, target, headers, data, timeout)
         if status >= 300:
             raise _error(status, answer)
         return _object(answer, f"{method} {path}") if answer else None
 
-    def _url(self, path: str, query: dict[str, str] | None) -> URL:
-        return URL(self.configuration.host + path + (f"?{urlencode(query)}" if query else ""), encoded=True)
+    def _url(self, target: str) -> URL:
+        return URL(self.configuration.host + target, encoded=True)
 
     async def another_token(self, refused: str | None) -> bool:
         """Whether there is another token now than one that was refused."""
         return self.renewal is not None and await self.renewal.refused(self.configuration, refused)
 
     async def _send(
-        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, limit: aiohttp.ClientTimeout
+        self, method: str, target: str, headers: dict[str, str], data: bytes | None, timeout: float
     ) -> tuple[int, bytes, str | None]:
         """Status and content of the answer, and the token that was shown."""
-        token = await self._authenticate(method, url, headers)
-        code: int | None = None
+        token = await self._authenticate(method, target, headers)
+        answer: Answer | None = None
         try:
-            async with self._session.request(
-                method, url, headers=headers, data=data, timeout=limit, allow_redirects=False, **self._fixed
-            ) as answer:
-                code = answer.status
-                self.clock.heard(answer.headers.get("Date"))
-                return answer.status, await answer.read(), token
+            if self._connections is not None:
+                answer = await self._connections.request(method, target, headers, data, timeout)
+            else:
+                answer = await self._send_through_proxy(method, target, headers, data, timeout)
         finally:
-            metrics.count_request(method, url.raw_path_qs, code)
+            metrics.count_request(method, target, answer.status if answer else None)
+        self.clock.heard(answer.date)
+        return answer.status, answer.content, token
 
-    async def _authenticate(self, method: str, url: URL, headers: dict[str, str]) -> str | None:
+    async def _send_through_proxy(
+        self, method: str, target: str, headers: dict[str, str], data: bytes | None, timeout: float
+    ) -> Answer:
+        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT)
+        async with self._session.request(
+            method, self._url(target), headers=headers, data=data, timeout=limit, allow_redirects=False, **self._fixed
+        ) as answer:
+            return Answer(answer.status, answer.headers.get("Date"), await answer.read())
+
+    async def _authenticate(self, method: str, target: str, headers: dict[str, str]) -> str | None:
         """Add the credentials to a request's headers; the token that is shown."""
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], str(url), method, None)
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], target, method, None)
         token: str | None = self.configuration.api_key.get("BearerToken")
         return token
 
@@ -190,7 +207,9 @@ class Api:
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(seconds)}
         query |= {"labelSelector": kind.selector} if kind.selector else {}
         decode = wire.decode if kind.kind in OURS else wire.decode_child
-        async for line in self._stream(kind.path(namespace), query, aiohttp.ClientTimeout(total=seconds + 60, sock_connect=10)):
+        async for line in self._stream(
+            kind.path(namespace), query, aiohttp.ClientTimeout(total=seconds + 60, sock_connect=CONNECT)
+        ):
             yield decode(line)
 
     async def log(self, namespace: str, pod: str, query: dict[str, str]) -> AsyncIterator[str]:
@@ -201,18 +220,20 @@ class Api:
             OSError, asyncio.TimeoutError: as `request`.
         """
         path = KINDS["Pod"].path(namespace, pod, "log")
-        async for line in self._stream(path, query, aiohttp.ClientTimeout(total=None, sock_connect=10), text=True):
+        async for line in self._stream(path, query, aiohttp.ClientTimeout(total=None, sock_connect=CONNECT), text=True):
             yield line.decode(errors="replace").rstrip("\r")
 
     async def _stream(
         self, path: str, query: dict[str, str], limit: aiohttp.ClientTimeout, *, text: bool = False
     ) -> AsyncIterator[bytes]:
         """The lines of an answer, as they come: events, or (`text`) any."""
-        url, headers = self._url(path, query), {"Accept": "*/*" if text else JSON, "User-Agent": self.user_agent}
+        target, headers = _target(path, query), {"Accept": "*/*" if text else JSON, "User-Agent": self.user_agent}
         code: int | None = None
-        token = await self._authenticate("GET", url, headers)
+        token = await self._authenticate("GET", target, headers)
         try:
-            async with self._session.get(url, headers=headers, timeout=limit, allow_redirects=False, **self._fixed) as answer:
+            async with self._session.get(
+                self._url(target), headers=headers, timeout=limit, allow_redirects=False, **self._fixed
+            ) as answer:
                 code = answer.status
                 if answer.status == 401:
                     await self.another_token(token)  # for the next attempt
@@ -221,7 +242,7 @@ class Api:
                 async for line in _lines(answer.content, text=text):
                     yield line
         finally:
-            metrics.count_request("GET", url.raw_path_qs, code)
+            metrics.count_request("GET", target, code)
 
     # -- writing --
 
@@ -265,6 +286,10 @@ class Api:
     @staticmethod
     def _kind(manifest: Manifest) -> ApiKind:
         return KINDS[manifest["kind"]]
+
+
+def _target(path: str, query: dict[str, str] | None) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _object(data: bytes, what: str) -> Manifest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -84,15 +83,15 @@ def _counter(verb: str, resource: str, code: int | None) -> Counter:
 
 def verb_and_resource(method: str, url: str) -> tuple[str, str]:
     """What a request does, in the API server's own words: `list`, `jobs`; `patch`, `plans/status`; `get`, `` (no resource)."""
-    parts = urlsplit(url)
-    path = parts.path.strip("/").split("/")
+    address, _, query = url.partition("?")
+    path = address.partition("://")[2].split("/")[1:] if "://" in address else address.strip("/").split("/")
     below = path[2:] if path[0] == "api" else path[3:] if path[0] == "apis" else []
     if below[:1] == ["namespaces"] and len(below) > 2:
         below = below[2:]
     resource, name, sub = (*below, "", "", "")[:3]
     if method != "GET":
         verb = _VERBS.get(method, method.lower())
-    elif "watch=true" in parts.query:
+    elif "watch=true" in query:
         verb = "watch"
     else:
         verb = "list" if resource and not name else "get"

@@ -176,7 +176,8 @@ class ObjectCache:
         same_spec = old is not None and generation is not None and (old.uid, old.generation) == (uid, generation)
         if old is not None:
             self._unlink(key, old, needs=not same_spec)
-        self._objects[key] = trimmed(manifest)
+        at_work = state is None or not (state.ready == "True" or state.stalled)
+        self._objects.put(key, trimmed(manifest), at_work=at_work)
         if key.kind == "Pod":
             self._changed_pods[key] = None
         self._known[key.kind][key] = known

@@ -11,7 +11,11 @@ REMEMBERED = 1000
 
 _MODIFIED = b'{"type":"MODIFIED",'
 _VERSION = re.compile(rb'"resourceVersion":"([^"\\]*)","uid":"([^"\\]*)"')
-"""As the API server orders the fields of an object's metadata; both are written by it alone. Within a text quotes are escaped."""
+"""As the API server orders the fields of an object's metadata: nothing that somebody else writes stands between the two.
+
+Within a text quotes are escaped. Where data of any shape before the metadata holds such a pair, which none of our kinds has, that
+is another's, and the event is read.
+"""
 
 
 class OwnWrites:

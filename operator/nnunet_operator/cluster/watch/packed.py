@@ -1,4 +1,4 @@
-"""A dictionary of manifests that is small: what nobody has asked for lately is kept as compressed JSON."""
+"""A dictionary of manifests that is small: those at rest that nobody has asked for lately are kept as compressed JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterator, MutableMapping
 from ...reconcile.view import Key, Manifest
 from ..api import wire
 
-MOST_UNPACKED = 1000
-"""Manifests that are kept as they are, about 15 kB each. Packed, one of a finished run of five folds takes 2 kB."""
+MOST_AT_REST = 1000
+"""Manifests at rest that are kept as they are, about 15 kB each. Packed, one of a finished run of five folds takes 2 kB."""
+MOST_AT_WORK = 6000
+"""The same of those at work. Each is looked at again and again: were some packed, each look would unpack one and pack another."""
 
 
 class PackedManifests(MutableMapping[Key, Manifest]):
@@ -19,36 +21,40 @@ class PackedManifests(MutableMapping[Key, Manifest]):
     What is got is not to be changed; of one that was packed meanwhile another copy is got.
 
     Args:
-        most: how many are kept unpacked.
+        most: how many of those at rest are kept unpacked.
+        most_at_work: the same of those at work.
     """
 
-    def __init__(self, most: int = MOST_UNPACKED) -> None:
-        self._most = most
+    def __init__(self, most: int = MOST_AT_REST, most_at_work: int = MOST_AT_WORK) -> None:
         self._packed: dict[Key, bytes | None] = {}  # None: unpacked
-        self._unpacked: OrderedDict[Key, Manifest] = OrderedDict()  # asked for last: last
+        self._at_rest, self._at_work = _Unpacked(most), _Unpacked(most_at_work)
+
+    def put(self, key: Key, manifest: Manifest, *, at_work: bool) -> None:
+        """Keep a manifest; `at_work`: it is likely to be asked for again soon."""
+        mine, others = (self._at_work, self._at_rest) if at_work else (self._at_rest, self._at_work)
+        others.pop(key, None)
+        self._packed[key] = None
+        if (oldest := mine.add(key, manifest)) is not None:
+            self._packed[oldest[0]] = zlib.compress(wire.encode(oldest[1]), 1)
 
     def __getitem__(self, key: Key) -> Manifest:
-        found = self._unpacked.get(key)
-        if found is not None:
-            self._unpacked.move_to_end(key)
-            return found
+        for unpacked in (self._at_work, self._at_rest):
+            if (found := unpacked.get(key)) is not None:
+                unpacked.move_to_end(key)
+                return found
         packed = self._packed[key]
         assert packed is not None
-        unpacked: Manifest = wire.decode(zlib.decompress(packed))
-        self[key] = unpacked
-        return unpacked
+        manifest: Manifest = wire.decode(zlib.decompress(packed))
+        self[key] = manifest
+        return manifest
 
     def __setitem__(self, key: Key, manifest: Manifest) -> None:
-        self._packed[key] = None
-        self._unpacked[key] = manifest
-        self._unpacked.move_to_end(key)
-        if len(self._unpacked) > self._most:
-            oldest, cold = self._unpacked.popitem(last=False)
-            self._packed[oldest] = zlib.compress(wire.encode(cold), 1)
+        self.put(key, manifest, at_work=False)
 
     def __delitem__(self, key: Key) -> None:
         del self._packed[key]
-        self._unpacked.pop(key, None)
+        self._at_rest.pop(key, None)
+        self._at_work.pop(key, None)
 
     def __contains__(self, key: object) -> bool:
         return key in self._packed
@@ -58,3 +64,17 @@ class PackedManifests(MutableMapping[Key, Manifest]):
 
     def __len__(self) -> int:
         return len(self._packed)
+
+
+class _Unpacked(OrderedDict[Key, Manifest]):
+    """Manifests as they are, asked for last: last."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def add(self, key: Key, manifest: Manifest) -> tuple[Key, Manifest] | None:
+        """Keep one; the oldest one, which goes, where they are too many."""
+        self[key] = manifest
+        self.move_to_end(key)
+        return self.popitem(last=False) if len(self) > self._most else None

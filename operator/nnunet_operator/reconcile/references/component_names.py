@@ -6,14 +6,15 @@ parameters where the image is another than the operator's.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 
 from ...api import reasons
 from ...api.plans import PlansSpec
 from ...api.resources import Dataset, Plans, Resource, TrainingRun
-from ...api.training_run import TrainingRunSpec
 from ..blocker import Blocker
 from ..view import Settings
 
@@ -94,9 +95,17 @@ def _trainer(run: TrainingRun, settings: Settings) -> None:
 
 
 def _resolve(run: TrainingRun, settings: Settings) -> Recipe | None:
-    spec: TrainingRunSpec = run.spec
-    known = settings.catalogue.trainers(names_pass=_names_pass(run, settings), fields_pass=_other_image(run, settings))
-    return known.resolve(spec.trainer.name, spec.trainer.base, spec.trainer.recipe)
+    trainer, names_pass, fields_pass = run.spec.trainer, _names_pass(run, settings), _other_image(run, settings)
+    if not trainer.recipe:
+        return _resolve_name(settings.catalogue, trainer.name, trainer.base, names_pass, fields_pass)
+    known = settings.catalogue.trainers(names_pass=names_pass, fields_pass=fields_pass)
+    return known.resolve(trainer.name, trainer.base, trainer.recipe)
+
+
+@lru_cache(maxsize=256)
+def _resolve_name(catalogue: Catalogue, name: str, base: str | None, names_pass: bool, fields_pass: bool) -> Recipe | None:
+    """The same recipe for all runs that name the same trainer: nobody is to change it."""
+    return catalogue.trainers(names_pass=names_pass, fields_pass=fields_pass).resolve(name, base)
 
 
 def _is_configuration(field: str, name: str, known: tuple[str, ...]) -> None:

@@ -37,9 +37,9 @@ REASONS = frozenset(
 """Reasons of faults that the catalogue shows, beside `Unknown…` of each kind of component."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Catalogue:
-    """The names that a trainer knows, and what each may be given. `content` is as in `catalogue.json`."""
+    """The names that a trainer knows, and what each may be given. `content` is as in `catalogue.json`. Each equals itself alone."""
 
     content: Mapping[str, Any]
 

@@ -1,0 +1,208 @@
+"""HTTP/1.1 requests, each with its whole answer, over connections that stay open.
+
+What an operator costs are its requests for a good part, and through aiohttp each takes three times as much. Streams, and servers
+behind a proxy, are left to that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+CONNECT = 10.0
+"""Seconds for a connection to be made."""
+IDLE = 15.0
+"""Seconds after which a connection that nobody has used is closed: servers and what is between close them sooner or later."""
+LONGEST_HEAD = 2**20
+"""Bytes of an answer's status line and headers."""
+SAFE_AGAIN = frozenset({"GET", "PUT", "DELETE"})
+"""Sent again when an open connection turns out to have been closed (RFC 9110, idempotent methods)."""
+
+
+class Answer(NamedTuple):
+    """Status, the Date that it bears, if any, and the content."""
+
+    status: int
+    date: str | None
+    content: bytes
+
+
+class NoAnswer(ConnectionError):
+    """The connection ended before an answer, or within it; or what came is no HTTP."""
+
+
+class _Closed(NoAnswer):
+    """It ended before the first byte of an answer."""
+
+
+class _Reader(asyncio.StreamReader):
+    """Notices what comes between answers: it would be taken for the answer to the next request."""
+
+    idle = False
+    unasked = False
+
+    def feed_data(self, data: Any) -> None:
+        self.unasked |= self.idle
+        super().feed_data(data)
+
+
+@dataclass(slots=True)
+class _Connection:
+    reader: _Reader
+    writer: asyncio.StreamWriter
+    idle_since: float = 0.0
+    used: bool = False
+
+    def is_open(self) -> bool:
+        return not (self.reader.unasked or self.reader.at_eof() or self.writer.is_closing())
+
+    def close(self) -> None:
+        self.writer.transport.abort()
+
+
+class Connections:
+    """Connections to one server.
+
+    Args:
+        server: its URL; a path in it comes before that of each request.
+        context: of TLS, for https.
+        server_name: which its certificate is to name, where that is another than the URL's.
+        at_once: requests at one time; more wait.
+    """
+
+    def __init__(self, server: str, context: ssl.SSLContext, server_name: str | None = None, *, at_once: int) -> None:
+        parts = urlsplit(server)
+        self._host, self._prefix = parts.hostname or "", parts.path.rstrip("/")
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._context = context if parts.scheme == "https" else None
+        self._server_name = server_name or self._host
+        self._head = f"Host: {parts.netloc.rpartition('@')[2]}\r\n"
+        self._idle: deque[_Connection] = deque()  # used last: last
+        self._limit = asyncio.Semaphore(at_once)
+
+    async def request(self, method: str, target: str, headers: Mapping[str, str], data: bytes | None, timeout: float) -> Answer:
+        """One request; its answer, whatever its status.
+
+        Args:
+            target: path and query, percent-encoded.
+            headers: beside Host and Content-Length.
+            timeout: seconds for all of it.
+
+        Raises:
+            OSError: there is no connection, or no (whole) answer; `NoAnswer` and TimeoutError among them.
+        """
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        length = f"Content-Length: {len(data)}\r\n" if data is not None else ""
+        head = f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._head}{lines}{length}\r\n"
+        message = head.encode("latin-1") + (data or b"")
+        async with asyncio.timeout(timeout), self._limit:
+            while True:
+                connection = self._take() or await self._connect()
+                keep = False
+                try:
+                    answer, keep = await _exchange(connection, message)
+                except _Closed:
+                    if not connection.used or method not in SAFE_AGAIN:
+                        raise
+                else:
+                    return answer
+                finally:
+                    self._put(connection) if keep else connection.close()
+
+    def _put(self, connection: _Connection) -> None:
+        connection.reader.idle = connection.used = True
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+
+    def _take(self) -> _Connection | None:
+        """An open connection that nobody uses."""
+        oldest = asyncio.get_running_loop().time() - IDLE
+        while self._idle and self._idle[0].idle_since < oldest:
+            self._idle.popleft().close()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open():
+                connection.reader.idle = False
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        reader = _Reader(limit=LONGEST_HEAD)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        async with asyncio.timeout(CONNECT):
+            transport, _ = await loop.create_connection(
+                lambda: protocol,
+                self._host,
+                self._port,
+                ssl=self._context,
+                server_hostname=self._server_name if self._context else None,
+                happy_eyeballs_delay=0.25,
+            )
+        return _Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+    async def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._idle:
+            connection = self._idle.pop()
+            connection.close()
+            await asyncio.gather(connection.writer.wait_closed(), return_exceptions=True)
+
+
+async def _exchange(connection: _Connection, message: bytes) -> tuple[Answer, bool]:
+    """The answer to a request, and whether another one may follow it."""
+    reader, begun = connection.reader, False
+    try:
+        connection.writer.write(message)
+        await connection.writer.drain()
+        status = 100
+        while status < 200:  # 1xx: the answer is yet to come
+            head = await reader.readuntil(b"\r\n\r\n")
+            begun = True
+            status, fields = _read_head(head)
+        keep = fields.get("connection", "").lower() != "close" and head.startswith(b"HTTP/1.1")
+        if status in (204, 304):
+            content = b""
+        elif "chunked" in fields.get("transfer-encoding", "").lower():
+            content = await _read_chunks(reader)
+        elif (length := fields.get("content-length")) is not None:
+            content = await reader.readexactly(int(length))
+        else:
+            content, keep = await reader.read(), False
+    except asyncio.IncompleteReadError as error:
+        if begun or error.partial:
+            raise NoAnswer("the connection was closed within an answer") from error
+        raise _Closed("the server closed the connection") from error
+    except ConnectionError as error:
+        raise (NoAnswer if begun else _Closed)(str(error) or "the connection was lost") from error
+    except (ValueError, IndexError, asyncio.LimitOverrunError) as error:
+        raise NoAnswer(f"the answer is no HTTP: {error}") from error
+    return Answer(status, fields.get("date"), content), keep
+
+
+def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
+    """The status, and the headers by their names in small letters."""
+    first, *lines = head[:-4].decode("latin-1").split("\r\n")
+    if not first.startswith("HTTP/1."):
+        raise ValueError(repr(first[:100]))
+    fields = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        fields[name.lower()] = value.strip()
+    return int(first[9:12]), fields
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    chunks = []
+    while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+        chunks.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    while await reader.readuntil(b"\r\n") != b"\r\n":  # trailers
+        pass
+    return b"".join(chunks)
