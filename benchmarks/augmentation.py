@@ -22,7 +22,8 @@ from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.case import read_and_preprocess
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
-from nnunet_trainer.training.data.augmentation import Augmenter, augmentation_set
+from nnunet_trainer.training.data.augmentation import augmentation_set
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.data.sampling import PatchSampler
 
 PATCHES: dict[str, tuple[tuple[int, ...], int]] = {"3d": ((40, 56, 40), 9), "2d": ((56, 40), 64)}

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from _measure import report
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
-from nnunet_trainer.training.data.augmentation import Augmenter, augmentation_set
+from nnunet_trainer.training.data.augmentation import augmentation_set
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.data.case_memory import CaseMemory
 from nnunet_trainer.training.data.loading.batch_maker import BatchMaker, Schedule
 from nnunet_trainer.training.data.loading.budget import MemoryBudget

@@ -41,6 +41,7 @@ class Batch:
         keys: of each sample of the batch.
         cases: likewise.
         enlarged: samples that are rotated or scaled.
+        plan: what augmentation has drawn for it (`augmentation.plan`), where that is drawn already.
     """
 
     data: Any
@@ -49,6 +50,7 @@ class Batch:
     keys: list[SampleKey]
     cases: list[str]
     enlarged: Enlarged | None = None
+    plan: Any = None
 
     def mapped(self, function: Callable[[Any], Any]) -> Batch:
         """The same with other arrays."""

@@ -32,9 +32,13 @@ class SampleKey(NamedTuple):
         """A fresh generator for one use (`sampling`, `augmentation` …) of this sample."""
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self._entropy(stream))))
 
+    def torch_seed(self, stream: str) -> int:
+        """The same for random fields made on a device: the seed of their generator."""
+        seed = np.random.SeedSequence(self._entropy(stream)).generate_state(1, np.uint64)[0]
+        return int(seed) & (2**63 - 1)
+
     def torch_generator(self, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
-        """The same for random fields made on a device. Two device types give different numbers for one key."""
+        """That generator. Two device types give different numbers for one key."""
         import torch  # not where patches are only read
 
-        seed = np.random.SeedSequence(self._entropy(stream)).generate_state(1, np.uint64)[0]
-        return torch.Generator(device).manual_seed(int(seed) & (2**63 - 1))
+        return torch.Generator(device).manual_seed(self.torch_seed(stream))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..data.augmentation import Augmenter
+from ..data.augmentation.augmenter import Augmenter
 from ..data.batch import Batch, rank_slots
 from ..data.randomness import SampleKey
 from ..data.sampling import PatchSampler

@@ -13,7 +13,7 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
-from ..data.augmentation import Augmenter
+from ..data.augmentation.augmenter import Augmenter
 from ..data.case_memory import CaseMemory
 from ..data.loading.batch_maker import BatchMaker, Schedule
 from ..data.loading.budget import MemoryBudget
@@ -74,7 +74,12 @@ def batch_loader(
         each.purpose: preparation(changes, configuration, recipe, labels, ranks.device)
         for each, changes in ((sampler, augmenter), (validation_sampler, plain))
     }
-    maker = BatchMaker({each.purpose: each for each in (sampler, validation_sampler)}, highest, None if on_gpu else changed)
+    maker = BatchMaker(
+        samplers={each.purpose: each for each in (sampler, validation_sampler)},
+        planners={purpose: each.augmenter.planner(ranks.device.type) for purpose, each in changed.items()},
+        highest_label=highest,
+        preparations=None if on_gpu else changed,
+    )
     return BatchLoader(
         maker=maker,
         schedule=Schedule(recipe.epochs, recipe.iterations_per_epoch, recipe.validation_iterations),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration
 
 from ..components.losses.deep_supervision import soft_targets
-from ..data.augmentation import Augmenter
+from ..data.augmentation.augmenter import Augmenter
 from ..data.batch import Batch
 from ..recipes.recipe import Recipe
 from .criterion import output_scales
@@ -39,6 +39,8 @@ class BatchPreparation:
 
     def __call__(self, batch: Batch) -> Prepared:
         """Of a batch of numpy arrays, whose memory may be used for it."""
+        if batch.plan is None:
+            batch = replace(batch, plan=self.augmenter.planner(self.device.type)(batch))
         data, targets = self.augmenter.augment(batch.mapped(lambda x: torch.from_numpy(x).to(self.device, non_blocking=True)))
         return data.contiguous(memory_format=self.layout), targets if self.soft is None else self.soft(targets[0])
 

@@ -22,7 +22,8 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from ..components import lookup, schedules
-from ..data.augmentation import AugmentationConfig, Augmenter, augmentation_set, validation_augmenter
+from ..data.augmentation import AugmentationConfig, augmentation_set
+from ..data.augmentation.augmenter import Augmenter, validation_augmenter
 from ..ranks import batch_norm, distributed
 from ..ranks.agreement import require_same
 from ..ranks.distributed import Ranks

@@ -18,7 +18,7 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from ..components import over_time
 from ..components.schedules import Schedule
-from ..data.augmentation import Augmenter
+from ..data.augmentation.augmenter import Augmenter
 from ..data.loading.loader import BatchLoader
 from ..data.sampling import PatchSampler
 from ..pretrained import LoadReport

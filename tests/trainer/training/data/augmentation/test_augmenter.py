@@ -11,32 +11,38 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.training.data import spatial_placement
 from nnunet_trainer.training.data.augmentation import (
     AugmentationConfig,
-    Augmenter,
     Spatial,
     augmentation_set,
     geometry,
     set_names,
-    validation_augmenter,
 )
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter, validation_augmenter
+from nnunet_trainer.training.data.augmentation.functional.separable import blur, lower_resolution
 from nnunet_trainer.training.data.augmentation.interpolation.sampling_grid import (
     places,
     sample_image,
     sample_segmentation,
 )
-from nnunet_trainer.training.data.augmentation.interpolation.separable import blur, lower_resolution
 from nnunet_trainer.training.data.augmentation.targets import at_scales, to_regions
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
+from nnunet_trainer.training.data.augmentation.transforms.separable import blur_weights, down_and_up
+from nnunet_trainer.training.data.augmentation.upload import uploaded
 from nnunet_trainer.training.data.randomness import SampleKey
 from scipy.stats import ks_2samp, kstest, uniform
 from torch.nn.functional import grid_sample, interpolate
 
+from .applied import applied
+
 PATCH = (12, 16, 10)
-NO_CONTEXT = it.Context([])
 STILL = Spatial(rotation_probability=0.0, scale_probability=0.0)
 
 
 def keys(count, iteration=0, **changes):
     return [SampleKey(seed=1, fold="0", epoch=0, iteration=iteration, slot=slot)._replace(**changes) for slot in range(count)]
+
+
+def weights(sigmas):
+    return uploaded(blur_weights(sigmas), torch.device("cpu"))
 
 
 def batch(augmenter, count=2, channels=2, seed=0):
@@ -183,7 +189,7 @@ def test_blur_is_batchgenerators(sigma):
     for axis in range(3):
         expected = blur_dimension(expected, sigma, axis)
     other = torch.randn(1, 9, 12, 7)
-    found = blur(torch.cat((image, other)), [[sigma] * 3, [1.0, 0.5, 0.75]])
+    found = blur(torch.cat((image, other)), weights([[sigma] * 3, [1.0, 0.5, 0.75]]))
     torch.testing.assert_close(found[:1], expected, rtol=0, atol=1e-5)
     for axis, width in enumerate([1.0, 0.5, 0.75]):
         other = blur_dimension(other, width, axis)
@@ -197,7 +203,8 @@ def test_low_resolution_is_nearest_exact_down_and_linear_up(shape):
         reduced = [round(n * scale) for n in shape]
         small = interpolate(image[None], reduced, mode="nearest-exact")
         expected = interpolate(small, shape, mode="trilinear" if len(shape) == 3 else "bilinear")[0]
-        torch.testing.assert_close(lower_resolution(image, reduced), expected, rtol=0, atol=1e-5)
+        found = lower_resolution(image, uploaded(down_and_up(shape, [reduced]), image.device))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.reference
@@ -209,40 +216,38 @@ def test_point_transforms_are_batchgenerators(factor, invert):
 
     image = torch.randn(2, 9, 12, 7, generator=torch.Generator().manual_seed(0))
     reference = ContrastTransform((factor, factor), True, False, 1)(image=image.clone())["image"]
-    torch.testing.assert_close(
-        it.Contrast(probability=1).apply(image.clone(), [factor] * 2, NO_CONTEXT), reference, rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(applied(it.Contrast(probability=1), image.clone(), [factor] * 2), reference, rtol=0, atol=1e-5)
     reference = GammaTransform((factor, factor), float(invert), False, 1, 1)(image=image.clone())["image"]
-    found = it.Gamma(probability=1, invert=invert).apply(image.clone(), [factor] * 2, NO_CONTEXT)
+    found = applied(it.Gamma(probability=1, invert=invert), image.clone(), [factor] * 2)
     torch.testing.assert_close(found, reference, rtol=0, atol=1e-4)
-    torch.testing.assert_close(it.Brightness(probability=1).apply(image.clone(), [factor, 1.0], NO_CONTEXT)[0], image[0] * factor)
+    torch.testing.assert_close(applied(it.Brightness(probability=1), image.clone(), [factor, 1.0])[0], image[0] * factor)
 
 
 def test_blurring_a_thin_patch_keeps_its_mean():
     rows = torch.randn(2, 1, 2, 30, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(blur(torch.ones(1, 1, 2, 30), [[1.0] * 3]), torch.ones(1, 1, 2, 30))
-    assert blur(rows, [[1.0] * 3] * 2).std() < rows.std()
+    torch.testing.assert_close(blur(torch.ones(1, 1, 2, 30), weights([[1.0] * 3])), torch.ones(1, 1, 2, 30))
+    assert blur(rows, weights([[1.0] * 3] * 2)).std() < rows.std()
 
 
 def test_low_resolution_leaves_the_slices_apart_in_dummy_2d():
     rows = torch.randn(1, 6, 20, 20, generator=torch.Generator().manual_seed(0))
-    alone = it.LowResolution(probability=1).apply(rows.clone(), [0.5], it.Context([], dummy_2d=True))
+    alone = applied(it.LowResolution(probability=1), rows.clone(), [0.5], dummy_2d=True)
     assert not torch.equal(alone, rows)
     changed = rows.clone()
     changed[0, 3] = 0
-    again = it.LowResolution(probability=1).apply(changed, [0.5], it.Context([], dummy_2d=True))
+    again = applied(it.LowResolution(probability=1), changed, [0.5], dummy_2d=True)
     assert torch.equal(again[0, [0, 1, 2, 4, 5]], alone[0, [0, 1, 2, 4, 5]])
 
 
 def test_constant_patches_survive():
     for transform in (it.Gamma(probability=1), it.Gamma(probability=1, invert=True), it.Contrast(probability=1)):
-        found = transform.apply(torch.full((1, 4, 4, 4), 3.0), [1.3], NO_CONTEXT)
+        found = applied(transform, torch.full((1, 4, 4, 4), 3.0), [1.3])
         torch.testing.assert_close(found, torch.full((1, 4, 4, 4), 3.0))
 
 
 def test_noise_has_the_drawn_width_and_is_its_own_per_channel():
-    context = it.Context([(keys(1)[0], 0), (keys(1)[0], 1)])
-    noise = it.Noise(probability=1).apply(torch.zeros(2, 30, 30, 30), [0.05, 0.05], context)
+    names = [(keys(1)[0], 0), (keys(1)[0], 1)]
+    noise = applied(it.Noise(probability=1), torch.zeros(2, 30, 30, 30), [0.05, 0.05], names)
     assert abs(noise.std().item() - 0.05) < 0.001
     assert not torch.equal(noise[0], noise[1])
 
@@ -308,7 +313,7 @@ def test_transforms_happen_as_often_as_they_should():
             counted[self.number] = counted.get(self.number, 0) + 1
             return [None] * channels
 
-        def apply(self, rows, drawn, context):
+        def numbers(self, drawn, context):
             raise AssertionError
 
     config = AugmentationConfig(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
-from nnunet_trainer.training.data.augmentation import Augmenter, Spatial, augmentation_set
+from nnunet_trainer.training.data.augmentation import Spatial, augmentation_set
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.data.augmentation.config import AugmentationConfig
 from nnunet_trainer.training.data.sampling import PatchSampler
 

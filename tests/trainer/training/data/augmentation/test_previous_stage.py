@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nnunet_trainer.training.data.augmentation import Augmenter, augmentation_set, validation_augmenter
+from nnunet_trainer.training.data.augmentation import augmentation_set
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter, validation_augmenter
+from nnunet_trainer.training.data.augmentation.functional import previous_stage as operators
 from nnunet_trainer.training.data.augmentation.transforms import previous_stage as module
-from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStageTransform
+from nnunet_trainer.training.data.augmentation.transforms.previous_stage import Operation, PreviousStageTransform
 from nnunet_trainer.training.data.randomness import SampleKey
 from scipy import ndimage
 
@@ -32,7 +34,7 @@ def one_hot(seed: int, shape: tuple[int, ...] = (14, 17, 20), labels: int = 3) -
 def test_operators_are_the_references(name: str, radius: float) -> None:
     from batchgeneratorsv2.transforms.nnunet import random_binary_operator as reference
 
-    mine = {"dilation": module.dilate, "erosion": module.erode, "closing": module.close, "opening": module.open_}[name]
+    mine = {"dilation": "dilate", "erosion": "erode", "closing": "close", "opening": "open"}[name]
     theirs = getattr(reference, f"binary_{name}_torch")
     for seed in (0, 1):
         channels = one_hot(seed)
@@ -41,7 +43,7 @@ def test_operators_are_the_references(name: str, radius: float) -> None:
             channels.float(), apply_to_channels=[2, 0], operators=[theirs, theirs], strel_size=[radius, radius]
         )
         for label in (2, 0):
-            module.apply_operator(channels, label, mine, module.edge(radius))
+            operators.apply_operator(channels, Operation(label, mine, module.edge(radius)))
         assert torch.equal(channels.float(), wanted)
 
 
@@ -57,44 +59,43 @@ def test_a_component_is_removed_as_by_the_reference() -> None:
     np.random.seed(0)
     theirs, ours = set(), set()
     for draw in range(60):
-        channels = torch.from_numpy(np.random.default_rng(5).random((1, 6, 7, 8)) > 0.9)
-        theirs.add(transform._apply_to_image(channels.float(), apply_to_channels=[0]).bool().numpy().tobytes())
-        module.remove_component(channels[0], limit, np.random.default_rng(draw))
-        ours.add(channels.numpy().tobytes())
+        channels = np.random.default_rng(5).random((1, 6, 7, 8)) > 0.9
+        theirs.add(transform._apply_to_image(torch.from_numpy(channels).float(), apply_to_channels=[0]).bool().numpy().tobytes())
+        labels = 3 * channels[0].astype(np.int16)
+        module.remove_component(labels, 3, limit * labels.size, np.random.default_rng(draw))
+        ours.add((labels == 3).tobytes())
     assert len(ours) > 2
     assert ours == theirs
 
 
 def test_a_component_is_really_removed_and_large_ones_stay() -> None:
-    mask = torch.zeros(10, 10, 10, dtype=torch.bool)
-    mask[:6] = True
-    mask[8, 8, 8] = mask[9, 9, 9] = True
-    expected = mask.clone()
-    expected[8:] = False
-    module.remove_component(mask, 0.15, np.random.default_rng(0))
-    assert torch.equal(mask, expected)
-    module.remove_component(mask, 0.15, np.random.default_rng(0))
-    assert torch.equal(mask, expected), "the last one covers more than 15 %"
+    labels = np.full((10, 10, 10), 2, np.int16)
+    labels[:6] = 1
+    labels[8, 8, 8] = labels[9, 9, 9] = 1
+    expected = labels.copy()
+    expected[8, 8, 8] = expected[9, 9, 9] = 0
+    module.remove_component(labels, 1, 150, np.random.default_rng(0))
+    assert np.array_equal(labels, expected)
+    module.remove_component(labels, 1, 150, np.random.default_rng(0))
+    assert np.array_equal(labels, expected), "the last one covers more than 15 %"
+    module.remove_component(labels, 7, 150, np.random.default_rng(0))
+    assert np.array_equal(labels, expected), "a label that is not there"
 
 
-def test_how_often_and_in_which_order() -> None:
+def test_how_often_operators_and_removals_are_drawn() -> None:
     """Counted over many samples: the probabilities are those of the settings."""
-    drawn = {"operators": 0, "labels": 0, "sizes": []}
-
-    def record(channels: torch.Tensor, label: int, operator: object, size: int) -> None:
-        drawn["labels"] += 1
-        drawn["sizes"].append(size)
-
-    settings, channels = PreviousStageTransform(removal_probability=0), torch.zeros(4, 2, 2, 2, dtype=torch.bool)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "apply_operator", record)
-        for slot in range(1000):
-            before = drawn["labels"]
-            settings.augment(channels, SampleKey(1, "0", 0, 0, slot).generator("previous stage"))
-            drawn["operators"] += drawn["labels"] > before
-    assert drawn["labels"] / 4000 == pytest.approx(0.4 * 0.5, abs=0.03)
-    assert drawn["operators"] / 1000 == pytest.approx(0.4 * (1 - 0.5**4), abs=0.05)
-    assert {3, 16} <= set(drawn["sizes"]) <= set(range(3, 18))
+    settings, samples = PreviousStageTransform(), 1000
+    generators = [SampleKey(1, "0", 0, 0, slot).generator("previous stage") for slot in range(samples)]
+    operations = [settings.operations(4, rng) for rng in generators]
+    removed = [settings.removed(4, rng) for rng in generators]
+    assert sum(map(len, operations)) / (4 * samples) == pytest.approx(0.4 * 0.5, abs=0.03)
+    assert sum(map(bool, operations)) / samples == pytest.approx(0.4 * (1 - 0.5**4), abs=0.05)
+    assert sum(map(len, removed)) / (4 * samples) == pytest.approx(0.2 * 0.5, abs=0.02)
+    assert sum(map(bool, removed)) / samples == pytest.approx(0.2 * (1 - 0.5**4), abs=0.04)
+    sizes = {operation.size for some in operations for operation in some}
+    assert {3, 16} <= sizes <= set(range(3, 18))
+    assert {operation.operator for some in operations for operation in some} == set(module.OPERATORS)
+    assert len({tuple(operation.channel for operation in some) for some in operations if len(some) == 2}) == 12, "in any order"
 
 
 def batch(count: int = 2, shape: tuple[int, ...] = (12, 14, 16)) -> tuple[torch.Tensor, torch.Tensor]:

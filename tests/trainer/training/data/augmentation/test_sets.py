@@ -11,7 +11,8 @@ from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Registry
 from nnunet_trainer.training.components import lookup
-from nnunet_trainer.training.data.augmentation import Augmenter, Spatial, augmentation_set, config, set_names
+from nnunet_trainer.training.data.augmentation import Spatial, augmentation_set, config, set_names
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.data.augmentation.transforms import filters, local
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
 from nnunet_trainer.training.data.randomness import SampleKey

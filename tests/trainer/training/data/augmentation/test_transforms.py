@@ -9,19 +9,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.training.data import spatial_placement
-from nnunet_trainer.training.data.augmentation import Augmenter, Spatial, augmentation_set
+from nnunet_trainer.training.data.augmentation import Spatial, augmentation_set
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
+from nnunet_trainer.training.data.augmentation.functional import elastic as on_device
+from nnunet_trainer.training.data.augmentation.functional import filters as window_filters
+from nnunet_trainer.training.data.augmentation.functional.filters import median
+from nnunet_trainer.training.data.augmentation.functional.orientation import turn
+from nnunet_trainer.training.data.augmentation.functional.separable import lower_resolution_cubic
 from nnunet_trainer.training.data.augmentation.interpolation.cubic import sample_cubic
-from nnunet_trainer.training.data.augmentation.interpolation.separable import lower_resolution
-from nnunet_trainer.training.data.augmentation.transforms import filters, local, orientation
+from nnunet_trainer.training.data.augmentation.transforms import elastic, filters, local, orientation
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
-from nnunet_trainer.training.data.augmentation.transforms.elastic import displacements
+from nnunet_trainer.training.data.augmentation.transforms.separable import down_and_up_cubic
+from nnunet_trainer.training.data.augmentation.upload import uploaded
 from nnunet_trainer.training.data.deformation import Deformation, by_scale, by_strength
 from nnunet_trainer.training.data.randomness import SampleKey
 from scipy import ndimage
 from scipy.stats import ks_2samp
 
+from .applied import applied
+
+CPU = torch.device("cpu")
 SHAPES = [(9, 14, 11), (17, 23)]
-NO_CONTEXT = it.Context([])
 
 
 def image(shape, seed=0):
@@ -38,16 +46,16 @@ def keys(count):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", range(1, 8))
 def test_the_median_is_scipys(shape, size):
-    assert np.array_equal(filters.median(image(shape), size).numpy(), ndimage.median_filter(image(shape).numpy(), size=size))
+    assert np.array_equal(median(image(shape), size).numpy(), ndimage.median_filter(image(shape).numpy(), size=size))
 
 
-@pytest.mark.parametrize("values", [1, filters.WINDOW_VALUES])
+@pytest.mark.parametrize("values", [1, window_filters.WINDOW_VALUES])
 @pytest.mark.parametrize("shape", [(2, 12, 9), (30, 1), (1, 30), (9, 1, 1), (1, 1, 9)])
 def test_the_median_of_thin_patches_and_in_parts(shape, values, monkeypatch):
-    monkeypatch.setattr(filters, "WINDOW_VALUES", values)
+    monkeypatch.setattr(window_filters, "WINDOW_VALUES", values)
     thin = image(shape)
     for size in (2, 5):
-        assert np.array_equal(filters.median(thin, size).numpy(), ndimage.median_filter(thin.numpy(), size=size))
+        assert np.array_equal(median(thin, size).numpy(), ndimage.median_filter(thin.numpy(), size=size))
 
 
 @pytest.mark.reference
@@ -58,7 +66,7 @@ def test_sharpening_is_batchgenerators(shape):
     rows = torch.stack([image(shape, 0), image(shape, 1)])
     for strength in (0.1, 0.7):
         expected = SharpeningTransform((strength, strength))(image=rows.clone())["image"]
-        found = filters.Sharpening(probability=1).apply(rows.clone(), [strength] * 2, NO_CONTEXT)
+        found = applied(filters.Sharpening(probability=1), rows.clone(), [strength] * 2)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -80,17 +88,17 @@ def test_bumps_are_batchgenerators(shape, monkeypatch):
         rows = torch.stack([image(shape, 1), image(shape, 2)])
         theirs = BrightnessGradientAdditiveTransform(**common, max_strength=-bump.strength, mean_centered=False)
         expected = theirs(image=rows.clone())["image"]
-        ours = local.BrightnessGradient().apply(rows.clone(), [replace(bump, strength=-bump.strength)] * 2, NO_CONTEXT)
+        ours = applied(local.BrightnessGradient(), rows.clone(), [replace(bump, strength=-bump.strength)] * 2)
         torch.testing.assert_close(ours, expected, rtol=0, atol=2e-5)
         expected = LocalGammaTransform(**common, gamma=lambda b=bump: b.strength)(image=rows.clone())["image"]
-        torch.testing.assert_close(local.LocalGamma().apply(rows.clone(), [bump] * 2, NO_CONTEXT), expected, rtol=0, atol=2e-5)
+        torch.testing.assert_close(applied(local.LocalGamma(), rows.clone(), [bump] * 2), expected, rtol=0, atol=2e-5)
 
 
 def test_a_flat_bump_changes_nothing():
     bump = local.Bump(np.array([0.5, 0.5]), np.array([1.0, 1.0]), 3.0)
     rows = torch.full((1, 1, 1), 2.0)
-    assert torch.equal(local.BrightnessGradient().apply(rows.clone(), [bump], NO_CONTEXT), rows)
-    torch.testing.assert_close(local.LocalGamma().apply(rows.clone(), [bump], NO_CONTEXT), rows)
+    assert torch.equal(applied(local.BrightnessGradient(), rows.clone(), [bump]), rows)
+    torch.testing.assert_close(applied(local.LocalGamma(), rows.clone(), [bump]), rows)
 
 
 @settings(deadline=None, max_examples=60)
@@ -99,7 +107,7 @@ def test_rectangles_are_means_of_what_they_cover_and_within_bounds(shape, seed):
     rng = np.random.default_rng(seed)
     drawn = local.BlankRectangles(channel_probability=1.0).draw(rng, 2, len(shape))
     before = torch.arange(2.0 * math.prod(shape)).view(2, *shape)
-    found = local.BlankRectangles().apply(before.clone(), drawn, NO_CONTEXT)
+    found = applied(local.BlankRectangles(), before.clone(), drawn)
     changed = (found != before).sum((*range(1, before.ndim),))
     largest = math.prod(max(1, edge // 10, edge // 3 - 1) for edge in shape)
     assert all(1 <= len(boxes) <= 4 for boxes in drawn)
@@ -130,7 +138,7 @@ def test_rectangles_have_batchgenerators_sizes_and_places():
     def our_box():
         (drawn,) = ours.draw(rng, 1, 2)
         marks = torch.arange(float(math.prod(shape))).view(1, *shape)
-        covered = (ours.apply(marks.clone(), [drawn[:1]], NO_CONTEXT) != marks)[0]
+        covered = (applied(ours, marks.clone(), [drawn[:1]]) != marks)[0]
         # The box's own mean may be the value of its middle voxel.
         rows, columns = covered.any(1).nonzero().flatten(), covered.any(0).nonzero().flatten()
         return len(drawn), len(rows), len(columns), int(rows[0]), int(columns[0])
@@ -148,7 +156,7 @@ def test_contrast_without_its_range_is_batchgenerators():
 
     rows = torch.stack([image((9, 8)), image((9, 8), 1)])
     expected = ContrastTransform((1.7, 1.7), False, False, 1)(image=rows.clone())["image"]
-    found = it.Contrast(preserve_range=False).apply(rows.clone(), [1.7, 1.7], NO_CONTEXT)
+    found = applied(it.Contrast(preserve_range=False), rows.clone(), [1.7, 1.7])
     torch.testing.assert_close(found, expected)
     assert found.max() > rows.max()
 
@@ -160,7 +168,7 @@ def test_additive_brightness_is_normal_and_of_some_channels():
     assert 1850 < len(numbers) < 2150
     assert abs(np.std(numbers) - 0.5) < 0.03
     assert abs(np.mean(numbers)) < 0.03
-    rows = it.AdditiveBrightness().apply(torch.zeros(2, 3, 3), [0.5, -1.0], NO_CONTEXT)
+    rows = applied(it.AdditiveBrightness(), torch.zeros(2, 3, 3), [0.5, -1.0])
     assert rows[:, 0, 0].tolist() == [0.5, -1.0]
 
 
@@ -181,7 +189,8 @@ def test_low_resolution_of_order_3_is_skimages(shape):
         reduced = [max(1, round(edge * scale)) for edge in shape]
         small = resize(image(shape).numpy().astype(float), reduced, order=0, mode="edge", anti_aliasing=False)
         expected = resize(small, shape, order=3, mode="edge", anti_aliasing=False)
-        np.testing.assert_allclose(lower_resolution(image((1, *shape)), reduced, 3)[0].numpy(), expected, atol=1e-4)
+        (numbers,) = uploaded(down_and_up_cubic(shape, [reduced]), CPU)
+        np.testing.assert_allclose(lower_resolution_cubic(image(shape), numbers).numpy(), expected, atol=1e-4)
 
 
 def test_one_of_several_is_picked_evenly_and_then_done_with_its_own_probability():
@@ -195,7 +204,7 @@ def test_one_of_several_is_picked_evenly_and_then_done_with_its_own_probability(
 
 def test_one_of_several_works_on_the_rows_that_picked_it():
     picks = it.OneOf((it.Brightness(), it.AdditiveBrightness()))
-    rows = picks.apply(torch.ones(3, 2, 2), [(0, 2.0), (1, 3.0), (0, 5.0)], it.Context([(key, 0) for key in keys(3)]))
+    rows = applied(picks, torch.ones(3, 2, 2), [(0, 2.0), (1, 3.0), (0, 5.0)], [(key, 0) for key in keys(3)])
     assert rows[:, 0, 0].tolist() == [2, 4, 5]
 
 
@@ -230,7 +239,7 @@ def test_turning_is_of_image_and_label_alike_and_each_sample_for_itself(patch):
     rng, axes = np.random.default_rng(0), orientation.exchangeable(patch)
     drawn = [orientation.draw_turn(rng, axes, len(patch), 1.0, 1.0) for _ in range(count)]
     found, labels = data.clone(), seg.clone()
-    orientation.turn(found, labels, drawn)
+    turn(found, labels, uploaded(orientation.together(drawn, ((0, 0, 1), tuple(range(len(patch))))), CPU))
     assert torch.equal((found[:, :1] * 100).to(torch.int16), labels)
     for sample, ((quarters, first, second), order) in enumerate(drawn):
         assert {first, second} <= set(axes) or not quarters
@@ -242,7 +251,7 @@ def test_turning_is_of_image_and_label_alike_and_each_sample_for_itself(patch):
 
 
 def field(deformation, shape, seed):
-    return displacements(deformation, shape, torch.Generator().manual_seed(seed)).numpy()
+    return on_device.displacements(uploaded(elastic.displacements(deformation, shape, seed), CPU), CPU).numpy()
 
 
 @pytest.mark.reference

@@ -8,7 +8,7 @@ import torch
 
 from nnunet_trainer.dataset.labels import Region
 
-from .interpolation.separable import nearest_exact
+from .functional.separable import nearest_exact
 
 
 def remove_outside(seg: torch.Tensor) -> torch.Tensor:
@@ -38,7 +38,6 @@ def at_scales(seg: torch.Tensor, scales: Sequence[Sequence[float]] | None) -> li
             size = seg.shape[axis]
             reduced = round(size * factor)
             if reduced != size:
-                index = torch.from_numpy(nearest_exact(size, reduced)).to(seg.device, non_blocking=True)
-                target = target.index_select(axis, index)
+                target = target.index_select(axis, nearest_exact(size, reduced, seg.device))
         results.append(target)
     return results

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..augmentation.plan import Planner
 from ..batch import Batch, check_labels
 from ..sampling import Allocate, PatchSampler
 
@@ -46,11 +47,13 @@ class BatchMaker:
         samplers: by purpose.
         highest_label: of dataset.json.
         preparations: by purpose what is done to the batch of numpy arrays besides (augmentation on the CPU); None: nothing.
+        planners: by purpose what draws its augmentation; None: whoever augments draws it.
     """
 
     samplers: Mapping[str, PatchSampler]
     highest_label: int
     preparations: Mapping[str, Callable[[Batch], Any]] | None = None
+    planners: Mapping[str, Planner] | None = None
 
     def __call__(self, place: Place, allocate: Allocate = np.empty) -> Any:
         """Make it, with the arrays that it is read into from `allocate`.
@@ -61,4 +64,6 @@ class BatchMaker:
         prepare = None if self.preparations is None else self.preparations[place.purpose]
         batch = self.samplers[place.purpose].batch(place.epoch, place.iteration, np.empty if prepare else allocate)
         check_labels(batch, self.highest_label)
+        if self.planners is not None:
+            batch = replace(batch, plan=self.planners[place.purpose](batch))
         return batch if prepare is None else prepare(batch)

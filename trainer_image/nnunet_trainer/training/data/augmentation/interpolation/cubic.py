@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from .separable import along_axis
+from ..functional.separable import along_axis, reflected
 
 REACH = 2
 """Coefficients beyond the border that are needed, mirrored at the first and the last voxel."""
@@ -23,11 +23,9 @@ def _prefilter(size: int) -> np.ndarray:
     return np.asarray(np.linalg.inv(spline / 6))
 
 
-def _mirrored(x: torch.Tensor, axis: int) -> torch.Tensor:
-    size = x.shape[axis]
-    index = np.abs(np.arange(-REACH, size + REACH)) % max(2 * size - 2, 1)
-    index = np.where(index >= size, 2 * size - 2 - index, index)
-    return x.index_select(axis, torch.from_numpy(index).to(x.device, non_blocking=True))
+@lru_cache(maxsize=32)
+def _prefilter_on(size: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    return torch.from_numpy(_prefilter(size)).to(device, dtype)
 
 
 def _weights(fraction: torch.Tensor) -> list[torch.Tensor]:
@@ -60,8 +58,8 @@ def sample_cubic(x: torch.Tensor, coordinates: list[torch.Tensor]) -> torch.Tens
         first = place.floor()
         weights.append([weight.flatten() for weight in _weights(place - first)])
         index += (first.long() + REACH - 1) * strides[axis]
-        matrix = torch.from_numpy(_prefilter(size)).to(x.device, x.dtype)
-        x = _mirrored(along_axis(matrix, x, axis + 2), axis + 2)
+        x = along_axis(_prefilter_on(size, x.device, x.dtype), x, axis + 2)
+        x = x.index_select(axis + 2, reflected(size, REACH, x.device))
     index += torch.arange(len(x), device=x.device).view(-1, *[1] * (index.ndim - 1)) * stride
     index, outputs = index.flatten(), []
     for channel in range(x.shape[1]):

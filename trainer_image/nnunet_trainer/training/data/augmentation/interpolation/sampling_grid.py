@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -133,7 +133,8 @@ def sample_segmentation(seg: torch.Tensor, where: SamplingGrid, order: int) -> t
 
     With order 1 a voxel gets the label of the largest total weight among its 2×2(×2) neighbours; a tie goes to the nearest
     neighbour's label when it is among the tied ones, else to the lowest. Like nnU-Net's, weights are compared in float16 after
-    scaling by 1000, which makes near ties exact ones. Only where neighbours differ is anything computed at all.
+    scaling by 1000, which makes near ties exact ones. On a CPU only where neighbours differ is anything computed at all; a GPU
+    would have to say first how many places these are.
     """
     padded = pad(seg, [MARGIN] * (2 * len(where.shape)), value=OUTSIDE)
     coordinates = [c.flatten() for c in where.coordinates]
@@ -141,31 +142,39 @@ def sample_segmentation(seg: torch.Tensor, where: SamplingGrid, order: int) -> t
     for channel in range(seg.shape[1]):
         volume = padded[:, channel].contiguous()
         labels = volume.flatten()
+        if seg.device.type != "cpu":
+            outputs.append(_settle(labels, where, order, _majority_of_corners).view(where.coordinates[0].shape))
+            continue
         out = labels.index_select(0, where.corner)
         place = _where_labels_meet(volume).flatten().index_select(0, where.corner).nonzero().squeeze(1)
         if len(place):
             here = replace(where, coordinates=[c[place] for c in coordinates], corner=where.corner[place])
-            out.index_copy_(0, place, _settle(labels, here, order))
+            out.index_copy_(0, place, _settle(labels, here, order, _majority_of_labels))
         outputs.append(out.view(where.coordinates[0].shape))
     return torch.stack(outputs, dim=1)
 
 
-def _settle(labels: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
-    """The labels of places (m,) whose neighbours differ; `labels` is the flattened padded volume."""
-    rounded = [(c.round() - c.floor()).long() * stride for c, stride in zip(where.coordinates, where.strides, strict=True)]
+Majority = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""The label of the largest total weight: of labels and weights (corners, m), and the nearest neighbour's label (m,)."""
+
+
+def _settle(labels: torch.Tensor, where: SamplingGrid, order: int, majority: Majority) -> torch.Tensor:
+    """The labels of places (m,); `labels` is the flattened padded volume."""
+    coordinates = [c.flatten() for c in where.coordinates]
+    rounded = [(c.round() - c.floor()).long() * stride for c, stride in zip(coordinates, where.strides, strict=True)]
     nearest = labels.index_select(0, sum(rounded, start=where.corner))
     if order == 0:
         return nearest
-    parts = [c.frac() for c in where.coordinates]
+    parts = [c.frac() for c in coordinates]
     around, weights = [], []
     for offsets, step in where.steps():
         around.append(labels.index_select(0, where.corner + step))
         weights.append(math.prod(part if o else 1 - part for o, part in zip(offsets, parts, strict=True)))
-    return _majority(torch.stack(around), torch.stack(weights), nearest)
+    return majority(torch.stack(around), torch.stack(weights), nearest)
 
 
-def _majority(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
-    """The label of the largest total weight: `labels`, `weights` (corners, m), `nearest` (m,)."""
+def _majority_of_labels(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
+    """Label by label, of those that there are."""
     weights = weights * 1000
     winner = best = of_nearest = None
     low = int(labels.min())
@@ -179,5 +188,21 @@ def _majority(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor
         winner = torch.where(score > best, label, winner)
         best = torch.maximum(best, score)
         of_nearest = torch.where(nearest == label, score, of_nearest)
+    assert winner is not None
+    return torch.where(of_nearest == best, nearest, winner)
+
+
+def _majority_of_corners(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
+    """Corner by corner: which labels there are need not be known, and many of them cost nothing."""
+    weights = weights * 1000
+    winner = best = of_nearest = None
+    for label in labels:
+        score = (weights * (labels == label)).sum(0).half()
+        own = torch.where(nearest == label, score, -1)
+        if winner is None or best is None or of_nearest is None:
+            winner, best, of_nearest = label, score, own
+            continue
+        better = (score > best) | ((score == best) & (label < winner))
+        winner, best, of_nearest = torch.where(better, label, winner), torch.maximum(best, score), torch.maximum(of_nearest, own)
     assert winner is not None
     return torch.where(of_nearest == best, nearest, winner)

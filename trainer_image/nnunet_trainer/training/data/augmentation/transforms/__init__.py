@@ -1,1 +1,1 @@
-"""The transforms, each over a whole batch at once."""
+"""The transforms: how often and how strongly, what a sample draws, and what follows from that alone. numpy only."""

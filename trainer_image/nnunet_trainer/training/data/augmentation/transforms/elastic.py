@@ -8,32 +8,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
 from nnunet_trainer.training.data.deformation import Deformation
 
-from ..interpolation.separable import along_axis
+
+@dataclass(frozen=True, slots=True)
+class Displacements:
+    """What one sample's displacements are made of, with numpy arrays, or tensors where they are made.
+
+    Attributes:
+        seed: of the noise.
+        blurs: an axis each, (edge, places) float32: from unit noise at so many places to the blurred field at each voxel.
+        factor: what that is multiplied by; None: see `largest`.
+        largest: the largest displacement along each axis, (axes,) float32; the mean displacement is 0.
+    """
+
+    seed: int
+    blurs: list[Any]
+    factor: float | None
+    largest: Any
 
 
-def displacements(deformation: Deformation, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-    """(axes, *shape): how far each voxel's place is moved along each axis, in voxels."""
+def displacements(deformation: Deformation, shape: Sequence[int], seed: int) -> Displacements:
+    """Of a patch of this shape."""
     periodic = deformation.amplitude is None
-    blurs = [_blur(edge, sigma, periodic) for edge, sigma in zip(shape, deformation.sigmas, strict=True)]
-    field = torch.empty(len(shape), *(blur.shape[1] for blur in blurs), device=generator.device).normal_(generator=generator)
-    for axis, blur in enumerate(blurs, start=1):
-        field = along_axis(torch.from_numpy(blur).to(field.device, field.dtype), field, axis)
-    if deformation.amplitude is not None:
-        return field.mul_(deformation.amplitude / math.sqrt(3))  # the deviation of noise between -1 and 1
-    each = (-1, *[1] * len(shape))
-    largest = torch.tensor(deformation.largest, device=field.device).view(each)
-    field = field * (largest / field.abs().flatten(1).amax(1).clamp(min=1e-12).view(each))
-    return field - field.flatten(1).mean(1).view(each)
+    blurs = [_blur(edge, sigma, periodic).astype(np.float32) for edge, sigma in zip(shape, deformation.sigmas, strict=True)]
+    # The deviation of noise between -1 and 1 is 1/√3.
+    factor = None if deformation.amplitude is None else float(deformation.amplitude / math.sqrt(3))
+    return Displacements(seed, blurs, factor, np.array(deformation.largest, np.float32) if periodic else None)
 
 
 def _blur(edge: int, sigma: float, periodic: bool) -> np.ndarray:
-    """(edge, places): from unit noise at so many places to the blurred field at each voxel; the noise is 0 outside, or periodic."""
+    """(edge, places); the noise is 0 outside, or periodic."""
     places = min(edge, max(4, math.ceil(edge / max(sigma, 1e-6))))
     step = edge / places
     distance = (np.arange(edge) + 0.5)[:, None] - ((np.arange(places) + 0.5) * step)[None]

@@ -1,7 +1,8 @@
-"""What changes the image only: each transform draws numbers for a sample, then works on all chosen channels of the batch at once.
+"""What changes the image only: each transform draws numbers for a sample; `functional` then works on all chosen channels at once.
 
-`draw` gets a generator of its own for each sample and transform: what one draws never shifts what another draws. `apply` gets the
-chosen channels as rows (k, *spatial) and the drawn numbers of each row.
+`draw` gets a generator of its own for each sample and transform: what one draws never shifts what another draws. `numbers` makes of
+the drawn numbers of some channels, one row each, all that work on them needs: arrays, which go to the device with those of the
+whole batch at once, and Python numbers.
 """
 
 from __future__ import annotations
@@ -11,28 +12,26 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
-import torch
 
 from nnunet_trainer.training.data.parameter_ranges import AboveZero, FromZero, NotNegative, Probability, Share, around_one
 from nnunet_trainer.training.data.randomness import SampleKey
 
-from ..interpolation.separable import blur, lower_resolution
-
-EPSILON = 1e-7
+from . import separable
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Whose channels the rows are: sample and channel of each, and whether patches are worked on slice by slice."""
+    """Whose channels the rows are: sample and channel of each; the patch's size, and whether it is worked on slice by slice."""
 
     keys: Sequence[tuple[SampleKey, int]]
+    shape: tuple[int, ...]
     dummy_2d: bool = False
 
     def of(self, rows: Sequence[int]) -> Context:
         """The context of some of the rows."""
-        return Context([self.keys[row] for row in rows] if self.keys else [], self.dummy_2d)
+        return Context([self.keys[row] for row in rows] if self.keys else [], self.shape, self.dummy_2d)
 
 
 class IntensityTransform(Protocol):
@@ -45,8 +44,8 @@ class IntensityTransform(Protocol):
     def draw(self, rng: np.random.Generator, channels: int, ndim: int) -> list[Any | None]:
         """For each channel of one sample: the transform's numbers, or None where it leaves the channel alone."""
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[Any], context: Context) -> torch.Tensor:
-        """Transform rows (k, *spatial); it may work in place."""
+    def numbers(self, drawn: Sequence[Any], context: Context) -> Any:
+        """What `functional.apply` gets of the rows that were drawn for: numpy arrays, numbers, lists and tuples of them."""
 
 
 def chosen(rng: np.random.Generator, drawn: Sequence[T], probability: float) -> list[T | None]:
@@ -56,25 +55,9 @@ def chosen(rng: np.random.Generator, drawn: Sequence[T], probability: float) -> 
     return [numbers if yes else None for numbers, yes in zip(drawn, rng.random(len(drawn)) < probability, strict=True)]
 
 
-def column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
-    """A number a row, shaped to broadcast."""
-    numbers = torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
-    return numbers.view(-1, *[1] * (like.ndim - 1))
-
-
-def flat_range(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Minimum and maximum of each row, shaped to broadcast."""
-    shape = (-1, *[1] * (rows.ndim - 1))
-    low, high = torch.aminmax(rows.flatten(1), dim=1)
-    return low.view(shape), high.view(shape)
-
-
-def _flat_statistics(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and (unbiased) standard deviation of each row, shaped to broadcast. (`torch.std_mean` is several times slower.)"""
-    shape, flat = (-1, *[1] * (rows.ndim - 1)), rows.flatten(1)
-    mean = flat.mean(1, keepdim=True)
-    deviation = torch.linalg.vector_norm(flat - mean, dim=1) / max(flat.shape[1] - 1, 1) ** 0.5
-    return mean.view(shape), deviation.view(shape)
+def column(values: Sequence[float]) -> np.ndarray:
+    """A number a row, (k,) float32."""
+    return np.array(values, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,12 +70,10 @@ class Noise:
     def draw(self, rng: np.random.Generator, channels: int, ndim: int) -> list[float | None]:
         return [rng.uniform(*self.sigma)] * channels
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[float], context: Context) -> torch.Tensor:
-        for row, sigma, (key, channel) in zip(rows, drawn, context.keys, strict=True):
-            # A field of its own per row: what one sample gets does not depend on its neighbours in the batch.
-            field = torch.empty_like(row).normal_(generator=key.torch_generator(f"noise/{channel}", row.device))
-            row.add_(field, alpha=sigma)
-        return rows
+    def numbers(self, drawn: Sequence[float], context: Context) -> list[tuple[int, float]]:
+        # A field of its own per row: what one sample gets does not depend on its neighbours in the batch.
+        seeds = [key.torch_seed(f"noise/{channel}") for key, channel in context.keys]
+        return list(zip(seeds, map(float, drawn), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,8 +91,8 @@ class Blur:
             widths[:] = widths[:, :1]
         return [width if yes else None for yes, width in zip(taken, widths, strict=True)]
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[np.ndarray], context: Context) -> torch.Tensor:
-        return blur(rows, drawn)
+    def numbers(self, drawn: Sequence[np.ndarray], context: Context) -> list[np.ndarray]:
+        return separable.blur_weights(drawn)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,8 +106,8 @@ class Brightness:
     def draw(self, rng: np.random.Generator, channels: int, ndim: int) -> list[float | None]:
         return [rng.uniform(*self.factor) if self.uniform else around_one(rng, *self.factor) for _ in range(channels)]
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[float], context: Context) -> torch.Tensor:
-        return rows.mul_(column(drawn, rows))
+    def numbers(self, drawn: Sequence[float], context: Context) -> np.ndarray:
+        return column(drawn)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,8 +121,8 @@ class AdditiveBrightness:
     def draw(self, rng: np.random.Generator, channels: int, ndim: int) -> list[float | None]:
         return chosen(rng, rng.normal(0, self.sigma, channels).tolist(), self.channel_probability)
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[float], context: Context) -> torch.Tensor:
-        return rows.add_(column(drawn, rows))
+    def numbers(self, drawn: Sequence[float], context: Context) -> np.ndarray:
+        return column(drawn)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,11 +137,8 @@ class Contrast:
     def draw(self, rng: np.random.Generator, channels: int, ndim: int) -> list[float | None]:
         return chosen(rng, [around_one(rng, *self.factor) for _ in range(channels)], self.channel_probability)
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[float], context: Context) -> torch.Tensor:
-        mean = rows.flatten(1).mean(1).view(-1, *[1] * (rows.ndim - 1))
-        low, high = flat_range(rows)
-        rows = rows.sub_(mean).mul_(column(drawn, rows)).add_(mean)
-        return torch.clamp_(rows, low, high) if self.preserve_range else rows
+    def numbers(self, drawn: Sequence[float], context: Context) -> np.ndarray:
+        return column(drawn)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,13 +157,13 @@ class LowResolution:
         taken, scales = rng.random(channels) < self.channel_probability, rng.uniform(*self.scale, channels)
         return [float(scale) if yes else None for yes, scale in zip(taken, scales, strict=True)]
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[float], context: Context) -> torch.Tensor:
-        for row, scale in zip(rows.split(1), drawn, strict=True):
-            reduced: list[int | None] = [max(1, round(size * scale)) for size in row.shape[1:]]
-            if context.dummy_2d:
-                reduced[0] = None
-            row.copy_(lower_resolution(row, reduced, self.order))
-        return rows
+    def numbers(self, drawn: Sequence[float], context: Context) -> list[Any]:
+        reduced: list[list[int | None]] = [[max(1, round(size * scale)) for size in context.shape] for scale in drawn]
+        if context.dummy_2d:
+            for counts in reduced:
+                counts[0] = None
+        make = separable.down_and_up_cubic if self.order == 3 else separable.down_and_up
+        return make(context.shape, reduced)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,18 +178,8 @@ class Gamma:
     def draw(self, rng: np.random.Generator, channels: int, ndim: int) -> list[float | None]:
         return [around_one(rng, *self.gamma) for _ in range(channels)]
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[float], context: Context) -> torch.Tensor:
-        if self.invert:
-            rows = rows.neg_()
-        mean, deviation = _flat_statistics(rows) if self.retain_statistics else (None, None)
-        low, high = flat_range(rows)
-        extent = high - low
-        # The negative can be a hair below 0 by rounding; a fraction's power of it would be NaN.
-        rows = rows.sub_(low).div_(extent.clamp(min=EPSILON)).clamp_(min=0).pow_(column(drawn, rows)).mul_(extent).add_(low)
-        if mean is not None and deviation is not None:
-            mean_now, deviation_now = _flat_statistics(rows)
-            rows = rows.sub_(mean_now).mul_(deviation / deviation_now.clamp(min=EPSILON)).add_(mean)
-        return rows.neg_() if self.invert else rows
+    def numbers(self, drawn: Sequence[float], context: Context) -> np.ndarray:
+        return column(drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +199,11 @@ class OneOf:
             return [None] * channels
         return [None if numbers is None else (picked, numbers) for numbers in self.options[picked].draw(rng, channels, ndim)]
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[tuple[int, Any]], context: Context) -> torch.Tensor:
+    def numbers(self, drawn: Sequence[tuple[int, Any]], context: Context) -> list[tuple[int, np.ndarray, Any]]:
+        """Of each option that some rows picked: its number, these rows, its own numbers."""
+        found = []
         for number, option in enumerate(self.options):
             some = [row for row, (picked, _) in enumerate(drawn) if picked == number]
             if some:
-                numbers, index = [drawn[row][1] for row in some], torch.tensor(some, device=rows.device)
-                rows[index] = option.apply(rows[index], numbers, context.of(some))
-        return rows
+                found.append((number, np.array(some), option.numbers([drawn[row][1] for row in some], context.of(some))))
+        return found

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import torch
 
 from nnunet_trainer.extensions import Range
 from nnunet_trainer.training.data.parameter_ranges import AboveZero, Anywhere, FromZero, Probability, Share
 
-from .intensity import Context, chosen, column, flat_range
-
-THINNEST = 1e-8
+from .intensity import Context, chosen, column
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,18 +32,21 @@ class BlankRectangles:
         counts = rng.integers(*self.count, channels, endpoint=True)
         return chosen(rng, [rng.random((count, 2, ndim)) for count in counts], self.channel_probability)
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[np.ndarray], context: Context) -> torch.Tensor:
-        edges = np.array(rows.shape[1:])
+    def numbers(self, drawn: Sequence[np.ndarray], context: Context) -> list[list[tuple[slice, ...]]]:
+        """The boxes of each row, one after the other."""
+        edges = np.array(context.shape)
         # The tiny summand: a third of 3n is n, not a hair less.
         least = np.maximum(1, (edges * self.size[0] + 1e-9).astype(int))
         lengths = np.maximum(1, (edges * self.size[1] + 1e-9).astype(int) - least)
-        for row, boxes in zip(rows, drawn, strict=True):
+        found = []
+        for boxes in drawn:
+            row = []
             for length, place in boxes:
                 extent = least + (length * lengths).astype(int)
                 begin = (place * (edges - extent + 1)).astype(int)
-                box = row[tuple(slice(int(b), int(b + n)) for b, n in zip(begin, extent, strict=True))]
-                box.copy_(box.mean())
-        return rows
+                row.append(tuple(slice(int(b), int(b + n)) for b, n in zip(begin, extent, strict=True)))
+            found.append(row)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,8 @@ def profiles(bumps: Sequence[Bump], scale: tuple[float, float], shape: Sequence[
     return found, lowest * factor
 
 
-def _spread(found: Sequence[np.ndarray], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The bumps (without what is subtracted) as a product of two factors: all axes but the last, and the last."""
-    axes = [torch.from_numpy(profile).to(like.device, like.dtype) for profile in found]
-    first = axes[0]
-    for profile in axes[1:-1]:
-        first = first[..., None] * profile[:, None]
-    return first[..., None], axes[-1].view(-1, *[1] * (like.ndim - 2), like.shape[-1])
+def _single(found: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [profile.astype(np.float32) for profile in found]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,12 +110,12 @@ class BrightnessGradient:
         bumps = [_draw_bump(rng, self.centre, ndim, float(sign * rng.uniform(*self.strength))) for sign in signs]
         return chosen(rng, bumps, self.channel_probability)
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[Bump], context: Context) -> torch.Tensor:
-        found, lowest = profiles(drawn, self.scale, rows.shape[1:])
+    def numbers(self, drawn: Sequence[Bump], context: Context) -> tuple[list[np.ndarray], np.ndarray]:
+        """The bumps' profiles along each axis with their height, and what to subtract."""
+        found, lowest = profiles(drawn, self.scale, context.shape)
         strength = np.array([bump.strength for bump in drawn])
         found[0] *= strength[:, None]
-        first, last = _spread(found, rows)
-        return rows.addcmul_(first, last).sub_(column((lowest * strength).tolist(), rows))
+        return _single(found), column((lowest * strength).tolist())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,12 +136,7 @@ class LocalGamma:
         bumps = [_draw_bump(rng, self.centre, ndim, rng.uniform(*gamma)) for gamma in ranges]
         return chosen(rng, bumps, self.channel_probability)
 
-    def apply(self, rows: torch.Tensor, drawn: Sequence[Bump], context: Context) -> torch.Tensor:
-        found, lowest = profiles(drawn, self.scale, rows.shape[1:])
-        first, last = _spread(found, rows)
-        weight = (first * last).sub_(column(lowest.tolist(), rows)).clamp_(min=0)
-        low, high = flat_range(rows)
-        extent = (high - low).clamp_(min=THINNEST)
-        rows = rows.sub_(low).div_(extent)
-        powered = rows.pow(column([bump.strength for bump in drawn], rows))
-        return rows.lerp_(powered, weight).mul_(extent).add_(low)
+    def numbers(self, drawn: Sequence[Bump], context: Context) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """The bumps' profiles along each axis, what to subtract, and γ."""
+        found, lowest = profiles(drawn, self.scale, context.shape)
+        return _single(found), column(lowest.tolist()), column([bump.strength for bump in drawn])

@@ -1,13 +1,12 @@
-"""What moves voxels without resampling: quarter turns, exchanged axes, mirroring. Samples that are changed alike go together."""
+"""What moves voxels without resampling: quarter turns, exchanged axes, mirroring."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 Change = TypeVar("Change", bound=Hashable)
 Turned = tuple[tuple[int, int, int], tuple[int, ...]]
@@ -33,33 +32,15 @@ def draw_turn(rng: np.random.Generator, axes: tuple[int, ...], ndim: int, turn: 
     return (quarters, first, second), tuple(order)
 
 
-def turn(data: torch.Tensor, seg: torch.Tensor, drawn: Sequence[Turned]) -> None:
-    """Work in place on (b, c, *patch) and (b, s, *patch)."""
+def together(drawn: Sequence[Change], still: Change) -> list[tuple[Change, np.ndarray]]:
+    """Each change and the samples that it is done to; nothing for those that are left alone.
 
-    def changed(x: torch.Tensor, change: Turned) -> torch.Tensor:
-        (quarters, first, second), order = change
-        return x.rot90(quarters, (first + 2, second + 2)).permute(0, 1, *(axis + 2 for axis in order))
-
-    still = ((0, 0, 1), tuple(range(data.ndim - 2)))
-    _together([data, seg], drawn, still, changed)
-
-
-def mirror(data: torch.Tensor, seg: torch.Tensor, drawn: Sequence[tuple[int, ...]]) -> None:
-    """Flip each sample along its axes; in place, as `turn`."""
-    _together([data, seg], drawn, (), lambda x, axes: x.flip([axis + 2 for axis in axes]))
-
-
-def _together(
-    tensors: Sequence[torch.Tensor],
-    drawn: Sequence[Change],
-    still: Change,
-    change: Callable[[torch.Tensor, Change], torch.Tensor],
-) -> None:
+    Args:
+        drawn: of each sample.
+        still: the change that is none.
+    """
     groups: dict[Change, list[int]] = defaultdict(list)
     for sample, what in enumerate(drawn):
         groups[what].append(sample)
     groups.pop(still, None)
-    for what, samples in groups.items():
-        rows = torch.tensor(samples, device=tensors[0].device)
-        for tensor in tensors:
-            tensor[rows] = change(tensor[rows], what)
+    return [(what, np.array(samples)) for what, samples in groups.items()]

@@ -1,0 +1,212 @@
+"""What is done on a GPU, without one: tensors that only pretend to lie there refuse whatever would have to wait for it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nnunet_trainer.training.data.augmentation import augmentation_set, augmenter
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter, validation_augmenter
+from nnunet_trainer.training.data.augmentation.functional import elastic, intensity, previous_stage, separable
+from nnunet_trainer.training.data.augmentation.interpolation import cubic, sampling_grid
+from nnunet_trainer.training.data.augmentation.transforms.previous_stage import OPERATORS, Operation, PreviousStageTransform
+from nnunet_trainer.training.data.augmentation.transforms.separable import down_and_up
+from nnunet_trainer.training.data.augmentation.upload import mapped, packed, uploaded
+from nnunet_trainer.training.data.randomness import SampleKey
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+CPU = torch.device("cpu")
+PATCHES = [(12, 16, 10), (3, 16, 16), (16, 16)]
+
+
+class Uploads(TorchDispatchMode):
+    """Counts copies from host memory to the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.counted = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        source = args[1] if func is torch.ops.aten.copy_.default else args[0] if args else None
+        if func in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default):
+            self.counted += source.device.type == "cpu" and out.device.type == "cuda"
+        return out
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch):
+    """Makes the tensors of an array that would lie on a GPU; refuses tensors made there of Python numbers: a wait each."""
+    made = torch.tensor
+
+    def tensor(*arguments, device=None, **options):
+        assert torch.device(device or "cpu").type == "cpu", "torch.tensor on a GPU waits for it"
+        return made(*arguments, **options)
+
+    monkeypatch.setattr(torch, "tensor", tensor)
+    for module in (intensity, elastic):
+        monkeypatch.setattr(module, "generator", lambda seed, device: torch.Generator())
+    with FakeTensorMode() as mode:
+        dtypes = {np.dtype(name): getattr(torch, name) for name in ("float32", "int16", "int64")}
+        there = lambda array: torch.empty(array.shape, dtype=dtypes[array.dtype], device="cuda")  # noqa: E731
+        monkeypatch.setattr(augmenter, "uploaded", lambda tree, device: mapped(tree, there))
+        yield there
+    del mode
+    cubic._prefilter_on.cache_clear()
+
+
+def always(config):
+    """Every transform, of every channel."""
+    changes = {}
+    for field in dataclasses.fields(config):
+        part = getattr(config, field.name)
+        if dataclasses.is_dataclass(part) and hasattr(part, "probability"):
+            whole = {"probability": 1.0, **({"channel_probability": 1.0} if hasattr(part, "channel_probability") else {})}
+            changes[field.name] = dataclasses.replace(part, **whole)
+    spatial = dataclasses.replace(config.spatial, rotation_probability=0.5, scale_probability=0.5)
+    if spatial.elastic_probability:
+        spatial = dataclasses.replace(spatial, elastic_probability=0.5)
+    return dataclasses.replace(config, spatial=spatial if config.spatial.active else config.spatial, **changes)
+
+
+def numpy_batch(made, stages=1, samples=6):
+    """With its plan, as a worker makes it."""
+    rng, size = np.random.default_rng(0), made.initial_patch_size
+    data = torch.from_numpy(rng.normal(size=(samples, 2, *size)).astype(np.float32))
+    seg = torch.from_numpy(rng.integers(-1, 3, (samples, stages, *size)).astype(np.int16))
+    keys = [SampleKey(1, "0", 0, 0, slot) for slot in range(samples)]
+    batch = made.divided(data, seg, keys).mapped(torch.Tensor.numpy)
+    return dataclasses.replace(batch, plan=made.planner("cuda")(batch))
+
+
+OFTEN = PreviousStageTransform(operator_probability=1.0, operator_label_probability=1.0, removal_probability=1.0)
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=str)
+@pytest.mark.parametrize("name", ["default", "order0", "DA5", "DA5V1", "DA3"])  # each transform, interpolation and deformation
+def test_no_set_waits_for_the_gpu_or_copies_to_it(name, patch, pretended_gpu):
+    config = dataclasses.replace(always(augmentation_set(name)), previous_stage=OFTEN)
+    scales = [[1.0] * len(patch), [0.5] * len(patch), [0.3] * len(patch)]
+    made = Augmenter(config=config, patch_size=patch, deep_supervision_scales=scales, mask_channels=(False, True))
+    cascade = dataclasses.replace(made, previous_stage_labels=(1, 2), regions=[(1, 2), 2], ignore_label=2)
+    for each, stages in ((made, 1), (cascade, 2)):
+        with torch.utils._python_dispatch._disable_current_modes():
+            batch = numpy_batch(each, stages)
+        batch = batch.mapped(pretended_gpu)
+        each.augment(batch)  # constants are copied once
+        with Uploads() as uploads:
+            data, targets = each.augment(batch)
+        assert uploads.counted == 0
+        assert {x.device.type for x in (data, *targets)} == {"cuda"}
+        assert data.shape == (6, 2 if stages == 1 else 4, *patch)
+
+
+def test_validation_patches_do_not_wait_either(pretended_gpu):
+    made = validation_augmenter((16, 16), deep_supervision_scales=[[1.0, 1.0], [0.5, 0.5]], previous_stage_labels=(1, 2))
+    with torch.utils._python_dispatch._disable_current_modes():
+        batch = numpy_batch(made, 2)
+    with Uploads() as uploads:
+        made.augment(batch.mapped(pretended_gpu))
+    assert uploads.counted == 0
+
+
+def test_what_waits_is_refused(pretended_gpu):
+    there = pretended_gpu(np.zeros(3, np.float32))
+    with pytest.raises(DataDependentOutputException):
+        there.sum().item()
+    with pytest.raises(AssertionError, match="waits for it"):
+        torch.tensor([1, 2], device="cuda")
+    with Uploads() as uploads:
+        torch.empty(3).to("cuda", non_blocking=True)
+        there.copy_(torch.empty(3))
+        there.copy_(there + 1)
+    assert uploads.counted == 2
+
+
+@pytest.mark.parametrize("name", ["default", "DA5", "v1", "insaneDA"])
+@pytest.mark.parametrize("patch", PATCHES, ids=str)
+def test_a_plan_is_packed_into_one_buffer_and_out_of_it(name, patch):
+    plan = numpy_batch(Augmenter(config=always(augmentation_set(name)), patch_size=patch)).plan
+    buffers = []
+
+    def allocate(size):
+        buffers.append(torch.zeros(size, dtype=torch.uint8))
+        return buffers[-1]
+
+    buffer, unpack = packed(plan, allocate)
+    found, expected = ([], []), ([], [])
+    arrays = []
+    mapped(plan, arrays.append)
+    assert len(buffers) == 1
+    assert len(arrays) > 5
+    for tree, (tensors, _) in ((unpack(buffer.clone()), found), (uploaded(plan, CPU), expected)):
+        _tensors(tree, tensors)
+    assert len(found[0]) == len(expected[0]) == len(arrays)
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(found[0], expected[0], strict=True))
+
+
+def _tensors(tree, into):
+    if isinstance(tree, torch.Tensor):
+        into.append(tree)
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            _tensors(part, into)
+    elif dataclasses.is_dataclass(tree):
+        for field in dataclasses.fields(tree):
+            _tensors(getattr(tree, field.name), into)
+
+
+# ---- a GPU's way and a CPU's, both on the CPU
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([4, 8]), st.sampled_from([2, 3, 40]))
+def test_the_majority_of_corners_is_that_of_labels(seed, corners, labels):
+    rng = np.random.default_rng(seed)
+    found = torch.from_numpy(rng.integers(-1, labels - 1, (corners, 300)).astype(np.int16))
+    # Of few values, so that many are tied; as weights of corners they sum to 1.
+    weights = torch.from_numpy(rng.integers(1, 4, (corners, 300))).float()
+    weights /= weights.sum(0)
+    nearest = found.gather(0, torch.from_numpy(rng.integers(0, corners, (1, 300))))[0]
+    expected = sampling_grid._majority_of_labels(found, weights, nearest)
+    assert torch.equal(sampling_grid._majority_of_corners(found, weights, nearest), expected)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("patch", [(9, 12, 10), (14, 11)], ids=str)
+def test_labels_resampled_at_every_place_are_those_resampled_where_labels_meet(patch, order, monkeypatch):
+    rng = np.random.default_rng(0)
+    seg = torch.from_numpy(rng.integers(-1, 4, (2, 2, *patch)).astype(np.int16))
+    matrices = torch.eye(len(patch)) + torch.from_numpy(rng.uniform(-0.3, 0.3, (2, len(patch), len(patch)))).float()
+    where = sampling_grid.places(matrices, patch, patch)
+    expected = sampling_grid.sample_segmentation(seg, where, order)
+    for channel in range(2):
+        labels = torch.nn.functional.pad(seg, [2] * (2 * len(patch)), value=-1)[:, channel].flatten()
+        found = sampling_grid._settle(labels, where, order, sampling_grid._majority_of_corners)
+        assert torch.equal(found.view(2, *patch), expected[:, channel])
+
+
+@pytest.mark.parametrize("shape", [(9, 14, 11), (17, 23)], ids=str)
+def test_low_resolution_of_all_rows_at_once_is_that_of_each(shape):
+    rows = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    counts = [[max(1, round(edge * scale)) for edge in shape] for scale in (0.5, 0.71, 1.0)]
+    for reduced in (counts, [[None, *some[1:]] for some in counts]):
+        numbers = uploaded(down_and_up(shape, reduced), CPU)
+        assert torch.equal(separable.by_voxels(rows, numbers), separable.by_lines(rows, numbers))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("size", [3, 4, 9, 16])
+def test_an_operator_on_the_whole_patch_is_the_one_near_the_label(operator, size):
+    rng = np.random.default_rng(size)
+    labels = np.kron(rng.integers(0, 4, (4, 4, 4)), np.ones((5, 4, 6), int))
+    for channels in (np.stack([labels == label for label in (1, 2, 3)]), np.zeros((3, 8, 9, 7), bool)):
+        near, whole = torch.from_numpy(channels), torch.from_numpy(channels.copy())
+        previous_stage.apply_operator(near, Operation(1, operator, size))
+        previous_stage.apply_to_all(whole, Operation(1, operator, size))
+        assert torch.equal(near, whole)
