@@ -55,8 +55,8 @@ def test_every_kind_is_named() -> None:
 def test_each_step_is_shown(loaded: None) -> None:
     """All that are shown work together."""
     names = dict(re.findall(r'@register\("(\w+)", "(\w+)"\)', TEXT))
-    assert set(PLANNER_STEPS) <= set(names)
-    parameters: dict[str, Any] = {kind: names[kind] for kind in PLANNER_STEPS if kind != "targetSpacingRule"}
+    assert {kind for kind in PLANNER_STEPS if kind != "architecture"} <= set(names)  # shown in docs/architectures.md
+    parameters: dict[str, Any] = {kind: names[kind] for kind in PLANNER_STEPS if kind not in ("targetSpacingRule", "architecture")}
     plans = plan(FINGERPRINT, DATASET_JSON, dataset_name="Dataset001_A", reader="SimpleITKIO", parameters=parameters)
     full = plans["configurations"]["3d_fullres"]
     assert full["normalization_schemes"] == ["NoNormalization"]

@@ -15,6 +15,7 @@ COMMANDS = {
     "verify": ("dataset.command", "Check a raw dataset, and name every fault at once."),
     "fingerprint": ("fingerprint.command", "Extract a dataset's fingerprint."),
     "plan": ("planning.command", "Plan configurations from a fingerprint."),
+    "calibrate": ("training.calibration.command", "Measure what a planner's networks take of a GPU's memory."),
     "transfer": ("planning.transfer_command", "Make one dataset's plans fit another."),
     "preprocess": ("preprocessing.command", "Preprocess a dataset for one configuration."),
     "train": ("training.command", "Train one fold."),

@@ -38,6 +38,14 @@ class PlannerSpec(SpecModel):
     ] = None
     target_spacing: Annotated[Spacing | None, Field(description="z, y, x in mm; absent: the dataset's own.")] = None
     parameters: Annotated[FreeForm | None, Field(description="Of the planner, by name.")] = None
+    calibrate: Annotated[
+        bool,
+        Field(
+            description="Measure first what the planner's networks take on the Job's GPU (resources ask for it; without one, small "
+            "patches are counted on the CPU), and plan by that. Another planner of perConfiguration is not measured."
+        ),
+    ] = default(PlannerChoice, "calibrate")
+    resources: Annotated[ResourcesSpec | None, Field(description="Of the planning pod; absent: those of template.")] = None
     per_configuration: Annotated[
         dict[str, PlannerOverride] | None, Field(max_length=32, description="Another planner for a configuration, such as 2d.")
     ] = None
@@ -162,6 +170,9 @@ class PlansStatus(CommonStatus):
     plugins: Annotated[
         list[PluginStatus] | None, Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})
     ] = None
+    calibration: Annotated[str | None, Field(max_length=512, description="With what the planner's references were measured.")] = (
+        None
+    )
     cases: Annotated[str, Field(max_length=32, description="Cases preprocessed of all, over the configurations.")] = "-"
     configurations: Annotated[
         list[ConfigurationStatus], Field(max_length=64, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from nnunet_trainer.planning.planner_presets import PLANNERS, v1, v2
+from nnunet_trainer.planning.architectures.feature_maps import fabians_unet_size, generic_unet_size
+from nnunet_trainer.planning.planner_presets import PLANNERS, v1
 from nnunet_trainer.planning.planners.experiment import plan
-from nnunet_trainer.planning.planners.memory_estimates import fabians_unet_size, generic_unet_size
 from nnunet_trainer.preprocessing.normalization import normalize
 
 
@@ -156,7 +156,7 @@ def test_the_formula_of_the_generic_u_net() -> None:
 @pytest.mark.parametrize("task", ["Prostate", "Hippocampus"])
 def test_every_planner_plans(name: str, task: str) -> None:
     plans = planned(task, name)
-    own = v1.PRESETS.get(name) or v2.PRESETS[name]
+    own = PLANNERS[name].make()
     assert (plans["plans_name"], plans["experiment_planner_used"]) == (own.plans_name, name)
     assert "plugins" not in plans
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.planning import names
+from nnunet_trainer.planning.architectures.feature_maps import conv_feature_map_size
 from nnunet_trainer.planning.difference import difference
-from nnunet_trainer.planning.gpu_memory import conv_feature_map_size
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.planning.plans_patch import merge
 from nnunet_trainer.planning.validate import validate

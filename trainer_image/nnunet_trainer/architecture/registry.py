@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from torch import nn
@@ -14,6 +14,9 @@ from nnunet_trainer.extensions import Registry
 
 from .blocks import Ops
 from .layers import layer
+from .mednext import KNOWN as MEDNEXT_ARGUMENTS
+from .mednext import REQUIRED as MEDNEXT_REQUIRED
+from .mednext import MedNeXt, of_arguments
 from .primus import Primus, PrimusV2, PrimusV3
 from .unet import PlainConvUNet, ResidualEncoderUNet, UNet
 
@@ -85,15 +88,9 @@ def _unet(kind: type[UNet], counts_key: str) -> Callable[..., UNet]:
     ).split()
 
     def make(kwargs: dict[str, Any], channels_in: int, channels_out: int, deep_supervision: bool) -> UNet:
-        for key in kwargs:
-            if key not in known:
-                raise BadConfiguration("InvalidPlans", "arch_kwargs: " + unknown_name(f"argument of {kind.__name__}", key, known))
-        for key in ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides", counts_key, "n_conv_per_stage_decoder"):
-            if key not in kwargs:
-                raise BadConfiguration("InvalidPlans", f"arch_kwargs: {key} is missing ({kind.__name__} needs it).")
-        stages = kwargs["n_stages"]
-        if not isinstance(stages, int) or stages < 2:
-            raise BadConfiguration("InvalidPlans", f"arch_kwargs: n_stages is {stages!r}; a U-Net has at least 2.")
+        needed = ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides", counts_key, "n_conv_per_stage_decoder")
+        _check_arguments(kwargs, kind.__name__, known, needed)
+        stages = _stages(kwargs)
         return kind(
             _ops(kwargs),
             channels_in,
@@ -118,13 +115,8 @@ def _primus(kind: type[Primus]) -> Callable[..., Primus]:
     parameters = {a.name: a for a in inspect.signature(kind).parameters.values() if a.kind is a.KEYWORD_ONLY}
 
     def make(kwargs: dict[str, Any], channels_in: int, channels_out: int, deep_supervision: bool) -> Primus:
-        for key in kwargs:
-            if key not in parameters:
-                message = unknown_name(f"argument of {kind.__name__}", key, parameters)
-                raise BadConfiguration("InvalidPlans", f"arch_kwargs: {message}")
-        for key, argument in parameters.items():
-            if argument.default is inspect.Parameter.empty and key not in kwargs:
-                raise BadConfiguration("InvalidPlans", f"arch_kwargs: {key} is missing ({kind.__name__} needs it).")
+        needed = [key for key, argument in parameters.items() if argument.default is inspect.Parameter.empty]
+        _check_arguments(kwargs, kind.__name__, parameters, needed)
         if deep_supervision:
             raise BadConfiguration("InvalidRecipe", f"recipe.deepSupervision: {kind.__name__} has one output; set it to off.")
         return kind(channels_in, channels_out, **kwargs)
@@ -135,6 +127,33 @@ def _primus(kind: type[Primus]) -> Callable[..., Primus]:
 
 for _kind in (Primus, PrimusV2, PrimusV3):
     NETWORKS.register(_kind.__name__)(_primus(_kind))
+
+
+@NETWORKS.register("MedNeXt")
+def _mednext(kwargs: dict[str, Any], channels_in: int, channels_out: int, deep_supervision: bool) -> MedNeXt:
+    """A U-Net of ConvNeXt blocks (Roy et al., MICCAI 2023)."""
+    _check_arguments(kwargs, "MedNeXt", MEDNEXT_ARGUMENTS, MEDNEXT_REQUIRED)
+    stages = _stages(kwargs)
+    lists = {key: _per_stage(kwargs, key, stages - key.endswith("_decoder")) for key in MEDNEXT_REQUIRED if key != "n_stages"}
+    if any(kernel % 2 == 0 for row in lists["kernel_sizes"] for kernel in row):
+        raise BadConfiguration("InvalidPlans", f"arch_kwargs: kernel_sizes is {lists['kernel_sizes']}; MedNeXt's are odd.")
+    return of_arguments({**kwargs, **lists}, channels_in, channels_out, deep_supervision)
+
+
+def _check_arguments(kwargs: dict[str, Any], network: str, known: Collection[str], needed: Collection[str]) -> None:
+    for key in kwargs:
+        if key not in known:
+            raise BadConfiguration("InvalidPlans", "arch_kwargs: " + unknown_name(f"argument of {network}", key, known))
+    for key in needed:
+        if key not in kwargs:
+            raise BadConfiguration("InvalidPlans", f"arch_kwargs: {key} is missing ({network} needs it).")
+
+
+def _stages(kwargs: dict[str, Any]) -> int:
+    stages = kwargs["n_stages"]
+    if not isinstance(stages, int) or stages < 2:
+        raise BadConfiguration("InvalidPlans", f"arch_kwargs: n_stages is {stages!r}; a U-Net has at least 2.")
+    return stages
 
 
 def _per_stage(kwargs: dict[str, Any], key: str, stages: int) -> Sequence[Any]:

@@ -138,6 +138,11 @@ class UNet(nn.Module):
         return self.decoder.seg_layers[-1]
 
     @property
+    def heads(self) -> list[nn.Module]:
+        """What makes the logits of each resolution, the coarsest first."""
+        return list(self.decoder.seg_layers)
+
+    @property
     def deep_supervision(self) -> bool:
         """Whether `forward` returns a list, one output a resolution."""
         return self.decoder.deep_supervision

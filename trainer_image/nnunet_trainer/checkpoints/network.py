@@ -12,7 +12,9 @@ from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.catalogue.networks import PRIMUS_SIZES
 from nnunet_trainer.contract.catalogue.trainers import DEFAULT, Trainers
 from nnunet_trainer.extensions import schema
-from nnunet_trainer.planning.network_changes import PRIMUS_ARGUMENTS, NetworkChanges, changed, class_name
+from nnunet_trainer.planning.architectures import class_name
+from nnunet_trainer.planning.architectures.primus import ARGUMENTS as PRIMUS_ARGUMENTS
+from nnunet_trainer.planning.network_changes import NetworkChanges, changed
 from nnunet_trainer.trainer_presets.v2 import V2
 
 from .checkpoint import EXTRA

@@ -81,6 +81,8 @@ class PlannerChoice:
     gpu_memory_gb: float | None = None
     target_spacing: list[float] | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    # Measure its references on the device at hand before planning; the GPU's memory is what is planned for, unless it is said.
+    calibrate: bool = additions.added("0.2.0", default=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "normalizationRule": ("planning.planners.normalization_rules", "NORMALIZATION_RULES"),
     "initialPatch": ("planning.planners.initial_patch", "INITIAL_PATCHES"),
     "pooling": ("planning.planners.pooling", "POOLINGS"),
+    "architecture": ("planning.architectures", "ARCHITECTURES"),
     "convolutionsPerStage": ("planning.planners.network", "CONVOLUTIONS_PER_STAGE"),
     "memoryEstimate": ("planning.planners.memory_estimates", "MEMORY_ESTIMATES"),
     "shrunkAxis": ("planning.planners.patch_and_batch", "SHRUNK_AXES"),
@@ -39,8 +40,8 @@ KINDS: dict[str, tuple[str, str]] = {
 """By kind: a module of this package, with the built-in components in it, and the name of its registry."""
 
 PLANNER_STEPS = (
-    *("targetSpacingRule", "normalizationRule", "initialPatch", "pooling", "convolutionsPerStage", "memoryEstimate"),
-    *("shrunkAxis", "patchAndBatch", "lowResolution"),
+    *("targetSpacingRule", "normalizationRule", "initialPatch", "pooling", "architecture", "convolutionsPerStage"),
+    *("memoryEstimate", "shrunkAxis", "patchAndBatch", "lowResolution"),
 )
 """The kinds that are steps of a planner: each a parameter of the same name."""
 

@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parameters", metavar="JSON", help='numbers of the planner to change, as {"maxPooling": 4}, or a file of them'
     )
+    parser.add_argument(
+        "--calibration", metavar="FILE", help="what nnunet-trainer calibrate has measured: the planner's references"
+    )
     parser.add_argument("--patch", metavar="JSON", help='merged into the plans, as {"configurations": {…}}, or a file of it')
     parser.add_argument("--explain", action="store_true", help="say why, one line for each decision")
     parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two plans files instead")
@@ -61,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         plans_name=arguments.plans_name,
         parameters=files.json_option(arguments.parameters, "--parameters"),
         patch=files.json_option(arguments.patch, "--patch"),
+        calibration=files.read_json(arguments.calibration, "The calibration") if arguments.calibration else None,
         notes=notes,
     )
     if arguments.explain:

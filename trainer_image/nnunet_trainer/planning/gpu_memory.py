@@ -1,73 +1,88 @@
-"""How much GPU memory a U-Net's training takes, by nnU-Net's measure: the feature maps of all its convolutions."""
+"""How much GPU memory a network's training takes, by its architecture's estimate and a planner's or its own reference."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+
+from .architectures import Architecture, Reference, class_name, estimate_of, of_network
+from .architectures.unet import PlainConvUNet, UNet
 from .planner_presets import PLANNERS, Planner
 
+_UNET = {"features_per_stage", "strides", "n_conv_per_stage_decoder"}
+"""Arguments that a network of somebody else has too where it is measured as a U-Net."""
+_UNITS = ("OfArchitecture", "FeatureMaps")
+"""Memory estimates whose unit the planner's architecture has."""
 
-def conv_feature_map_size(
-    patch_size: Sequence[int], architecture: dict[str, Any], num_outputs: int, *, deep_supervision: bool = False
-) -> int:
-    """Numbers in the outputs of all convolutions for one patch.
 
-    As dynamic_network_architectures' `compute_conv_feature_map_size`: the stride of a stage is applied at its first convolution and
-    once more for the next stage's input.
+CALIBRATION = "calibration"
+"""An additional field of plans.json, which nnU-Net does not read: with what its planner's references were measured."""
+_MEASURED = ("reference3d", "reference2d", "referenceGb")
 
-    Args:
-        patch_size: voxels along (z,) y, x.
-        architecture: a configuration's `architecture` (PlainConvUNet or ResidualEncoderUNet).
-        num_outputs: output channels of the network.
-        deep_supervision: whether each decoder stage has an output.
+
+def references(calibration: Mapping[str, Any] | None, planner: str) -> dict[str, float]:
+    """A planner's parameters that were measured.
+
+    Raises:
+        BadConfiguration: it is no calibration, or another planner's.
     """
-    arguments = architecture["arch_kwargs"]
-    features = list(arguments["features_per_stage"])
-    dimensions = len(patch_size)
-    strides = [list(s) if isinstance(s, (list, tuple)) else [s] * dimensions for s in arguments["strides"]]
-    stages = len(features)
-    residual = "n_blocks_per_stage" in arguments
-    blocks = _each(arguments["n_blocks_per_stage" if residual else "n_conv_per_stage"], stages)
-    decoder = _each(arguments["n_conv_per_stage_decoder"], stages - 1)
-
-    total = features[0] * math.prod(patch_size) if residual else 0  # the stem
-    size, channels, sizes = list(patch_size), features[0], []
-    for stage in range(stages):
-        strided = [n // s for n, s in zip(size, strides[stage], strict=True)]
-        maps = features[stage] * math.prod(strided)
-        if residual:
-            projected = channels != features[stage] or strided != size
-            total += maps * (2 * blocks[stage] + projected)
-        else:
-            total += maps * blocks[stage]
-        size, channels = strided, features[stage]
-        sizes.append(strided)
-    for stage in range(stages - 1):
-        skip = math.prod(sizes[stages - 2 - stage])
-        total += skip * features[stages - 2 - stage] * (decoder[stage] + 1)  # the convolutions, and the transposed one
-        if deep_supervision or stage == stages - 2:
-            total += skip * num_outputs
-    return total
+    if calibration is None:
+        return {}
+    found = calibration.get("parameters")
+    numbers = found.values() if isinstance(found, Mapping) else ()
+    if not numbers or not all(isinstance(n, int | float) and not isinstance(n, bool) and n > 0 for n in numbers):
+        raise BadConfiguration(
+            "InvalidCalibration",
+            f"The calibration's parameters are {found!r}; positive numbers by name ({', '.join(_MEASURED)}) were expected.",
+            hint="Write it by nnunet-trainer calibrate.",
+        )
+    if calibration.get("planner") != planner:
+        raise BadConfiguration(
+            "InvalidCalibration",
+            f"The calibration is of the planner {calibration.get('planner')}; this one is {planner}.",
+            hint=f"Calibrate this one: nnunet-trainer calibrate --planner {planner}.",
+        )
+    if unknown := set(found) - set(_MEASURED):
+        raise BadConfiguration("InvalidCalibration", "The calibration: " + unknown_name("parameter", unknown.pop(), _MEASURED))
+    return dict(found)
 
 
-def _each(value: int | Sequence[int], count: int) -> list[int]:
-    return [value] * count if isinstance(value, int) else list(value)
+def estimate_gb(
+    patch_size: Sequence[int],
+    batch_size: int,
+    architecture: dict[str, Any],
+    planner: str,
+    calibration: Mapping[str, Any] | None = None,
+) -> float | None:
+    """Gigabytes by the rule of three: a reference estimate and batch fill a reference GPU.
 
-
-def estimate_gb(patch_size: Sequence[int], batch_size: int, architecture: dict[str, Any], planner: str) -> float | None:
-    """Gigabytes by a planner's rule of three: its reference estimate and batch fill its reference GPU.
-
-    None for a network that is no U-Net of nnU-Net's. Of a planner that is not known, or
-    estimates otherwise, nnU-Net's default counts.
+    None for a network that no architecture is known of, and that is no U-Net. The reference is the planner's where its architecture
+    has the same unit, else the architecture's own; what the plans say of their calibration goes before the planner's.
     """
-    if not {"features_per_stage", "strides", "n_conv_per_stage_decoder"} <= set(architecture.get("arch_kwargs", {})):
-        return None
+    arguments, dimensions = architecture.get("arch_kwargs", {}), len(patch_size)
+    of = of_network(class_name(architecture))
+    if of is None:
+        if not set(arguments) >= _UNET:
+            return None
+        of = PlainConvUNet()
+    # Of an image's channels only few estimates make anything, and little.
+    estimate = estimate_of(of, patch_size, arguments, 1, 2)
+    return round(_reference(of, planner, calibration).gigabytes(estimate, batch_size, dimensions), 2)
+
+
+def _reference(of: Architecture, planner: str, calibration: Mapping[str, Any] | None) -> Reference:
+    """The planner's, where that is known and its numbers are in the architecture's unit."""
     kind = PLANNERS[planner].make() if planner in PLANNERS else Planner()
-    if kind.memory_estimate != Planner().memory_estimate:
-        kind = Planner()  # its references are in another unit
-    two = len(patch_size) == 2
-    reference, batch = (kind.reference_2d, kind.reference_batch_2d) if two else (kind.reference_3d, kind.reference_batch_3d)
-    estimate = conv_feature_map_size(patch_size, architecture, 2)
-    return round(kind.reference_gb * estimate * batch_size / (reference * batch), 2)
+    unet = isinstance(of, UNet) and isinstance(kind.network, UNet)
+    if kind.memory_estimate.name not in _UNITS or not (unet or kind.network.network == of.network):
+        return PlainConvUNet.reference if unet else of.reference  # nnU-Net's default, of both U-Nets
+    measured = references(calibration, planner)
+    return Reference(
+        three=measured.get("reference3d", kind.reference_3d),
+        two=measured.get("reference2d", kind.reference_2d),
+        gb=measured.get("referenceGb", kind.reference_gb),
+        batch_three=kind.reference_batch_3d,
+        batch_two=kind.reference_batch_2d,
+    )

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from nnunet_trainer.contract.catalogue.networks import PRIMUS_SIZES, TOKENS, check_shape
+from nnunet_trainer.contract.catalogue.networks import TOKENS, check_shape
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Range
 from nnunet_trainer.extensions.schema import NameOf
+
+from .architectures import class_name, primus
 
 Count = Annotated[int, Range(1)]
 
@@ -22,8 +24,6 @@ _NONLINEARITIES = {
     "GELU": ("torch.nn.GELU", {}),
 }
 _PACKAGE = "dynamic_network_architectures.architectures"
-PRIMUS_ARGUMENTS = {"patch_embed_size": [8, 8, 8], "drop_path_rate": 0.2, "scale_attn_inner": True, "init_values": 0.1}
-"""Of every published Primus, whatever its size."""
 _UNET_PARTS = (
     "normalization",
     "nonlinearity",
@@ -40,7 +40,7 @@ class NetworkChanges:
     """What is changed in the plans' architecture. The results' plans.json holds the changed architecture."""
 
     network: Annotated[str, NameOf("network")] | None = None
-    """The class: PlainConvUNet, ResidualEncoderUNet, Primus, PrimusV2, PrimusV3, or one that a plug-in registers."""
+    """The class: PlainConvUNet, ResidualEncoderUNet, Primus, PrimusV2, PrimusV3, or a plug-in's. A MedNeXt is planned for."""
     normalization: Literal["instance", "batch", "group", "filterResponse", "none"] | None = None
     normalization_groups: Count = 8
     nonlinearity: Literal["LeakyReLU", "ReLU", "Mish", "GELU"] | None = None
@@ -71,9 +71,15 @@ def changed(architecture: dict[str, Any], changes: NetworkChanges, patch_size: S
             "NetworkDoesNotFit",
             f"recipe.network.network: the plans hold a {class_name(architecture)}; a {name} cannot be made of it.",
         )
+    if changes.network is not None and "MedNeXt" in (before := class_name(architecture), name) and before != name:
+        raise BadConfiguration(
+            "NetworkDoesNotFit",
+            f"recipe.network.network: the plans hold a {before}; a {name} cannot be made of it.",
+            hint=f"Plan for it: planner.name: {'MedNeXtPlanner' if name == 'MedNeXt' else 'ExperimentPlanner'}.",
+        )
     architecture = copy.deepcopy(architecture)
     kwargs = architecture["arch_kwargs"]
-    dimension = str(kwargs["conv_op"])[-2]
+    dimension = str(len(patch_size))
     if changes.network is not None:
         _change_class(architecture, changes.network)
     if changes.normalization is not None:
@@ -101,11 +107,6 @@ def changed(architecture: dict[str, Any], changes: NetworkChanges, patch_size: S
     return architecture
 
 
-def class_name(architecture: dict[str, Any]) -> str:
-    """The network's class, without its package."""
-    return str(architecture["network_class_name"]).rpartition(".")[2]
-
-
 def _primus(architecture: dict[str, Any], name: str, changes: NetworkChanges, patch_size: Sequence[int]) -> dict[str, Any]:
     for part in _UNET_PARTS:
         if getattr(changes, part) is not None:
@@ -114,9 +115,7 @@ def _primus(architecture: dict[str, Any], name: str, changes: NetworkChanges, pa
                 f"recipe.network.{camel(part)}: {name} is a transformer; this is for U-Nets.",
             )
     before = architecture["arch_kwargs"] if class_name(architecture) == name else {}
-    width, depth, heads = PRIMUS_SIZES["M"]
-    kwargs = {"embed_dim": width, "eva_depth": depth, "eva_numheads": heads, **copy.deepcopy(PRIMUS_ARGUMENTS), **before}
-    kwargs |= {"input_shape": list(patch_size), **copy.deepcopy(changes.arch_kwargs)}
+    kwargs = {**primus.arguments("M", patch_size), **before, "input_shape": list(patch_size), **copy.deepcopy(changes.arch_kwargs)}
     check_shape(name, kwargs["input_shape"], kwargs["patch_embed_size"])
     return {"network_class_name": f"{_PACKAGE}.primus.{name}", "arch_kwargs": kwargs, "_kw_requires_import": []}
 

@@ -14,7 +14,7 @@ from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 
 from . import old_format, plugins
-from .gpu_memory import estimate_gb
+from .gpu_memory import CALIBRATION, estimate_gb
 from .names import WITHOUT_PROPERTIES
 
 PREPROCESSING_FIELDS = (
@@ -156,7 +156,7 @@ class Configuration:
     def estimated_gpu_memory_gb(self) -> float | None:
         """The planner's own estimate for this patch and batch; None for a network that it does not know."""
         planner = str(self.plans.content.get("experiment_planner_used"))
-        return estimate_gb(self.patch_size, self.batch_size, self.architecture, planner)
+        return estimate_gb(self.patch_size, self.batch_size, self.architecture, planner, self.plans.content.get(CALIBRATION))
 
     @property
     def network_digest(self) -> str:

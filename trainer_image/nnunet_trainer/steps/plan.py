@@ -10,13 +10,15 @@ from ..artifacts.artifact import ArtifactWriter
 from ..contract import codec, keys
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
-from ..contract.work_order import PlanOrder
+from ..contract.work_order import PlannerChoice, PlanOrder
 from ..dataset import splits
 from ..extensions import provenance
 from ..planning import plugins
+from ..planning.gpu_memory import CALIBRATION
 from ..planning.planner_presets import planner
 from ..planning.planners.experiment import plan
 from ..planning.plans import Plans
+from . import calibrations
 from .common import Teller, import_plugins, read_input, report_of, with_plugins
 from .raw import Source
 
@@ -39,15 +41,17 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     storage = open_store(order.storage)
     choices = [order.planner, *order.per_configuration.values()]
     used = [each for choice in choices for each in planner(choice.name, choice.parameters).components]
-    digest = plans_digest(order, named, used)
+    measured_on = calibrations.device(order) if order.planner.calibrate else None
+    digest = plans_digest(order, named, used, measured_on)
     prefix = keys.plans(order.dataset_name, digest)
     if there := artifact.find_whole(storage, prefix):
         return report_of("plan", there, found=True)
-    tell("planning")
-    dataset_json = dataset.read_json("dataset.json")
+    dataset_json, fingerprint = dataset.read_json("dataset.json"), dataset.read_json("dataset_fingerprint.json")
     notes: list[str] = []
+    calibration = calibrations.measure(order, dataset_json, fingerprint, measured_on, tell, notes) if measured_on else None
+    tell("planning")
     plans = plan(
-        dataset.read_json("dataset_fingerprint.json"),
+        fingerprint,
         dataset_json,
         dataset_name=order.dataset_name,
         reader=dataset.manifest.summary["reader"],
@@ -61,32 +65,46 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
             name: {"name": c.name, "gpuMemoryGB": c.gpu_memory_gb, "targetSpacing": c.target_spacing, "parameters": c.parameters}
             for name, c in order.per_configuration.items()
         },
+        calibration=calibration,
         notes=notes,
     )
     tell("uploading")
     summary = {**describe(plans, dataset.read_json("splits_final.json")), "planner": order.planner.name, "warnings": []}
-    write(storage, prefix, digest, plans, dataset_json, summary, {"notes": notes}, {"dataset": order.dataset.digest})
+    detail = {"notes": notes, **({"calibration": calibration} if calibration else {})}
+    write(storage, prefix, digest, plans, dataset_json, summary, detail, {"dataset": order.dataset.digest})
     return report_of("plan", artifact.require(storage, "plans", digest, prefix), found=False)
 
 
-def plans_digest(order: PlanOrder, plugins: Mapping[str, str] | None = None, used: Iterable[provenance.Used] = ()) -> str:
+def plans_digest(
+    order: PlanOrder,
+    plugins: Mapping[str, str] | None = None,
+    used: Iterable[provenance.Used] = (),
+    measured_on: calibrations.MeasuredOn | None = None,
+) -> str:
     """The digest of the plans: of all that decides them.
 
     Args:
         order: the order.
         plugins: the digests of those that it names.
         used: the planners and their steps.
+        measured_on: where the planner is calibrated; another GPU may come to other plans.
     """
     return keys.digest(
         "plans",
         FORMAT,
         order.dataset.digest,
-        codec.to_plain(order.planner),
-        codec.to_plain(order.per_configuration),
+        _deciding(order.planner),
+        {name: _deciding(choice) for name, choice in order.per_configuration.items()},
         order.plans_name,
         order.patch,
         *with_plugins(plugins or {}, used),
+        *([codec.to_plain(measured_on)] if measured_on else []),
     )
+
+
+def _deciding(choice: PlannerChoice) -> dict[str, Any]:
+    """Whether to calibrate is no part of it: where it was calibrated is."""
+    return {field: value for field, value in codec.to_plain(choice).items() if field != "calibrate"}
 
 
 def describe(plans: dict[str, Any], folds: Sequence[splits.Split]) -> dict[str, Any]:
@@ -113,6 +131,9 @@ def describe(plans: dict[str, Any], folds: Sequence[splits.Split]) -> dict[str, 
             **({"previousStageFolds": len(folds)} if found.previous_stage and all_of_them else {}),
         }
     summary = {"plansName": read.name, "datasetName": read.dataset_name, "configurations": configurations}
+    measured = plans.get(CALIBRATION)
+    if measured:
+        summary["calibration"] = measured["about"]
     return {**summary, **({"plugins": about} if (about := plugins.described(plans)) else {})}
 
 

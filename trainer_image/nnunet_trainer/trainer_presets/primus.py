@@ -1,4 +1,4 @@
-"""The trainers of Primus, as `v2`. No GPU memory is estimated for a transformer: the plans' estimate is their U-Net's."""
+"""The trainers of Primus, as `v2`. The plans' memory estimate is their U-Net's; plans by PrimusPlanner are Primus's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nnunet_trainer.contract.catalogue.networks import PRIMUS_SIZES
 
 from .rows import Preset, rate
 
-_ABOUT = "3D only, patch a multiple of 8, GPU memory not estimated"
+_ABOUT = "3D only, patch a multiple of 8; PrimusPlanner plans for it"
 _FIRST = "nnUNet_Primus_S_Trainer"
 
 _TRAINING: dict[str, Any] = {

@@ -66,7 +66,8 @@ def describe(status: PlansStatus) -> str:
     """What was planned, in one line."""
     parts = [_configuration(row) for row in status.configurations if row.patch_size and row.batch_size]
     warned = "".join(f". Warning: {warning.rstrip('.')}" for warning in status.warnings or [])
-    return (f"{status.plans_name}: " if status.plans_name else "") + ("; ".join(parts) or "planned") + warned
+    measured = f"; {status.calibration}" if status.calibration else ""
+    return (f"{status.plans_name}: " if status.plans_name else "") + ("; ".join(parts) or "planned") + measured + warned
 
 
 def set_planned(scope: Scope[PlansStatus], work: Work) -> None:

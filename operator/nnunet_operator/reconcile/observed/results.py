@@ -51,6 +51,7 @@ def plans(status: PlansStatus, report: Report) -> None:
     status.artifact = _artifact(report, "plans")
     status.plans_name = read.text(said, "plansName", 100) or status.plans_name
     status.planner = read.text(said, "planner", 100)
+    status.calibration = read.text(said, "calibration", 512)
     planned = read.maps(said, "configurations")
     rows = {row.name: row for row in status.configurations}
     for name, row in rows.items():

@@ -55,7 +55,8 @@ def plan(references: PlansReferences, work: Work) -> Startable | Blocker:
         plugins=plugins.names(spec.plugins),
         per_configuration={name: override(planner, own) for name, own in (planner.per_configuration or {}).items()},
     )
-    return startable(plans, references.settings, work, order, keys.digest("plan", read.input.digest))
+    digest = keys.digest("plan", read.input.digest)
+    return startable(plans, references.settings, work, order, digest, resources=planner.resources)
 
 
 def fingerprinted(references: PlansReferences) -> Fingerprinted | Blocker:

@@ -261,12 +261,13 @@ def test_steps_of_primus_are_the_wheels(setup, preprocessed, tmp_path, monkeypat
         torch.testing.assert_close(f, e, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_a_transformer_has_no_memory_estimate():
+def test_only_a_network_that_nobody_knows_has_no_memory_estimate():
     from nnunet_trainer.planning.gpu_memory import estimate_gb
 
     transformer = network_changes.changed(plain(3), NetworkChanges(network="Primus"), PATCH)
-    assert estimate_gb([128] * 3, 2, transformer, "ExperimentPlanner") is None
-    assert estimate_gb([128] * 3, 2, plain(3), "ExperimentPlanner") > 0
+    for known in (transformer, plain(3)):
+        assert estimate_gb([128] * 3, 2, known, "ExperimentPlanner") > 0
+    assert estimate_gb([128] * 3, 2, {"network_class_name": "Mine", "arch_kwargs": {}}, "ExperimentPlanner") is None
 
 
 @pytest.mark.reference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.extensions import PLANNER_STEPS
 from nnunet_trainer.extensions.schema import Choice
+
+from ..architectures import ARCHITECTURES, Architecture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +34,9 @@ class Planner:
     pooling: Choice = field(default_factory=lambda: Choice(name="FinestAxes"))
     """How often each axis is pooled, and the kernels of each stage."""
     convolutions_per_stage: Choice = field(default_factory=lambda: Choice(name="Listed"))
-    memory_estimate: Choice = field(default_factory=lambda: Choice(name="FeatureMaps"))
+    architecture: Choice = field(default_factory=lambda: Choice(name="PlainConvUNet"))
+    """The network. Another one brings its own references, unless they are given too."""
+    memory_estimate: Choice = field(default_factory=lambda: Choice(name="OfArchitecture"))
     """What a network and a patch take, in the unit of reference3d and reference2d."""
     shrunk_axis: Choice = field(default_factory=lambda: Choice(name="LargestShareOfMedian"))
     """The axis along which a patch that does not fit is shrunk."""
@@ -40,7 +45,7 @@ class Planner:
     low_resolution: Choice = field(default_factory=lambda: Choice(name="PatchCoversQuarter"))
     """Whether there is 3d_lowres, and at which spacing."""
     residual: bool = False
-    """Residual encoder (ResidualEncoderUNet) instead of plain convolutions."""
+    """As `architecture: ResidualEncoderUNet`, with this planner's references."""
     reference_3d: float = 560_000_000
     """What fills the reference GPU at the reference batch, by the memory estimate; 3-D."""
     reference_2d: float = 85_000_000
@@ -81,6 +86,14 @@ class Planner:
     """Whether 2d and 3d_fullres bear nnUNetPlans' data identifiers."""
 
     @property
+    def network(self) -> Architecture:
+        """What the plans' networks are."""
+        chosen = self.architecture
+        if self.residual and chosen.name == "PlainConvUNet":
+            chosen = Choice(name="ResidualEncoderUNet")
+        return ARCHITECTURES[chosen.name].make(**chosen.parameters)
+
+    @property
     def components(self) -> list[tuple[str, str]]:
         """Kind and name of itself and of its steps."""
         return [("planner", self.name), *((kind, getattr(self, name).name) for name, kind in STEPS.items())]
@@ -101,7 +114,32 @@ def changed(base: Planner, **changes: Any) -> Planner:
         if name not in known:
             raise BadConfiguration("UnknownParameter", unknown_name("field of a planner", name, known))
     steps = {name: _choice(value) if name in STEPS else value for name, value in changes.items()}
-    return dataclasses.replace(base, **steps)
+    return with_references(base, steps)
+
+
+def with_references(base: Planner, changes: Mapping[str, Any]) -> Planner:
+    """A planner with other fields, which are built already: with another architecture its references too, where none is given.
+
+    Of references that belong together (estimate, gigabytes and batch) all are the architecture's, or none is.
+    """
+    chosen = changes.get("architecture")
+    own = {} if chosen is None or chosen.name == base.architecture.name or REFERENCES & set(changes) else _references(chosen)
+    return dataclasses.replace(base, **own, **changes)
+
+
+def _references(chosen: Choice) -> dict[str, float]:
+    of = ARCHITECTURES[chosen.name].make(**chosen.parameters).reference
+    return {
+        "reference_3d": of.three,
+        "reference_2d": of.two,
+        "reference_gb": of.gb,
+        "reference_batch_3d": of.batch_three,
+        "reference_batch_2d": of.batch_two,
+    }
+
+
+REFERENCES = {"reference_3d", "reference_2d", "reference_gb", "reference_batch_3d", "reference_batch_2d"}
+"""The fields that say what fills a GPU."""
 
 
 def _choice(value: Any) -> Choice:

@@ -14,7 +14,7 @@ from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Component, Registry, kinds, schema
 
-from .planner import STEPS, Planner, changed
+from .planner import STEPS, Planner, changed, with_references
 
 FIXED = ("name", "plans_name")
 """Fields that are no parameters: who wants others derives a planner."""
@@ -98,7 +98,7 @@ def planner(name: str, parameters: Mapping[str, Any] | None = None) -> Planner:
     checked = known().check(name, parameters)
     fields = {camel(f.name): f.name for f in dataclasses.fields(Planner)}
     changes = {fields[key]: _value(fields[key], value) for key, value in checked.items()}
-    return dataclasses.replace(PLANNERS[name].make(), name=name, **changes)
+    return with_references(PLANNERS[name].make(), {"name": name, **changes})
 
 
 def derive(base: str, *, plans_name: str, **changes: Any) -> Planner:

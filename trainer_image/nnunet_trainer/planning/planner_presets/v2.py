@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from .planner import Planner
+from .planner import Planner, changed
 from .registry import add
 
 _RESIDUAL = Planner(
@@ -72,6 +72,33 @@ PRESETS: dict[str, Planner] = {
     )
 }
 
+OTHERS = {
+    "MedNeXtPlanner": (
+        changed(
+            Planner(),
+            name="MedNeXtPlanner",
+            plans_name="nnUNetPlans_MedNeXt",
+            architecture="MedNeXt",
+            max_features_3d=512,
+            max_pooling=4,
+        ),
+        "MedNeXt of size S with kernel 3 (parameters.architecture: {name: MedNeXt, size: L, kernel: 5}), for 8 GB",
+    ),
+    "PrimusPlanner": (
+        changed(
+            Planner(),
+            name="PrimusPlanner",
+            plans_name="nnUNetPlans_Primus",
+            architecture="Primus",
+            pooling="EveryAxis",
+        ),
+        "Primus of size M in 3D (parameters.architecture: {name: Primus, size: S}), for 8 GB",
+    ),
+}
+"""Of networks that nnU-Net's own planners do not plan for."""
+
 for _planner in PRESETS.values():
     _plain = "plain convolutions" if not _planner.residual else "residual encoder"
     add(_planner, f"nnU-Net v2: {_plain}, for {_planner.reference_gb:g} GB; plans {_planner.plans_name}.")
+for _planner, _about in OTHERS.values():
+    add(_planner, f"{_about}; plans {_planner.plans_name}.")

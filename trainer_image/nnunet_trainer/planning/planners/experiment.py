@@ -12,6 +12,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
+from ..gpu_memory import CALIBRATION, references
 from ..planner_presets import PLANNERS, Planner, planner
 from ..plans import Configuration, Plans
 from ..plans_patch import merge
@@ -47,6 +48,7 @@ def plan(
     parameters: Mapping[str, Any] | None = None,
     patch: Mapping[str, Any] | None = None,
     per_configuration: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
     notes: list[str] | None = None,
 ) -> dict[str, Any]:
     """Plan the experiments of a dataset.
@@ -63,6 +65,7 @@ def plan(
         parameters: fields of `planner_presets.Planner` to change.
         patch: merged into the plans: objects merge, lists replace, null means null.
         per_configuration: configuration to {name, gpu_memory_gb, target_spacing, parameters}: its own planner.
+        calibration: of this planner, as `nnunet-trainer calibrate` writes it: its references; those of another planner stay.
         notes: receives one line for each decision.
 
     Returns:
@@ -73,14 +76,17 @@ def plan(
         BadData: a fingerprint that lacks a field.
     """
     _refuse_taken(planner, plans_name)
-    choices = [_Choice(planner, gpu_memory_gb, target_spacing, dict(parameters or {}))]
+    measured = references(calibration, planner)
+    choices = [_Choice(planner, gpu_memory_gb, target_spacing, {**(parameters or {}), **measured})]
+    if calibration is not None and notes is not None:
+        notes.append(f"{calibration.get('about')}: {', '.join(f'{name} {value:,.10g}' for name, value in measured.items())}")
     plans = _plan(fingerprint, dataset_json, dataset_name, reader, choices[0], plans_name, notes)
     for name, given in (per_configuration or {}).items():
         choice = _Choice(
             _option(given, "name") or planner,
             _option(given, "gpu_memory_gb", "gpuMemoryGB"),
             _option(given, "target_spacing", "targetSpacing"),
-            dict(_option(given, "parameters") or {}),
+            {**(_option(given, "parameters") or {}), **(measured if _option(given, "name") in (None, planner) else {})},
         )
         own = _plan(fingerprint, dataset_json, dataset_name, reader, choice, plans["plans_name"], notes)
         if name not in own["configurations"]:
@@ -96,6 +102,8 @@ def plan(
         choices.append(choice)
     if patch:
         plans = merge(plans, patch)
+    if calibration is not None:
+        plans[CALIBRATION] = {"planner": planner, "about": calibration.get("about"), "parameters": measured}
     validate(plans, dataset_json)
     record(plans, [used for choice in choices for used in choice.planner.components])
     return plans

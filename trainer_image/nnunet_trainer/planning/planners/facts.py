@@ -12,9 +12,9 @@ import numpy as np
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
-from ..old_format import NETWORK_CLASSES, arguments
+from ..architectures import class_name
 from ..planner_presets import Planner
-from .steps import call, fail, numbers
+from .steps import call, fail, guarded, numbers
 from .topology import Topology
 
 STEP_LIMIT = 10_000
@@ -159,28 +159,31 @@ class ConfigurationFacts:
 
     def architecture(self, shape: Topology) -> dict[str, Any]:
         """The network of a topology, as plans have it."""
-        kind, step = self.planner, self.planner.convolutions_per_stage
-        most = kind.max_features_2d if self.two else kind.max_features_3d
-        counts = call("convolutionsPerStage", step, self, shape.stages)
-        wanted = f"two lists, of {shape.stages} and {shape.stages - 1} positive integers"
+        step = self.planner.architecture
+        found = guarded("architecture", step, self.planner.network.describe, self, shape)
+        if not isinstance(found, Mapping) or not isinstance(found.get("network_class_name"), str):
+            raise fail("architecture", step, found, "{network_class_name: …, arch_kwargs: {…}}")
+        if not isinstance(found.get("arch_kwargs"), Mapping):
+            raise fail("architecture", step, found, "an object arch_kwargs in it")
+        return dict(found)
+
+    def features(self, stages: int) -> list[int]:
+        """Channels of each stage: they double from stage to stage, up to the planner's largest number."""
+        most = self.planner.max_features_2d if self.two else self.planner.max_features_3d
+        return [min(most, self.planner.base_features * 2**i) for i in range(stages)]
+
+    def convolutions(self, stages: int) -> tuple[list[int], list[int]]:
+        """Convolutions (or blocks) of each encoder stage, and of each decoder stage, the deepest first."""
+        step = self.planner.convolutions_per_stage
+        counts = call("convolutionsPerStage", step, self, stages)
+        wanted = f"two lists, of {stages} and {stages - 1} positive integers"
         try:
             encoder, decoder = ([int(n) for n in each] for each in counts)
         except (TypeError, ValueError):
             raise fail("convolutionsPerStage", step, counts, wanted) from None
-        if (len(encoder), len(decoder)) != (shape.stages, shape.stages - 1) or min([*encoder, *decoder, 1]) < 1:
+        if (len(encoder), len(decoder)) != (stages, stages - 1) or min([*encoder, *decoder, 1]) < 1:
             raise fail("convolutionsPerStage", step, counts, wanted)
-        return {
-            "network_class_name": NETWORK_CLASSES["ResidualEncoderUNet" if kind.residual else "PlainConvUNet"],
-            "arch_kwargs": arguments(
-                dimensions=len(self.spacing),
-                features=[min(most, kind.base_features * 2**i) for i in range(shape.stages)],
-                kernel_sizes=shape.kernel_sizes,
-                strides=shape.strides,
-                blocks={"n_blocks_per_stage" if kind.residual else "n_conv_per_stage": encoder},
-                decoder=decoder,
-            ),
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        }
+        return encoder, decoder
 
     def estimate(self, patch: Sequence[float], architecture: dict[str, Any]) -> float:
         """What a network and a patch take, in the unit of `reference`."""
@@ -223,8 +226,9 @@ class ConfigurationFacts:
             self.notes.append(f"patch {found.patch_size} after {steps} steps: {amount} fits the reference {self.reference:,.0f}")
         else:
             self.notes.append(f"patch {found.patch_size} fits at once: {amount} is below the reference {self.reference:,.0f}")
-        poolings, features = found.topology.poolings, found.architecture["arch_kwargs"]["features_per_stage"]
-        self.notes.append(f"{found.topology.stages} stages, {poolings} poolings, features {features}")
+        network, features = class_name(found.architecture), found.architecture["arch_kwargs"].get("features_per_stage")
+        stages = f"{found.topology.stages} stages, {found.topology.poolings} poolings"
+        self.notes.append(f"{network}: {stages}" + (f", features {features}" if features else ""))
         return found
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnunet_trainer.extensions import Registry
 
-from ..gpu_memory import conv_feature_map_size
+from ..architectures import class_name, estimate_of, of_network
+from ..architectures.feature_maps import conv_feature_map_size, fabians_unet_size, generic_unet_size
 from .facts import ConfigurationFacts
+from .steps import guarded
 
 MEMORY_ESTIMATES: Registry[Callable[..., float]] = Registry("planner step")
 """Functions `(configuration, patch, architecture, **parameters) -> number`; a patch is voxels, an architecture as in plans."""
+
+
+@MEMORY_ESTIMATES.register("OfArchitecture")
+def of_architecture(configuration: ConfigurationFacts, patch: Sequence[int], architecture: dict[str, Any]) -> float:
+    """What the architecture says of itself: of nnU-Net's U-Nets the same as FeatureMaps."""
+    chosen, network = configuration.planner.network, class_name(architecture)
+    of = chosen if chosen.network == network else of_network(network) or chosen
+    dataset = configuration.dataset
+    given = of, patch, architecture["arch_kwargs"], len(dataset.channels), dataset.outputs
+    found: float = guarded("architecture", configuration.planner.architecture, estimate_of, *given)
+    return found
 
 
 @MEMORY_ESTIMATES.register("FeatureMaps")
@@ -48,70 +60,6 @@ def fabians_unet(configuration: ConfigurationFacts, patch: Sequence[float], arch
         channels=len(configuration.dataset.channels),
         outputs=configuration.dataset.outputs,
     )
-
-
-def generic_unet_size(
-    patch: Sequence[int],
-    strides: Sequence[Sequence[int]],
-    features: Sequence[int],
-    *,
-    convolutions: int,
-    channels: int,
-    outputs: int,
-) -> int:
-    """Voxels in the feature maps of v1's Generic_UNet for one patch.
-
-    Args:
-        patch: voxels along (z,) y, x.
-        strides: of each stage, the first all 1.
-        features: of each stage.
-        convolutions: of each stage.
-        channels: of the input.
-        outputs: classes, background included.
-    """
-    size = list(patch)
-    whole = math.prod(size)
-    total = (2 * convolutions + 1) * whole * features[0] + (channels + outputs) * whole
-    last = len(strides) - 1
-    for stage in range(1, len(strides)):
-        size = [n // s for n, s in zip(size, strides[stage], strict=True)]
-        maps = convolutions if stage == last else 2 * convolutions + 1  # the decoder's too, and the transposed one
-        total += maps * math.prod(size) * features[stage]
-    return total
-
-
-def fabians_unet_size(
-    patch: Sequence[float],
-    strides: Sequence[Sequence[int]],
-    features: Sequence[int],
-    *,
-    blocks: Sequence[int],
-    decoder: Sequence[int],
-    channels: int,
-    outputs: int,
-    batch: int = 2,
-) -> float:
-    """Voxels in the feature maps of v1's FabiansUNet for a batch.
-
-    Args:
-        patch: voxels along (z,) y, x; one that the strides do not divide is halved to fractions, as by v1.
-        strides: of each stage, the first all 1.
-        features: of each stage.
-        blocks: residual blocks of each encoder stage.
-        decoder: convolutions of each decoder stage, the deepest first.
-        channels: of the input.
-        outputs: classes, background included.
-        batch: patches.
-    """
-    size, sizes = list(patch), []
-    for row in strides:
-        size = [n / s for n, s in zip(size, row, strict=True)]
-        sizes.append(math.prod(size))
-    total = sum((2 * b + 1) * voxels * f for b, voxels, f in zip(blocks, sizes, features, strict=False))
-    total += channels * sizes[0]
-    for stage, count in zip(range(len(strides) - 2, -1, -1), decoder, strict=False):
-        total += (count + 1) * sizes[stage] * features[stage]
-    return (total + outputs * sizes[0]) * batch
 
 
 def _first(value: int | Sequence[int]) -> int:

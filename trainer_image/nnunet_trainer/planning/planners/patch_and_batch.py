@@ -11,8 +11,8 @@ import numpy as np
 
 from nnunet_trainer.extensions import Range, Registry
 
+from ..architectures.feature_maps import generic_unet_size
 from .facts import Candidate, ConfigurationFacts
-from .memory_estimates import generic_unet_size
 from .steps import call, fail
 
 SHRUNK_AXES: Registry[Callable[..., int]] = Registry("planner step")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
-from nnunet_trainer.extensions import Registry
+from nnunet_trainer.extensions import Range, Registry
 
 from .facts import ConfigurationFacts
 from .topology import Topology, topology
@@ -75,6 +76,15 @@ def finest_axes_all_kernels_3(configuration: ConfigurationFacts, patch: Sequence
 def late_all_kernels_3(configuration: ConfigurationFacts, patch: Sequence[float]) -> Topology:
     """As Late, with kernels of 3 along all axes at every stage: v1's ExperimentPlannerAllConv3x3."""
     return _all_kernels_3(late(configuration, patch))
+
+
+@POOLINGS.register("EveryAxis")
+def every_axis(configuration: ConfigurationFacts, patch: Sequence[float], *, times: Annotated[int, Range(1, 16)] = 3) -> Topology:
+    """Halves volumes so many times along every axis, as tokens of 8×8×8 voxels need; slices are as by FinestAxes."""
+    if configuration.two:
+        return finest_axes(configuration, patch)
+    axes = len(patch)
+    return Topology.of(patch, [[1] * axes, *[[2] * axes] * times], [[3] * axes] * (times + 1))
 
 
 def _all_kernels_3(found: Topology) -> Topology:

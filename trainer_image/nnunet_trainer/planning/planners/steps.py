@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -25,12 +25,21 @@ def call(kind: str, choice: Choice, *arguments: Any) -> Any:
     Raises:
         BadConfiguration: there is no such step; a plug-in's one fails, or takes too long (with the line where it is).
     """
+    return guarded(kind, choice, lambda: kinds.find(kind, choice.name).make(*arguments, **choice.parameters))
+
+
+def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a step answers.
+
+    Raises:
+        BadConfiguration: as by `call`.
+    """
     component = kinds.find(kind, choice.name)
     if component.plugin is None:
-        return component.make(*arguments, **choice.parameters)
+        return function(*arguments)
     try:
         with _limited(component, kind):
-            return component.make(*arguments, **choice.parameters)
+            return function(*arguments)
     except Fault:
         raise
     except Exception as error:

@@ -27,7 +27,7 @@ from ..session.setup import TrainingResult, TrainingSetup
 from ..session.step_phases import AGREEMENT, PHASES
 from ..state import continuation, resuming
 from ..state.model_files import write_model_files
-from . import full_evaluation, input_checks, iteration, pseudo_dice
+from . import full_evaluation, input_checks, iteration, network_checks, pseudo_dice
 from .batches import batches
 from .checkpointing import Checkpointing
 from .determinism import NondeterministicKernels
@@ -65,11 +65,14 @@ def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels)
     input_checks.check_plans(setup)
     session = prepare(setup, ranks)
     input_checks.check_data(session)
+    noticed = network_checks.check_network(session)
     resuming.refuse_overwriting(session)
     write_model_files(session)
     distributed.barrier()
     reporter = Reporter(session)
     session.loader.warn = reporter.warn
+    for warning in noticed:
+        reporter.warn(warning)
     with session.loader, Checkpointing(session, reporter) as checkpointing:
         begin(session, reporter)
         checkpointing.begun(session.resumed_from)

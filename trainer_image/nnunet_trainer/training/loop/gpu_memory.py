@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from nnunet_trainer.contract.faults import GpuOutOfMemory
-from nnunet_trainer.planning.gpu_memory import estimate_gb
+from nnunet_trainer.planning.gpu_memory import CALIBRATION, estimate_gb
 from nnunet_trainer.planning.plans import Configuration, Plans
 
 from ..ranks.distributed import Ranks
@@ -74,7 +74,8 @@ def what_fits(plans: Plans, name: str, gpu_gb: float, world_size: int = 1) -> st
     def needed(patch: Sequence[int], batch: int) -> float | None:
         """Gigabytes on the GPU that has most of the batch."""
         share = math.ceil(batch / world_size)
-        return estimate_gb(patch, share, tried.architecture, str(plans.content.get("experiment_planner_used")))
+        planner, calibration = str(plans.content.get("experiment_planner_used")), plans.content.get(CALIBRATION)
+        return estimate_gb(patch, share, tried.architecture, planner, calibration)
 
     at_first = needed(tried.patch_size, tried.batch_size)
     if at_first is None:
@@ -99,9 +100,9 @@ def what_fits(plans: Plans, name: str, gpu_gb: float, world_size: int = 1) -> st
 
 
 def _divisors(configuration: Configuration) -> list[int]:
-    """What each axis of a patch must be a multiple of: the product of the strides."""
-    strides = configuration.architecture["arch_kwargs"]["strides"]
-    axes = configuration.dimensions
+    """What each axis of a patch must be a multiple of: the product of the strides, or a token; 8 where neither is known."""
+    arguments, axes = configuration.architecture["arch_kwargs"], configuration.dimensions
+    strides = arguments.get("strides", [arguments.get("patch_embed_size", [8] * axes)])
     return [math.prod(s[axis] if isinstance(s, Sequence) else s for s in strides) for axis in range(axes)]
 
 

@@ -18,7 +18,7 @@ from nnunet_trainer.planning.plans import Plans
 from . import channels, tensors
 from .heads import HeadMatch, source_labels
 from .report import LoadReport, mismatch
-from .tensors import HEADS, Entry
+from .tensors import Entry
 
 SHOWN = 20
 
@@ -81,6 +81,9 @@ class _Loading:
         self.values: list[tuple[Tensor, Tensor]] = []
         self.stem = channels.stem(network)
         self.other_channels: tuple[int, int] | None = None
+        # A network may say how weights of a smaller one become its own, and which of its modules make the logits.
+        self.adapted = getattr(network, "adapted", None)
+        self.heads = {id(tensor) for head in getattr(network, "heads", ()) for tensor in head.state_dict(keep_vars=True).values()}
         all_entries, looked_at = tensors.entries(network), set[str]()
         self.deeper = self._deeper(all_entries)
         for entry in all_entries:
@@ -88,10 +91,11 @@ class _Loading:
             looked_at.update(keys)
             self._decide(entry, next((weights[key] for key in keys if key in weights), None))
         self.report.unused.extend(
-            key for key in weights if key not in looked_at and not tensors.duplicate(key) and (match or HEADS not in key)
+            key for key in weights if key not in looked_at and not tensors.duplicate(key) and (match or not tensors.of_head(key))
         )
         if match is not None:
-            kept = any(HEADS in key for key in (*self.report.loaded, *(key for key, _ in self.report.adapted)))
+            found = {*self.report.loaded, *(key for key, _ in self.report.adapted)}
+            kept = any(entry.key in found for entry in all_entries if self._is_head(entry))
             self.report.kept_labels.extend(match.kept if kept else [])
             self.report.new_labels.extend(match.new if kept else [*match.kept, *match.new])
             self.report.notes.extend(match.notes)
@@ -113,18 +117,27 @@ class _Loading:
         return theirs - ours
 
     def _decide(self, entry: Entry, theirs: Tensor | None) -> None:
-        if HEADS in entry.key and self.match is None:
-            self.report.skipped.append(entry.key)
+        if self._is_head(entry) and self.match is None:
+            self._begin_head_anew(entry)
         elif theirs is None:
             self.report.missing.append(entry.key)
-        elif HEADS in entry.key:
+        elif self._is_head(entry):
             self._decide_head(entry, theirs)
         elif theirs.shape == entry.tensor.shape:
             self._take(entry, theirs)
         elif entry.tensor is self.stem and channels.differs_in_channels(theirs, entry.tensor):
             self._decide_stem(entry, theirs)
+        elif self.adapted is not None and (own := self.adapted(entry.key, theirs, entry.tensor)) is not None:
+            self._take(entry, *own)
         else:
             self._mismatched(entry, theirs)
+
+    def _is_head(self, entry: Entry) -> bool:
+        return id(entry.tensor) in self.heads or tensors.of_head(entry.key)
+
+    def _begin_head_anew(self, entry: Entry) -> None:
+        self.report.skipped.append(entry.key)
+        self.report.heads.append(entry.key)
 
     def _decide_head(self, entry: Entry, theirs: Tensor) -> None:
         assert self.match is not None
@@ -135,7 +148,7 @@ class _Loading:
         elif self.match.kept:
             self._take(entry, self.match.matched(theirs, entry.tensor), self.match.described)
         else:
-            self.report.skipped.append(entry.key)
+            self._begin_head_anew(entry)
 
     def _decide_stem(self, entry: Entry, theirs: Tensor) -> None:
         there, wanted = theirs.shape[1], entry.tensor.shape[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .tensors import of_head
+
 TensorShape = tuple[int, ...]
 
 NAMED = 8
@@ -24,6 +26,8 @@ class LoadReport:
     """Made to fit by a policy: the key, and what was done."""
     skipped: list[str] = field(default_factory=list)
     """They begin anew because a policy says so: the segmentation layers, a stem of other channels."""
+    heads: list[str] = field(default_factory=list)
+    """Those among them that are of segmentation layers."""
     mismatched: list[tuple[str, TensorShape, TensorShape]] = field(default_factory=list)
     """They begin anew because their shape is another: the key, the shape in the file, in the network."""
     missing: list[str] = field(default_factory=list)
@@ -63,7 +67,7 @@ class LoadReport:
         parts = [f"{len(self.loaded)} tensors loaded"]
         if self.adapted:
             parts.append(f"{len(self.adapted)} adapted")
-        heads = sum(".seg_layers." in key for key in self.skipped)
+        heads = sum(self._is_head(key) for key in self.skipped)
         if heads:
             parts.append(f"{heads} of the segmentation layers begin anew")
         if len(self.skipped) > heads:
@@ -79,6 +83,9 @@ class LoadReport:
             text += f"; heads kept: {_some(self.kept_labels)}; heads that begin anew: {_some(self.new_labels)}"
         return text
 
+    def _is_head(self, key: str) -> bool:
+        return key in self.heads or of_head(key)
+
     def __str__(self) -> str:
         return f"Pretrained weights from {self.source}: {self.sentence()}."
 
@@ -88,7 +95,7 @@ class LoadReport:
             str(self),
             *(f"  {note}" for note in self.notes),
             *(f"  adapted: {key}: {done}" for key, done in self.adapted),
-            *(f"  begins anew: {key}" for key in self.skipped if ".seg_layers." not in key),
+            *(f"  begins anew: {key}" for key in self.skipped if not self._is_head(key)),
             *(f"  begins anew: {mismatch(entry)}" for entry in self.mismatched),
             *(f"  begins anew: {key}: not in the file" for key in self.missing),
         ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 HEADS = ".seg_layers."
+_HEAD = re.compile(r"\.seg_layers\.|^out_\d+\.conv_out\.")
+"""Of nnU-Net's networks, and of MedNeXt; a plug-in's network says of itself which they are (`heads`)."""
 _PREFIXES = ("module.", "_orig_mod.")
 _DECODER = re.compile(r"(decoder\.(?:stages|transpconvs|seg_layers)\.)(\d+)(\..+)")
 
@@ -43,6 +45,11 @@ def _plain_key(key: str) -> str:
     for prefix in _PREFIXES:
         key = key.removeprefix(prefix)
     return key
+
+
+def of_head(key: str) -> bool:
+    """Whether a tensor of this name makes logits."""
+    return _HEAD.search(key) is not None
 
 
 def duplicate(key: str) -> bool:

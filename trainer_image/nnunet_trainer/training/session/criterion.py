@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.planning.architectures import class_name, output_strides
 from nnunet_trainer.planning.plans import Configuration
 
 from ..components import lookup
@@ -20,10 +22,22 @@ Criterion = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 
 def output_scales(configuration: Configuration, recipe: Recipe) -> list[list[float]] | None:
-    """Per output of the network its size as a fraction of the patch; None without deep supervision."""
+    """Per output of the network its size as a fraction of the patch; None without deep supervision.
+
+    Raises:
+        BadConfiguration: the network has one output.
+    """
     if not recipe.deep_supervision:
         return None
-    return deep_supervision.scales(configuration.architecture["arch_kwargs"]["strides"], configuration.dimensions)
+    strides = output_strides(configuration.architecture)
+    if strides is None:
+        name = class_name(configuration.architecture)
+        raise BadConfiguration(
+            "InvalidRecipe",
+            f"recipe.deepSupervision: {name} has one output: its arch_kwargs have no strides, and no architecture says otherwise.",
+            hint="Set it to off.",
+        )
+    return deep_supervision.scales([*strides, 1], configuration.dimensions)
 
 
 def criterion(configuration: Configuration, recipe: Recipe, labels: LabelManager, ranks: Ranks) -> Criterion:

@@ -157,8 +157,8 @@ class Session:
         if freezing.until_epoch is None or self.epoch < freezing.until_epoch:
             frozen = parameter_groups.matching(self.network, freezing.patterns, "freezing.patterns")
         # An output of weight 0 gives its head no gradient, and no weight decay either.
-        heads = getattr(getattr(self.network, "decoder", None), "seg_layers", None)
-        if heads is None or len(heads) == 1:
+        heads = getattr(self.network, "heads", ())
+        if len(heads) <= 1:
             unused = []
         elif self.recipe.deep_supervision:
             unused = [] if self.recipe.coarsest_output else list(heads[:1])

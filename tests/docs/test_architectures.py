@@ -1,0 +1,100 @@
+"""docs/architectures.md: its plug-in is calibrated, planned for, trained, validated, predicted with and fine-tuned."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from nnunet_operator.local.object_store.store import Store
+from nnunet_trainer.contract import pod
+from nnunet_trainer.extensions import find, kinds, load_plugins
+from support.controlplane import ROOT
+from support.datasets import make_dataset
+from support.plugins import isolated
+
+TEXT = (ROOT / "docs/architectures.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    found = re.search(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The document's plug-in."""
+    (tmp_path / "atrous").mkdir()
+    (tmp_path / "atrous" / "atrous.py").write_text(block("python"))
+    return tmp_path / "atrous"
+
+
+def test_every_architecture_is_named(folder: Path) -> None:
+    with isolated():
+        assert [name for name in kinds.registry("architecture") if f"`{name}`" not in TEXT.partition("## The plug-in")[0]] == []
+        load_plugins(folder)
+        estimate = find("architecture", "Atrous").make().estimate([8, 8, 8], {"width": 4, "dilations": [1, 2]}, 1, 2)
+    assert estimate == 512 * (4 * 2 + 2)
+
+
+@pytest.mark.e2e
+def test_the_commands_and_the_manifests(folder: Path, tmp_path: Path) -> None:
+    raw = make_dataset(tmp_path / "Dataset001_A", cases=5, shape=(16, 20, 20))
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "atrous"},
+        "data": {"atrous.py": (folder / "atrous.py").read_text()},
+    }
+    objects = list(yaml.safe_load_all(block("yaml")))
+    objects[0]["spec"]["source"]["uri"] = str(raw)
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([config_map, *objects]))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment.pop(pod.ENV_SCRATCH, None)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=480)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run("nnunet-operator", "local", "apply", "--store", "store", "-f", "all.yaml")
+    store = Store(tmp_path / "store")
+    status = (store.get("Plans", "default", "atrous") or {})["status"]
+    assert status["calibration"].startswith(
+        "calibrated without a GPU, by counting the tensors of small patches: CPU, bf16, for 0.02 GB"
+    )
+    planned = next(c["message"] for c in status["conditions"] if c["type"] == "Planned")
+    assert status["calibration"] in planned
+    made = next(tmp_path.rglob("nnUNetPlans_atrous.json"))
+    report = json.loads((made.parent / "report.json").read_text())
+    calibration = report["calibration"]
+    rows = calibration["series"]["3d"]
+    assert [row["patch"] for row in rows] == [[16] * 3, [24] * 3, [32] * 3]
+    assert any(line.startswith("calibrated without a GPU") for line in report["notes"])
+    plans = json.loads(made.read_text())
+    three, two = (plans["configurations"][name] for name in ("3d_fullres", "2d"))
+    assert three["architecture"] == {"network_class_name": "Atrous", "arch_kwargs": {"width": 4, "dilations": [1, 2, 4]}}
+    assert two["architecture"]["network_class_name"].endswith("PlainConvUNet")
+    for name in ("first", "finetuned"):
+        trained = (store.get("TrainingRun", "default", name) or {})["status"]
+        assert trained["folds"][0]["validationDice"] is not None
+    assert "segmentation layers begin anew" in str(trained)
+    # By hand: what is measured there is the same, and the model predicts.
+    command = [part for part in block("sh").splitlines()[0].split() if part]
+    said = run(*command)
+    assert "3d: patch 16×16×16, batch 2: takes " in said
+    by_hand = json.loads((tmp_path / "calibration.json").read_text())
+    assert by_hand["parameters"]["reference3d"] == pytest.approx(calibration["parameters"]["reference3d"], rel=0.05)
+    model = next(path.parent.parent for path in tmp_path.rglob("fold_0/checkpoint_final.pth"))
+    out = tmp_path / "out"
+    (tmp_path / "images").mkdir()
+    shutil.copy(next((raw / "imagesTr").iterdir()), tmp_path / "images")
+    run("nnunet-trainer", "predict", "--model", str(model), "--plugins", "atrous", "-i", "images", "-o", str(out), "--no-mirroring")
+    assert list(out.glob("*.nii.gz"))

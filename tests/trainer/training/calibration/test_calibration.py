@@ -1,0 +1,163 @@
+"""Calibration: what a step takes is counted rightly, and the largest patch is found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nnunet_trainer import cli
+from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.planning.gpu_memory import references
+from nnunet_trainer.planning.planner_presets import planner
+from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.training.calibration import series
+from nnunet_trainer.training.calibration.measuring import AllocationCounter
+
+from trainer.planning.conftest import DATASET_JSON, FINGERPRINT
+
+MB = 2**20
+
+
+def test_tensors_are_counted_while_they_exist() -> None:
+    there = torch.zeros(MB // 4)
+    with AllocationCounter([there, there.view(2, -1)]) as counter:
+        assert counter.now == MB
+        other = there + 1
+        part = other[:10]
+        del other
+        assert counter.now == 2 * MB  # a view holds it
+        del part
+        assert counter.now == MB
+        there.add_(1)
+        torch.zeros(MB)
+    assert (counter.now, counter.peak) == (MB, 5 * MB)
+
+
+def test_what_backward_needs_is_counted() -> None:
+    x = torch.ones(MB // 4, requires_grad=True)
+    with AllocationCounter([x]) as counter:
+        y = x.exp().exp().sum()
+        kept = counter.now
+        y.backward()  # type: ignore[no-untyped-call]
+    assert kept == 3 * MB + 4  # x, both powers, the sum
+    assert counter.now >= 2 * MB  # x and its gradient
+
+
+class Fake:
+    """A device whose peak is a straight line over the estimate."""
+
+    def __init__(self, constant: float, slope: float) -> None:
+        self.constant, self.slope, self.asked = constant, slope, list[float]()
+
+    def __call__(self, candidate: Any, batch: int) -> int:
+        self.asked.append(candidate.estimate)
+        return int(1e9 * (self.constant + self.slope * candidate.estimate))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    device = Fake(1.0, 7 / 560_000_000)
+    monkeypatch.setattr(series, "_measured", lambda content, precision, where, candidate, batch: device(candidate, batch))
+    return device
+
+
+def calibrated(**options: Any) -> series.Calibration:
+    return series.calibrate(planner("ExperimentPlanner"), dataset_json=DATASET_JSON, device=torch.device("cpu"), **options)
+
+
+@pytest.mark.parametrize("memory", [8.0, 24.0, 80.0])
+def test_the_straight_line_meets_the_memory(fake: Fake, memory: float) -> None:
+    found = calibrated(memory_gb=memory)
+    expected = (memory - 1) / 7 * 560_000_000
+    assert found.largest == {label: pytest.approx(expected, rel=1e-3) for label in ("3d", "2d")}
+    assert found.parameters["reference_3d"] == pytest.approx(expected * 0.75, rel=1e-3)
+    assert found.parameters["reference_gb"] == memory
+    assert found.scaled_down
+    assert "without a GPU" in found.sentence()
+    assert [len(rows) for rows in found.series.values()] == [3, 3]
+
+
+@pytest.mark.parametrize("memory", [3.0, 8.0, 24.0])
+def test_patches_grow_until_one_does_not_fit(fake: Fake, memory: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the last that fits is followed by one that does not, and few are tried."""
+    rows: list[float] = []
+    dataset = series.DatasetFacts(
+        planner=planner("ExperimentPlanner"), fingerprint={}, dataset_json=DATASET_JSON, spacings=[], shapes=[], say=print
+    )
+    configuration = series.ConfigurationFacts(
+        name="3d_fullres",
+        dataset=dataset,
+        gpu_memory_gb=8,
+        spacing=torch.ones(3).numpy(),
+        median_shape=[1e5] * 3,
+        dataset_voxels=1e15,
+    )
+    candidates = list(series._candidates(configuration, series.EDGES[3]))
+
+    def tried(candidate: Any) -> float | None:
+        rows.append(candidate.estimate)
+        gigabytes = fake(candidate, 2) / 1e9
+        return gigabytes if gigabytes <= memory * 1.2 else None  # beyond that torch would say so
+
+    largest = series._by_growth(iter(candidates), tried, memory)
+    fitting = [each.estimate for each in candidates if 1 + 7 * each.estimate / 560_000_000 <= memory]
+    assert largest == max(fitting)
+    assert len(rows) <= 11 < len(candidates)
+
+
+def test_nothing_fits(fake: Fake) -> None:
+    assert series._by_growth(iter([]), lambda each: None, 8) is None
+    with pytest.raises(BadConfiguration, match=r"3d: not even a batch of 2 patches of 16×16×16 voxels fits 0.5 GB"):
+        calibrated(memory_gb=0.5)
+
+
+def test_planners_use_what_was_measured(fake: Fake) -> None:
+    calibration = json.loads(json.dumps(calibrated(memory_gb=24.0).content()))
+    notes: list[str] = []
+    options: dict[str, Any] = {"dataset_name": "Dataset050_CT", "reader": "SimpleITKIO"}
+    plans = plan(FINGERPRINT, DATASET_JSON, **options, calibration=calibration, notes=notes)
+    same = plan(FINGERPRINT, DATASET_JSON, **options, parameters=calibration["parameters"])
+    assert plans["calibration"]["about"] == calibration["about"]
+    assert plans["configurations"] == same["configurations"]
+    assert any(line.startswith("calibrated without a GPU") for line in notes)
+    assert "planner ExperimentPlanner, plans nnUNetPlans, for 24 GB of GPU memory" in notes
+    # In plans that say so the estimate is by what was measured.
+    from nnunet_trainer.planning.plans import Plans
+
+    estimates = [Plans(each).configuration("3d_fullres").estimated_gpu_memory_gb for each in (plans, same)]
+    assert estimates[0] != estimates[1]
+    assert 18 < (estimates[0] or 0) <= 24
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"planner": "ExperimentPlanner"}, "parameters are None"),
+        ({"planner": "ExperimentPlanner", "parameters": {"reference3d": -1}}, "positive numbers"),
+        (
+            {"planner": "ResEncUNetPlanner", "parameters": {"reference3d": 1}},
+            "is of the planner ResEncUNetPlanner; this one is Exp",
+        ),
+        ({"planner": "ExperimentPlanner", "parameters": {"reference3": 1}}, "Did you mean reference3d"),
+    ],
+)
+def test_what_is_no_calibration(content: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadConfiguration, match=said):
+        references(content, "ExperimentPlanner")
+
+
+def test_the_command_counts_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a narrow U-Net: a number of its feature maps takes as many bytes as one of nnU-Net's reference, within the margin."""
+    monkeypatch.setitem(series.SMALL_EDGES, 3, (16, 24))
+    out = tmp_path / "calibration.json"
+    parameters = '{"baseFeatures": 8, "maxFeatures3d": 32}'
+    command = ["calibrate", "--parameters", parameters, "--dimensions", "3", "--device", "cpu", "-o", str(out)]
+    assert cli.main(command) == 0
+    found = json.loads(out.read_text())
+    assert (found["scaledDown"], found["device"], found["memoryGB"]) == (True, "CPU", 8)
+    assert found["parameters"]["reference3d"] == pytest.approx(560_000_000, rel=0.3)
+    assert "without a GPU" in capsys.readouterr().out
+    assert cli.main([*command, "--margin", "1"]) == 64
