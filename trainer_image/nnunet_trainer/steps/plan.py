@@ -12,7 +12,7 @@ from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PlanOrder
 from ..extensions import provenance
-from ..planning import plugins
+from ..planning import beyond_nnunet, plugins
 from ..planning.planner_presets import planner
 from ..planning.planners.experiment import plan
 from ..planning.plans import Plans
@@ -63,7 +63,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
         notes=notes,
     )
     tell("uploading")
-    summary = {**describe(plans), "planner": order.planner.name, "warnings": []}
+    summary = {**describe(plans), "planner": order.planner.name, "warnings": beyond_nnunet.lines(plans)}
     write(storage, prefix, digest, plans, dataset_json, summary, {"notes": notes}, {"dataset": order.dataset.digest})
     return report_of("plan", artifact.require(storage, "plans", digest, prefix), found=False)
 
