@@ -19,6 +19,8 @@ from nnunet_trainer.contract import pod
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.extensions import KINDS, PLANNER_STEPS, find, load_plugins
 from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.preprocessing.case import preprocess_image
 from nnunet_trainer.preprocessing.resampling import resampling
 from support import pages
 from support.controlplane import ROOT
@@ -82,6 +84,22 @@ def test_what_is_said_without_code() -> None:
     assert plans["configurations"]["3d_fullres"]["batch_size"] == 6
     assert plans["configurations"]["2d"]["data_identifier"] == "nnUNetPlansv2.1_2D_2d"  # it is normalized otherwise
     assert "planner ExperimentPlanner3D_v21, plans nnUNetPlansv2.1, for 11 GB of GPU memory" in notes
+
+
+def test_preprocessing(loaded: None) -> None:
+    """The steps that are shown, and the plug-in's, one after the other."""
+    shown = yaml.safe_load(pages.blocks("extending.md", "yaml")[2])["planner"]["parameters"]
+    shown["preprocessingSteps"] += ["FadeBorder", "LikeMedianCase"]
+    plans = plan(FINGERPRINT, DATASET_JSON, dataset_name="Dataset001_A", reader="SimpleITKIO", parameters=shown)
+    full = plans["configurations"]["3d_fullres"]
+    assert [step["name"] for step in full["preprocessing_steps"]][-2:] == ["FadeBorder", "LikeMedianCase"]
+    assert full["preprocessing_steps"][-1]["spacings"] == FINGERPRINT["spacings"]
+    assert full["resampling_fn_data_kwargs"] == {"is_seg": False, "order": 3, "order_z": 1, "force_separate_z": None}
+    full["preprocessing_steps"][1] |= {"iterations": [2]}
+    images = np.random.default_rng(0).normal(100, 10, (1, 6, 24, 24)).astype(np.float32)
+    data = preprocess_image(images, {"spacing": [5.0, 2.0, 2.0]}, Plans(plans), "3d_fullres", DATASET_JSON)[0]
+    assert (data.shape[1], np.isfinite(data).all()) == (6, True)
+    assert abs(data[0, 0]).mean() < abs(data[0, 3]).mean()
 
 
 def test_data_is_read_and_resampled(loaded: None, tmp_path: Path) -> None:

@@ -172,7 +172,10 @@ def test_merge() -> None:
         ({"3d_fullres": {"normalization_schemes": ["CT"]}}, "normalization_schemes names 'CT', expected one of CTNormalization"),
         ({"3d_fullres": {"use_mask_for_norm": ["yes"]}}, "use_mask_for_norm is ['yes'], expected true or false"),
         ({"3d_fullres": {"resampling_fn_seg": "resample"}}, "resampling_fn_seg names 'resample', expected one of"),
-        ({"3d_fullres": {"preprocessor_name": "Mine"}}, "preprocessor_name names 'Mine', expected one of DefaultPreprocessor"),
+        (
+            {"3d_fullres": {"preprocessor_name": "Mine"}},
+            "preprocessor_name names 'Mine', expected one of DefaultPreprocessor, StepwisePreprocessor",
+        ),
         ({"3d_lowres": {"previous_stage": "3d_cascade_fullres"}}, "leads in a circle: 3d_lowres → 3d_cascade_fullres → 3d_lowres"),
         ({"a": {"inherits_from": "b"}, "b": {"inherits_from": "a"}}, "inherit in a circle: a → b → a"),
         ({"mine": {"inherits_from": "nowhere"}}, "configurations.mine.inherits_from is 'nowhere'"),

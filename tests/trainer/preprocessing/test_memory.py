@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,13 +29,21 @@ preprocess_and_store("a", raw.cases["a"], plans, "3d_fullres", raw.dataset_json,
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(int(peak.split()[1]) * 1024)
 """
+N4 = {"name": "N4BiasFieldCorrection", "shrinkFactor": 16, "iterations": [1]}
 INTENSITIES = {"max": 1.0, "mean": 0.0, "median": 0.0, "min": -1.0, "percentile_00_5": -1.0, "percentile_99_5": 1.0, "std": 1.0}
 
 
 @pytest.mark.parametrize(
-    ("channels", "target"), [(1, (1.0, 1.0, 1.0)), (1, (0.7, 0.8, 0.8)), (3, (2.0, 1.6, 1.6))], ids=["same", "finer", "coarser"]
+    ("channels", "target", "steps"),
+    [
+        (1, (1.0, 1.0, 1.0), []),
+        (1, (0.7, 0.8, 0.8), []),
+        (3, (2.0, 1.6, 1.6), []),
+        (1, (1.0, 1.0, 1.0), ["Crop", N4, "ClipPercentiles", "Normalize", "Resample", "ClipPercentiles"]),
+    ],
+    ids=["same", "finer", "coarser", "steps"],
 )
-def test_the_estimate_is_enough_and_not_far_off(tmp_path: Path, channels: int, target: tuple[float, ...]) -> None:
+def test_the_estimate_is_enough_and_not_far_off(tmp_path: Path, channels: int, target: tuple[float, ...], steps: list[Any]) -> None:
     folder, shape = tmp_path / "Dataset001_M", (90, 160, 150)
     rng = np.random.default_rng(0)
     for channel in range(channels):
@@ -48,7 +57,14 @@ def test_the_estimate_is_enough_and_not_far_off(tmp_path: Path, channels: int, t
         "spacings": [[1.0, 1.0, 1.0]],
     }
     raw = RawDataset.open(folder)
-    plans = plan(fingerprint, raw.dataset_json, dataset_name=raw.name, reader=raw.reader, target_spacing=target)
+    plans = plan(
+        fingerprint,
+        raw.dataset_json,
+        dataset_name=raw.name,
+        reader=raw.reader,
+        target_spacing=target,
+        parameters={"preprocessingSteps": steps} if steps else None,
+    )
     (tmp_path / "plans.json").write_text(json.dumps(plans))
     (tmp_path / "out").mkdir()
     call = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / "plans.json"), str(tmp_path / "out")]

@@ -47,24 +47,13 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     return ~outside[regions]
 
 
-def crop_to_nonzero(data: np.ndarray, seg: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, BoundingBox]:
-    """Cut a case to its nonzero region.
-
-    Args:
-        data: (c, z, y, x).
-        seg: (1, z, y, x) or None.
-
-    Returns:
-        views of the data and the segmentation, which is −1 where it was 0 outside the region, and the box. Without a
-        segmentation it is 0 inside and −1 outside.
-    """
+def nonzero_region(data: np.ndarray) -> tuple[np.ndarray, BoundingBox]:
+    """The nonzero region of a case (c, z, y, x), its holes filled: bool (z, y, x) of the box around it, and the box."""
     mask = nonzero(data)
     box = bounding_box(mask)
-    index = slices(box)
-    inside = fill_holes(mask[index])
-    data = data[(slice(None), *index)]
-    if seg is None:
-        return data, np.where(inside, np.int16(0), np.int16(-1))[None], box
-    seg = seg[(slice(None), *index)]
-    seg[0][(seg[0] == 0) & ~inside] = -1
-    return data, seg, box
+    return fill_holes(mask[slices(box)]), box
+
+
+def as_segmentation(inside: np.ndarray) -> np.ndarray:
+    """A region (z, y, x) as nnU-Net writes it where there is no label: int16 (1, z, y, x), 0 inside and −1 outside."""
+    return np.where(inside, np.int16(0), np.int16(-1))[None]

@@ -9,7 +9,7 @@ from nnunet_trainer.contract.catalogue.shapes import Range
 from .kinds import KINDS, PLANNER_STEPS, find, register
 from .plugins import load_again, load_plugins, loaded_places, plugin_files, plugin_folders
 from .registry import Component, Parameter, Plugin, Registry
-from .schema import Choice
+from .schema import Choice, FromFingerprint
 
 __all__ = [
     "ENTRY_POINTS",
@@ -17,6 +17,7 @@ __all__ = [
     "PLANNER_STEPS",
     "Choice",
     "Component",
+    "FromFingerprint",
     "Parameter",
     "Plugin",
     "Range",

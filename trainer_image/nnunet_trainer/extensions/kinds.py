@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "shrunkAxis": ("planning.planners.patch_and_batch", "SHRUNK_AXES"),
     "patchAndBatch": ("planning.planners.patch_and_batch", "PATCH_AND_BATCH"),
     "lowResolution": ("planning.planners.low_resolution", "LOW_RESOLUTION"),
+    "preprocessingStep": ("preprocessing.pipeline", "PREPROCESSING_STEPS"),
     "normalization": ("preprocessing.normalization", "NORMALIZATIONS"),
     "resampling": ("preprocessing.resampling.resampling", "RESAMPLINGS"),
     "reader": ("dataset.readers", "READERS"),

@@ -40,6 +40,13 @@ class NameOf:
     kind: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FromFingerprint:
+    """Annotates a preprocessing step's parameter that planning takes from this field of the fingerprint; its default is None."""
+
+    field: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
     """A component by name, and the parameters that are not at their default. Written flat: `{name: SGD, momentum: 0.9}`."""

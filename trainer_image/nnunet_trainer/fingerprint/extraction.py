@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, Fault
+from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset import parallel
 from nnunet_trainer.dataset.memory import reading_estimate
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import Reader, by_name
 from nnunet_trainer.dataset.values import spacing_fault
 from nnunet_trainer.extensions import provenance
+from nnunet_trainer.extensions.calls import guarded
 
 from . import extractors
 from .intensities import TOTAL_SAMPLES, Histogram, sample, statistics
@@ -83,24 +83,13 @@ def extract(
         "shapes_after_crop": shapes,
         "spacings": spacings,
     }
-    if component.plugin is None:
+    if extractor == extractors.DEFAULT:
         return fingerprint
-    answered = _guarded(component.place, made.dataset, deepcopy(fingerprint), dict(zip(cases, own, strict=True)))
+    where = f"The fingerprint extractor at {component.place}"
+    answered = guarded(where, made.dataset, deepcopy(fingerprint), dict(zip(cases, own, strict=True)))
     found = extractors.checked(component, answered, fingerprint)
     plugins = provenance.records([("extractor", extractor), ("reader", raw.reader)])
     return {**found, "extractor": {"name": extractor, "parameters": chosen[1]}, "plugins": plugins}
-
-
-def _guarded(place: str, method: Callable[..., Any], *arguments: Any) -> Any:
-    """What a plug-in's method answers; its errors with their line."""
-    try:
-        return method(*arguments)
-    except (Fault, MemoryError):
-        raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}: {frame.line})"
-        raise BadConfiguration("PluginFailed", f"The fingerprint extractor at {place} fails: {what}.") from error
 
 
 def analyze_case(
@@ -129,8 +118,9 @@ def analyze_case(
     relative = float(np.prod(shape) / np.prod(data.shape[1:]))
     spacing = [float(s) for s in properties["spacing"]]
     component, own = extractors.EXTRACTORS[extractor[0]], None
-    if component.plugin is not None:
-        own = _guarded(f"{component.place}, with case {name},", extractors.make(*extractor).case, name, data, seg[0], spacing)
+    if extractor[0] != extractors.DEFAULT:
+        where = f"The fingerprint extractor at {component.place}, with case {name},"
+        own = guarded(where, extractors.make(*extractor).case, name, data, seg[0], spacing)
     return shape, spacing, histograms, relative, own
 
 

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     command_line.load(arguments)
     from nnunet_trainer.dataset.raw import RawDataset
 
+    from . import beyond_nnunet
     from .planners.experiment import plan
 
     if not arguments.fingerprint:
@@ -69,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.explain:
         print("\n".join(notes))
+    else:
+        for line in beyond_nnunet.lines(plans):
+            print(f"Note: {line}.", file=sys.stderr)
     output = Path(arguments.output or f"{plans['plans_name']}.json")
     kept = keep_own_configurations(plans, output)
     replaced = files.write_json(output, plans)

@@ -15,6 +15,8 @@ WITHOUT_PROPERTIES = frozenset(SCHEMES) - {"CTNormalization", "CT2Normalization"
 MASKED = "ZScoreNormalization"
 """The only scheme that can leave what is outside the nonzero mask at zero."""
 RESAMPLING = ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack")
-PREPROCESSORS = ("DefaultPreprocessor",)
+STEPWISE = "StepwisePreprocessor"
+"""The preprocessor of plans that name its steps. nnU-Net has none of this name, so that it refuses them and leaves no step out."""
+PREPROCESSORS = ("DefaultPreprocessor", STEPWISE)
 ANISOTROPY = 3
 """The worst spacing, in multiples of the least, from which on its axis is resampled on its own."""

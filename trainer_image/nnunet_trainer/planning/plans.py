@@ -13,9 +13,9 @@ from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 
-from . import old_format, plugins
+from . import old_format, plugins, preprocessing_steps
 from .gpu_memory import CALIBRATION, estimate_gb
-from .names import WITHOUT_PROPERTIES
+from .names import STEPWISE, WITHOUT_PROPERTIES
 
 PREPROCESSING_FIELDS = (
     "preprocessor_name",
@@ -137,11 +137,13 @@ class Configuration:
         fields = {field: self._field(field) for field in PREPROCESSING_FIELDS}
         fields["transpose_forward"] = self.plans.transpose_forward
         fields["image_reader_writer"] = self.plans.image_reader_writer
-        properties = self.plans.foreground_intensity_properties
+        properties, stepwise = self.plans.foreground_intensity_properties, self.content["preprocessor_name"] == STEPWISE
+        if stepwise:
+            fields[preprocessing_steps.FIELD] = self._field(preprocessing_steps.FIELD)
         fields["intensity_properties"] = {
             str(c): properties.get(str(c))
             for c, scheme in enumerate(self.normalization_schemes)
-            if scheme not in WITHOUT_PROPERTIES
+            if stepwise or scheme not in WITHOUT_PROPERTIES  # a step may read them
         }
         if digests := plugins.data_digests(self.plans.content, self.content):
             fields["plugins"] = digests

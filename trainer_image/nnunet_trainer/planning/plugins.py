@@ -7,8 +7,10 @@ from typing import Any
 
 from nnunet_trainer.extensions import KINDS, PLANNER_STEPS, provenance
 
+from . import preprocessing_steps
+
 FIELD = "plugins"
-FOR_DATA = ("normalization", "resampling", "reader")
+FOR_DATA = (preprocessing_steps.KIND, "normalization", "resampling", "reader")
 """Kinds of components that preprocessing, and the export of predictions, need."""
 FOR_NETWORKS = (*FOR_DATA, "network")
 """Those that training and prediction need."""
@@ -62,6 +64,9 @@ def used_by(configuration: Mapping[str, Any]) -> Iterator[provenance.Used]:
     schemes = configuration.get("normalization_schemes")
     for name in schemes if isinstance(schemes, list) else ():
         yield "normalization", str(name)
+    steps = configuration.get(preprocessing_steps.FIELD)
+    for step in steps if isinstance(steps, list) else ():
+        yield preprocessing_steps.KIND, str(step.get("name") if isinstance(step, Mapping) else step)
     for what in ("data", "seg", "probabilities"):
         yield "resampling", str(configuration.get(f"resampling_fn_{what}"))
     architecture = configuration.get("architecture")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
-from . import plugins
+from . import plugins, preprocessing_steps
 from .names import MASKED, NORMALIZATION
 from .planners.normalization_rules import recomputed
 from .plans import Plans
@@ -100,6 +100,7 @@ def transfer(
         content.pop("foreground_intensity_properties_by_modality", None)
         found = fingerprint["foreground_intensity_properties_per_channel"]
         content["foreground_intensity_properties_per_channel"] = {str(c): dict(p) for c, p in found.items()}
+        preprocessing_steps.refreshed(content, fingerprint)
     if lacking := _channels_without_intensities(content, len(channel_names(dict(dataset_json)))):
         report.append(Comparison("intensities", "of fewer channels", f"CT in channel {', '.join(lacking)}", "incompatible"))
     report += _compare_normalization(source, dataset_json, planned, normalization)

@@ -12,6 +12,7 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.extensions import provenance
 
+from . import preprocessing_steps
 from .names import PREPROCESSORS, RESAMPLING, SCHEMES
 from .plans import PREPROCESSING_FIELDS, Configuration, Plans
 
@@ -28,6 +29,7 @@ FIELDS = (
     "previous_stage",
     "resampling_fn_probabilities",
     "resampling_fn_probabilities_kwargs",
+    preprocessing_steps.FIELD,
 )
 DECISIVE = {"data_identifier", "patch_size", "spacing", "architecture"}
 
@@ -147,6 +149,7 @@ def _configuration_faults(configuration: Configuration, channels: int | None, sp
     if isinstance(masks, list) and not all(isinstance(mask, bool) for mask in masks):
         faults.append(f"use_mask_for_norm is {masks!r}, expected true or false for each channel")
     faults += _unknown("preprocessor_name", [content.get("preprocessor_name", PREPROCESSORS[0])], PREPROCESSORS)
+    faults += preprocessing_steps.faults(content, channels)
     resamplings = [*RESAMPLING, *provenance.names("resampling")]
     for what in ("data", "seg", "probabilities"):
         faults += _unknown(f"resampling_fn_{what}", [content.get(f"resampling_fn_{what}", RESAMPLING[0])], resamplings)

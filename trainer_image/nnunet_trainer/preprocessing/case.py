@@ -1,30 +1,26 @@
-"""One case, in memory: nnU-Net's DefaultPreprocessor, and the way back."""
+"""One case, in memory: preprocessed as its plans say, and the way back."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
-from nnunet_trainer.contract.limits import memory_limit
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.raw import Case
 from nnunet_trainer.dataset.readers import by_name as reader_by_name
 from nnunet_trainer.dataset.values import spacing_fault
-from nnunet_trainer.planning.names import PREPROCESSORS
+from nnunet_trainer.planning.names import PREPROCESSORS, STEPWISE
 from nnunet_trainer.planning.plans import Configuration, Plans
 
-from ..dataset.cropping import crop_to_nonzero, slices
+from ..dataset.cropping import slices
 from .locations import class_locations, classes_to_locate
-from .normalization import normalize
-from .resampling import resampling
+from .pipeline import CaseState, carry_out
+from .resampling.by_plans import resampled, resampling_of, target_spacing
 from .resampling.by_slabs import Part, parts
-
-SPACING = "Correct the spacing in the image's header: it is in mm."
 
 
 def preprocess_image(
@@ -37,7 +33,7 @@ def preprocess_image(
     *,
     with_segmentation: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Transpose, crop to the nonzero region, normalize, resample.
+    """Transpose, then the steps that the plans name: nnU-Net's crop to the nonzero region, normalize, resample.
 
     Args:
         images: float32 (c, z, y, x) in the file's axes. It may be worked on in place: pass a copy to keep it.
@@ -90,57 +86,29 @@ def _preprocess(
     if segmentation is not None and segmentation.shape[1:] != images.shape[1:]:
         raise BadData("InvalidCases", f"The image has shape {_by(images.shape)}, its label {_by(segmentation.shape)}.")
     axes = (0, *(axis + 1 for axis in plans.transpose_forward))
-    data = images.astype(np.float32, copy=False).transpose(axes)
-    seg = None if segmentation is None else segmentation.transpose(axes)
-    labelled = segmentation is not None
-    del images, segmentation
     spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
     if fault := spacing_fault(spacing):
         raise BadData("InvalidCases", f"{fault}.", hint="Correct the image's header.")
-    properties = {**properties, "shape_before_cropping": tuple(data.shape[1:])}
-    data, seg, box = crop_to_nonzero(data, seg)
-    properties["bbox_used_for_cropping"] = box
-    properties["shape_after_cropping_and_before_resampling"] = tuple(data.shape[1:])
-
-    # Normalization comes first: a resampled nonzero mask would no longer fit the resampled image.
-    normalize(
-        data, seg, configuration.normalization_schemes, configuration.use_mask_for_norm, plans.foreground_intensity_properties
+    arrays = [images.astype(np.float32, copy=False).transpose(axes)]
+    labelled = segmentation is not None
+    case = CaseState(
+        configuration=configuration,
+        dataset_json=dataset_json,
+        spacing=spacing,
+        segmentation=None if segmentation is None else segmentation.transpose(axes),
+        properties={**properties, "shape_before_cropping": tuple(arrays[0].shape[1:])},
+        stepwise=configuration.preprocessor_name == STEPWISE,
     )
-    target = target_spacing(configuration, spacing)
-    shape = _resampled_shape(data.shape, spacing, target)
-    data = _function(configuration, "data")(data, shape, spacing, target)
-    data = np.ascontiguousarray(data, np.float32)
+    del images, segmentation
+    # In nnU-Net's order normalization comes before resampling: a resampled nonzero mask would no longer fit the resampled image.
+    data = carry_out(arrays, case)
     if not with_segmentation:
-        return data, np.empty((1, 0, 0, 0), np.int16), properties
-    seg = _function(configuration, "seg")(seg, shape, spacing, target)
+        return data, np.empty((1, 0, 0, 0), np.int16), case.properties
+    assert case.segmentation is not None
+    seg = case.resampled_labels(case.segmentation)
     if labelled:
-        properties["class_locations"] = class_locations(seg, classes_to_locate(LabelManager(dataset_json)))
-    return data, np.ascontiguousarray(seg, np.int16), properties
-
-
-def _resampled_shape(shape: tuple[int, ...], spacing: list[float], target: list[float]) -> tuple[int, ...]:
-    """Of an image (c, z, y, x) at the target's spacing.
-
-    Raises:
-        BadData: it has no voxel, or more than there is memory for.
-    """
-    new = resampling.compute_new_shape(shape[1:], spacing, target)
-    image = f"an image of {_by(shape)} voxels of {_millimetres(spacing)}"
-    there = f"at {_millimetres(target)}, the configuration's spacing"
-    if min(new) < 1:
-        raise BadData("InvalidCases", f"Of {image}, nothing is left {there}.", hint=SPACING)
-    needed, limit = 4 * shape[0] * (math.prod(shape[1:]) + math.prod(new)), memory_limit()
-    if needed > limit:
-        room = f"{needed / 2**30:.3g} GiB of memory, and {limit / 2**30:.3g} are there"
-        message = f"Of {image}, {'×'.join(map(str, new))} are made {there}: {room}."
-        raise BadData("InvalidCases", message, hint=f"{SPACING} If it is right, the image needs more memory.")
-    return new
-
-
-def target_spacing(configuration: Configuration, spacing: list[float]) -> list[float]:
-    """The configuration's spacing along z, y, x; in 2-D the case's own between slices."""
-    target = configuration.spacing
-    return [spacing[0], *target] if len(target) < len(spacing) else target
+        case.properties["class_locations"] = class_locations(seg, classes_to_locate(LabelManager(dataset_json)))
+    return data, np.ascontiguousarray(seg, np.int16), case.properties
 
 
 def revert_logits(logits: Any, properties: dict[str, Any], plans: Plans, configuration: Configuration) -> np.ndarray:
@@ -148,7 +116,7 @@ def revert_logits(logits: Any, properties: dict[str, Any], plans: Plans, configu
     array = logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
     spacing = [float(properties["spacing"][axis]) for axis in plans.transpose_forward]
     shape = properties["shape_after_cropping_and_before_resampling"]
-    return _function(configuration, "probabilities")(array, shape, target_spacing(configuration, spacing), spacing)
+    return resampled(configuration, "probabilities", array, shape, target_spacing(configuration, spacing), spacing)
 
 
 def revert_parts(shape: Sequence[int], properties: dict[str, Any], plans: Plans, configuration: Configuration) -> list[Part] | None:
@@ -187,17 +155,6 @@ def segmentation_from_logits(
     return revert_segmentation(labels.convert_logits_to_segmentation(resampled), properties, plans, labels)
 
 
-def _function(configuration: Configuration, what: str) -> Any:
-    return resampling.by_name(*resampling_of(configuration, what))
-
-
-def resampling_of(configuration: Configuration, what: str) -> tuple[str, dict[str, Any]]:
-    """The resampling function that a configuration names for data, seg or probabilities, and its arguments."""
-    content = configuration.content
-    name = content.get(f"resampling_fn_{what}", "resample_data_or_seg_to_shape")
-    return name, content.get(f"resampling_fn_{what}_kwargs", {})
-
-
 def _integers(segmentation: np.ndarray) -> np.ndarray:
     """A copy as int16, or int32 where a value needs it."""
     wide = segmentation.size and (segmentation.max() > 32767 or segmentation.min() < -32768)
@@ -206,7 +163,3 @@ def _integers(segmentation: np.ndarray) -> np.ndarray:
 
 def _by(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape[1:]))
-
-
-def _millimetres(spacing: Sequence[float]) -> str:
-    return "×".join(f"{size:g}" for size in spacing) + " mm"

@@ -9,6 +9,8 @@ from nnunet_trainer.dataset.raw import Case
 from nnunet_trainer.dataset.values import spacing_fault
 from nnunet_trainer.planning.plans import Configuration
 
+from .pipeline import bytes_per_voxel
+from .resampling.by_plans import target_spacing
 from .resampling.resampling import compute_new_shape
 
 SEGMENTATION, IMAGE = 2, 4
@@ -32,11 +34,12 @@ def memory_estimate(case: Case, configuration: Configuration) -> int:
     after = math.prod(new) * (SEGMENTATION + IMAGE * known.channels)
     window = EXACT * min(PLANES, old[plans.transpose_forward[0]]) * max(math.prod(new[1:]), math.prod(old) // max(1, min(old)))
     locating = after + EXACT * math.prod(new)
-    return PROCESS + AROUND + max(known.reading, before + after + window, locating)
+    further = bytes_per_voxel(configuration) * max(math.prod(old), math.prod(new))
+    return PROCESS + AROUND + max(known.reading, before + after + window, locating) + further
 
 
 def _new_shape(configuration: Configuration, shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[int, ...]:
     """After transposing and resampling."""
     forward = configuration.plans.transpose_forward
-    old, target = [spacing[axis] for axis in forward], configuration.spacing
-    return compute_new_shape([shape[axis] for axis in forward], old, [old[0], *target] if len(target) == 2 else target)
+    old = [spacing[axis] for axis in forward]
+    return compute_new_shape([shape[axis] for axis in forward], old, target_spacing(configuration, old))

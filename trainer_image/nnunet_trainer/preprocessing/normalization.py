@@ -10,6 +10,7 @@ import numpy as np
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
 from nnunet_trainer.dataset.values import rgb_fault
 from nnunet_trainer.extensions import Component, Registry
+from nnunet_trainer.extensions.calls import guarded
 
 EPSILON = 1e-8
 Properties = dict[str, float]
@@ -100,9 +101,12 @@ def normalize(
         if name not in NORMALIZATIONS:
             raise BadConfiguration("InvalidPlans", unknown_name("normalization scheme", name, NORMALIZATIONS))
         scheme = NORMALIZATIONS[name]
-        returned = scheme.make(image, seg[0], mask, properties.get(str(channel)) or {})
-        if scheme.plugin is not None:
-            _take(scheme, returned, image, channel)
+        given = (image, seg[0], mask, properties.get(str(channel)) or {})
+        if scheme.plugin is None:
+            scheme.make(*given)
+        else:
+            what = f"The normalization scheme {scheme.name} ({scheme.place}), with channel {channel},"
+            _take(scheme, guarded(what, scheme.make, *given), image, channel)
 
 
 def _take(scheme: Component[Scheme], returned: Any, image: np.ndarray, channel: int) -> None:

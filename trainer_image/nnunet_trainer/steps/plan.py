@@ -13,7 +13,7 @@ from ..contract.report import Report
 from ..contract.work_order import PlannerChoice, PlanOrder
 from ..dataset import splits
 from ..extensions import provenance
-from ..planning import plugins
+from ..planning import beyond_nnunet, plugins
 from ..planning.gpu_memory import CALIBRATION
 from ..planning.planner_presets import planner
 from ..planning.planners.experiment import plan
@@ -69,7 +69,11 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
         notes=notes,
     )
     tell("uploading")
-    summary = {**describe(plans, dataset.read_json("splits_final.json")), "planner": order.planner.name, "warnings": []}
+    summary = {
+        **describe(plans, dataset.read_json("splits_final.json")),
+        "planner": order.planner.name,
+        "warnings": beyond_nnunet.lines(plans),
+    }
     detail = {"notes": notes, **({"calibration": calibration} if calibration else {})}
     write(storage, prefix, digest, plans, dataset_json, summary, detail, {"dataset": order.dataset.digest})
     return report_of("plan", artifact.require(storage, "plans", digest, prefix), found=False)

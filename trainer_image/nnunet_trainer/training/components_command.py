@@ -6,6 +6,9 @@ import argparse
 
 from nnunet_trainer.extensions import command_line, kinds
 
+STEPS = (*kinds.PLANNER_STEPS, "preprocessingStep")
+"""The kinds whose names say little by themselves."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -29,7 +32,7 @@ def show(kind: str) -> None:
     from .recipes import catalogue
 
     known, registry = catalogue.described(kind), kinds.registry(kind)
-    title = f"{known['title'].capitalize()}, {kind}" if kind in kinds.PLANNER_STEPS else kind.capitalize()
+    title = f"{known['title'].capitalize()}, {kind}" if kind in STEPS else kind.capitalize()
     print(f"{title}:")
     for name, entry in known["names"].items():
         print(f"  {name}: {entry['about']}")

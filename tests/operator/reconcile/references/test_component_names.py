@@ -52,6 +52,25 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "InvalidParameter",
         ("spec.planner.parameters.minBatchSize: 0 is out of range; an integer at least 1 was expected",),
     ),
+    "preprocessing step": (
+        plans(planner={"parameters": {"preprocessingSteps": ["Crop", "N4BiasField", "Normalize", "Resample"]}}),
+        "UnknownPreprocessingStep",
+        ("preprocessingSteps[1]", "Did you mean N4BiasFieldCorrection"),
+    ),
+    "preprocessing step's number": (
+        plans(
+            planner={
+                "parameters": {"preprocessingSteps": ["Crop", "Normalize", "Resample", {"name": "ClipPercentiles", "low": -1}]}
+            }
+        ),
+        "InvalidParameter",
+        ("preprocessingSteps[3].low: -1 is out of range; a number between 0 and 100 was expected",),
+    ),
+    "order of preprocessing": (
+        plans(planner={"perConfiguration": {"2d": {"parameters": {"preprocessingSteps": ["Resample", "Crop", "Normalize"]}}}}),
+        "InvalidParameter",
+        ("spec.planner.perConfiguration.2d.parameters.preprocessingSteps: Crop was expected first",),
+    ),
     "a configuration's planner": (
         plans(planner={"perConfiguration": {"2d": {"name": "nnUNetPlannerResEncLL"}}}),
         "UnknownPlanner",

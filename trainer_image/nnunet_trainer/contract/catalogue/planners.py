@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from ..faults import BadConfiguration, unknown_name
 from .shapes import Checker, Find, Shape
 
 PARAMETERS = "planner.parameters"
+CROP, NORMALIZE, RESAMPLE = "Crop", "Normalize", "Resample"
+DEFAULT_STEPS = (CROP, NORMALIZE, RESAMPLE)
+"""The preprocessing steps of nnU-Net's DefaultPreprocessor; each is part of any preprocessing, whatever comes between them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +53,20 @@ class Planners:
             key = _canonical(given)
             if key in known:
                 checked[key] = checker.check(known[key], value, f"{where}.{given}", known[key]["default"])
+                if key == "preprocessingSteps" and (fault := steps_fault([step["name"] for step in checked[key]])):
+                    raise BadConfiguration("InvalidParameter", f"{where}.{given}: {fault}.")
             elif not self.fields_pass:
                 raise BadConfiguration("UnknownParameter", f"{where}: {unknown_name(f'parameter of {name}', given, known)}")
         return checked
+
+
+def steps_fault(names: Sequence[str]) -> str:
+    """What is wrong with the order of preprocessing steps; "" for nothing."""
+    each_once = all(names.count(step) == 1 for step in DEFAULT_STEPS)
+    if each_once and names[0] == CROP:
+        return ""
+    expected = f"{CROP} was expected first, then {NORMALIZE} and {RESAMPLE} once each, others before, between or after them"
+    return f"{expected}; found {', '.join(names) or 'nothing'}"
 
 
 def _canonical(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.extensions import PLANNER_STEPS
@@ -73,15 +74,22 @@ class Planner:
     anisotropic_spacing_percentile: float = 10
     """Of the worst axis, when it is anisotropic in spacing and in voxels."""
     suppress_transpose: bool = False
+    preprocessing_steps: tuple[Choice, ...] = tuple(Choice(name=step) for step in DEFAULT_STEPS)
+    """What is done to each case, in this order, for training and for prediction."""
     resampling: str = "resample_data_or_seg_to_shape"
     """Name of the function for images, segmentations and probabilities."""
     separate_z: bool = True
     """Whether an axis of low resolution may be resampled on its own."""
+    order_data: int = 3
+    """Of the spline that images are resampled with; only with `resample_data_or_seg_to_shape`, as the next five."""
     order_seg: int = 1
-    """Of the spline that segmentations are resampled with; only with `resample_data_or_seg_to_shape`, as the next two."""
+    """Of the spline that segmentations are resampled with."""
     order_z_data: int = 0
     """Along an axis that is resampled on its own."""
     order_z_seg: int = 0
+    order_probabilities: int = 1
+    """Of the spline that predictions are brought back with."""
+    order_z_probabilities: int = 0
     shares_data: bool = False
     """Whether 2d and 3d_fullres bear nnUNetPlans' data identifiers."""
 
@@ -95,8 +103,9 @@ class Planner:
 
     @property
     def components(self) -> list[tuple[str, str]]:
-        """Kind and name of itself and of its steps."""
-        return [("planner", self.name), *((kind, getattr(self, name).name) for name, kind in STEPS.items())]
+        """Kind and name of itself, of its steps, and of those that preprocess."""
+        steps = [(kind, getattr(self, name).name) for name, kind in STEPS.items()]
+        return [("planner", self.name), *steps, *(("preprocessingStep", step.name) for step in self.preprocessing_steps)]
 
 
 STEPS = {each.name: camel(each.name) for each in dataclasses.fields(Planner) if camel(each.name) in PLANNER_STEPS}
@@ -113,8 +122,13 @@ def changed(base: Planner, **changes: Any) -> Planner:
     for name in changes:
         if name not in known:
             raise BadConfiguration("UnknownParameter", unknown_name("field of a planner", name, known))
-    steps = {name: _choice(value) if name in STEPS else value for name, value in changes.items()}
-    return with_references(base, steps)
+    return with_references(base, {name: _field(name, value) for name, value in changes.items()})
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "preprocessing_steps":
+        return tuple(_choice(step) for step in value)
+    return _choice(value) if name in STEPS else value
 
 
 def with_references(base: Planner, changes: Mapping[str, Any]) -> Planner:

@@ -80,12 +80,13 @@ _SHAPES: dict[str, Shape] = {
 }
 """By a field's annotation."""
 
+_PREPROCESSING = tuple[Annotated[schema.Choice, schema.Of("preprocessingStep")], ...]
 _ORDER: Shape = {"low": 0, "high": 5}
 _LIMITS: dict[str, Shape] = {
     "target_spacing_percentile": {"high": 100},
     "anisotropic_spacing_percentile": {"high": 100},
     "lowres_spacing_step": {"low": 1},
-    **dict.fromkeys(("order_seg", "order_z_data", "order_z_seg"), _ORDER),
+    **{field.name: _ORDER for field in dataclasses.fields(Planner) if field.name.startswith("order_")},
 }
 
 
@@ -131,10 +132,14 @@ def known() -> Planners:
 def _shape(field: dataclasses.Field[Any]) -> Shape:
     if field.name in STEPS:
         return {"type": "component", "kind": STEPS[field.name]}
+    if field.name == "preprocessing_steps":
+        return schema.shape_of(_PREPROCESSING)
     return {**_SHAPES[str(field.type)], **_LIMITS.get(field.name, {})}
 
 
 def _value(field: str, value: Any) -> Any:
     if field in STEPS:
         return schema.build(Annotated[schema.Choice, schema.Of(STEPS[field])], value, kinds.find)
+    if field == "preprocessing_steps":
+        return schema.build(_PREPROCESSING, value, kinds.find)
     return tuple(value) if isinstance(value, list) else value

@@ -12,6 +12,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
+from .. import beyond_nnunet, preprocessing_steps
 from ..gpu_memory import CALIBRATION, references
 from ..planner_presets import PLANNERS, Planner, planner
 from ..plans import Configuration, Plans
@@ -106,6 +107,8 @@ def plan(
         plans[CALIBRATION] = {"planner": planner, "about": calibration.get("about"), "parameters": measured}
     validate(plans, dataset_json)
     record(plans, [used for choice in choices for used in choice.planner.components])
+    if notes is not None:
+        notes += beyond_nnunet.lines(plans)
     return plans
 
 
@@ -183,6 +186,8 @@ def _plan(
     say(f"median shape {shown(median)} at spacing {shown(full)}, {cases} cases")
 
     schemes, masks = normalization(dataset)
+    preprocessor = preprocessing_steps.fields(kind.preprocessing_steps, fingerprint)
+    say(f"preprocessing {', then '.join(preprocessing_steps.shown(preprocessor))}")
     say(f"normalization {', '.join(schemes)}; nonzero mask {'used' if any(masks) else 'not used'}: {mask_reason(fingerprint)}")
     reasons = dict[str, list[str]]()
 
@@ -193,7 +198,7 @@ def _plan(
         )
         found, batch = patch_and_batch(facts)
         reasons[label] = facts.notes  # 3d_lowres is planned many times; the last one counts
-        return describe(facts, found, batch, f"{'nnUNetPlans' if shared else name}_{label}", schemes, masks)
+        return describe(facts, found, batch, f"{'nnUNetPlans' if shared else name}_{label}", schemes, masks, preprocessor)
 
     fullres = lowres = None
     if median[0] != 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from nnunet_trainer.extensions import Range, Registry
@@ -45,11 +45,12 @@ def describe(
     data_identifier: str,
     schemes: list[str],
     masks: list[bool],
+    preprocessor: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A configuration as it stands in plans.json (without batch_dice)."""
+    """A configuration as it stands in plans.json (without batch_dice); `preprocessor` is `preprocessing_steps.fields`."""
     kind = configuration.planner
 
-    def resampling(is_seg: bool, order: int, order_z: int = 0) -> dict[str, Any]:
+    def resampling(is_seg: bool, order: int, order_z: int) -> dict[str, Any]:
         separate = None if kind.separate_z else False
         if kind.resampling == "resample_torch_fornnunet":
             options = {"is_seg": is_seg, "force_separate_z": separate, "memefficient_seg_resampling": False}
@@ -60,7 +61,7 @@ def describe(
 
     return {
         "data_identifier": data_identifier,
-        "preprocessor_name": "DefaultPreprocessor",
+        **preprocessor,
         "batch_size": batch,
         "patch_size": list(found.patch_size),
         "median_image_size_in_voxels": [n.item() if hasattr(n, "item") else n for n in configuration.median_shape],
@@ -69,9 +70,9 @@ def describe(
         "use_mask_for_norm": list(masks),
         "resampling_fn_data": kind.resampling,
         "resampling_fn_seg": kind.resampling,
-        "resampling_fn_data_kwargs": resampling(False, 3, kind.order_z_data),
+        "resampling_fn_data_kwargs": resampling(False, kind.order_data, kind.order_z_data),
         "resampling_fn_seg_kwargs": resampling(True, kind.order_seg, kind.order_z_seg),
         "resampling_fn_probabilities": kind.resampling,
-        "resampling_fn_probabilities_kwargs": resampling(False, 1),
+        "resampling_fn_probabilities_kwargs": resampling(False, kind.order_probabilities, kind.order_z_probabilities),
         "architecture": found.architecture,
     }

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from nnunet_trainer.contract.faults import BadConfiguration, Fault
-from nnunet_trainer.extensions import Component, kinds
+from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.extensions import Component, calls, kinds
 from nnunet_trainer.extensions.schema import Choice
 
 SECONDS = 60
@@ -37,19 +36,9 @@ def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments:
     component = kinds.find(kind, choice.name)
     if component.plugin is None:
         return function(*arguments)
-    try:
-        with _limited(component, kind):
-            return function(*arguments)
-    except Fault:
-        raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise BadConfiguration(
-            "PlannerStepFailed",
-            f"The step {kind} {choice.name!r} ({component.place}) fails: {type(error).__name__}: {error} "
-            f"({frame.filename}, line {frame.lineno}: {frame.line}).",
-            hint="Mend the plug-in.",
-        ) from error
+    with _limited(component, kind):
+        what = f"The step {kind} {choice.name!r} ({component.place})"
+        return calls.guarded(what, function, *arguments, reason="PlannerStepFailed")
 
 
 def fail(kind: str, choice: Choice, found: Any, expected: str) -> BadConfiguration:

@@ -9,6 +9,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.extensions import Component, Registry
+from nnunet_trainer.extensions.calls import guarded
 
 from .anisotropy import ANISOTROPY, separate_axis
 from .interpolation_matrices import BAND, Band, coordinate_matrix, nearest_indices, resize_bands
@@ -102,8 +103,11 @@ def by_name(name: str, arguments: dict[str, Any]) -> Callable[..., np.ndarray]:
             raise BadConfiguration("InvalidPlans", f"The resampling function {name} takes no argument {argument!r}.")
 
     def function(data: np.ndarray, new_shape: Sequence[int], old: Sequence[float], new: Sequence[float]) -> np.ndarray:
-        result = chosen(data, new_shape, old, new, **arguments)
-        return result if component.plugin is None else _checked(component, result, (len(data), *map(int, new_shape)))
+        if component.plugin is None:
+            return chosen(data, new_shape, old, new, **arguments)
+        what = f"The resampling function {name} ({component.place})"
+        result = guarded(what, chosen, data, new_shape, old, new, **arguments)
+        return _checked(component, result, (len(data), *map(int, new_shape)))
 
     return function
 

@@ -1,0 +1,133 @@
+"""The preprocessing steps of a configuration: an additional field of plans.json, there where they are not nnU-Net's own."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS, RESAMPLE, steps_fault
+from nnunet_trainer.contract.catalogue.shapes import Checker
+from nnunet_trainer.contract.codec import camel
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
+from nnunet_trainer.extensions import Choice, FromFingerprint, kinds, schema
+
+from .names import PREPROCESSORS, STEPWISE
+
+KIND = "preprocessingStep"
+FIELD = "preprocessing_steps"
+"""A list of `{"name": …}` and all parameters of each, in the order in which they are carried out."""
+
+Step = dict[str, Any]
+
+
+def fields(steps: Sequence[Choice], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """`preprocessor_name`, and `preprocessing_steps` where they are not nnU-Net's: complete, so that they stay what they are.
+
+    Args:
+        steps: a planner's.
+        fingerprint: of the dataset; some parameters are taken from it where they are left out.
+
+    Raises:
+        BadConfiguration: the order is wrong, or a parameter.
+        BadData: the fingerprint lacks a field that a step needs.
+    """
+    completed = [_completed(step, fingerprint) for step in steps]
+    if completed == [_completed(Choice(name=name), {}) for name in DEFAULT_STEPS]:
+        return {"preprocessor_name": PREPROCESSORS[0]}
+    content = {"preprocessor_name": STEPWISE, FIELD: completed}
+    if found := faults(content):
+        raise BadConfiguration("InvalidParameter", f"The planner's preprocessingSteps: {'; '.join(found)}.")
+    return content
+
+
+def of(content: Mapping[str, Any]) -> list[Step]:
+    """The steps of a configuration, nnU-Net's own too."""
+    return list(content[FIELD]) if content.get("preprocessor_name") == STEPWISE else [{"name": step} for step in DEFAULT_STEPS]
+
+
+def shown(content: Mapping[str, Any]) -> list[str]:
+    """The steps of a configuration in words: names, and the parameters that are not at their default."""
+    return [_shown(step) for step in of(content)]
+
+
+def keeps_first_axis(content: Mapping[str, Any]) -> bool:
+    """Whether a case keeps its own spacing along the first axis, whatever the configuration's is."""
+    return any(step["name"] == RESAMPLE and step.get("keepFirstAxis", False) for step in of(content))
+
+
+def faults(content: Mapping[str, Any], channels: int | None = None) -> list[str]:
+    """What is wrong with the preprocessing steps of a configuration, each with its field.
+
+    Args:
+        content: the configuration's fields.
+        channels: of the dataset; None where that is not known.
+    """
+    stepwise, steps = content.get("preprocessor_name") == STEPWISE, content.get(FIELD)
+    if not stepwise:
+        return [f"{FIELD} are there, expected with them: preprocessor_name {STEPWISE}"] if FIELD in content else []
+    if not isinstance(steps, list) or not all(isinstance(s, Mapping) and isinstance(s.get("name"), str) for s in steps):
+        return [f"{FIELD} is {steps!r}, expected a list of objects, each with a name, because preprocessor_name is {STEPWISE}"]
+    found = []
+    for index, step in enumerate(steps):
+        try:
+            _check(step, f"{FIELD}[{index}]")
+        except BadConfiguration as fault:
+            found.append(fault.message.rstrip("."))
+            continue
+        wrong = [c for c in step.get("channels") or () if channels is not None and c >= channels]
+        found += [f"{FIELD}[{index}].channels names channel {c}; the dataset has {channels}, from 0 on" for c in wrong[:1]]
+    return [*found, *([f"{FIELD}: {fault}"] if (fault := steps_fault([step["name"] for step in steps])) else [])]
+
+
+def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
+    """Take over what steps take from a fingerprint from another one, in place: plans are made to fit another dataset.
+
+    Raises:
+        BadData: it lacks such a field.
+    """
+    for configuration in content["configurations"].values():
+        for step in configuration.get(FIELD, ()):
+            for parameter, field in _taken(step["name"]).items():
+                step[parameter] = _field(fingerprint, field, step["name"])
+
+
+def _completed(step: Choice, fingerprint: Mapping[str, Any]) -> Step:
+    given: Step = schema.plain(step)
+    _check(given, step.name)
+    known = kinds.find(KIND, step.name).parameters.values()
+    values = {camel(each.name): schema.plain(each.default) for each in known if each.default is not inspect.Parameter.empty}
+    completed = {"name": step.name, **values, **given}
+    lacking = {key: field for key, field in _taken(step.name).items() if completed[key] is None}
+    return {**completed, **{key: _field(fingerprint, field, step.name) for key, field in lacking.items()}}
+
+
+def _shown(step: Step) -> str:
+    shapes = schema.parameters(kinds.find(KIND, step["name"]))
+    taken = _taken(step["name"])
+    changed = {key: value for key, value in step.items() if key in shapes and value != shapes[key].get("default")}
+    said = [f"{key} {f'of the fingerprint, {taken[key]}' if key in taken else value}" for key, value in changed.items()]
+    return f"{step['name']} ({', '.join(said)})" if said else step["name"]
+
+
+def _taken(name: str) -> dict[str, str]:
+    """The parameters of a step that come from the fingerprint, and the field of it."""
+    notes = {camel(each.name): typing.get_args(each.kind)[1:] for each in kinds.find(KIND, name).parameters.values()}
+    return {key: note.field for key, found in notes.items() for note in found if isinstance(note, FromFingerprint)}
+
+
+def _field(fingerprint: Mapping[str, Any], field: str, step: str) -> Any:
+    if field in fingerprint:
+        return fingerprint[field]
+    raise BadData(
+        "InvalidFingerprint",
+        f"The preprocessing step {step} needs the field {field}, which the dataset's fingerprint has not.",
+        hint="Extract it by an extractor that adds this field (spec.fingerprint.extractor; nnunet-trainer components extractor).",
+    )
+
+
+def _check(step: Mapping[str, Any], where: str) -> None:
+    """A step's name and parameters."""
+    checker = Checker(find=lambda kind, name: schema.parameters(kinds.find(kind, name)), reason="InvalidParameter")
+    checker.check({"type": "component", "kind": KIND}, dict(step), where)
