@@ -290,3 +290,44 @@ def test_registering_while_imported_is_of_the_plugin() -> None:
     from nnunet_trainer.extensions import find
 
     assert find("shrunkAxis", "First").plugin == mine
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{'name': 'IsotropicInVoxels', 'edge3d': 0}", "initial_patch.edge3d: 0 is out of range"),
+        ("{'name': 'IsotropicInVoxels', 'edge_3': 64}", "did you mean edge3d"),
+        ("'IsotropicInVoxel'", "Did you mean IsotropicInVoxels"),
+    ],
+    ids=["range", "name", "step"],
+)
+def test_what_a_derived_planner_gives_to_its_steps_is_checked(
+    tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any], given: str, said: str
+) -> None:
+    head = "from nnunet_trainer.planning.planner_presets import derive\nfrom nnunet_trainer.extensions import register\n"
+    body = f"    return derive('ExperimentPlanner', plans_name='nnUNetPlans_own', initial_patch={given})\n"
+    write(tmp_path, "own", own=f"{head}\n@register('planner', 'Own')\ndef own():\n{body}")
+    load_plugins(tmp_path, ["own"])
+    with pytest.raises(BadConfiguration, match=said):
+        planned(fingerprint, dataset_json, planner="Own")
+
+
+@pytest.mark.parametrize(("planner", "expected"), [("ExperimentPlanner", 20.5), ("ExperimentPlanner3D_v21", 21.0)])
+def test_the_median_shape_is_rounded_where_the_version_rounds_it(
+    fingerprint: dict[str, Any], dataset_json: dict[str, Any], planner: str, expected: float
+) -> None:
+    """20.4 and 20.9: v2 rounds both, and takes the median of 20 and 21, which it leaves as it is; v1 rounds 20.65."""
+    sizes = [[204, 408, 408], [209, 418, 418]]
+    fingerprint |= {"spacings": [[0.1, 0.1, 0.1]] * 2, "shapes_after_crop": sizes}
+    plans = planned(fingerprint, dataset_json, planner=planner, target_spacing=[1.0, 0.5, 0.5])
+    assert plans["configurations"]["3d_fullres"]["median_image_size_in_voxels"][0] == expected
+
+
+@pytest.mark.parametrize("slices", ["ExperimentPlanner2D_v21", "ExperimentPlanner2D_v21_RGB_scaleTo_0_1"])
+def test_v1s_planners_of_slices_plan_volumes_as_its_planner_of_volumes(
+    fingerprint: dict[str, Any], dataset_json: dict[str, Any], slices: str
+) -> None:
+    ours, theirs = (planned(fingerprint, dataset_json, planner=name) for name in (slices, "ExperimentPlanner3D_v21"))
+    for configuration in ("2d", "3d_fullres"):
+        for field in ("patch_size", "batch_size", "architecture"):
+            assert ours["configurations"][configuration][field] == theirs["configurations"][configuration][field]

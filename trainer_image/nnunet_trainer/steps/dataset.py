@@ -19,6 +19,7 @@ from ..dataset import description, msd_description, parallel, splits
 from ..dataset.findings import Finding
 from ..dataset.findings import warnings as few_lines
 from ..dataset.raw import RawDataset
+from ..extensions import provenance
 from ..fingerprint import extractors
 from ..fingerprint.extraction import extract
 from . import msd
@@ -77,8 +78,9 @@ def choices(order: DatasetOrder, plugins: Mapping[str, str] | None = None) -> li
         plugins: the digests of those that it names.
     """
     extractor = None if order.extractor == "DatasetFingerprintExtractor" else order.extractor
+    readers = [("reader", name) for name in provenance.names("reader")]  # which one reads is known only when files are there
     parameters = [{"parameters": order.extractor_parameters}] if order.extractor_parameters else []
-    further = [*parameters, *with_plugins(plugins or {}, [("extractor", order.extractor)])]
+    further = [*parameters, *with_plugins(plugins or {}, [("extractor", order.extractor), *readers])]
     return [order.group_by, extractor, None if order.layout == "nnUNetV2" else order.layout, *further]
 
 

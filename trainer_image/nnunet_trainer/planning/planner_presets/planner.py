@@ -73,6 +73,8 @@ class Planner:
     target_spacing_percentile: float = 50
     anisotropic_spacing_percentile: float = 10
     """Of the worst axis, when it is anisotropic in spacing and in voxels."""
+    rounds_each_shape: bool = True
+    """Whether the median image is that of shapes that are rounded, as v2's; v1 rounded their median."""
     suppress_transpose: bool = False
     preprocessing_steps: tuple[Choice, ...] = tuple(Choice(name=step) for step in DEFAULT_STEPS)
     """What is done to each case, in this order, for training and for prediction."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.catalogue.planners import Planners
-from nnunet_trainer.contract.catalogue.shapes import Shape
+from nnunet_trainer.contract.catalogue.shapes import Checker, Shape
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Component, Registry, kinds, schema
@@ -99,7 +99,18 @@ def planner(name: str, parameters: Mapping[str, Any] | None = None) -> Planner:
     checked = known().check(name, parameters)
     fields = {camel(f.name): f.name for f in dataclasses.fields(Planner)}
     changes = {fields[key]: _value(fields[key], value) for key, value in checked.items()}
-    return with_references(PLANNERS[name].make(), {"name": name, **changes})
+    made = with_references(PLANNERS[name].make(), {"name": name, **changes})
+    if PLANNERS[name].plugin is not None:
+        _check_steps(made)
+    return made
+
+
+def _check_steps(made: Planner) -> None:
+    """The parameters that a plug-in has given to its planner's steps: when it registers, a step may not be there yet."""
+    checker = Checker(find=lambda kind, name: schema.parameters(kinds.find(kind, name)), reason="InvalidParameter")
+    for field, kind in STEPS.items():
+        given = schema.plain(getattr(made, field))
+        checker.check({"type": "component", "kind": kind}, given, f"The planner {made.name}, {field}")
 
 
 def derive(base: str, *, plans_name: str, **changes: Any) -> Planner:

@@ -31,6 +31,7 @@ V21 = changed(
     reference_batch_3d=2,
     reference_batch_2d=2,
     lowres_spacing_step=1.01,
+    rounds_each_shape=False,
 )
 _OLD: dict[str, Any] = {
     "target_spacing_rule": "PlainPercentile",
@@ -63,7 +64,7 @@ _ROWS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "ExperimentPlanner2D_v21",
         "nnUNetPlansv2.1_2D",
         "v1's default for slices: begins with the whole median slice, with batches of an even size",
-        {"initial_patch": "MedianImage"},
+        {},
     ),
     ("ExperimentPlanner3D_v21_11GB", "nnUNetPlansv2.1_big", "for 11 GB", {"reference_3d": _GENERIC * 11 / 8, "reference_gb": 11}),
     (
@@ -151,7 +152,7 @@ _ROWS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "ExperimentPlanner2D_v21_RGB_scaleTo_0_1",
         "nnUNet_RGB_scaleTo_0_1",
         "colours divided by 255",
-        {"initial_patch": "MedianImage", "normalization_rule": {"name": "SameForAll", "scheme": "RGBTo01Normalization"}},
+        {"normalization_rule": {"name": "SameForAll", "scheme": "RGBTo01Normalization"}},
     ),
     ("ExperimentPlanner3D_residual_v21_bfnnUNet", "nnUNetPlans_bfnnUNet_fabresnet", "AMOS 2022, spacing 1.5, 1, 1 mm", _BFNNUNET),
     (

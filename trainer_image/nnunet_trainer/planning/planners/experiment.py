@@ -175,11 +175,7 @@ def _plan(
     forward = [0, 1, 2] if kind.suppress_transpose else [axis, *(a for a in range(3) if a != axis)]
     backward = [forward.index(a) for a in range(3)]
     say(f"axes {forward}: the axis of the largest spacing comes first")
-    new_shapes = [
-        [round(float(old / new * size)) for old, new, size in zip(s, spacing, shape, strict=True)]
-        for s, shape in zip(spacings, shapes, strict=True)
-    ]
-    median = np.median(new_shapes, 0)[forward]
+    median = _median_shape(kind, spacings / spacing * shapes)[forward]
     full = spacing[forward]
     cases = dataset_json["numTraining"]
     voxels = float(np.prod(median, dtype=np.float64) * cases)
@@ -246,6 +242,11 @@ def _plan(
             str(c): dict(p) for c, p in fingerprint["foreground_intensity_properties_per_channel"].items()
         },
     }
+
+
+def _median_shape(kind: Planner, shapes: np.ndarray) -> np.ndarray:
+    """Of the resampled images (n, 3), each half rounded to even."""
+    return np.median(np.round(shapes), 0) if kind.rounds_each_shape else np.round(np.median(shapes, 0))
 
 
 def _further_fields(fingerprint: Mapping[str, Any]) -> Iterator[str]:
