@@ -72,6 +72,7 @@ GOOD: dict[str, Manifest] = {
             "perConfiguration": {"2d": {"gpuMemoryGB": 4.5}},
         }
     ),
+    "plans-calibrated": plans(planner={"calibrate": True, "resources": {"limits": {"nvidia.com/gpu": 1}}}),
     "plans-preprocessing-integers": plans(preprocessing={"resources": {"requests": {"cpu": 4, "memory": 0}}}),
     "plans-patch": plans(
         patch=PATCH, plansName="nnUNetPlans_small", preprocessing={"configurations": ["2d", "3d_fullres"], "shards": 4}

@@ -40,10 +40,10 @@ def built(*arguments: Any, supervised: bool = True, **options: Any) -> Any:
     return architecture.build(plans(*arguments, **options), 1, 3, supervised)
 
 
-# Table 1 of the paper: parameters in millions.
+# The paper: millions of parameters.
 @pytest.mark.parametrize(
     ("size", "kernel", "millions"),
-    [("S", 3, 5.6), ("B", 3, 10.5), ("M", 3, 17.6), ("L", 3, 61.8), ("S", 5, 5.9), ("B", 5, 11.0), ("M", 5, 18.3), ("L", 5, 63.0)],
+    [("S", 3, 5.6), ("B", 3, 10.5), ("M", 3, 17.6), ("L", 3, 61.8)],
 )
 def test_the_papers_sizes(size: str, kernel: int, millions: float) -> None:
     with torch.device("meta"):

@@ -80,6 +80,13 @@ def changed(architecture: dict[str, Any], changes: NetworkChanges, patch_size: S
     architecture = copy.deepcopy(architecture)
     kwargs = architecture["arch_kwargs"]
     dimension = str(len(patch_size))
+    asked = [part for part in _UNET_PARTS if getattr(changes, part) is not None]
+    if asked and "n_stages" not in kwargs:
+        raise BadConfiguration(
+            "NetworkDoesNotFit",
+            f"recipe.network.{camel(asked[0])}: {name} is no U-Net: its arch_kwargs in the plans have no n_stages.",
+            hint="Change its own arguments instead (recipe.network.archKwargs).",
+        )
     if changes.network is not None:
         _change_class(architecture, changes.network)
     if changes.normalization is not None:
@@ -89,7 +96,7 @@ def changed(architecture: dict[str, Any], changes: NetworkChanges, patch_size: S
         kwargs["nonlin"], kwargs["nonlin_kwargs"] = path, dict(arguments)
     if changes.negative_slope is not None:
         kwargs["nonlin_kwargs"] = {**(kwargs.get("nonlin_kwargs") or {}), "negative_slope": changes.negative_slope}
-    stages = kwargs["n_stages"]
+    stages = kwargs.get("n_stages", 0)
     if changes.convolutions_per_stage is not None:
         counts = "n_blocks_per_stage" if "n_blocks_per_stage" in kwargs else "n_conv_per_stage"
         kwargs[counts] = [changes.convolutions_per_stage] * stages

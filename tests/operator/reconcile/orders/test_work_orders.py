@@ -17,6 +17,7 @@ FROZEN = Path(__file__).parent / "frozen"
 API = "nnunet.dev/v1alpha1"
 IMAGE = {"image": "ours:1"}  # may know more names than the operator
 STORE = {"uri": "s3://team/results", "endpoint": "https://s3.example.org", "region": "eu", "pathStyle": True, "secretName": "team"}
+DATASET = {"name": "Dataset004_Hippocampus", "source": {"uri": "s3://hospital/raw"}}
 SOURCE = {
     "uri": "s3://hospital/raw",
     "endpoint": "https://other.example.org",
@@ -129,3 +130,23 @@ def test_a_run_that_begins_now_differs_in_its_seed_alone(world: Any) -> None:
         if name.startswith("train-") and wanted["seed"] != 7:
             wanted = {**wanted, "seed": SEEDS[wanted["run"]]}
         assert text == as_text(wanted), name
+
+
+@pytest.mark.parametrize("calibrate", [True, False])
+def test_a_calibration_has_its_own_resources(calibrate: bool) -> None:
+    """The GPU that is asked for is the planning's; an older trainer refuses to plan without measuring."""
+    world, gpu = MemoryWorld(), {"limits": {"nvidia.com/gpu": "1"}}
+    world.put({"apiVersion": API, "kind": "Dataset", "metadata": {"name": "data"}, "spec": {**DATASET, "storage": STORE}})
+    planner = {"calibrate": True, "resources": gpu} if calibrate else {}
+    spec = {"datasetRef": {"name": "data"}, "storage": STORE, "planner": planner}
+    world.put({"apiVersion": API, "kind": "Plans", "metadata": {"name": "plans"}, "spec": spec})
+    texts = finish_everything(world)
+    order = json.loads(texts["plan-plans"])
+    assert order.get("planner", {}).get("calibrate", False) is calibrate
+    assert order.get("requires", {}) == ({"planner.calibrate": "0.2.0"} if calibrate else {})
+    assert not any("calibrate" in text for name, text in texts.items() if name != "plan-plans")
+    containers = {
+        job["metadata"]["labels"]["nnunet.dev/step"]: job["spec"]["template"]["spec"]["containers"][0] for job in world.jobs()
+    }
+    limits = {step: container.get("resources", {}).get("limits", {}) for step, container in containers.items()}
+    assert (limits["plan"].get("nvidia.com/gpu"), limits["dataset"]) == ("1" if calibrate else None, {})

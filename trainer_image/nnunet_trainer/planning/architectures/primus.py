@@ -18,7 +18,10 @@ EMBEDDINGS: dict[str, tuple[int, ...]] = {"Primus": (), "PrimusV2": (32, 32, 64,
 """Channels of the residual blocks before the tokens, at full, half, quarter and eighth resolution."""
 
 PER_TOKEN = 14.0
-"""Numbers that backward needs of each channel of a token in each block, by `nnunet-trainer calibrate`."""
+"""What backward needs of each channel of a token in each block, in numbers of a U-Net's feature maps.
+
+Its layers keep about 70 bytes in half precision (norms in single), such a number takes 5.3; `nnunet-trainer calibrate` measures it.
+"""
 WEIGHT_BYTES = 16
 """Of a weight in single precision, its gradient, and two moments."""
 BYTES = 8e9 / (2 * 560_000_000)
