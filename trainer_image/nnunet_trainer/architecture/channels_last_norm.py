@@ -98,9 +98,10 @@ def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
 def _totals(sums: list[Tensor], x: Tensor) -> Tensor:
     """Sums over the rows of each part, (b, voxels in a row · c) each, as those of each sample and channel (b, c)."""
     whole = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
-    return whole.unflatten(1, (-1, x.shape[1])).sum(1)
+    return whole if whole.shape[1] == x.shape[1] else whole.unflatten(1, (-1, x.shape[1])).sum(1)
 
 
 def _as_row(values: Tensor, x: Tensor) -> Tensor:
     """Numbers of each sample and channel (b, c) as those of a row, (b, 1, voxels in a row · c)."""
-    return values.repeat(1, _voxels_in_row(x))[:, None]
+    count = _voxels_in_row(x)
+    return (values if count == 1 else values.repeat(1, count))[:, None]
