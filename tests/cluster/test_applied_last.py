@@ -100,10 +100,10 @@ def test_an_object_of_each_kind_that_is_applied_last_is_reconciled_and_so_is_all
             for manifest in cluster.first:
                 api.apply(manifest)
         for cluster in clusters:
-            wait_until(cluster.is_at_rest, timeout=60, what=cluster.stands)
+            wait_until(cluster.is_at_rest, timeout=120, what=cluster.stands)
         for cluster in clusters:
             for manifest in cluster.last:
                 api.apply(manifest)
         for cluster in clusters:
-            wait_until(lambda cluster=cluster: cluster.are_ready(cluster.first + cluster.last), timeout=60, what=cluster.stands)
+            wait_until(lambda cluster=cluster: cluster.are_ready(cluster.first + cluster.last), timeout=120, what=cluster.stands)
     assert "a bug" not in operator.log

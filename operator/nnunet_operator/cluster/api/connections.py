@@ -1,6 +1,6 @@
 """HTTP/1.1 requests, each with its whole answer, over connections that stay open.
 
-What an operator costs are its requests for a good part, and through aiohttp each takes three times as much. Streams, and servers
+Much of what an operator costs are its requests, and through aiohttp each takes several times as much CPU. Streams, and servers
 behind a proxy, are left to that.
 """
 
