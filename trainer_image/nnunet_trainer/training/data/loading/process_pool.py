@@ -188,14 +188,16 @@ class ProcessPool:
             self._deaths[first] += 1
             if self._deaths[first] >= TRIES:
                 where = f"epoch {first.epoch}, {first.purpose} iteration {first.iteration}"
+                message = f"{said}; it was the {TRIES}rd one that ended with the same batch ({where})."
+                if hangs is not None:
+                    hint = "Does the disk with the preprocessed data answer? The whole stack stands above, in the log."
+                    raise Temporary("WorkerHung", message, hint=hint)
                 raise Temporary(
-                    "WorkerKilled" if hangs is None else "WorkerHung",
-                    f"{said}; it was the {TRIES}rd one that ended with the same batch ({where}).",
+                    "WorkerKilled",
+                    message,
                     hint="Give the pod more memory (spec.template.resources), or use fewer workers (--workers)."
                     if out_of_memory
-                    else "What it said itself stands above, in the log."
-                    if hangs is None
-                    else "Does the disk with the preprocessed data answer? The whole stack stands above, in the log.",
+                    else "What it said itself stands above, in the log.",
                 )
         self.warn(f"{said}. Another one takes its place and makes its batches again.")
         self._workers[self._workers.index(dead)] = fresh = self._start()
