@@ -51,7 +51,7 @@ def main() -> int:
                     expected=expected,
                     seconds=seconds,
                 )
-                tried, kills, hung = tried + 1, kills + outcome.kills, hung + outcome.hung
+                tried, kills, hung = tried + 1, kills + outcome.kills, hung + len(outcome.hung)
                 lost += outcome.lost
                 unequal += not outcome.lost and bool(outcome.differences)
                 print(
@@ -59,6 +59,8 @@ def main() -> int:
                     f"{'; '.join(outcome.differences)[:2000] or 'bit-equal'}",
                     flush=True,
                 )
+                for text in outcome.hung:
+                    print(text, flush=True)
     figures = {"trainings": tried, "kills": kills, "lost": lost, "unequal": unequal, "hung": hung}
     return measure.report("training_kills", figures, {"lost": 0, "unequal": 0, "hung": 0})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -12,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+STACKS_SECONDS = 2.0
 _servers = multiprocessing.get_context("forkserver")
 _servers.set_forkserver_preload(
     ["nnunet_trainer.steps.train", "nnunet_trainer.supervision.worker", "torch._dynamo", "torch.distributed"]
@@ -55,8 +58,14 @@ def warm() -> None:
     first.join()
 
 
-def ends(processes: Sequence[BaseProcess], seconds: float = 60) -> list[int | None]:
-    """Exit codes, negative for a signal; what has not ended by then is killed, and has None."""
+def ends(processes: Sequence[BaseProcess], seconds: float = 60, *, stacks: bool = False) -> list[int | None]:
+    """Exit codes, negative for a signal; what has not ended by then is killed, and has None.
+
+    Args:
+        processes: of `start`.
+        seconds: for all of them together.
+        stacks: one that has not ended leaves the stacks of its threads in its log first.
+    """
     until = time.monotonic() + seconds
     codes = []
     for process in processes:
@@ -64,6 +73,9 @@ def ends(processes: Sequence[BaseProcess], seconds: float = 60) -> list[int | No
         codes.append(process.exitcode)
     for process in processes:
         if process.exitcode is None:
+            if stacks and process.pid is not None:
+                os.kill(process.pid, signal.SIGUSR1)
+                process.join(STACKS_SECONDS)
             process.kill()
             process.join()
     return codes
@@ -79,6 +91,7 @@ def _run(environment: dict[str, str], log: Path, path: list[str], body: Callable
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     import torch
 
     torch.set_num_threads(1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +18,18 @@ from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract import pod, work_order
 from nnunet_trainer.contract.work_order import CheckpointPolicy, Location, TrainOrder
 from nnunet_trainer.supervision import worker
+from nnunet_trainer.training.ranks import peer_watch, rendezvous
 from nnunet_trainer.training.reporting import reporter
 
 from . import ranks
 
 OFTEN = CheckpointPolicy(every_epochs=1, every_minutes=0, keep=2)
 """A checkpoint after every iteration, so that there is hardly an instant at which none is being written or uploaded."""
-ENDS_WITHIN, RENDEZVOUS_SECONDS = 60.0, 20
-"""Seconds in which the other ranks must have ended once one was killed, which may not have come to the others yet."""
+RENDEZVOUS_SECONDS = 20
+STARTS_WITHIN, ENDS_WITHIN = 600.0, RENDEZVOUS_SECONDS + peer_watch.CONNECT_SECONDS + peer_watch.OUT_SECONDS + 30.0
+"""Seconds in which the other ranks must have ended once one was killed and they look for it: it may not have come to them yet, or
+not be connected. Before that they read data and plans, which takes any time where the machine is busy."""
+EARLIER = 0.7
 TIMED = ("epoch_start_timestamps", "epoch_end_timestamps")
 
 
@@ -33,8 +38,8 @@ class Outcome:
     """Of one training that was killed again and again."""
 
     kills: int = 0
-    hung: int = 0
-    """Kills after which another rank did not end in time."""
+    hung: list[str] = field(default_factory=list)
+    """Kills after which another rank did not end in time: how, with the stacks of its threads."""
     lost: bool = False
     """It did not come to its end."""
     differences: list[str] = field(default_factory=list)
@@ -72,18 +77,25 @@ def killed(order: TrainOrder, world: int, folder: Path, *, kills: int, seed: int
         alive = [victim for victim in victims if victim.is_alive()]
         for victim in alive:
             victim.kill()
-        codes = ranks.ends(processes, ENDS_WITHIN)
-        outcome.hung += None in codes
+        place, until = _place(folder, attempt), time.monotonic() + STARTS_WITHIN
+        for rank, process in enumerate(processes):
+            while process.is_alive() and not (place / f"came-{rank}").exists() and time.monotonic() < until:
+                process.join(0.1)
+        codes = ranks.ends(processes, ENDS_WITHIN, stacks=True)
+        if None in codes:
+            outcome.hung.append(f"attempt {attempt} ended with {codes}: {_logs(folder)}")
         outcome.kills += bool(alive)
         attempt += 1
-        if not alive:
-            break  # it was faster than the kill: it has ended
+        if not alive:  # it was faster than the kill, and has ended: once more from the beginning, with earlier kills
+            seconds *= EARLIER
+            outcome.differences += differences(final(folder), expected)
+            shutil.rmtree(folder / "store")
     codes = ranks.ends(_start(order, world, folder, attempt), 600)
     if codes != [0] * world:
         outcome.lost = True
         outcome.differences = [f"ended with {codes}: {_logs(folder)}"]
         return outcome
-    outcome.differences = differences(final(folder), expected)
+    outcome.differences += differences(final(folder), expected)
     return outcome
 
 
@@ -118,7 +130,7 @@ def _different(where: str, one: Any, other: Any) -> list[str]:
 
 
 def _start(order: TrainOrder, world: int, folder: Path, attempt: int) -> list[Any]:
-    place = folder / f"attempt-{attempt}"
+    place = _place(folder, attempt)
     (place / "reports").mkdir(parents=True)
     storage = Location(uri=f"file://{folder}/store")
     own = replace(
@@ -131,8 +143,19 @@ def _start(order: TrainOrder, world: int, folder: Path, attempt: int) -> list[An
     return ranks.start(world, _rank, (str(place),), place, environment)
 
 
+def _place(folder: Path, attempt: int) -> Path:
+    return folder / f"attempt-{attempt}"
+
+
 def _rank(place: str) -> int:
     """What the supervisor starts, a rank each."""
+    meet = rendezvous.meet
+
+    def came(*arguments: Any) -> Any:
+        (Path(place) / f"came-{os.environ['RANK']}").touch()
+        return meet(*arguments)
+
+    rendezvous.meet = came
     reporter.progress_plot = lambda logging, folder: None  # drawing it takes longer than such a training does
     Path(os.environ[pod.ENV_SCRATCH]).mkdir(exist_ok=True)
     os.chdir(os.environ[pod.ENV_SCRATCH])

@@ -85,16 +85,17 @@ def _conclude(order: WorkOrder, ends: ranks.Ends, folder: Path, *, oom: bool) ->
     # A rank that meets an error says so before the others lose it: the oldest report with an error is the cause. When all of them
     # heard of SIGTERM, the first rank knows what became of the checkpoint.
     told = sorted((f.stat().st_mtime_ns, i, codec.loads(Report, f.read_text())) for i, f in left.items())
-    with_error = [(i, r) for _, i, r in told if r.error is not None and r.error.code != ExitCode.STOPPED] or sorted(
-        ((i, r) for _, i, r in told if r.error is not None), key=lambda found: found[0]
-    )
-    if with_error and (failure.status > 0 or ends.stopping):
-        index, cause = with_error[0]
-        assert cause.error is not None
+    own = [(i, r.error) for _, i, r in told if r.error is not None and r.error.code != ExitCode.STOPPED]
+    stopped = sorted((i, r.error) for _, i, r in told if r.error is not None and r.error.code == ExitCode.STOPPED)
+    causes = own if failure.status > 0 or ends.stopping else []
+    if ends.was_stopped(failure):
+        causes = own or stopped
+    if causes:
+        index, cause = causes[0]
         if many:
             first = min(end.rank for end in ends.ends)
-            return replace(cause, error=replace(cause.error, message=f"rank {first + index}: {cause.error.message}"))
-        return cause
+            cause = replace(cause, message=f"rank {first + index}: {cause.message}")
+        return replace(codec.loads(Report, left[index].read_text()), error=cause)
     who = f"rank {failure.rank} of {len(ends.ends)}" if many else f"the step's process ({order.step})"
     return Report(step=order.step, error=failures.of_status(failure.status, who, stopping=ends.stopping, oom=oom))
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from nnunet_trainer.contract import limits
+from nnunet_trainer.contract import limits, oom_kills
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 CORES = len(os.sched_getaffinity(0))
@@ -17,6 +17,20 @@ MOUNTS_V1 = (
     "34 31 0:30 {root} {top}/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
 )
 MOUNTS_V2 = "30 23 0:26 {root} {top} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+def make_groups(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, cgroup: str, mounts: str, root: str, path: str, files: dict[str, str]
+) -> None:
+    """Hierarchies with these files below their top, and what /proc says of them."""
+    proc, top = folder / "proc", folder / "cgroup"
+    proc.mkdir()
+    (proc / "cgroup").write_text(cgroup.format(path=path))
+    (proc / "mountinfo").write_text(mounts.format(root=root, top=top))
+    for name, text in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(f"{text}\n")
+    monkeypatch.setattr(limits, "PROC", proc)
 
 
 @pytest.mark.parametrize(
@@ -81,16 +95,56 @@ def test_limits(
     memory: int,
     cores: int,
 ) -> None:
-    proc, top = tmp_path / "proc", tmp_path / "cgroup"
-    proc.mkdir()
-    (proc / "cgroup").write_text(cgroup.format(path=path))
-    (proc / "mountinfo").write_text(mounts.format(root=root, top=top))
-    for name, text in files.items():
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / name).write_text(f"{text}\n")
-    monkeypatch.setattr(limits, "PROC", proc)
+    make_groups(tmp_path, monkeypatch, cgroup, mounts, root, path, files)
     assert limits.memory_limit() == memory
     assert limits.cpu_limit() == cores
+
+
+EVENTS_V2, EVENTS_V1 = "low 0\noom 3\noom_kill {}", "oom_kill_disable 0\nunder_oom 0\noom_kill {}"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "mounts", "root", "path", "files", "expected"),
+    [
+        (V2, MOUNTS_V2, "/", "/", {"memory.events": EVENTS_V2.format(2)}, 2),
+        # Not of the machine, nor of other containers: the nearest group that counts.
+        (
+            V2,
+            MOUNTS_V2,
+            "/",
+            "/pod/box",
+            {"pod/box/memory.events": EVENTS_V2.format(1), "pod/memory.events": EVENTS_V2.format(9)},
+            1,
+        ),
+        (V2, MOUNTS_V2, "/", "/pod/box/inner", {"pod/box/memory.events": EVENTS_V2.format(4), "pod/box/inner/cgroup.type": ""}, 4),
+        (V2, MOUNTS_V2, "/kubepods/pod1/box", "/kubepods/pod1/box", {"memory.events": EVENTS_V2.format(3)}, 3),
+        (V1, MOUNTS_V1, "/", "/docker/x", {"memory/memory.oom_control": EVENTS_V1.format(5)}, 5),
+        (V1, MOUNTS_V1, "/", "/pod/box", {"memory/pod/box/memory.oom_control": EVENTS_V1.format(6)}, 6),
+        (V1, MOUNTS_V1, "/docker/x", "/docker/x", {"memory/memory.oom_control": EVENTS_V1.format(7)}, 7),
+        (
+            V1,
+            MOUNTS_V1,
+            "/",
+            "/pod/box",
+            {"memory/pod/box/memory.oom_control": "oom_kill_disable 0\nunder_oom 0"},
+            0,
+        ),  # old kernels
+        (V2, MOUNTS_V2, "/", "/", {"memory.events": "?"}, 0),
+        ("", "", "/", "/", {"memory.events": EVENTS_V2.format(8)}, 0),  # nothing is mounted
+    ],
+)
+def test_kills_for_want_of_memory(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cgroup: str,
+    mounts: str,
+    root: str,
+    path: str,
+    files: dict[str, str],
+    expected: int,
+) -> None:
+    make_groups(tmp_path, monkeypatch, cgroup, mounts, root, path, files)
+    assert oom_kills.oom_kills() == expected
 
 
 def test_this_machine() -> None:

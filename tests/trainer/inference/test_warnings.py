@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 import struct
+import zlib
 
 import nibabel
 import numpy as np
@@ -43,6 +45,44 @@ def write(path, data, spacing=(1.0, 1.0, 1.0)):
     image = sitk.GetImageFromArray(data)
     image.SetSpacing(spacing[::-1])
     sitk.WriteImage(image, str(path))
+
+
+def damage_inside(path, packed):
+    """Change a byte of the voxels in a packed stream; its length and its checksum stay as they were."""
+    stream = zlib.compressobj(0, zlib.DEFLATED, 31 if path.name.endswith(".gz") else 15)
+    content = bytearray(stream.compress(packed) + stream.flush())
+    content[-len(packed) // 3] ^= 0xFF
+    return bytes(content)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_an_image_that_is_damaged_inside_is_named_and_the_others_are_predicted(tmp_path, ending):
+    folder = models.write(
+        tmp_path / "model", models.plans(patch=(16, 16, 16)), {**models.DATASET, "file_ending": ending}, mirror_axes=()
+    )
+    model = Model.load(folder)
+    images = tmp_path / "images"
+    images.mkdir()
+    large = np.zeros((60, 128, 128), np.float32)  # of one that it reads at once, ITK sees the checksum
+    large[: SHAPE[0], : SHAPE[1], : SHAPE[2]] = voxels()
+    for case in "ab":
+        write(images / f"{case}_0000{ending}", large)
+    broken = images / f"b_0000{ending}"
+    if ending == ".nii.gz":
+        broken.write_bytes(damage_inside(broken, gzip.decompress(broken.read_bytes())))
+    else:
+        image = sitk.ReadImage(str(broken))
+        sitk.WriteImage(image, str(broken), True)
+        header, _, packed = broken.read_bytes().partition(b"ElementDataFile = LOCAL\n")
+        changed = damage_inside(broken, zlib.decompress(packed))
+        header = re.sub(rb"CompressedDataSize = \d+", f"CompressedDataSize = {len(changed)}".encode(), header)
+        broken.write_bytes(header + b"ElementDataFile = LOCAL\n" + changed)
+    assert by_name("SimpleITKIO").read(broken).data.shape, "a reader takes it for whole"
+    with pytest.raises(BadData, match="1 of 2 images is not predicted") as caught:
+        predict_folder(model, images, tmp_path / "out")
+    assert str(broken) in caught.value.findings[0]
+    assert "damaged" in caught.value.findings[0]
+    assert [path.name for path in (tmp_path / "out").glob(f"*{ending}")] == [f"a{ending}"]
 
 
 FORMATS = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -153,6 +156,29 @@ def test_the_best_is_kept_whatever_comes_after(store: ObjectStore, tmp_path: Pat
     newest = fetch_newest(store, best, work)
     assert newest is not None
     assert newest[0].read_bytes() == content
+
+
+def test_a_copy_that_fills_the_disk_does_not_stay(
+    store: ObjectStore, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no links")
+
+    def copy(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    uploads = Uploads(store, attempt_prefix(RUN, 0, "0"), 1, lambda p: None, work)
+    training = Training(tmp_path, uploads)
+    monkeypatch.setattr(os, "link", link)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "copyfile", copy)
+        with pytest.raises(OSError, match="No space left"):
+            training.save(1)
+        assert list(work.iterdir()) == []
+    training.save(2)
+    assert uploads.close(20) is None
+    assert [c.stored.epoch for c in candidates(store, RUN, "0")[0]] == [2]
 
 
 def test_the_best_of_an_epoch_is_the_latest_ones_file(store: ObjectStore, tmp_path: Path, work: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
@@ -37,6 +38,26 @@ def test_nobody_hears_and_the_step_goes_on() -> None:
     listener(Progress(step="train"))
     listener(Progress(step="train"))
     os.close(write)
+
+
+def test_long_lines_of_several_threads_come_whole() -> None:
+    """More than the kernel keeps together in a pipe."""
+    read, write = os.pipe()
+    sender, threads = ProgressSender(write), 4
+    warnings = {str(epoch): [f"{epoch}"] * 3000 for epoch in range(threads)}
+
+    def send(epoch: int) -> None:
+        for _ in range(20):
+            sender(Progress(step="train", epoch=epoch, warnings=warnings[str(epoch)]))
+
+    with ThreadPoolExecutor(threads + 1) as pool, os.fdopen(read) as lines:
+        told = pool.submit(lambda: [json.loads(line) for line in lines])
+        for sent in [pool.submit(send, epoch) for epoch in range(threads)]:
+            sent.result()
+        os.close(write)
+        found = told.result()
+    assert len(found) == 20 * threads
+    assert all(each["warnings"] == warnings[str(each["epoch"])] for each in found)
 
 
 def test_one_line_for_each_epoch_and_phase() -> None:

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from nnunet_trainer.contract import oom_kills, progress
+from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
 from nnunet_trainer.supervision import ranks
 
@@ -121,10 +121,26 @@ def _gone(pid: int) -> bool:
 
 def test_a_rank_that_does_not_hear_is_killed(trainer_pod: Pod, monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:
     order = trainer_pod.order(gpus_per_node=2)
-    code, report = trainer_pod.run("rank 1 ignores the end", order, NNUNET_RANK_GRACE="1")
+    code, report = trainer_pod.run("rank 1 ignores the end", order, NNUNET_GRACE_SECONDS="2")
     assert code == ExitCode.BAD_DATA
     assert report.error is not None
     assert report.error.message == "rank 0: rank 0 says so"
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "reason"),
+    [
+        ("raises", ExitCode.BAD_DATA, "Bad"),
+        ("is killed", ExitCode.TRY_AGAIN, "Killed"),
+        ("leaves", 9, "Crashed"),
+        ("is stopped", ExitCode.STOPPED, "Stopped"),
+    ],
+)
+def test_a_failure_after_another_rank_was_stopped_is_the_pods(trainer_pod: Pod, fails: str, code: int, reason: str) -> None:
+    found, report = trainer_pod.run(f"rank 0 is stopped, then rank 1 {fails}", trainer_pod.order(gpus_per_node=3))
+    assert report.error is not None
+    assert (found, report.error.reason) == (code, reason), trainer_pod.err
+    assert report.error.message.startswith("rank 0: A checkpoint" if fails == "is stopped" else "rank 1")
 
 
 def test_a_rank_that_hangs_does_not_take_the_report_of_a_stop_with_it(trainer_pod: Pod) -> None:
@@ -147,12 +163,3 @@ def test_the_ranks_of_several_nodes(trainer_pod: Pod) -> None:
     for environment in ({}, {"MASTER_ADDR": "x", "JOB_COMPLETION_INDEX": "2"}):
         with pytest.raises(BadUsage, match="MASTER_ADDR"):
             ranks.environments(order, environment)
-
-
-def test_oom_kills_are_read_from_either_cgroup(tmp_path) -> None:
-    (tmp_path / "v2").write_text("low 0\noom 3\noom_kill 2\n")
-    (tmp_path / "v1").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n")
-    (tmp_path / "none").write_text("?")
-    assert oom_kills.oom_kills([tmp_path / "v2"]) == 2
-    assert oom_kills.oom_kills([tmp_path / "missing", tmp_path / "none", tmp_path / "v1"]) == 5
-    assert oom_kills.oom_kills([]) == 0

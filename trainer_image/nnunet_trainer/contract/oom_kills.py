@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-FILES = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+from . import limits
 
 
-def oom_kills(files: Sequence[Path] = FILES) -> int:
-    """How often it happened so far (cgroup v2, then v1); 0 where nobody counts."""
-    for file in files:
-        try:
-            fields = dict(line.split(maxsplit=1) for line in file.read_text().splitlines() if " " in line)
-            return int(fields["oom_kill"])
-        except (OSError, KeyError, ValueError):
-            continue
+def oom_kills() -> int:
+    """How often it happened so far, by the nearest of this process's groups that counts (cgroup v2, v1); 0 where none does."""
+    for group in limits.groups("memory"):
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                fields = dict(line.split(maxsplit=1) for line in (group / name).read_text().splitlines() if " " in line)
+                return int(fields["oom_kill"])
+            except (OSError, KeyError, ValueError):
+                continue
     return 0

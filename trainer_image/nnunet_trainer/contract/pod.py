@@ -32,6 +32,9 @@ GRACE_SECONDS = 300
 RANKS_SHARE = 0.9
 """Of that time, after which the supervisor kills ranks that have not ended, so that there is a report."""
 
+REPORT_SECONDS = 10.0
+"""Of the time that the supervisor leaves a rank after SIGTERM, for its report; a tenth of it where it is short."""
+
 ENV_SECRETS = "NNUNET_SECRETS"
 ENV_CA = "NNUNET_CA"
 ENV_PLUGINS = "NNUNET_PLUGINS"
@@ -108,6 +111,12 @@ def grace_seconds() -> float:
 def ranks_seconds() -> int:
     """Between SIGTERM and the supervisor's SIGKILL for the ranks, which comes before the kubelet's for all."""
     return max(1, int(RANKS_SHARE * grace_seconds()))
+
+
+def leaving_seconds() -> float:
+    """Between SIGTERM and when a rank must begin its report: what a training has for its last checkpoint and its uploads."""
+    seconds = ranks_seconds()
+    return seconds - min(REPORT_SECONDS, seconds / 10)
 
 
 def termination_log() -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.readers import READERS, Reader
+from nnunet_trainer.dataset.readers.gzipped import check_nifti
+from nnunet_trainer.dataset.readers.packed import check_packed
 
 from .existing import segmentation_fault
 
@@ -80,6 +82,21 @@ def said(folder: Path, others: Sequence[str]) -> str:
     lines = "".join(f"\n  {line}" for line in _shown(others))
     number = f"{len(others)} {'is' if len(others) == 1 else 'are'}"
     return f"{number} left out of what {folder} holds:{lines}"
+
+
+def require_undamaged(files: Iterable[Path]) -> None:
+    """Unpack what is packed to its checksum: readers take what is damaged inside for voxels.
+
+    Raises:
+        BadData: names the file.
+    """
+    for file in files:
+        try:
+            if file.name.endswith(".nii.gz"):
+                check_nifti(file, thorough=True)
+            check_packed(file)
+        except (ValueError, OSError) as error:
+            raise BadData("InvalidCases", f"{file}: {error}.", hint="Copy it anew from where it came from.") from error
 
 
 def find_previous(folder: Path, cases: Iterable[str], file_ending: str, reader: Reader) -> dict[str, Path]:

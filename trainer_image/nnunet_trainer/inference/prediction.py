@@ -19,7 +19,7 @@ from nnunet_trainer.preprocessing.case import preprocess_image, revert_segmentat
 from .cascade import with_previous_stage
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
 from .exporting import exporting
-from .images import find_images, find_previous, left_out, said
+from .images import find_images, find_previous, left_out, require_undamaged, said
 from .large_images import Goal, require_room_for_probabilities
 from .model import Model
 from .output_folder import Existing, OutputFolder
@@ -143,6 +143,7 @@ def predict_folder(
     def read(index: int) -> tuple[torch.Tensor, dict[str, Any], Goal | None, list[str]] | BadData:
         case = todo[index]
         try:
+            require_undamaged([*cases[case], *([previous[case]] if previous else [])])
             data, properties, notes = read_repaired(output.reader, cases[case])
             about = (properties["spacing"], model.plans, model.configuration, trained)
             if fault := unit_fault(*about):

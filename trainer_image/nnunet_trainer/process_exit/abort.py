@@ -29,11 +29,13 @@ def abort(fault: Fault) -> None:
     """End this process now, as `fault` says. It returns where the main thread is on its way out already."""
     if not begin_report():
         return
-    if _report is not None:
-        _report(fault)
-    else:
-        print(f"{fault.reason}: {fault}", file=sys.stderr)
-    leave(int(fault.exit_code))
+    try:
+        if _report is not None:
+            _report(fault)
+        else:
+            print(f"{fault.reason}: {fault}", file=sys.stderr)
+    finally:  # the main thread waits for this end, so that it must come
+        leave(int(fault.exit_code))
 
 
 def leave(code: int) -> None:

@@ -41,8 +41,6 @@ from .common import Teller, import_plugins, read_input, scratch
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff()
-LEAVING_SECONDS = 10.0
-"""Of the time that the supervisor leaves a rank after SIGTERM, for its report; a tenth of it where it is short."""
 FAILED_SECONDS = 120.0
 """So long a training that failed tries to bring its last checkpoint into the store."""
 
@@ -171,8 +169,7 @@ class _Stop(StopRequest):
     begun = False
 
     def __init__(self) -> None:
-        seconds = pod.ranks_seconds()
-        super().__init__(seconds - min(LEAVING_SECONDS, seconds / 10))
+        super().__init__(pod.leaving_seconds())
 
     def sigterm(self, number: int, frame: FrameType | None) -> None:
         self.set()
@@ -203,13 +200,17 @@ def _train(setup: TrainingSetup, uploads: Uploads, prefix: str) -> TrainingResul
         seconds = seconds_left(setup.stop)
         return FAILED_SECONDS if seconds is None else seconds
 
-    setup.listener, setup.on_checkpoint = hear, uploads.written
+    def bring(seconds: Callable[[], float]) -> list[str]:
+        lost = [*filter(None, [uploads.close(seconds()), keeper.keep(seconds())])]
+        for text in lost:
+            log.warning("%s", text)
+        return lost
+
+    setup.listener, setup.on_checkpoint, setup.before_abort = hear, uploads.written, lambda seconds: bring(lambda: seconds)
     try:
         return train(setup)
     except BaseException as error:
-        lost = [*filter(None, [uploads.close(left()), keeper.keep(left())])]
-        for text in lost:
-            log.warning("%s", text)
+        lost = bring(left)
         if isinstance(error, Stopped):
             error.message = " ".join([error.message, *lost])
         raise

@@ -19,10 +19,6 @@ from ..contract.faults import BadUsage, ExitCode
 from ..contract.work_order import TrainOrder, WorkOrder
 from .worker import ENV_PROGRESS, ENV_SUPERVISOR
 
-ENV_GRACE = "NNUNET_RANK_GRACE"
-GRACE = 30
-"""Seconds that the other ranks get when one has failed."""
-
 
 @dataclass(slots=True)
 class End:
@@ -41,7 +37,14 @@ class Ends:
 
     @property
     def first_failure(self) -> End | None:
-        return next((end for end in self.ends if end.status != 0), None)
+        """The rank that failed first; where none did by itself, the first one that was stopped."""
+        failed = [end for end in self.ends if end.status != 0]
+        return next((end for end in failed if not self.was_stopped(end)), failed[0] if failed else None)
+
+    def was_stopped(self, end: End) -> bool:
+        """Whether a rank ended because it was told to, here or by another rank: no failure of its own."""
+        killed = self.stopping and end.status in (-signal.SIGTERM, -signal.SIGKILL)
+        return killed or end.status == int(ExitCode.STOPPED)
 
 
 def environments(order: WorkOrder, environment: Mapping[str, str]) -> list[dict[str, str]]:
@@ -91,11 +94,7 @@ def run(environments: list[dict[str, str]], order_file: Path, reports: Path, hea
 
     def forward(number: int, frame: FrameType | None) -> None:
         result.stopping = True
-        _signal(running, signal.SIGTERM)
-        # A rank that hangs would take the report with it when the kubelet ends all.
-        before = signal.alarm(seconds := pod.ranks_seconds())
-        if 0 < before < seconds:
-            signal.alarm(before)
+        _stop(running)
 
     def kill(number: int, frame: FrameType | None) -> None:
         _signal(running, signal.SIGKILL)
@@ -131,13 +130,18 @@ def _wait(running: dict[int, int], result: Ends, environments: list[dict[str, st
             continue  # an orphan that fell to us as PID 1
         i = running.pop(pid)
         status = os.waitstatus_to_exitcode(raw)
-        failed_already = result.first_failure is not None
-        result.ends.append(End(int(environments[i].get("RANK", i)), status))
+        result.ends.append(end := End(int(environments[i].get("RANK", i)), status))
         # A rank that heard of a SIGTERM elsewhere ends with 143: the first rank is saving the checkpoint now, and needs its time.
-        failed = status not in (0, int(ExitCode.STOPPED))
-        if failed and not failed_already and not result.stopping and running:
-            _signal(running, signal.SIGTERM)
-            signal.alarm(int(os.environ.get(ENV_GRACE, GRACE)))
+        if status != 0 and not result.was_stopped(end) and not result.stopping and running:
+            _stop(running)
+
+
+def _stop(running: Mapping[int, int]) -> None:
+    """Ask the ranks to end. They know how long they have (`pod.leaving_seconds`); one that hangs would take the report with it."""
+    _signal(running, signal.SIGTERM)
+    before = signal.alarm(seconds := pod.ranks_seconds())
+    if 0 < before < seconds:
+        signal.alarm(before)
 
 
 def _signal(running: Mapping[int, int], number: int) -> None:

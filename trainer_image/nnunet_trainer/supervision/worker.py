@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,19 +30,23 @@ log = logging.getLogger(__name__)
 
 
 class ProgressSender:
-    """Sends the supervisor how far a step is. Only rank 0 does."""
+    """Sends the supervisor how far a step is. Only rank 0 does, from several threads (those that train, and that upload)."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
+        self._lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
         if self._descriptor is None:
             return
         line = codec.dumps(_finite(replace(progress, updated_at=progress.updated_at or round(time.time(), 3)))) + "\n"
-        try:
-            os.write(self._descriptor, line.encode())
-        except OSError:  # nobody hears any more; the step goes on
-            self._descriptor = None
+        left = line.encode()
+        with self._lock:  # the kernel keeps together no more than PIPE_BUF (4,096) bytes, and a signal may cut what is longer
+            try:
+                while left and self._descriptor is not None:
+                    left = left[os.write(self._descriptor, left) :]
+            except OSError:  # nobody hears any more; the step goes on
+                self._descriptor = None
 
 
 def _finite(progress: Progress) -> Progress:

@@ -1,9 +1,11 @@
 """Puts steps that end in every way there is in the place of the real ones, in the processes that the tests start."""
 
 import os
+import pathlib
 import signal
 import sys
 import threading
+import time
 import types
 
 
@@ -46,6 +48,23 @@ def carry_out(order, listener):
     if what == "rank 1 hangs, rank 0 is stopped" and rank == 1:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Event().wait(60)
+    if what.startswith("rank 0 is stopped, then rank 1 ") and rank < 2:
+        first = pathlib.Path(os.environ["NNUNET_SHARED"]) / "pid-of-rank-0"
+        if rank == 0:
+            first.with_name("part").write_text(str(os.getpid()))
+            first.with_name("part").rename(first)
+            raise Stopped("Stopped", "A checkpoint of epoch 2 is saved.")
+        while not first.exists() or pathlib.Path(f"/proc/{first.read_text()}").exists():  # until its end is seen
+            time.sleep(0.02)
+        does = what.removeprefix("rank 0 is stopped, then rank 1 ")
+        if does == "raises":
+            raise BadData("Bad", "rank 1 says so")
+        if does == "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if does == "leaves":
+            os._exit(9)
+    if what == "rank 0 is stopped, then rank 1 is stopped":
+        raise Stopped("Stopped", "Another rank was stopped.")
     listener(Progress(step=order.step, phase="waiting", epoch=2, done=world))
     stop.wait(60)
     if what in ("is stopped", "rank 1 hangs, rank 0 is stopped"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.training.loop import gpu_memory, resources
+from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.loop.gpu_memory import out_of_memory, what_fits
 from nnunet_trainer.training.ranks import distributed
 from nnunet_trainer.training.ranks.distributed import Ranks
@@ -18,6 +19,20 @@ from nnunet_trainer.training.ranks.distributed import Ranks
 from ..conftest import plans
 
 CPU = torch.device("cpu")
+
+
+def shared_memory():
+    """Bytes of this process's address space that are memory of loaders."""
+    with open("/proc/self/maps") as maps:
+        spans = [line.split()[0].split("-") for line in maps if "memfd:nnunet-trainer" in line]
+    return sum(int(end, 16) - int(start, 16) for start, end in spans)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_leaves_no_shared_memory_mapped(setup, workers):
+    before = shared_memory()
+    train(setup({"epochs": 1, "iterationsPerEpoch": 2, "validationIterations": 1}, workers=workers))
+    assert shared_memory() <= before
 
 
 def large(patch=(128, 128, 128), batch=4):

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from nnunet_trainer.contract.faults import BadData, Fault
 from nnunet_trainer.process_exit import abort
-from nnunet_trainer.training.ranks import distributed, peers, places
+from nnunet_trainer.training.ranks import distributed, peer_watch, peers, places
 
 FAILING = 20
 """The step in which it happens."""
@@ -21,7 +21,7 @@ FAILING = 20
 def rank(folder, culprit, does, settings):
     """Steps of an all-reduce, until `culprit` does something else in one of them."""
     for name, value in settings.items():
-        setattr(peers if hasattr(peers, name) else places, name, value)
+        setattr(next(module for module in (peers, peer_watch, places) if hasattr(module, name)), name, value)
     own, end = int(os.environ["RANK"]), Path(folder)
 
     def report(fault):
@@ -35,9 +35,15 @@ def rank(folder, culprit, does, settings):
         dist.init_process_group = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    (end / f"begun-{own}").touch()
+    if own == culprit and does == "hangs before it arrives":
+        time.sleep(600)
+    if own == culprit and does == "hangs before the process group":
+        dist.init_process_group = lambda *_, **__: hang(end / f"ready-{own}")
     try:
-        with distributed.ranks("cpu") as ranks:
-            ranks.peers.on_stall = lambda text: (end / f"stall-{own}.txt").write_text(str(text))
+        with distributed.ranks("cpu", stop) as ranks:
+            ranks.peers.before_abort(lambda seconds: finish_writing(seconds, end, own))
+            ranks.peers.on_stall(lambda text: (end / f"stall-{own}.txt").write_text(str(text)))
             for step in range(10**6):
                 ranks.peers.at(0, step, "waiting for data", 0)
                 ranks.peers.check()
@@ -60,6 +66,20 @@ def rank(folder, culprit, does, settings):
         report(fault)
         return int(fault.exit_code)
     return 0
+
+
+def hang(ready):
+    ready.touch()
+    time.sleep(600)
+
+
+def finish_writing(seconds, folder, own):
+    """As a thread that writes a checkpoint: it takes until the test says so."""
+    (folder / f"writing-{own}").write_text(str(seconds))
+    until = time.monotonic() + seconds
+    while (folder / "the disk is slow").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    (folder / f"written-{own}").touch()
 
 
 def misbehave(does, folder):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from nnunet_trainer.contract.faults import ExitCode
+from nnunet_trainer.training.ranks import peer_watch
 from support import ranks
 
 from . import failing_ranks
@@ -91,6 +92,42 @@ def test_a_rank_that_is_stuck_in_a_collective_after_a_report_is_ended(tmp_path, 
     for rank in set(range(world)) - {culprit}:
         assert told(tmp_path, rank)["message"].startswith(f"rank {culprit} on {os.uname().nodename} failed: ball_03")
         assert told(tmp_path, rank)["at"] - began < 10
+    ranks.ends(processes, 0)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_end_of_a_stuck_rank_waits_for_what_its_threads_are_writing(tmp_path, stopped):
+    (tmp_path / "the disk is slow").touch()
+    does = "hangs" if stopped else "fails, and does not go"
+    processes = started(tmp_path, 2, 1, does, grace="10", **({"STOP_SHARE": 0.1} if stopped else {}))
+    if stopped:
+        until((tmp_path / "ready-1").exists)
+        processes[0].terminate()
+    until(lambda: (tmp_path / "writing-0").exists() and (tmp_path / "writing-0").read_text())
+    seconds = float((tmp_path / "writing-0").read_text())
+    assert (0 < seconds < 0.9 * 10 - 0.1 * 10) if stopped else seconds == peer_watch.SAVING_SECONDS
+    assert processes[0].is_alive()
+    (tmp_path / "the disk is slow").unlink()
+    assert ranks.ends(processes[:1], 20) == [ExitCode.STOPPED if stopped else ExitCode.BAD_DATA]
+    assert (tmp_path / "written-0").exists()
+    ranks.ends(processes, 0)
+
+
+@pytest.mark.parametrize("does", ["hangs before it arrives", "hangs before the process group"])
+@pytest.mark.parametrize(("world", "culprit"), [(2, 0), (2, 1), (3, 1)])
+def test_sigterm_while_ranks_find_each_other_ends_them_at_once(tmp_path, world, culprit, does):
+    processes = started(tmp_path, world, culprit, does)
+    others = [rank for rank in range(world) if rank != culprit]
+    until(lambda: all((tmp_path / f"begun-{rank}").exists() for rank in others))
+    if does == "hangs before the process group":
+        until((tmp_path / f"ready-{culprit}").exists)
+    for rank in others:
+        processes[rank].terminate()
+    assert ranks.ends([processes[rank] for rank in others], 20) == [ExitCode.STOPPED] * len(others)
+    for rank in others:
+        end = told(tmp_path, rank)
+        assert end["reason"] == "Stopped"
+        assert "stopped before its first epoch" in end["message"]
     ranks.ends(processes, 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from nnunet_trainer.checkpoints import checkpoint
-from nnunet_trainer.contract.faults import BadConfiguration, BadData, Stopped
+from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, Stopped
 from nnunet_trainer.training.components import lookup, schedules
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed
@@ -102,6 +103,25 @@ def test_weights_optimizer_and_history_are_taken_over(setup: Setup, finished: Pa
     for key, state in momentum.items():
         assert torch.equal(state["momentum_buffer"], before["optimizer_state"]["state"][key]["momentum_buffer"])
     assert (session.epoch, session.iteration, len(session.history)) == (2, 0, 2)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_folders_own_final_checkpoint_is_not_what_it_continues(
+    setup: Setup, finished: Path, tmp_path: Path, resume: bool, link: bool
+) -> None:
+    given = setup(resume=resume)
+    own = given.fold_folder / checkpoint.FINAL
+    own.parent.mkdir(parents=True)
+    shutil.copy(finished, own)
+    before = own.read_bytes()
+    if link:
+        (tmp_path / "link").symlink_to(own.parent)
+    with pytest.raises(BadUsage, match="this training's own") as caught:
+        train(going_on(given, tmp_path / "link" / own.name if link else own))
+    assert caught.value.reason == "ContinuesItself"
+    assert "--trainer" in caught.value.hint
+    assert own.read_bytes() == before
 
 
 @pytest.mark.parametrize("schedule", RATES)

@@ -84,7 +84,11 @@ class Uploads:
         try:
             os.link(path, kept)
         except OSError:
-            shutil.copyfile(path, kept)
+            try:
+                shutil.copyfile(path, kept)
+            except OSError:
+                kept.unlink(missing_ok=True)  # half a copy would keep the disk full
+                raise
         stored = Stored(name=name, epoch=epoch, size=kept.stat().st_size, sha256=sha256)
         if best:
             stored = replace(stored, name=BEST, file=name)

@@ -114,6 +114,12 @@ class CaseCache:
                 self._drop(case)
         return known
 
+    def close(self) -> None:
+        """Forget all cases, which keep memory and files."""
+        with self._lock:
+            self._cases.clear()
+            self.bytes = 0
+
     def _opened(self, name: str) -> OpenedCase:
         stored = self._store.open(name)
         if "class_locations" not in stored.properties:

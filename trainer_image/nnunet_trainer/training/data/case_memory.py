@@ -113,6 +113,11 @@ class CaseMemory:
         self._header[_USED] = 0
         self._header[_GENERATION] += 1
 
+    def close(self) -> None:
+        """It is not needed any more; what still refers to a case keeps its memory."""
+        self._memory.close()
+        self._shared_table.close()
+
     @property
     def _header(self) -> np.ndarray:
         return self._shared_table.array(0, (_HEADER,), np.int64)

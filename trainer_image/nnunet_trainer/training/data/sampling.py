@@ -145,6 +145,10 @@ class PatchSampler:
         # Some of a batch may be enlarged, the others not: two arrays each of images and labels, aligned.
         return len(self.slots) * voxels * (4 * case.data.shape[0] + 2 * labels) + 4096
 
+    def close(self) -> None:
+        """Forget the cases in use."""
+        self._cache.close()
+
     def _draw(self, key: SampleKey) -> _Patch:
         """Where a sample's patch lies, and what of it is needed: drawn before anything is read."""
         rng = key.generator("sampling")

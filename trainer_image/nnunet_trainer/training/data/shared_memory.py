@@ -28,7 +28,7 @@ class SharedMemory:
 
     def __init__(self, size: int, fd: int | None = None) -> None:
         self.size = max(1, size)
-        self.fd = _unnamed_file() if fd is None else fd
+        self.fd = unnamed_file() if fd is None else fd
         if fd is None:
             os.ftruncate(self.fd, self.size)
         self._map: mmap.mmap | None = mmap.mmap(self.fd, self.size)
@@ -68,7 +68,8 @@ class SharedMemory:
             self.close()
 
 
-def _unnamed_file() -> int:
+def unnamed_file() -> int:
+    """The descriptor of an empty file in memory, which is gone when all descriptors of it are closed."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("nnunet-trainer", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:

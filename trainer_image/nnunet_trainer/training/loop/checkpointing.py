@@ -51,6 +51,9 @@ class Checkpointing:
             self._writer = CheckpointWriter(
                 setup.fold_folder, session.ranks.device, keep_previous=keeps, written=setup.on_checkpoint
             )
+            session.ranks.peers.before_abort(self._writer.close)
+        if setup.before_abort is not None:
+            session.ranks.peers.before_abort(setup.before_abort)
 
     def __enter__(self) -> Checkpointing:
         return self

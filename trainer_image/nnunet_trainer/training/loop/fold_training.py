@@ -56,7 +56,7 @@ def train(setup: TrainingSetup) -> TrainingResult:
         GpuOutOfMemory: the network and its batch do not fit.
         Stopped: `setup.stop` was set; a checkpoint is saved.
     """
-    with distributed.ranks(setup.device) as ranks, limited(setup, ranks) as kernels:
+    with distributed.ranks(setup.device, setup.stop) as ranks, limited(setup, ranks) as kernels:
         return _train(setup, ranks, kernels)
 
 
@@ -112,7 +112,7 @@ def begin(session: Session, reporter: Reporter) -> None:
     (reporter.warn if pod.ENV_DEVICE in told else reporter.line)(told)
     paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
     # One rank chooses for all: on another node a file may be missing, or a newer one have come.
-    newest, problems = checkpoint.newest(paths, allow_pickle=setup.allow_pickle) if session.ranks.first else (None, [])
+    newest, problems = distributed.done_by_first(lambda: checkpoint.newest(paths, allow_pickle=setup.allow_pickle), (None, []))
     described, problems = distributed.from_first((newest and newest.described(), problems))
     for problem in problems:
         reporter.warn(problem)
@@ -141,7 +141,7 @@ def begin(session: Session, reporter: Reporter) -> None:
     session.freeze()
     for warning in warnings_of(session.recipe):
         reporter.warn(warning)
-    session.ranks.peers.on_stall = reporter.stalled
+    session.ranks.peers.on_stall(reporter.stalled)
     reporter.progress("training", force=True)
 
 
@@ -271,8 +271,9 @@ def finish(
     final = folder / checkpoint.FINAL
     kept = distributed.from_first(found and final.exists())
     if not kept:
-        checkpointing.final(better=better)
-    distributed.barrier()
+        with session.ranks.peers.saving():  # the others wait for the first rank's disk
+            checkpointing.final(better=better)
+            distributed.barrier()
     reporter.line("Training done.")
     validation = validate(session, reporter, keep_existing=kept) if session.setup.validates else None
     best = folder / checkpoint.BEST

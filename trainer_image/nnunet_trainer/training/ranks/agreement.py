@@ -13,7 +13,8 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from .distributed import active
 
 HINT = (
-    "All nodes of a run read the same artifacts: remove what a node has kept of another run (its scratch volume), and start again."
+    "All nodes of a run read the same artifacts and plug-ins: remove what a node has kept of another run (its scratch volume), "
+    "leave plug-ins as they are while pods of the run start, and start again."
 )
 
 

@@ -12,22 +12,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nnunet_trainer.contract.faults import BadUsage
+from nnunet_trainer.contract.faults import BadUsage, Fault
 from nnunet_trainer.contract.limits import cpu_limit
 
-from . import devices, peers, rendezvous
+from . import devices, peer_faults, peers, rendezvous
 from .peers import Peers
 
 TIMEOUT = timedelta(minutes=30)
 PATIENCE = timedelta(days=30)
 """Of a group whose ranks may be hours apart. One that dies closes its connections, which ends the others' waiting at once."""
 LOOK_SECONDS = 0.1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,17 @@ class Ranks:
 
 
 @contextmanager
-def ranks(device: str = "auto") -> Iterator[Ranks]:
+def ranks(device: str = "auto", stop: Event | None = None) -> Iterator[Ranks]:
     """Join the process group that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT describe, and leave it at the end.
 
     Args:
         device: auto (CUDA where there is a GPU), cpu, cuda, or cuda:N for a single process.
+        stop: when set while the ranks find each other, `Stopped` is raised.
 
     Raises:
         BadConfiguration: there is no such device (`devices.choose`).
         BadUsage: the variables are incomplete.
+        Stopped: `stop` was set.
         Temporary: a rank did not arrive in time.
         Fault: what another rank failed with, in place of a collective that broke.
     """
@@ -80,13 +84,20 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise BadUsage("IncompleteRanks", f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set.", hint="Use torchrun.")
+
+    def check() -> None:
+        if stop is not None and stop.is_set():
+            raise peer_faults.stopped_at_the_start()
+
+    store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), check)
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
-    store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
     others = peers.joined(rank, world, store, os.environ["MASTER_ADDR"])
     with others.watching():
+        check()
         # It connects each with each, and waits for one that is gone.
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+        others.connected()
         yield Ranks(rank, world, local, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)), others)
         # Not on the way out of an error: NCCL would wait for ranks that are in a collective, and the error would not be told.
         dist.destroy_process_group()
@@ -181,6 +192,24 @@ def from_first(value: Any) -> Any:
     box = [value]
     dist.broadcast_object_list(box, 0, device=torch.device("cpu"))
     return box[0]
+
+
+def done_by_first(work: Callable[[], T], of_others: T) -> T:
+    """What the first rank alone does. Every rank calls this, and its fault is raised on all: none waits in the next collective.
+
+    Args:
+        work: done by the first rank.
+        of_others: what the others get.
+    """
+    found, problem = of_others, None
+    if not active() or dist.get_rank() == 0:
+        try:
+            found = work()
+        except Fault as fault:
+            problem = fault
+    if problem := from_first(problem):
+        raise problem
+    return found
 
 
 def barrier() -> None:

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import logging
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import Fault, Stopped, Temporary, of_exit_code
+from nnunet_trainer.contract.faults import Fault, Stopped, Temporary
 from nnunet_trainer.process_exit.abort import abort
 from nnunet_trainer.process_exit.failures import as_fault
 
-from . import places
+from . import peer_faults
 from .peer_links import Links, Message
+from .peer_watch import PeerWatch
 from .places import Place, Places
 
-TICK_SECONDS = 0.5
-TELL_SECONDS = 2.0
-"""Between two messages about where a rank stands."""
-OUT_SECONDS = 10.0
-"""Within which the main thread must have noticed that another rank failed; else it is in a collective that does not end."""
 CAUSE_SECONDS = 3.0
 """How long a broken collective waits to hear why it broke."""
-CONNECT_SECONDS = 30.0
-"""Within which a rank that has arrived must be connected."""
 LEAVE_SECONDS = 10.0
 """Within which the others must have been told why this rank ends."""
-STOP_SHARE = 0.7
-"""Of the pod's grace period, in which the ranks must have come together after SIGTERM."""
-LOOK = "See that pod's log, and its node."
-log = logging.getLogger(__name__)
 
 
 class Peers:
@@ -52,21 +38,8 @@ class Peers:
         self, rank: int = 0, world_size: int = 1, links: Links | None = None, end: Callable[[Fault], None] = abort
     ) -> None:
         self.rank, self.world_size = rank, world_size
-        self.on_stall: Callable[[str | None], None] = lambda text: None
-        """Told when the training stands still, and with None when it goes on again; the first rank's names the slowest."""
-        self._links, self._end = links, end
-        self.places = Places(rank, world_size)
-        self._left: set[int] = set()
-        self._failure: tuple[Fault, float] | None = None
-        self._heard = threading.Event()
-        self._checkpoint: tuple[int, int] | None = None
-        self._began = self._told = 0.0
-        self._all_connected = False
-        self._stop_since: float | None = None
-        self._stop_noticed = self._stalled = False
-        self._leaving = threading.Event()
-        self._last_words: list[Message] = []
-        self._thread: threading.Thread | None = None
+        self._links = links
+        self._watch = PeerWatch(rank, world_size, links, end)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -75,8 +48,7 @@ class Peers:
         Raises:
             Fault: of the rank that failed first, in place of the broken collective that was this rank's end.
         """
-        self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
-        self._thread.start()
+        self._watch.start()
         try:
             with self._woken_by_signals():
                 yield
@@ -102,201 +74,75 @@ class Peers:
 
     # --- What the main thread says and asks
 
+    @property
+    def places(self) -> Places:
+        """Where the ranks stand, as far as this one knows."""
+        return self._watch.places
+
+    def on_stall(self, told: Callable[[str | None], None]) -> None:
+        """Who is told when the training stands still, and with None when it goes on; the first rank's text names the slowest."""
+        self._watch.on_stall = told
+
+    def before_abort(self, finish: Callable[[float], object]) -> None:
+        """Wait for a thread that writes what would be lost, such as a checkpoint, before this process is ended because it is stuck.
+
+        Args:
+            finish: called from a thread, with the seconds that there are for it.
+        """
+        self._watch.before_abort.append(finish)
+
+    def connected(self) -> None:
+        """The process group stands: from here on the ranks agree to stop."""
+        self._watch.group_stands = True
+
     def at(self, epoch: int, iteration: int, phase: str, order: int = -1) -> None:
         """This rank has come to here."""
         self.places.come(Place(epoch, iteration, order, phase))
 
     def saved(self, epoch: int, iteration: int) -> None:
         """A checkpoint is on disk."""
-        self._checkpoint = epoch, iteration
+        self._watch.checkpoint = epoch, iteration
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """While the block runs, this rank waits for a disk, its own or the first rank's: SIGTERM leaves it the whole grace."""
+        self._watch.saving = True
+        try:
+            yield
+        finally:
+            self._watch.saving = False
 
     def stopping(self) -> None:
         """All ranks have agreed to stop: from here on none needs another."""
-        self._stop_noticed = True
+        self._watch.stopping = True
 
     def check(self) -> None:
         """Raise what another rank failed with."""
-        if self._failure is not None and not self._stop_noticed:
-            raise self._failure[0]
-
-    # --- What the thread does
-
-    def _watch(self) -> None:
-        rearmed, self._began = 0.0, time.monotonic()
-        while not self._leaving.is_set():
-            now = time.monotonic()
-            if now - rearmed > TICK_SECONDS * 60:
-                # A thread that holds the interpreter's lock for ever stops this one too; this timer needs no lock.
-                faulthandler.dump_traceback_later(places.FIRST_STEP_SECONDS + places.STALL_SECONDS, file=2)
-                rearmed = now
-            self._watch_connecting(now)
-            self._tell_place(now)
-            self._watch_stop(now)
-            self._watch_failure(now)
-            self._watch_steps(now)
-            if self._leaving.is_set():
-                break
-            if self._links is None:
-                self._leaving.wait(TICK_SECONDS)
-                continue
-            for rank, message in self._links.wait(TICK_SECONDS):
-                if isinstance(message, bytes):
-                    self._signalled(message)
-                elif rank is not None:
-                    self._hear(rank, message)
-        faulthandler.cancel_dump_traceback_later()
-        if self._links is not None:
-            for message in self._last_words:
-                self._links.send(message)
-            self._links.close()
-
-    def _watch_connecting(self, now: float) -> None:
-        if self._links is None or self._all_connected:
-            return
-        missing = [rank for rank in self._links.missing(self.world_size) if rank not in self._left]
-        self._all_connected = not missing
-        if missing and now - self._began > CONNECT_SECONDS:
-            self._all_connected = True  # said once
-            who = ", ".join(f"rank {rank}" for rank in missing)
-            self._fail(Stopped("RankLost", f"{who} had arrived, and went away before the training began.", hint=LOOK))
-
-    def _hear(self, rank: int, message: Message | None) -> None:
-        first = self.rank == 0
-        if message is None:
-            if rank not in self._left:
-                self._lost(rank)
-        elif "node" in message:
-            self.places.nodes[rank] = str(message["node"])
-            if first and self._links is not None:
-                self._links.send({"node": self.places.nodes[self.rank]}, rank)
-        elif "at" in message:
-            self.places.hear(rank, Place(*message["at"]))
-        elif "stop" in message:
-            self._stop_since = self._stop_since or time.monotonic()
-        elif "left" in message:
-            self._left.add(rank)
-        elif "failed" in message:
-            self._left.add(rank)
-            text = message["message"] + (self._standing() if first else "")
-            self._fail(of_exit_code(message["code"], message["failed"], text, message["hint"]))
-            self._links.drop(rank)  # type: ignore[union-attr]
-
-    def _lost(self, rank: int) -> None:
-        # 143, as of a rank that was stopped: what counts is how the lost one's own pod ended, or that its node is gone.
-        message = (
-            f"{self.places.name(rank)} went away without a report{self.places.last(rank)}: it was killed, or its node is gone."
-            f"{self._standing()}"
-        )
-        self._fail(Stopped("RankLost", message, hint=LOOK))
-
-    def _fail(self, fault: Fault) -> None:
-        """Another rank has failed: the first time counts, and all must hear of it."""
-        if self._failure is not None:
-            return
-        self._failure = fault, time.monotonic()
-        self._heard.set()
-        if self.rank == 0 and self._links is not None:
-            self._links.send(_failed(fault, fault.message))
-
-    def _signalled(self, numbers: bytes) -> None:
-        if self._stop_since is None and {signal.SIGTERM, signal.SIGINT} & set(numbers):
-            self._stop_since = time.monotonic()
-            if self.rank and self._links is not None:
-                self._links.send({"stop": True})  # the first rank knows where all stand
-
-    def _tell_place(self, now: float) -> None:
-        place = self.places.own
-        if self._links is None or place is None or now - self._told < TELL_SECONDS or place[1] < self._told:
-            return
-        self._told = now
-        self._links.send({"at": [place[0].epoch, place[0].iteration, place[0].order, place[0].phase]})
-
-    def _watch_failure(self, now: float) -> None:
-        if self._failure is not None and not self._stop_noticed and now - self._failure[1] > OUT_SECONDS:
-            self._abort(self._failure[0])
-
-    def _watch_stop(self, now: float) -> None:
-        seconds = STOP_SHARE * pod.grace_seconds() + (2 * TELL_SECONDS if self.rank else 0)
-        if self._stop_since is None or self._stop_noticed or self._failure or now - self._stop_since < seconds:
-            return
-        message = (
-            f"SIGTERM came, and within {seconds:.0f} s the ranks did not come together for a checkpoint: "
-            f"{self.places.slowest()}.{self._standing()}"
-        )
-        fault = Stopped("Stopped", message, hint="The stacks of its threads are in that rank's log.")
-        self._dump(f"stopped while {self.places.slowest()}")
-        self._fail(fault)
-        self._abort(fault)
-
-    def _watch_steps(self, now: float) -> None:
-        seconds = self.places.standstill(now)
-        if seconds is not None and not self._stalled:
-            text = f"No step for {seconds / 60:.0f} minutes: {self.places.slowest()}. Where each rank stands is in its log."
-            self._dump(text)
-            self.on_stall(text)
-        elif self._stalled and seconds is None:
-            self.on_stall(None)
-        self._stalled = seconds is not None
-
-    # --- Words
-
-    def _standing(self) -> str:
-        if self.rank:
-            return ""
-        if self._checkpoint is None:
-            return " No checkpoint was written since this attempt began."
-        return f" The checkpoint of epoch {self._checkpoint[0]}, iteration {self._checkpoint[1]} stands."
-
-    def _dump(self, text: str) -> None:
-        log.warning("%s (%s; the stacks of its threads follow)", text, self.places.name(self.rank))
-        faulthandler.dump_traceback(file=2, all_threads=True)
+        if self._watch.failure is not None and not self._watch.stopping:
+            raise self._watch.failure
 
     # --- The end
 
     def _cause(self, error: BaseException) -> BaseException:
         """What a broken collective is the consequence of; any other error is its own cause."""
-        if isinstance(error, Fault) or self.world_size == 1 or not is_broken_collective(error):
+        watch = self._watch
+        if isinstance(error, Fault) or self.world_size == 1 or not peer_faults.is_broken_collective(error):
             return error
-        if self._stop_noticed:
-            return Stopped(
-                "Stopped", f"The training was stopped; another rank left before all had agreed on that.{self._standing()}"
-            )
-        self._heard.wait(CAUSE_SECONDS)
-        if self._failure is not None:
-            return self._failure[0]
-        message = (
-            f"{self.places.name(self.rank)} lost the connection to another rank ({str(error).splitlines()[0][:300]}); "
-            f"{self.places.slowest()}.{self._standing()}"
-        )
-        return Temporary("RankConnectionLost", message)
-
-    def _abort(self, fault: Fault) -> None:
-        if self._links is not None:
-            self._links.send(_failed(fault, fault.message))
-            self._links.close()
-        self._end(fault)
-        self._leaving.wait()  # the main thread is on its way out after all
+        if watch.stopping:
+            left = "The training was stopped; another rank left before all had agreed on that."
+            return Stopped("Stopped", left + watch.standing())
+        watch.heard.wait(CAUSE_SECONDS)
+        return watch.failure or peer_faults.connection_lost(self.places, error, watch.standing())
 
     def _leave(self, error: BaseException | None) -> None:
         """The main thread is on its way out: tell why, and let the thread end."""
-        fault: Fault | None = None if error is None else as_fault(error)
-        if fault is None or (isinstance(fault, Stopped) and self._stop_noticed) or self._failure is not None:
-            self._last_words.append({"left": True})
-        else:
-            verb, standing = "was stopped" if isinstance(fault, Stopped) else "failed", self._standing()
+        watch, fault = self._watch, None if error is None else as_fault(error)
+        words: Message = {"left": True}
+        if fault is not None and not (isinstance(fault, Stopped) and watch.stopping) and watch.failure is None:
+            verb, standing = "was stopped" if isinstance(fault, Stopped) else "failed", watch.standing()
             more = "" if standing in fault.message else standing
-            self._last_words.append(_failed(fault, f"{self.places.name(self.rank)} {verb}: {fault.message}{more}"))
-        self._leaving.set()
-        if self._links is not None:
-            self._links.wake()
-        if self._thread is not None:
-            self._thread.join(timeout=LEAVE_SECONDS)
-
-
-def is_broken_collective(error: BaseException) -> bool:
-    """Whether an error is of torch.distributed's connections, not of this rank's own work."""
-    text = f"{type(error).__name__} {error}"
-    return isinstance(error, RuntimeError) and any(word in text for word in ("gloo", "NCCL", "DistNetworkError", "Connection "))
+            words = peer_faults.written(fault, f"{self.places.name(self.rank)} {verb}: {fault.message}{more}")
+        watch.leave(words, LEAVE_SECONDS)
 
 
 def joined(rank: int, world_size: int, store: Any, address: str) -> Peers:
@@ -317,7 +163,3 @@ def joined(rank: int, world_size: int, store: Any, address: str) -> Peers:
     if rank:
         links.send({"node": socket.gethostname()})
     return Peers(rank, world_size, links)
-
-
-def _failed(fault: Fault, message: str) -> Message:
-    return {"failed": fault.reason, "code": int(fault.exit_code), "message": message[:4000], "hint": fault.hint[:1000]}

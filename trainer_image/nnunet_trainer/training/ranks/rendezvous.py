@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -23,7 +23,7 @@ def deadline_seconds() -> float:
     return float(os.environ.get(pod.ENV_RENDEZVOUS_SECONDS, pod.RENDEZVOUS_SECONDS))
 
 
-def meet(rank: int, world_size: int, address: str, port: int) -> dist.Store:
+def meet(rank: int, world_size: int, address: str, port: int, check: Callable[[], None] = lambda: None) -> dist.Store:
     """The store of the process group, when all ranks have come to it.
 
     Args:
@@ -31,6 +31,7 @@ def meet(rank: int, world_size: int, address: str, port: int) -> dist.Store:
         world_size: processes.
         address: of rank 0.
         port: of rank 0.
+        check: called while waiting; what it raises ends that.
 
     Raises:
         Temporary: not all came in time; ranks and nodes of those that are missing are named, by every rank that came.
@@ -38,9 +39,12 @@ def meet(rank: int, world_size: int, address: str, port: int) -> dist.Store:
     seconds, began = deadline_seconds(), time.monotonic()
     me = f"rank {rank} on {socket.gethostname()}"
     try:
-        store = dist.TCPStore(
-            address, port, world_size, is_master=rank == 0, timeout=timedelta(seconds=seconds), wait_for_workers=False
-        )
+        # torch would wait for the first rank without hearing of anything else.
+        while rank and not _listens(address, port) and time.monotonic() - began < seconds:
+            check()
+            time.sleep(LOOK_SECONDS)
+        left = timedelta(seconds=max(1.0, seconds - (time.monotonic() - began)))
+        store = dist.TCPStore(address, port, world_size, is_master=rank == 0, timeout=left, wait_for_workers=False)
         store.set(_key(rank), socket.gethostname())
     except (RuntimeError, ValueError) as error:
         what = "cannot listen there" if rank == 0 else f"did not answer {me} within {seconds:g} s"
@@ -52,6 +56,7 @@ def meet(rank: int, world_size: int, address: str, port: int) -> dist.Store:
     missing = list(range(world_size))
     try:
         while missing and not store.check([_missing_key()]):
+            check()
             missing = [other for other in missing if not store.check([_key(other)])]
             if missing and time.monotonic() - began > seconds:
                 break
@@ -79,6 +84,14 @@ def meet(rank: int, world_size: int, address: str, port: int) -> dist.Store:
         f"{_ranks(missing)} of {world_size} did not arrive within {seconds:g} s; {_ranks(here).lower()} did.",
         hint="Look at the pods of these nodes (completion indexes). How long to wait is spec.workers.rendezvousDeadlineSeconds.",
     )
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=1.0):
+            return True
+    except OSError:  # nor need its name be known yet
+        return False
 
 
 def _ranks(numbers: Iterable[int]) -> str:

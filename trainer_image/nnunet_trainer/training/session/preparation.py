@@ -17,6 +17,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.dataset import splits
 from nnunet_trainer.dataset.description import channel_names, read_json
 from nnunet_trainer.dataset.labels import LabelManager
+from nnunet_trainer.extensions import provenance
 from nnunet_trainer.planning import network_changes, plugins
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
@@ -28,8 +29,8 @@ from ..ranks import batch_norm, distributed
 from ..ranks.agreement import require_same
 from ..ranks.distributed import Ranks
 from ..ranks.gradients import GradientExchange
+from ..recipes import recipe as recipes
 from ..recipes.recipe import Recipe
-from ..recipes.recipe import write as write_recipe
 from . import parameter_groups, previous_stage
 from .batch_loading import batch_loader
 from .batch_preparation import channels_last
@@ -65,11 +66,13 @@ def _given(
     given = {
         "plans": plans.content,
         "dataset.json": setup.dataset_json,
-        "recipe": write_recipe(setup.recipe),
+        "recipe": recipes.write(setup.recipe),
         "configuration, fold and seed": [setup.configuration, setup.fold, setup.seed],
         "splits (splits_final.json)": [list(training), list(validation)],
         "preprocessed cases": sizes,
     }
+    used = provenance.records([*recipes.used(setup.recipe), *plugins.used(plans.content)])
+    given |= {f"plug-in {name}": digest for name, digest in provenance.digests(used).items()}
     return {name: keys.digest(name, json.dumps(value, sort_keys=True, default=str)) for name, value in given.items()}
 
 

@@ -81,6 +81,7 @@ class TrainingSetup:
         save_probabilities: of the validation cases too, as nnU-Net's --npz.
         listener: hears of progress, every epoch and every few seconds.
         on_checkpoint: called after each checkpoint.
+        before_abort: called with the seconds there are, before this process is ended from another thread (its main one is stuck).
         log: hears each line of the training log.
         on_step: hears every few iterations how many of the epoch's are done, and of how many.
         stop: when set, a checkpoint is written and `Stopped` raised.
@@ -114,6 +115,7 @@ class TrainingSetup:
     save_probabilities: bool = False
     listener: ProgressHook | None = None
     on_checkpoint: CheckpointHook | None = None
+    before_abort: Callable[[float], object] | None = None
     log: Callable[[str], None] | None = None
     on_step: Callable[[int, int], None] | None = None
     stop: Event = field(default_factory=Event)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnunet_trainer.checkpoints import checkpoint
-from nnunet_trainer.contract.faults import BadConfiguration, Fault
+from nnunet_trainer.contract.faults import BadConfiguration
 
 from ..ranks import distributed
 from ..recipes.recipe import Recipe
@@ -50,16 +50,9 @@ def begin(session: Session, continued: ContinuedTraining) -> None:
         BadData: its checkpoint is not whole any more.
         BadConfiguration: it was trained with other plans, labels or another recipe; the findings name what differs.
     """
-    path, found, problem = continued.checkpoint, None, None
-    if session.ranks.first:
-        try:
-            found = checkpoint.Found(path, checkpoint.load(path, allow_pickle=session.setup.allow_pickle))
-        except Fault as fault:
-            problem = fault
-    described, problem = distributed.from_first((found and found.described(), problem))
-    if problem:
-        raise problem  # on every rank: none waits for tensors that do not come
-    assert described is not None
+    path, allow_pickle = continued.checkpoint, session.setup.allow_pickle
+    found = distributed.done_by_first(lambda: checkpoint.Found(path, checkpoint.load(path, allow_pickle=allow_pickle)), None)
+    described = distributed.from_first(found and found.described())
     try:
         resuming.restore(session, found or described)
     except BadConfiguration as fault:

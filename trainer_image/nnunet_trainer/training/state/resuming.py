@@ -39,15 +39,12 @@ def restore(session: Session, found: checkpoint.Found) -> None:
     """
     saved = found.content
     extra: dict[str, Any] = saved.get(checkpoint.EXTRA) or {}
-    problem: BadConfiguration | None = None
-    if session.ranks.first:
-        try:
-            _check_same(session, found, extra)
-            _load_tensors(session, found)
-        except BadConfiguration as fault:
-            problem = fault
-    if problem := distributed.from_first(problem):
-        raise problem  # on every rank: none waits for tensors that do not come
+
+    def load() -> None:
+        _check_same(session, found, extra)
+        _load_tensors(session, found)
+
+    distributed.done_by_first(load, None)
     distributed.broadcast(session.network.state_dict(keep_vars=False).values())
     share_optimizer_state(session.optimizer, session.ranks)
     if session.precision.scaler is not None and saved.get("grad_scaler_state"):
@@ -163,7 +160,14 @@ def _recipe_changes(session: Session, extra: dict[str, Any]) -> list[str]:
 
 
 def refuse_overwriting(session: Session) -> None:
-    """Raise when the fold's folder has checkpoints and nobody said to go on from them."""
+    """Raise when the fold's folder has checkpoints and nobody said to go on from them, or one of them is what it is to continue."""
+    continues, folder = session.setup.continues, session.setup.fold_folder.resolve()
+    if continues is not None and continues.checkpoint.resolve().parent == folder:
+        raise BadUsage(
+            "ContinuesItself",
+            f"{continues.checkpoint} is this training's own: the epochs that follow would be written over what they continue.",
+            hint="Give the training that goes on another trainer name (--trainer), or another folder (-o).",
+        )
     there = [path.name for path in checkpoint.candidates(session.setup.fold_folder) if path.exists()]
     if there and not session.setup.resume:
         raise BadUsage(

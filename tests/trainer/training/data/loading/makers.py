@@ -3,10 +3,16 @@
 import os
 import signal
 import sys
+import threading
 from dataclasses import dataclass
 
 import numpy as np
 from nnunet_trainer.contract.faults import BadData
+
+
+def hang():
+    """As on a disk that does not answer."""
+    threading.Event().wait()
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Failing:
     maker: object
     at: tuple
     error: str
+    marker: str = ""
+    """A file that says that it has hung before."""
 
     def __call__(self, place, allocate=np.empty):
         """Fails, or ends its process, at its place."""
@@ -45,4 +53,10 @@ class Failing:
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "exit":
                     os._exit(3)
+                case "hang":
+                    hang()
+                case "hang once":
+                    if not os.path.exists(self.marker):
+                        open(self.marker, "x").close()
+                        hang()
         return self.maker(place, allocate)

@@ -178,6 +178,50 @@ def test_workers_that_are_killed_at_random_change_nothing(loader, expected):
     assert all("SIGKILL" in line and "takes its place" in line for line in said)
 
 
+def hurried(monkeypatch):
+    monkeypatch.setattr(process_pool, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr(process_pool, "LOOK_SECONDS", 0.05)
+
+
+def test_a_worker_that_hangs_is_named_with_where_it_stands_and_replaced(loader, expected, monkeypatch, tmp_path, caplog):
+    said = []
+
+    def warn(line):
+        said.append(line)
+        monkeypatch.undo()  # the next one has to start first
+
+    made = loader(lambda maker: Failing(maker, PLACES[3], "hang once", str(tmp_path / "hung")), warn=warn, **PROCESS)
+    found = all_of(made, PLACES[:3])
+    (pid,) = made.pids
+    hurried(monkeypatch)
+    found += all_of(made, PLACES[3:])
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+    [line] = said
+    assert line.startswith(
+        f"The worker process {pid}, which reads training data, hung for 0.00333333 minutes in wait (threading.py, line "
+    )
+    assert "takes its place" in line
+    assert "in hang\n" in caplog.text, "its whole stack"
+
+
+def test_a_batch_at_which_every_worker_hangs_ends_the_training(loader, monkeypatch):
+    made = loader(lambda maker: Failing(maker, PLACES[1], "hang"), warn=lambda line: None, **PROCESS)
+    made._take(PLACES[0])
+    hurried(monkeypatch)
+    monkeypatch.setattr(process_pool, "TRIES", 1)
+    with pytest.raises(Temporary, match=r"hung for .* \(epoch 0, train iteration 1\)") as caught:
+        made._take(PLACES[1])
+    assert caught.value.reason == "WorkerHung"
+
+
+def test_a_worker_that_nobody_waits_for_does_not_hang(loader, expected, monkeypatch):
+    made = loader(warn=pytest.fail, **PROCESS)
+    found = all_of(made, PLACES[:1])
+    monkeypatch.setattr(process_pool, "HANG_SECONDS", 0.0)
+    found += all_of(made, PLACES[1:])
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+
+
 def test_what_tells_a_training_to_stop_does_not_reach_its_workers(loader, expected):
     made = loader(**PROCESSES)
     found = [copied(made._take(PLACES[0]))]

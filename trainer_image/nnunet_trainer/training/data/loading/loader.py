@@ -65,6 +65,9 @@ class BatchLoader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+        for sampler in self.maker.samplers.values():
+            sampler.close()
+        self.memory.close()  # address space of all the memory that cases may take; what follows in this process may need it
 
     @property
     def pids(self) -> list[int]:

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import pickle
-import signal
-import socket
-import subprocess
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from nnunet_trainer.contract.faults import Temporary
-from nnunet_trainer.contract.limits import memory_limit
 from nnunet_trainer.contract.oom_kills import oom_kills
-from nnunet_trainer.dataset.parallel import THREADS
 from nnunet_trainer.extensions import loaded_places
 
-from . import worker
 from .batch_maker import BatchMaker, Place
 from .slots import Slots
+from .worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
 TRIES = 3
 """How often the same batch may end a worker."""
 
-ONE_THREAD = dict.fromkeys((*THREADS, "BLOSC_NTHREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS"), "1")
-"""What workers' libraries would start threads for; also no worker may open a GPU."""
-
-
-@dataclass(slots=True)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: Connection
-    tasks: deque[int] = field(default_factory=deque)
+HANG_SECONDS = 600.0
+"""A worker that says nothing for so long, while its batch is waited for, hangs: the slowest storage takes less for a batch."""
+LOOK_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -141,42 +129,33 @@ class ProcessPool:
     def close(self) -> None:
         """End the workers: they hold nothing that could be lost."""
         for each in self._workers:
-            each.connection.close()
-            each.process.kill()
+            each.kill()
         for each in self._workers:
-            each.process.wait()
+            each.end()
         self._workers = []
         self._slots.memory.close()
 
-    def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            fds = [theirs.fileno(), *self._fds]
-            process = subprocess.Popen(
-                worker.command(theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                pass_fds=fds,
-                env={**os.environ, **ONE_THREAD, "CUDA_VISIBLE_DEVICES": ""},
-                start_new_session=True,
-            )
-            started = _Worker(process, Connection(ours.detach()))
-        self._write(started, self._content)
+    def _start(self) -> WorkerProcess:
+        started = WorkerProcess.start(self._fds)
+        started.write(self._content)
         return started
 
-    def _send(self, to: _Worker, number: int) -> None:
+    def _send(self, to: WorkerProcess, number: int) -> None:
+        if not to.tasks:
+            to.since = time.monotonic()
         to.tasks.append(number)
         task = self._tasks[number]
-        self._write(to, pickle.dumps((number, task.slot, task.place)))
-
-    def _write(self, to: _Worker, message: bytes) -> None:
-        # One that is dead is found out when it is listened to.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            to.connection.send_bytes(message)
+        to.write(pickle.dumps((number, task.slot, task.place)))
 
     def _listen(self) -> None:
-        """Wait until a worker has something to say, or is dead."""
+        """Wait until a worker has something to say, is dead, or hangs."""
         by_connection = {each.connection: each for each in self._workers}
-        for connection in wait(list(by_connection)):
+        ready = wait(list(by_connection), LOOK_SECONDS)
+        if not ready:
+            hung = [each for each in self._workers if each.tasks and time.monotonic() - each.since > HANG_SECONDS]
+            for each in hung:
+                self._replace(each, hangs=each.where())
+        for connection in ready:
             assert isinstance(connection, Connection)
             spoken = by_connection[connection]
             try:
@@ -185,18 +164,23 @@ class ProcessPool:
                 self._replace(spoken)
                 continue
             spoken.tasks.remove(number)
+            spoken.since = time.monotonic()
             task = self._tasks[number]
             task.done = good, message
             if not task.wanted:
                 self._free.append(self._tasks.pop(number).slot)
 
-    def _replace(self, dead: _Worker) -> None:
-        dead.connection.close()
-        dead.process.kill()
-        dead.process.wait()
+    def _replace(self, dead: WorkerProcess, hangs: str | None = None) -> None:
+        """Start another one in its place.
+
+        Args:
+            dead: it has ended, or hangs.
+            hangs: where it stands.
+        """
+        dead.end()
         kills = oom_kills()
         out_of_memory, self._oom_kills = kills > self._oom_kills, kills
-        cause = _cause(dead.process.returncode, out_of_memory)
+        cause = dead.ended_by(out_of_memory) if hangs is None else f"hung for {HANG_SECONDS / 60:g} minutes {hangs}"
         self._on_death(dead.process.pid, out_of_memory)
         said = f"The worker process {dead.process.pid}, which reads training data, {cause}"
         if dead.tasks:
@@ -204,9 +188,13 @@ class ProcessPool:
             self._deaths[first] += 1
             if self._deaths[first] >= TRIES:
                 where = f"epoch {first.epoch}, {first.purpose} iteration {first.iteration}"
+                message = f"{said}; it was the {TRIES}rd one that ended with the same batch ({where})."
+                if hangs is not None:
+                    hint = "Does the disk with the preprocessed data answer? The whole stack stands above, in the log."
+                    raise Temporary("WorkerHung", message, hint=hint)
                 raise Temporary(
                     "WorkerKilled",
-                    f"{said}; it was the {TRIES}rd one that ended with the same batch ({where}).",
+                    message,
                     hint="Give the pod more memory (spec.template.resources), or use fewer workers (--workers)."
                     if out_of_memory
                     else "What it said itself stands above, in the log.",
@@ -215,11 +203,3 @@ class ProcessPool:
         self._workers[self._workers.index(dead)] = fresh = self._start()
         for number in dead.tasks:
             self._send(fresh, number)
-
-
-def _cause(returncode: int, out_of_memory: bool) -> str:
-    if out_of_memory:
-        return f"was killed by the kernel for want of memory (the limit is {memory_limit() / 2**30:.1f} GiB)"
-    if returncode < 0:
-        return f"was ended by {signal.Signals(-returncode).name}"
-    return f"ended with exit code {returncode}"

@@ -6,6 +6,7 @@ batches for it.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -17,16 +18,17 @@ LOOK_SECONDS = 2.0
 """Between two looks whether the parent is still there."""
 
 
-def command(fd: int) -> list[str]:
-    """What starts a worker that talks through a socket; with this process's import path."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main({fd})"
+def command(fd: int, stack: int) -> list[str]:
+    """What starts a worker that talks through a socket, and on SIGUSR1 leaves its stacks in a file; with this import path."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main({fd}, {stack})"
     return [sys.executable, "-c", code]
 
 
-def main(fd: int) -> None:
+def main(fd: int, stack: int) -> None:
     """Make batches."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
     parent, connection = os.getppid(), Connection(fd)
     try:
         plugins, content = pickle.loads(connection.recv_bytes())
