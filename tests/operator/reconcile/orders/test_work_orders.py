@@ -56,8 +56,8 @@ FULL: list[tuple[str, str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def finish_everything(world: MemoryWorld) -> dict[str, str]:
-    """The text of each work order, by the step and the owner of its Job."""
+def finish_everything(world: MemoryWorld, containers: dict[str, Any] | None = None) -> dict[str, str]:
+    """The text of each work order, by the step and the owner of its Job; `containers` gets the container of each step."""
     texts: dict[str, str] = {}
     for _ in range(10):
         world.settle()
@@ -67,6 +67,8 @@ def finish_everything(world: MemoryWorld) -> dict[str, str]:
             volumes = job["spec"]["template"]["spec"]["volumes"]
             frozen = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "order")
             texts[name] = world.objects[Key("ConfigMap", "default", frozen)]["data"]["order.json"]
+            if containers is not None:
+                containers[labels["nnunet.dev/step"]] = job["spec"]["template"]["spec"]["containers"][0]
             if not job.get("status"):
                 world.finish(job)
     return texts
@@ -140,13 +142,11 @@ def test_a_calibration_has_its_own_resources(calibrate: bool) -> None:
     planner = {"calibrate": True, "resources": gpu} if calibrate else {}
     spec = {"datasetRef": {"name": "data"}, "storage": STORE, "planner": planner}
     world.put({"apiVersion": API, "kind": "Plans", "metadata": {"name": "plans"}, "spec": spec})
-    texts = finish_everything(world)
+    containers: dict[str, Any] = {}
+    texts = finish_everything(world, containers)
     order = json.loads(texts["plan-plans"])
     assert order.get("planner", {}).get("calibrate", False) is calibrate
     assert order.get("requires", {}) == ({"planner.calibrate": "0.2.0"} if calibrate else {})
     assert not any("calibrate" in text for name, text in texts.items() if name != "plan-plans")
-    containers = {
-        job["metadata"]["labels"]["nnunet.dev/step"]: job["spec"]["template"]["spec"]["containers"][0] for job in world.jobs()
-    }
     limits = {step: container.get("resources", {}).get("limits", {}) for step, container in containers.items()}
     assert (limits["plan"].get("nvidia.com/gpu"), limits["dataset"]) == ("1" if calibrate else None, {})

@@ -85,7 +85,7 @@ def test_what_does_not_fit(setup: Any, tmp_path: Path, answer: str, strides: Any
     assert re.search(pattern, refused.value.message), refused.value.message
 
 
-@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("factor", [1e-4, 1.0])
 def test_an_estimate_that_is_far_off(setup: Any, tmp_path: Path, factor: float) -> None:
     lines: list[str] = []
     # In fp32 a step of Net on two patches takes about 60 bytes a voxel: half of that is what the estimate is of.

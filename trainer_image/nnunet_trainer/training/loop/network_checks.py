@@ -18,6 +18,8 @@ from ..session.batch_preparation import channels_last
 from ..session.criterion import output_scales
 from ..session.session import Session
 
+LEAST_GB = 0.05
+"""Below this nothing is said: estimates are rounded to 0.01."""
 FAR = 3
 """So many times more or less than estimated is said: the estimate is a rule of three."""
 
@@ -97,7 +99,7 @@ def _far(session: Session, name: str, share: int, peak: int) -> list[str]:
         ]
     # Estimates are of half precision.
     estimate = whole * share / configuration.batch_size * (2 if session.precision.name == "fp32" else 1)
-    if estimate > 0 and 1 / FAR <= peak / 1e9 / estimate <= FAR:
+    if max(estimate, peak / 1e9) < LEAST_GB or (estimate > 0 and 1 / FAR <= peak / 1e9 / estimate <= FAR):
         return []
     ratio = math.inf if estimate == 0 else peak / 1e9 / estimate
     times = f"{ratio:.3g} times as much" if ratio > 1 else f"a {1 / ratio:.3g}th of it"
