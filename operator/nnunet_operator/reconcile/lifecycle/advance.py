@@ -40,6 +40,7 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
         return None
     now, result = scope.now, None
     _adopt(work, mine)
+    _recall_input(work, mine, start)
     state = attempts.state(work, mine, now)
     if not isinstance(state, (NotStarted, Stopping, Pending)):
         _note(work, mine)
@@ -94,6 +95,20 @@ def _adopt(work: Work, mine: dict[int, Attempt]) -> None:
     if number > (-1 if status.attempt is None else status.attempt):
         status.attempt, status.job, status.order, status.not_before = number, None, None, None
         work.set_state(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
+
+
+def _recall_input(work: Work, mine: dict[int, Attempt], start: Startable | Blocker) -> None:
+    """Tell from its order what an adopted Job works on: the status that should say it was never written.
+
+    An order of something else than what is there now stands for an input of its own, which is another one.
+    """
+    status = work.status
+    attempt = mine.get(-1 if status.attempt is None else status.attempt)
+    if status.input is not None or status.state not in ACTIVE or attempt is None or attempt.job is None:
+        return
+    if isinstance(start, Startable):
+        order = jobs.order_of(attempt.job)
+        status.input = start.input if order == jobs.order_name(start, attempt.number) else order or attempt.name
 
 
 def _note(work: Work, mine: dict[int, Attempt]) -> None:

@@ -71,9 +71,8 @@ def make_order_again(scope: Scope[Any], work: Work, mine: dict[int, Attempt], pe
     if not waited and scope.now < since + ORDINARY_MOUNT:
         scope.look_again_at(since + ORDINARY_MOUNT)
         return
-    first, _ = children(start.job(attempt.number))
-    if first[0]["metadata"]["name"] == order_of(attempt.job):
-        scope.outcome.create_missing += first
+    if order_name(start, attempt.number) == order_of(attempt.job):
+        scope.outcome.create_missing += children(start.job(attempt.number))[0]
     scope.look_again_at(scope.now + (ORDINARY_MOUNT if waited else AGAIN))
 
 
@@ -82,6 +81,12 @@ def order_of(job: Manifest) -> str | None:
     volumes = job.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", [])
     found = next((v["configMap"]["name"] for v in volumes if v.get("name") == "order" and "configMap" in v), None)
     return found if found is not None and names.is_config_map_of(str(job["metadata"]["name"]), found) else None
+
+
+def order_name(start: Startable, attempt: int) -> str:
+    """The ConfigMap that an attempt's Job would read its order from, were it made now: its name holds the order's digest."""
+    first, _ = children(start.job(attempt))
+    return str(first[0]["metadata"]["name"])
 
 
 def delete(scope: Scope[Any], attempt: Attempt) -> None:
