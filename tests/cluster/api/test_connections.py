@@ -115,10 +115,11 @@ async def test_the_path_of_the_server_comes_first() -> None:
     "last",
     [
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nConnection: TE, Close\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\n\r\n{}",
     ],
-    ids=["it says so", "HTTP/1.0", "its end is that of the connection"],
+    ids=["it says so", "among others", "HTTP/1.0", "its end is that of the connection"],
 )
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 async def test_a_connection_that_ends_with_an_answer_is_not_used_again(last: bytes, method: str) -> None:
@@ -164,6 +165,35 @@ async def test_what_comes_unasked_is_no_answer() -> None:
         client._idle[0].reader.feed_data(late)
         assert (await get(client, "POST")).status == 200
         assert len(server.heard) == 2
+
+
+@pytest.mark.parametrize("more", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"\r\n"], ids=["an answer", "a line"])
+async def test_what_comes_with_an_answer_and_is_not_of_it_is_no_answer(more: bytes) -> None:
+    async with serving([OK + more], [OK]) as (server, client):
+        await get(client)
+        assert (await get(client, "POST")).status == 200
+        assert len(server.heard) == 2
+
+
+@pytest.mark.parametrize("broken", ["a\n", "a\r\nX: b", "a\0"])
+async def test_a_line_break_in_a_header_or_target_is_refused(broken: str) -> None:
+    async with serving() as (server, client):
+        with pytest.raises(ValueError, match="line break"):
+            await client.request("GET", "/api", {"Authorization": broken}, None, 20)
+        with pytest.raises(ValueError, match="line break"):
+            await client.request("GET", f"/{broken}", {}, None, 20)
+        assert not server.heard
+
+
+async def test_a_request_that_is_answered_after_the_end_leaves_no_connection() -> None:
+    async with serving([OK]) as (server, client):
+        asked = asyncio.create_task(get(client))
+        while not server.heard:
+            await asyncio.sleep(0)
+        await client.close()
+        assert (await asked).status == 200
+        assert not client._idle
+        await server.ended.wait()
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,32 @@ def test_a_single_voxel_is_refused_as_by_torch() -> None:
     shape = (2, 3, 1, 1)
     with pytest.raises(ValueError, match="more than 1 spatial element"):
         channels_last.run([norm(shape)], given(shape))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_gradients_do_not_depend_on_the_layout(dimensions: int, samples: int, affine: bool, precision: torch.dtype) -> None:
+    """Of a residual block of torch's own modules too: of one sample they are wrong by more than their size."""
+    convolution = nn.Conv2d if dimensions == 2 else nn.Conv3d
+    torch.manual_seed(0)
+    first, last = convolution(1, 16, 3, padding=1), convolution(16, 3, 1)
+    norms = [norm((samples, 16, *[6] * dimensions), affine=affine) for _ in range(2)]
+    inner = [convolution(16, 16, 3, padding=1) for _ in range(2)]
+    net = nn.ModuleList([first, *inner, *norms, last])
+    x = torch.randn(samples, 1, *[6] * dimensions)
+
+    def gradients(layout: torch.memory_format) -> list[Tensor]:
+        net.to(memory_format=layout)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+            h = first(x.contiguous(memory_format=layout))
+            through = h
+            for each, normalize in zip(inner, norms, strict=True):
+                through = channels_last.run([each, normalize], through)
+            result = last(nn.functional.leaky_relu(h + through))
+        weights = [first.weight, *(each.weight for each in inner), *(p for each in norms for p in each.parameters()), last.weight]
+        return list(torch.autograd.grad(result.float().square().mean(), weights))
+
+    for found, expected in zip(gradients(LAYOUT[dimensions + 2]), gradients(torch.contiguous_format), strict=True):
+        assert (found - expected).norm() <= (1e-4 if precision is torch.float32 else 0.05) * expected.norm() + 1e-6

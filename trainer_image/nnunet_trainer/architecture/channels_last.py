@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,21 @@ def run(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
             x = F.linear(rows(x), module.weight.flatten(1), module.bias).unflatten(1, x.shape[2:]).movedim(-1, 1)
         else:
             x = module(x)
+            if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d) and x.device.type == "cpu":
+                x = ContiguousGradient.apply(x)
     return x
+
+
+class ContiguousGradient(torch.autograd.Function):
+    """The identity. A single sample's gradient whose channels lie last is misread by torch's instance normalization on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.contiguous()
 
 
 def channels_last(x: Tensor) -> bool:

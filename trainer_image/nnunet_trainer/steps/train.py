@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -206,7 +207,11 @@ def _train(setup: TrainingSetup, uploads: Uploads, prefix: str) -> TrainingResul
             log.warning("%s", text)
         return lost
 
-    setup.listener, setup.on_checkpoint, setup.before_abort = hear, uploads.written, lambda seconds: bring(lambda: seconds)
+    def bring_within(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        bring(lambda: max(0.0, end - time.monotonic()))
+
+    setup.listener, setup.on_checkpoint, setup.before_abort = hear, uploads.written, bring_within
     try:
         return train(setup)
     except BaseException as error:

@@ -166,6 +166,7 @@ class Api:
     async def _authenticate(self, method: str, target: str, headers: dict[str, str]) -> str | None:
         """Add the credentials to a request's headers; the token that is shown."""
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], target, method, None)
+        headers.update({name: value.strip() for name, value in headers.items()})  # the file of a token may end in a line break
         token: str | None = self.configuration.api_key.get("BearerToken")
         return token
 

@@ -7,6 +7,7 @@ behind a proxy, are left to that.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ LONGEST_HEAD = 2**20
 """Bytes of an answer's status line and headers."""
 SAFE_AGAIN = frozenset({"GET", "PUT", "DELETE"})
 """Sent again when an open connection turns out to have been closed (RFC 9110, idempotent methods)."""
+
+
+_BREAKS = frozenset("\r\n\0")
 
 
 class Answer(NamedTuple):
@@ -49,6 +53,11 @@ class _Reader(asyncio.StreamReader):
     def feed_data(self, data: Any) -> None:
         self.unasked |= self.idle
         super().feed_data(data)
+
+    def rest(self) -> None:
+        """From now on nothing is to come; what came with the answer, and was not of it, is unasked for too."""
+        self.idle = True
+        self.unasked |= bool(self._buffer)  # type: ignore[attr-defined]  # nothing else tells without taking it
 
 
 @dataclass(slots=True)
@@ -84,6 +93,7 @@ class Connections:
         self._head = f"Host: {parts.netloc.rpartition('@')[2]}\r\n"
         self._idle: deque[_Connection] = deque()  # used last: last
         self._limit = asyncio.Semaphore(at_once)
+        self._closed = False
 
     async def request(self, method: str, target: str, headers: Mapping[str, str], data: bytes | None, timeout: float) -> Answer:
         """One request; its answer, whatever its status.
@@ -95,7 +105,11 @@ class Connections:
 
         Raises:
             OSError: there is no connection, or no (whole) answer; `NoAnswer` and TimeoutError among them.
+            ValueError: a line break in the target or in a header would begin another header, or another request.
         """
+        for written in (method, target, *headers, *headers.values()):
+            if not _BREAKS.isdisjoint(written):
+                raise ValueError(f"a request cannot hold a line break: {method} {target} {', '.join(headers)}")
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         length = f"Content-Length: {len(data)}\r\n" if data is not None else ""
         head = f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._head}{lines}{length}\r\n"
@@ -115,7 +129,11 @@ class Connections:
                     self._put(connection) if keep else connection.close()
 
     def _put(self, connection: _Connection) -> None:
-        connection.reader.idle = connection.used = True
+        connection.used = True
+        connection.reader.rest()
+        if self._closed or not connection.is_open():
+            connection.close()
+            return
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
 
@@ -148,7 +166,8 @@ class Connections:
         return _Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     async def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close those that nobody uses, and each other one once its answer is there."""
+        self._closed = True
         while self._idle:
             connection = self._idle.pop()
             connection.close()
@@ -166,7 +185,7 @@ async def _exchange(connection: _Connection, message: bytes) -> tuple[Answer, bo
             head = await reader.readuntil(b"\r\n\r\n")
             begun = True
             status, fields = _read_head(head)
-        keep = fields.get("connection", "").lower() != "close" and head.startswith(b"HTTP/1.1")
+        keep = "close" not in re.split(r"[ ,]+", fields.get("connection", "").lower()) and head.startswith(b"HTTP/1.1")
         if status in (204, 304):
             content = b""
         elif "chunked" in fields.get("transfer-encoding", "").lower():

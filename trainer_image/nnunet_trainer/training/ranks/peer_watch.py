@@ -27,6 +27,8 @@ STOP_SHARE = 0.7
 """Of the pod's grace period, in which the ranks must have come together after SIGTERM."""
 SAVING_SECONDS = 60.0
 """How long the end of a stuck rank waits for what its other threads are writing; after SIGTERM, what is left of the grace."""
+ANSWER_SECONDS = 0.5
+"""What waits for a time returns that much later."""
 log = logging.getLogger(__name__)
 
 
@@ -193,8 +195,7 @@ class PeerWatch:
     def _abort(self, fault: Fault) -> None:
         if self._links is not None:
             self._links.send(peer_faults.written(fault, fault.message))
-        for finish in self.before_abort:
-            finish(self._seconds_for_saving())
+        self._finish()
         if self._leaving.is_set():  # the main thread is on its way out after all
             return
         if self._links is not None:
@@ -202,7 +203,26 @@ class PeerWatch:
         self._end(fault)
         self._leaving.wait()  # it came to its own report at the same time
 
+    def _finish(self) -> None:
+        """Let what is being saved be saved. A disk that hangs, or one that is full, does not keep this process from its end."""
+        for finish in self.before_abort:
+            seconds = self._seconds_for_saving()
+            thread = threading.Thread(target=_told, args=(finish, seconds), name="before-abort", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread can be started any more
+                log.warning("What was being saved is lost: %s.", error)
+            else:
+                thread.join(seconds + ANSWER_SECONDS)
+
     def _seconds_for_saving(self) -> float:
         if self._stop_since is None:
             return SAVING_SECONDS
         return max(0.0, self._stop_since + pod.leaving_seconds() - time.monotonic())
+
+
+def _told(finish: Callable[[float], object], seconds: float) -> None:
+    try:
+        finish(seconds)
+    except Exception as error:
+        log.warning("What was being saved is lost: %s: %s", type(error).__name__, error)

@@ -84,6 +84,8 @@ class WorkerProcess:
         code = self.process.returncode
         if out_of_memory:
             return f"was killed by the kernel for want of memory (the limit is {memory_limit() / 2**30:.1f} GiB)"
+        if code is None:
+            return "does not end, though it was killed: it waits for a disk that does not answer"
         if code < 0:
             return f"was ended by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
