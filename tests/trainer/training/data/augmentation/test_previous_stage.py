@@ -133,3 +133,17 @@ def test_what_is_not_augmented() -> None:
     assert augmentation_set("none").previous_stage is None
     assert augmentation_set("noMirroring").previous_stage == PreviousStageTransform()
     assert replace(augmentation_set("default"), previous_stage=None).previous_stage is None
+
+
+@pytest.mark.parametrize("read", [(20, 12), (21, 12, 9)], ids=str)
+def test_of_more_than_will_be_seen_only_what_reaches_into_the_patch_is_removed(read: tuple[int, ...]) -> None:
+    patch = tuple(size - 7 for size in read)
+    middle = tuple(size // 2 for size in read)
+    for draw in range(8):
+        labels = np.zeros(read, np.int8)
+        labels[middle] = labels[(0,) * len(read)] = labels[tuple(size - 1 for size in read)] = 1
+        module.remove_component(labels, 1, 5, np.random.default_rng(draw), patch)
+        assert not labels[middle]
+        assert labels.sum() == 2
+        module.remove_component(labels, 1, 5, np.random.default_rng(draw), patch)
+        assert labels.sum() == 2, "nothing of it would be seen"

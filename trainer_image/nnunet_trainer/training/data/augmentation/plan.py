@@ -187,7 +187,7 @@ class Planner:
                     # A voxel of the patch covers so many of what is read.
                     covered = 1.0 if placement is None else abs(float(np.linalg.det(placement.matrix)))
                     limit = transform.removal_limit * covered * float(np.prod(self.patch_size))
-                    remove_component(own[1], labels[channel], limit, rng)
+                    remove_component(own[1], labels[channel], limit, rng, self.patch_size)
         return operations
 
     def _groups(self, items: Sequence[int], voxels: int) -> list[Sequence[int]]:

@@ -6,6 +6,7 @@ an algorithm of its own on the CPU, so it is done where patches are read, before
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -63,14 +64,17 @@ def edge(radius: float) -> int:
     return int(2 * radius + 1)
 
 
-def remove_component(labels: np.ndarray, label: int, limit: float, rng: np.random.Generator) -> None:
+def remove_component(
+    labels: np.ndarray, label: int, limit: float, rng: np.random.Generator, patch: Sequence[int] | None = None
+) -> None:
     """Take one connected component of a label (diagonals connect) away, in place: it becomes background.
 
     Args:
-        labels: (*patch) integers.
+        labels: (*read) integers.
         label: whose component.
         limit: voxels; only one that has fewer is taken.
         rng: chooses among them.
+        patch: more was read than will be seen: only one that reaches into its middle, of this size, is taken.
     """
     from scipy import ndimage  # not where nothing is ever removed
 
@@ -82,5 +86,9 @@ def remove_component(labels: np.ndarray, label: int, limit: float, rng: np.rando
     components, count = ndimage.label(mask[box[0]], structure=np.ones([3] * mask.ndim))
     sizes = np.bincount(components.ravel(), minlength=count + 1)[1:]
     small = np.flatnonzero(sizes < limit)
+    if patch is not None:
+        starts = [(n - p) // 2 - b.start for n, p, b in zip(labels.shape, patch, box[0], strict=True)]
+        seen = components[tuple(slice(max(0, start), max(0, start + p)) for start, p in zip(starts, patch, strict=True))]
+        small = np.intersect1d(small, np.unique(seen) - 1)
     if len(small):
         near[components == small[rng.integers(len(small))] + 1] = 0
