@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TRIES = 3
 """How often the same batch may end a worker."""
 
-HANG_SECONDS = 600.0
+HANG_SECONDS = 1800.0
 """A worker that says nothing for so long, while its batch is waited for, hangs: the slowest storage takes less for a batch."""
 LOOK_SECONDS = 5.0
 
