@@ -11,8 +11,8 @@ from .architectures import Architecture, Reference, class_name, estimate_of, of_
 from .architectures.unet import PlainConvUNet, UNet
 from .planner_presets import PLANNERS, Planner
 
-_UNET = {"features_per_stage", "strides", "n_conv_per_stage_decoder"}
-"""Arguments that a network of somebody else has too where it is measured as a U-Net."""
+_UNET, _BLOCKS = {"features_per_stage", "strides", "n_conv_per_stage_decoder"}, {"n_conv_per_stage", "n_blocks_per_stage"}
+"""All of the first and one of the second: what a U-Net's size is made of, and a network's of somebody else measured as one."""
 _UNITS = ("OfArchitecture", "FeatureMaps")
 """Memory estimates whose unit the planner's architecture has."""
 
@@ -58,15 +58,16 @@ def estimate_gb(
 ) -> float | None:
     """Gigabytes by the rule of three: a reference estimate and batch fill a reference GPU.
 
-    None for a network that no architecture is known of, and that is no U-Net. The reference is the planner's where its architecture
-    has the same unit, else the architecture's own; what the plans say of their calibration goes before the planner's.
+    None for a U-Net that lacks what its size is made of, and for a network that no architecture is known of and that is none.
+    The reference is the planner's where its architecture has the same unit, else the architecture's own; what the plans say of
+    their calibration goes before the planner's.
     """
     arguments, dimensions = architecture.get("arch_kwargs", {}), len(patch_size)
     of = of_network(class_name(architecture))
-    if of is None:
-        if not set(arguments) >= _UNET:
+    if of is None or isinstance(of, UNet):
+        if not (set(arguments) >= _UNET and _BLOCKS & set(arguments)):
             return None
-        of = PlainConvUNet()
+        of = of or PlainConvUNet()
     # Of an image's channels only few estimates make anything, and little.
     estimate = estimate_of(of, patch_size, arguments, 1, 2)
     return round(_reference(of, planner, calibration).gigabytes(estimate, batch_size, dimensions), 2)

@@ -85,9 +85,10 @@ def test_ranks_share_the_batch():
     assert what_fits(tried, "3d_fullres", gpu_gb=whole / 8 / 0.9, world_size=4).startswith("batch 4 at this patch")
 
 
-def test_nothing_is_advised_where_nothing_is_known():
+@pytest.mark.parametrize("missing", ["features_per_stage", "strides", "n_conv_per_stage", "n_conv_per_stage_decoder"])
+def test_nothing_is_advised_where_nothing_is_known(missing):
     tried = large()
-    del tried.content["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["n_conv_per_stage_decoder"]
+    del tried.content["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"][missing]
     assert what_fits(tried, "3d_fullres", gpu_gb=8) is None
     assert what_fits(large(patch=(1, 1, 1), batch=2), "3d_fullres", gpu_gb=1e-9) is None
 
