@@ -124,8 +124,10 @@ class PretendKubelet:
         return self.script(self.orders[name], pod) if name in self.orders else None
 
     def _order(self, pod: Manifest) -> Manifest | None:
-        volumes = pod["spec"]["volumes"]
-        name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "order")
+        volumes = pod["spec"].get("volumes", [])
+        name = next((volume["configMap"]["name"] for volume in volumes if volume["name"] == "order"), None)
+        if name is None:  # somebody else's
+            return None
         found = self._api.get("v1", "ConfigMap", self._namespace, name)
         order: Manifest | None = json.loads(found["data"]["order.json"]) if found else None
         return order

@@ -111,7 +111,7 @@ def test_a_finished_training_is_gone_on_from(folder, tmp_path, capsys):
     assert main(line(folder, *more, "--pretrained", str(model), output=tmp_path / "more")) == 64
     assert "exclude each other" in capsys.readouterr().err
     assert main(line(folder, *more)) == 64
-    assert "has checkpoint_final.pth, checkpoint_best.pth already" in capsys.readouterr().err
+    assert "ContinuesItself: " in capsys.readouterr().err
     assert main(line(folder, *more, output=tmp_path / "more")) == 0
     said = "2 epochs after its 1, poly restarted over these 2, learning rate 0.01 → 0.01"
     assert said in capsys.readouterr().err

@@ -40,7 +40,7 @@ from pydantic import create_model
 from support import objects
 from support.world import MemoryWorld
 
-OF_THE_OPERATOR = ("storage", "template", "failure_policy", "rerun", "queue_name", "managed_by", "suspend")
+OF_THE_OPERATOR = ("storage", "template", "failure_policy", "rerun", "queue_name", "managed_by", "suspend", "resources")
 """Fields of every kind that say where, how and when its Jobs run; the storage's location is an order's, but more than the field."""
 
 PAIRS: list[tuple[type[SpecModel], tuple[type, ...], dict[str, str]]] = [
