@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.work_order import Input, Location, PlannerChoice, PlanOrder
 from nnunet_trainer.planning.gpu_memory import references
 from nnunet_trainer.planning.planner_presets import planner
 from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.steps import calibrations
 from nnunet_trainer.training.calibration import series
 from nnunet_trainer.training.calibration.measuring import AllocationCounter
+from nnunet_trainer.training.ranks import devices
 
 from trainer.planning.conftest import DATASET_JSON, FINGERPRINT
 
@@ -55,6 +59,9 @@ class Fake:
     def __call__(self, candidate: Any, batch: int) -> int:
         self.asked.append(candidate.estimate)
         return int(1e9 * (self.constant + self.slope * candidate.estimate))
+
+    def fits(self, candidate: Any, memory_gb: float) -> bool:
+        return self.constant + self.slope * candidate.estimate <= memory_gb
 
 
 @pytest.fixture
@@ -112,6 +119,76 @@ def test_nothing_fits(fake: Fake) -> None:
     assert series._by_growth(iter([]), lambda each: None, 8) is None
     with pytest.raises(BadConfiguration, match=r"3d: not even a batch of 2 patches of 16×16×16 voxels fits 0.5 GB"):
         calibrated(memory_gb=0.5)
+
+
+@pytest.mark.parametrize(("axes", "other"), [(3, "reference_2d"), (2, "reference_3d")])
+def test_what_is_not_measured_is_scaled_to_the_same_memory(fake: Fake, axes: int, other: str) -> None:
+    """A reference for 8 GB does not fill 24: the configurations that it is of are planned as without a calibration, for 24 GB."""
+    calibration = calibrated(memory_gb=24.0, dimensions=[axes])
+    preset = planner("ExperimentPlanner")
+    assert calibration.parameters[other] == getattr(preset, other) * 3
+    assert list(calibration.largest) == [f"{axes}d"]
+    options: dict[str, Any] = {"dataset_name": "Dataset050_CT", "reader": "SimpleITKIO"}
+    plans = plan(FINGERPRINT, DATASET_JSON, **options, calibration=json.loads(json.dumps(calibration.content())))
+    plain = plan(FINGERPRINT, DATASET_JSON, **options, gpu_memory_gb=24)
+    name = "2d" if axes == 3 else "3d_fullres"
+    for field in ("patch_size", "batch_size"):
+        assert plans["configurations"][name][field] == plain["configurations"][name][field]
+
+
+@pytest.mark.parametrize(
+    ("others", "measured"),
+    [
+        ([], [3, 2]),
+        (["3d_fullres"], [3, 2]),
+        (["3d_lowres"], [3, 2]),
+        (["3d_fullres", "3d_lowres"], [2]),
+        (["2d"], [3]),
+    ],
+)
+def test_what_the_planner_plans_is_measured(others: list[str], measured: list[int]) -> None:
+    assert calibrations.dimensions(order({name: PlannerChoice(name="ResEncUNetPlanner") for name in others})) == measured
+
+
+def order(others: dict[str, PlannerChoice] | None = None, gpu_memory_gb: float | None = None) -> PlanOrder:
+    place = Location(uri="file:///a")
+    return PlanOrder(
+        dataset_name="Dataset050_CT",
+        dataset=Input(location=place, digest="1"),
+        source=place,
+        storage=place,
+        planner=PlannerChoice(gpu_memory_gb=gpu_memory_gb, calibrate=True),
+        per_configuration=others or {},
+    )
+
+
+@pytest.mark.parametrize(("asked", "filled"), [(None, 24.0), (16.0, 16.0), (80.0, 24.0)])
+def test_of_a_gpu_no_more_is_filled_than_it_has(monkeypatch: pytest.MonkeyPatch, asked: float | None, filled: float) -> None:
+    """What is asked for beyond that is planning's to scale; that no patch fits 80 GB of 24 would say nothing."""
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=24_000_000_000))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cuda"))
+    assert calibrations.device(order(gpu_memory_gb=asked)) == calibrations.MeasuredOn(device="GPU", memory_gb=filled)
+    monkeypatch.setattr(series, "Precision", lambda name, device: SimpleNamespace(name="bf16"))
+    fake = Fake(1.0, 7 / 560_000_000)
+
+    def measured(content: Any, precision: Any, where: Any, candidate: Any, batch: int) -> int | None:
+        return fake(candidate, batch) if fake.fits(candidate, 24) else None
+
+    monkeypatch.setattr(series, "_measured", measured)
+    lines: list[str] = []
+    found = series.calibrate(
+        planner("ExperimentPlanner"),
+        dataset_json=DATASET_JSON,
+        device=torch.device("cuda"),
+        memory_gb=asked,
+        dimensions=[3],
+        say=lines.append,
+    )
+    assert (found.memory_gb, found.parameters["reference_gb"]) == (filled, filled)
+    assert found.largest["3d"] == pytest.approx((filled - 1) / 7 * 560_000_000, rel=0.3)
+    assert found.largest["3d"] <= (filled - 1) / 7 * 560_000_000
+    assert ("GPU has 24 GB: it is calibrated for these; planning scales them to 80 GB" in lines) is (asked == 80)
 
 
 def test_planners_use_what_was_measured(fake: Fake) -> None:

@@ -53,7 +53,7 @@ class Calibration:
         margin: the share that is left free.
         series: by dimensions ("2d", "3d"), each patch with batch, estimate and gigabytes (None: it did not fit).
         largest: by dimensions, the estimate that fills the memory.
-        parameters: of the planner.
+        parameters: of the planner; of dimensions that were not measured its own reference, scaled to this memory.
     """
 
     planner: str
@@ -113,7 +113,7 @@ def calibrate(
         fingerprint: for steps of a planner that look at it.
         dimensions: of the patches that are measured.
         device: where.
-        memory_gb: to fill; default: the GPU's; without one, the planner's own reference.
+        memory_gb: to fill; of a GPU no more than it has; default: the GPU's; without one, the planner's own reference.
         margin: share that is left free; default: `MARGINS`.
         say: takes a line for each patch.
 
@@ -127,7 +127,7 @@ def calibrate(
         planner=planner.name,
         device=name(device),
         scaled_down=not cuda,
-        memory_gb=memory_gb or memory(device, planner),
+        memory_gb=memory(device, planner, memory_gb),
         precision=precision.name,
         margin=MARGINS[device.type] if margin is None else margin,
     )
@@ -139,8 +139,14 @@ def calibrate(
         shapes=np.full((1, 3), MEDIAN),
         say=say,
     )
+    if memory_gb is not None and result.memory_gb < memory_gb:
+        say(f"{result.device} has {result.memory_gb:g} GB: it is calibrated for these; planning scales them to {memory_gb:g} GB")
     for axes in dimensions:
         _one(result, dataset, axes, partial(_measured, dataset_json, precision, device), say)
+    # What was not measured fills as many gigabytes as those that were.
+    scale = result.memory_gb / planner.reference_gb
+    result.parameters.setdefault("reference_3d", planner.reference_3d * scale)
+    result.parameters.setdefault("reference_2d", planner.reference_2d * scale)
     result.parameters["reference_gb"] = result.memory_gb
     return result
 
@@ -150,11 +156,12 @@ def name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def memory(device: torch.device, planner: Planner) -> float:
-    """What there is to fill, 10^9 bytes: the GPU's memory; without one that of the planner's reference."""
+def memory(device: torch.device, planner: Planner, asked: float | None = None) -> float:
+    """What is filled, 10^9 bytes: what is asked for, of a GPU at most its memory; by default that, or the planner's reference."""
     if device.type != "cuda":
-        return planner.reference_gb
-    return round(torch.cuda.get_device_properties(device).total_memory / 1e9, 3)
+        return asked or planner.reference_gb
+    there = round(torch.cuda.get_device_properties(device).total_memory / 1e9, 3)
+    return min(asked or there, there)
 
 
 def _one(result: Calibration, dataset: DatasetFacts, axes: int, measure: Measure, say: Callable[[str], None]) -> None:
