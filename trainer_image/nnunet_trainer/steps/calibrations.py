@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contract.work_order import PlanOrder
+from ..planning.gpu_memory import basis
 from ..planning.planner_presets import planner
 from .common import Teller
 
@@ -72,5 +73,5 @@ def dimensions(order: PlanOrder) -> list[int]:
 
 
 def _plans(order: PlanOrder, configuration: str) -> bool:
-    own = order.per_configuration.get(configuration)
-    return own is None or own.name == order.planner.name
+    own, main = order.per_configuration.get(configuration), order.planner
+    return own is None or basis(planner(own.name, own.parameters)) == basis(planner(main.name, main.parameters))

@@ -15,6 +15,7 @@ from nnunet_trainer.contract.work_order import Input, Location, PlannerChoice, P
 from nnunet_trainer.planning.gpu_memory import references
 from nnunet_trainer.planning.planner_presets import planner
 from nnunet_trainer.planning.planners.experiment import plan
+from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.steps import calibrations
 from nnunet_trainer.training.calibration import series
 from nnunet_trainer.training.calibration.measuring import AllocationCounter
@@ -202,11 +203,66 @@ def test_planners_use_what_was_measured(fake: Fake) -> None:
     assert any(line.startswith("calibrated without a GPU") for line in notes)
     assert "planner ExperimentPlanner, plans nnUNetPlans, for 24 GB of GPU memory" in notes
     # In plans that say so the estimate is by what was measured.
-    from nnunet_trainer.planning.plans import Plans
-
     estimates = [Plans(each).configuration("3d_fullres").estimated_gpu_memory_gb for each in (plans, same)]
     assert estimates[0] != estimates[1]
     assert 18 < (estimates[0] or 0) <= 24
+
+
+SMALL = {**FINGERPRINT, "shapes_after_crop": [[120, 240, 240]] * 3}
+"""Images without 3d_lowres, whose planning takes the time."""
+MEDNEXT = {"architecture": {"name": "MedNeXt", "size": "B"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (MEDNEXT, "it is of the architecture PlainConvUNet; this one is MedNeXt, size B, kernel 3"),
+        ({"residual": True}, "it is of the architecture PlainConvUNet; this one is ResidualEncoderUNet"),
+        ({"memoryEstimate": "GenericUNet"}, "it is of the memoryEstimate OfArchitecture; this one is GenericUNet"),
+        ({"baseFeatures": 16}, "it is of the baseFeatures 32; this one is 16"),
+        ({"referenceBatch2d": 6}, "it is of the referenceBatch2d 12; this one is 6"),
+    ],
+)
+def test_a_calibration_is_of_one_network_and_estimate(fake: Fake, changes: dict[str, Any], said: str) -> None:
+    """A configuration of the same planner with something else keeps its own reference; plans of it are refused."""
+    calibration = json.loads(json.dumps(calibrated(memory_gb=24.0).content()))
+    options: dict[str, Any] = {"dataset_name": "Dataset050_CT", "reader": "SimpleITKIO"}
+    notes: list[str] = []
+    override = {"2d": {"parameters": changes}}
+    plans = plan(SMALL, DATASET_JSON, **options, calibration=calibration, per_configuration=override, notes=notes)
+    assert f"2d: not by the calibration, {said}" in notes
+    without = plan(SMALL, DATASET_JSON, **options, per_configuration=override)
+    assert plans["configurations"]["2d"] == without["configurations"]["2d"]
+    assert plans["configurations"]["3d_fullres"] != without["configurations"]["3d_fullres"]
+    with pytest.raises(BadConfiguration, match=said):
+        plan(SMALL, DATASET_JSON, **options, parameters=changes, calibration=calibration)
+
+
+def test_a_reference_that_was_given_gives_way_with_a_note(fake: Fake) -> None:
+    calibration = calibrated(memory_gb=24.0).content()
+    notes: list[str] = []
+    options: dict[str, Any] = {"dataset_name": "Dataset050_CT", "reader": "SimpleITKIO", "calibration": calibration}
+    plan(SMALL, DATASET_JSON, **options, parameters={"reference2d": 1e8, "minBatchSize": 2}, notes=notes)
+    value = f"{calibration['parameters']['reference2d']:,.10g}"
+    assert f"reference2d 100,000,000 of the parameters gives way to what was measured, {value}" in notes
+    assert len([line for line in notes if "gives way" in line]) == 1
+
+
+@pytest.mark.parametrize("chosen", ["PlainConvUNet", "ResidualEncoderUNet", "FabiansUNet", "MedNeXt"])
+def test_estimates_are_by_what_was_measured_of_the_network(fake: Fake, chosen: str) -> None:
+    """Also where the network is a parameter of the planner."""
+    parameters = {"architecture": {"name": chosen}}
+    options: dict[str, Any] = {"dataset_name": "Dataset050_CT", "reader": "SimpleITKIO", "parameters": parameters}
+    calibration = series.calibrate(
+        planner("ExperimentPlanner", parameters), dataset_json=DATASET_JSON, device=torch.device("cpu"), memory_gb=24.0
+    ).content()
+    content = plan(SMALL, DATASET_JSON, **options, calibration=json.loads(json.dumps(calibration)))
+    found = Plans(content).configuration("3d_fullres")
+    assert 18 < (found.estimated_gpu_memory_gb or 0) <= 24.5
+    doubled = {**calibration["parameters"], "referenceGb": 48}
+    content["calibration"] = {**content["calibration"], "parameters": doubled}
+    twice = Plans(content).configuration("3d_fullres").estimated_gpu_memory_gb
+    assert twice == pytest.approx(2 * (found.estimated_gpu_memory_gb or 0), abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -216,14 +272,15 @@ def test_planners_use_what_was_measured(fake: Fake) -> None:
         ({"planner": "ExperimentPlanner", "parameters": {"reference3d": -1}}, "positive numbers"),
         (
             {"planner": "ResEncUNetPlanner", "parameters": {"reference3d": 1}},
-            "is of the planner ResEncUNetPlanner; this one is Exp",
+            "of the planner ResEncUNetPlanner; this one is Exp",
         ),
+        ({"planner": "ExperimentPlanner", "parameters": {"reference3d": 1, "referenceGb": 24}}, "have no reference2d"),
         ({"planner": "ExperimentPlanner", "parameters": {"reference3": 1}}, "Did you mean reference3d"),
     ],
 )
 def test_what_is_no_calibration(content: dict[str, Any], said: str) -> None:
     with pytest.raises(BadConfiguration, match=said):
-        references(content, "ExperimentPlanner")
+        references(content, planner("ExperimentPlanner"))
 
 
 def test_the_command_counts_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.architectures import class_name, output_strides
+from nnunet_trainer.planning.gpu_memory import basis
 from nnunet_trainer.planning.planner_presets import Planner
 from nnunet_trainer.planning.planners.facts import Candidate, ConfigurationFacts, DatasetFacts
 
@@ -45,24 +46,26 @@ class Calibration:
     """What was measured, and the planner's parameters that follow from it.
 
     Attributes:
-        planner: its name.
+        basis: what the references are of (`planning.gpu_memory.basis`).
         device: what it was measured on, in words.
         scaled_down: whether small patches were counted on a CPU.
         memory_gb: to fill, 10^9 bytes.
         precision: of the steps.
         margin: the share that is left free.
         series: by dimensions ("2d", "3d"), each patch with batch, estimate and gigabytes (None: it did not fit).
+        networks: by dimensions, the network that was measured.
         largest: by dimensions, the estimate that fills the memory.
         parameters: of the planner; of dimensions that were not measured its own reference, scaled to this memory.
     """
 
-    planner: str
+    basis: dict[str, Any]
     device: str
     scaled_down: bool
     memory_gb: float
     precision: str
     margin: float
     series: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
     largest: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, float] = field(default_factory=dict)
 
@@ -80,7 +83,8 @@ class Calibration:
     def content(self) -> dict[str, Any]:
         """As calibration.json holds it."""
         return {
-            "planner": self.planner,
+            **self.basis,
+            "networks": self.networks,
             "device": self.device,
             "scaledDown": self.scaled_down,
             "memoryGB": self.memory_gb,
@@ -124,7 +128,7 @@ def calibrate(
     # bf16 takes as much as fp16, which needs a GPU.
     precision = Precision("auto" if cuda else "bf16", device)
     result = Calibration(
-        planner=planner.name,
+        basis=basis(planner),
         device=name(device),
         scaled_down=not cuda,
         memory_gb=memory(device, planner, memory_gb),
@@ -178,6 +182,7 @@ def _one(result: Calibration, dataset: DatasetFacts, axes: int, measure: Measure
 
     def tried(candidate: Candidate) -> float | None:
         """Gigabytes; None where it does not fit."""
+        result.networks[label] = class_name(candidate.architecture)
         peak = measure(candidate, configuration.reference_batch)
         gigabytes = None if peak is None else round(peak / 1e9, 6)
         row = {"patch": candidate.patch_size, "batch": configuration.reference_batch, "estimate": candidate.estimate}
