@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import load_plugins
+from nnunet_trainer.planning import beyond_nnunet
 from nnunet_trainer.planning.architectures import ARCHITECTURES, of_network, output_strides
 from nnunet_trainer.planning.gpu_memory import estimate_gb
 from nnunet_trainer.planning.planner_presets import PLANNERS, planner
@@ -129,6 +130,9 @@ def test_v1s_estimate_of_a_residual_network() -> None:
 def test_every_architecture_is_planned(name: str) -> None:
     pooling = {"pooling": "EveryAxis"} if name.startswith("Primus") else {}
     plans = planned(architecture={"name": name}, **pooling)
+    said = beyond_nnunet.lines(plans.content)
+    assert bool(said) is (name == "MedNeXt"), said  # the others are nnU-Net's too
+    assert all("it has no network MedNeXt" in line for line in said)
     for label in ("3d_fullres", "3d_lowres", "2d"):
         found = plans.configuration(label)
         network = found.architecture["network_class_name"].rpartition(".")[2]
@@ -195,6 +199,7 @@ class Mine(Architecture):
 def test_ones_own_is_planned_with_its_estimate(tmp_path: Path) -> None:
     plugin(tmp_path, GOOD.replace("ESTIMATE", "10.0 * patch[0]"))
     plans = planned(architecture={"name": "Mine"})
+    assert len([line for line in beyond_nnunet.lines(plans.content) if "MyNet" in line]) == 1
     found = plans.configuration("3d_fullres")
     assert found.architecture["arch_kwargs"] == {"features": [32, 64]}
     assert plans.content["plugins"][0]["components"] == ["architecture Mine"]

@@ -133,4 +133,4 @@ def _check(step: Mapping[str, Any], where: str) -> None:
     checker.check({"type": "component", "kind": KIND}, dict(step), where)
     own: Callable[..., str | None] | None = getattr(kinds.find(KIND, step["name"]).make, "fault", None)
     if own is not None and (fault := own(**{key: value for key, value in step.items() if key != "name"})):
-        raise BadConfiguration("InvalidParameter", f"{where} {step['name']}: {fault}.")
+        raise BadConfiguration("InvalidParameter", f"{where}: {fault}.")
