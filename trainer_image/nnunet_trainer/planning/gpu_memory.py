@@ -122,7 +122,10 @@ def _by_calibration(
     network: str, dimensions: int, calibration: Mapping[str, Any] | None
 ) -> tuple[Architecture | None, Reference | None]:
     """The architecture as which a network was measured, and what fills the GPU of it; None where it was not."""
-    if not calibration or calibration.get("networks", {}).get(f"{dimensions}d") != network:
+    needed = ("networks", "architecture", "memoryEstimate", "referenceBatch3d", "referenceBatch2d")
+    if not calibration or not all(key in calibration for key in needed):
+        return None, None
+    if calibration["networks"].get(f"{dimensions}d") != network:
         return None, None
     estimate, name = calibration["memoryEstimate"]["name"], calibration["architecture"]["name"]
     if estimate not in _UNITS:

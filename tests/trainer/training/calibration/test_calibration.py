@@ -248,6 +248,19 @@ def test_a_reference_that_was_given_gives_way_with_a_note(fake: Fake) -> None:
     assert len([line for line in notes if "gives way" in line]) == 1
 
 
+def test_what_was_measured_is_of_the_architectures_batch(fake: Fake) -> None:
+    """v1's planners have another reference batch than an architecture that is given to them."""
+    parameters = {"architecture": {"name": "ResidualEncoderUNet"}}
+    calibration = series.calibrate(
+        planner("ExperimentPlanner3D_v21", parameters), dataset_json=DATASET_JSON, device=torch.device("cpu"), memory_gb=8.0
+    ).content()
+    assert calibration["referenceBatch2d"] == 12
+    options: dict[str, Any] = {"dataset_name": "Dataset050_CT", "reader": "SimpleITKIO", "planner": "ExperimentPlanner3D_v21"}
+    found = plan(SMALL, DATASET_JSON, **options, parameters=parameters, calibration=calibration)
+    asked = {**parameters, **calibration["parameters"], "referenceBatch3d": 2, "referenceBatch2d": 12}
+    assert found["configurations"] == plan(SMALL, DATASET_JSON, **options, parameters=asked)["configurations"]
+
+
 @pytest.mark.parametrize("chosen", ["PlainConvUNet", "ResidualEncoderUNet", "FabiansUNet", "MedNeXt"])
 def test_estimates_are_by_what_was_measured_of_the_network(fake: Fake, chosen: str) -> None:
     """Also where the network is a parameter of the planner."""

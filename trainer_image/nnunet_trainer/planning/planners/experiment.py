@@ -148,9 +148,14 @@ class _Choice:
 
     def measured(self, references: Mapping[str, float], say: Callable[[str], None]) -> _Choice:
         """With the references that were measured, which go before those that were given."""
-        for name in references.keys() & self.parameters.keys():
-            say(f"{name} {self.parameters[name]:,.10g} of the parameters gives way to what was measured, {references[name]:,.10g}")
-        return replace(self, parameters={**self.parameters, **references})
+        if not references:
+            return self
+        for name, value in references.items():
+            if name in self.parameters:
+                say(f"{name} {self.parameters[name]:,.10g} of the parameters gives way to what was measured, {value:,.10g}")
+        # An architecture's own batch would not come with it where references are given.
+        batches = {key: value for key, value in basis(self.planner).items() if key.startswith("referenceBatch")}
+        return replace(self, parameters={**self.parameters, **batches, **references})
 
 
 def _keep_apart(plans: dict[str, Any], own: dict[str, Any], name: str, choice: _Choice) -> None:
