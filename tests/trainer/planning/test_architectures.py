@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import load_plugins
+from nnunet_trainer.planning import beyond_nnunet
 from nnunet_trainer.planning.architectures import ARCHITECTURES, of_network, output_strides
 from nnunet_trainer.planning.gpu_memory import estimate_gb
 from nnunet_trainer.planning.planner_presets import PLANNERS, planner
@@ -50,10 +51,88 @@ def test_another_architecture_brings_its_references() -> None:
     assert kept.reference_3d == planner("MedNeXtPlanner").reference_3d
 
 
+@pytest.mark.parametrize(
+    ("name", "chosen", "network", "references"),
+    [
+        ("nnUNetPlannerResEncL", "ResidualEncoderUNet", "ResidualEncoderUNet", (24, 2_100_000_000, 380_000_000)),
+        ("nnUNetPlannerResEncL", "PlainConvUNet", "PlainConvUNet", (8, 560_000_000, 85_000_000)),
+        ("nnUNetPlannerResEncL", "FabiansUNet", "ResidualEncoderUNet", (8, 1_230_348_801, 1_244_233_721 / 6)),
+        ("nnUNetPlannerResEncM", "MedNeXt", "MedNeXt", (8, 560_000_000 / 0.75, 85_000_000 / 0.75)),
+        ("ExperimentPlanner", "PlainConvUNet", "PlainConvUNet", (8, 560_000_000, 85_000_000)),
+        ("ExperimentPlanner", "ResidualEncoderUNet", "ResidualEncoderUNet", (8, 680_000_000, 135_000_000)),
+    ],
+)
+def test_the_architecture_that_is_given_decides(
+    name: str, chosen: str, network: str, references: tuple[float, float, float]
+) -> None:
+    """A planner's references stay where it is the one that they are of."""
+    made = planner(name, {"architecture": {"name": chosen}})
+    assert made.network.network == network
+    assert (made.reference_gb, made.reference_3d, made.reference_2d) == references
+    found = planned(name, architecture={"name": chosen}).configuration("3d_fullres").architecture
+    assert found["network_class_name"].rpartition(".")[2] == network
+    if chosen == planner(name).network_choice.name:
+        assert planned(name, architecture={"name": chosen}).content["configurations"] == planned(name).content["configurations"]
+
+
+def test_residual_and_another_architecture() -> None:
+    with pytest.raises(BadConfiguration, match="is given residual: true, and the architecture MedNeXt"):
+        planner("ExperimentPlanner", {"architecture": {"name": "MedNeXt"}, "residual": True})
+
+
+def test_the_network_decides_how_slices_are_compared_with_the_reference() -> None:
+    """Residual ones by a whole reference batch, as their planners do, however the network was chosen."""
+    references = {"reference3d": 680_000_000, "reference2d": 135_000_000}
+    ours = planned(residual=True, **references).configuration("2d")
+    theirs = planned(architecture={"name": "ResidualEncoderUNet"}).configuration("2d")
+    assert (ours.patch_size, ours.batch_size) == (theirs.patch_size, theirs.batch_size)
+    small = {"reference2d": 20_000_000}
+    plain, residual = planned(**small), planned("ResEncUNetPlanner", architecture={"name": "ResidualEncoderUNet"}, **small)
+    assert residual.configuration("2d").content == planned("ResEncUNetPlanner", **small).configuration("2d").content
+    assert residual.configuration("2d").patch_size < plain.configuration("2d").patch_size
+
+
+@pytest.mark.parametrize("name", ["ExperimentPlanner3D_v21", "ExperimentPlanner3DFabiansResUNet_v21"])
+@pytest.mark.parametrize("chosen", ["PlainConvUNet", "ResidualEncoderUNet", "FabiansUNet", "MedNeXt"])
+def test_v1s_planners_with_another_architecture(name: str, chosen: str) -> None:
+    """Theirs are estimates of their own networks."""
+    made = planner(name, {"architecture": {"name": chosen}})
+    own = planner(name).network_choice.name == chosen
+    assert made.memory_estimate.name == (planner(name).memory_estimate.name if own else "OfArchitecture")
+    found = planned(name, architecture={"name": chosen}).configuration("2d")
+    assert found.architecture["network_class_name"].rpartition(".")[2] == ARCHITECTURES[chosen].make().network
+
+
+@pytest.mark.parametrize(
+    ("estimate", "chosen", "lacks"),
+    [
+        ("FeatureMaps", "MedNeXt", "MedNeXt has no n_conv_per_stage_decoder"),
+        ("FabiansUNet", "MedNeXt", "MedNeXt has no n_conv_per_stage_decoder"),
+        ("GenericUNet", "Primus", "Primus has no strides, features_per_stage"),
+        (
+            "FeatureMaps",
+            "Primus",
+            "Primus has no strides, features_per_stage, n_blocks_per_stage or n_conv_per_stage, n_conv_per_stage_decoder",
+        ),
+    ],
+)
+def test_estimates_of_u_nets_for_others(estimate: str, chosen: str, lacks: str) -> None:
+    with pytest.raises(BadConfiguration, match=f"The memory estimate {estimate} needs a U-Net's arguments; {lacks}"):
+        planned(architecture={"name": chosen}, memoryEstimate={"name": estimate}, pooling="EveryAxis")
+
+
+def test_v1s_estimate_of_a_residual_network() -> None:
+    found = planned("ExperimentPlanner3D_v21", architecture={"name": "ResidualEncoderUNet"}, memoryEstimate="GenericUNet")
+    assert found.configuration("2d").batch_size >= 1
+
+
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_every_architecture_is_planned(name: str) -> None:
     pooling = {"pooling": "EveryAxis"} if name.startswith("Primus") else {}
     plans = planned(architecture={"name": name}, **pooling)
+    said = beyond_nnunet.lines(plans.content)
+    assert bool(said) is (name == "MedNeXt"), said  # the others are nnU-Net's too
+    assert all("it has no network MedNeXt" in line for line in said)
     for label in ("3d_fullres", "3d_lowres", "2d"):
         found = plans.configuration(label)
         network = found.architecture["network_class_name"].rpartition(".")[2]
@@ -120,6 +199,7 @@ class Mine(Architecture):
 def test_ones_own_is_planned_with_its_estimate(tmp_path: Path) -> None:
     plugin(tmp_path, GOOD.replace("ESTIMATE", "10.0 * patch[0]"))
     plans = planned(architecture={"name": "Mine"})
+    assert len([line for line in beyond_nnunet.lines(plans.content) if "MyNet" in line]) == 1
     found = plans.configuration("3d_fullres")
     assert found.architecture["arch_kwargs"] == {"features": [32, 64]}
     assert plans.content["plugins"][0]["components"] == ["architecture Mine"]

@@ -331,3 +331,21 @@ def test_v1s_planners_of_slices_plan_volumes_as_its_planner_of_volumes(
     for configuration in ("2d", "3d_fullres"):
         for field in ("patch_size", "batch_size", "architecture"):
             assert ours["configurations"][configuration][field] == theirs["configurations"][configuration][field]
+
+
+@pytest.mark.parametrize("back", [{"preprocessing_steps": None}, {}])
+def test_a_configuration_returns_to_nnunets_preprocessing(
+    fingerprint: dict[str, Any], dataset_json: dict[str, Any], back: dict[str, Any]
+) -> None:
+    """From one that names its steps: a patch cannot take an inherited field away, but null is as if it were not there."""
+    own = {"inherits_from": "3d_fullres", "data_identifier": "mine", "preprocessor_name": "DefaultPreprocessor", **back}
+    options: dict[str, Any] = {
+        "parameters": {"preprocessingSteps": ["Crop", "Resample", "Normalize"]},
+        "patch": {"configurations": {"3d_own": own}},
+    }
+    if not back:
+        with pytest.raises(BadConfiguration, match="preprocessing_steps are there"):
+            planned(fingerprint, dataset_json, **options)
+        return
+    found = Plans(planned(fingerprint, dataset_json, **options)).configuration("3d_own")
+    assert "preprocessing_steps" not in found.preprocessing_fields()

@@ -211,6 +211,14 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "nothing": ([], "found nothing"),
     "misspelt": (["Crop", "N4BiasField", "Normalize", "Resample"], "Did you mean N4BiasFieldCorrection?"),
     "parameter": (["Crop", {"name": "Normalize", "mode": 1}, "Resample"], "Normalize has no such parameter"),
+    "percentiles": (
+        ["Crop", "Normalize", "Resample", {"name": "ClipPercentiles", "low": 90, "high": 10}],
+        "low is 90 and high 10; low < high was expected",
+    ),
+    "percentiles by default": (
+        ["Crop", "Normalize", "Resample", {"name": "ClipPercentiles", "low": 99.9}],
+        "low is 99.9 and high 99.5",
+    ),
     "range": (["Crop", "Normalize", "Resample", {"name": "ClipPercentiles", "high": 101}], "101 is out of range"),
     "kind": (["Crop", "Normalize", {"name": "Resample", "keepFirstAxis": 1}], "true or false was expected"),
     "channel": (["Crop", "Normalize", "Resample", {"name": "ClipPercentiles", "channels": [2]}], "the dataset has 2"),

@@ -35,5 +35,6 @@ def _used(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> Iterato
             yield f"{kind} {name}"
     architecture = configuration.get("architecture")
     network = str(architecture.get("network_class_name")) if isinstance(architecture, Mapping) else NETWORKS[0]
-    if "." in network and not network.startswith(NETWORKS):
+    of_plugin = provenance.plugin_of("network", network.rpartition(".")[2]) is not None  # said above
+    if not of_plugin and not network.startswith(NETWORKS):
         yield f"network {network}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS, RESAMPLE, steps_fault
@@ -66,7 +66,7 @@ def faults(content: Mapping[str, Any], channels: int | None = None) -> list[str]
     """
     stepwise, steps = content.get("preprocessor_name") == STEPWISE, content.get(FIELD)
     if not stepwise:
-        return [f"{FIELD} are there, expected with them: preprocessor_name {STEPWISE}"] if FIELD in content else []
+        return [f"{FIELD} are there, expected with them: preprocessor_name {STEPWISE}"] if steps is not None else []
     if not isinstance(steps, list) or not all(isinstance(s, Mapping) and isinstance(s.get("name"), str) for s in steps):
         return [f"{FIELD} is {steps!r}, expected a list of objects, each with a name, because preprocessor_name is {STEPWISE}"]
     found = []
@@ -88,7 +88,7 @@ def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
         BadData: it lacks such a field.
     """
     for configuration in content["configurations"].values():
-        for step in configuration.get(FIELD, ()):
+        for step in configuration.get(FIELD) or ():
             for parameter, field in _taken(step["name"]).items():
                 step[parameter] = _field(fingerprint, field, step["name"])
 
@@ -128,6 +128,9 @@ def _field(fingerprint: Mapping[str, Any], field: str, step: str) -> Any:
 
 
 def _check(step: Mapping[str, Any], where: str) -> None:
-    """A step's name and parameters."""
+    """A step's name and parameters, and what it says itself of them."""
     checker = Checker(find=lambda kind, name: schema.parameters(kinds.find(kind, name)), reason="InvalidParameter")
     checker.check({"type": "component", "kind": KIND}, dict(step), where)
+    own: Callable[..., str | None] | None = getattr(kinds.find(KIND, step["name"]).make, "fault", None)
+    if own is not None and (fault := own(**{key: value for key, value in step.items() if key != "name"})):
+        raise BadConfiguration("InvalidParameter", f"{where}: {fault}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contract.work_order import PlanOrder
+from ..planning.gpu_memory import basis
 from ..planning.planner_presets import planner
 from .common import Teller
 
@@ -25,15 +26,14 @@ def device(order: PlanOrder) -> MeasuredOn:
     from ..training.ranks import devices
 
     chosen = devices.choose("auto")
-    asked = order.planner.gpu_memory_gb
-    return MeasuredOn(device=name(chosen), memory_gb=asked or memory(chosen, planner(order.planner.name, order.planner.parameters)))
+    kind = planner(order.planner.name, order.planner.parameters)
+    return MeasuredOn(device=name(chosen), memory_gb=memory(chosen, kind, order.planner.gpu_memory_gb))
 
 
 def measure(
     order: PlanOrder,
     dataset_json: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
-    measured_on: MeasuredOn,
     tell: Teller,
     notes: list[str],
 ) -> dict[str, Any]:
@@ -55,15 +55,23 @@ def measure(
         planner(order.planner.name, order.planner.parameters),
         dataset_json=dataset_json,
         fingerprint=fingerprint,
-        dimensions=[axes for axes, name in ((3, "3d_fullres"), (2, "2d")) if _plans(order, name)],
+        dimensions=dimensions(order),
         device=devices.choose("auto"),
-        memory_gb=measured_on.memory_gb,
+        memory_gb=order.planner.gpu_memory_gb,
         say=say,
     )
     return found.content()
 
 
+CONFIGURATIONS = {3: ("3d_fullres", "3d_lowres"), 2: ("2d",)}
+"""What is planned of patches of so many dimensions; the cascade's second stage is 3d_fullres."""
+
+
+def dimensions(order: PlanOrder) -> list[int]:
+    """Of the patches that are measured: those of a configuration that the order's planner plans."""
+    return [axes for axes, names in CONFIGURATIONS.items() if any(_plans(order, name) for name in names)]
+
+
 def _plans(order: PlanOrder, configuration: str) -> bool:
-    """Whether the planner that is measured plans this configuration, or another one does."""
-    own = order.per_configuration.get(configuration)
-    return own is None or own.name == order.planner.name
+    own, main = order.per_configuration.get(configuration), order.planner
+    return own is None or basis(planner(own.name, own.parameters)) == basis(planner(main.name, main.parameters))

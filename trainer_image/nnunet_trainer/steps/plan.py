@@ -48,7 +48,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
         return report_of("plan", there, found=True)
     dataset_json, fingerprint = dataset.read_json("dataset.json"), dataset.read_json("dataset_fingerprint.json")
     notes: list[str] = []
-    calibration = calibrations.measure(order, dataset_json, fingerprint, measured_on, tell, notes) if measured_on else None
+    calibration = calibrations.measure(order, dataset_json, fingerprint, tell, notes) if measured_on else None
     tell("planning")
     plans = plan(
         fingerprint,

@@ -21,11 +21,12 @@ ANOTHER = CREATE_ANOTHER.format("TrainingRun")
 
 def predictions(references: RunReferences, store: Location) -> PreviousStage | Blocker | None:
     """Each fold's artifact once all of them are there; None when nothing was asked for, and nothing is needed."""
-    if wrong := _misfit(references) or _too_few_folds(references):
+    if wrong := _misfit(references):
         return wrong
     if references.previous_stage is None:
         return None
-    return kept_inputs.previous_stage(references, _of_run(references, references.previous_stage, store))
+    found = _too_few_folds(references) or _of_run(references, references.previous_stage, store)
+    return kept_inputs.previous_stage(references, found)
 
 
 def _of_run(references: RunReferences, stage: Referenced[TrainingRun], store: Location) -> PreviousStage | Blocker:

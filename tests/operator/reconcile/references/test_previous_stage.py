@@ -189,6 +189,26 @@ def test_a_fold_that_nobody_trains_is_named_before_anything_is_trained(folds: li
     assert world.jobs(owner_name="second")
 
 
+def test_a_begun_run_goes_on_though_the_first_one_is_made_anew_with_fewer_folds() -> None:
+    """It keeps what it began with."""
+    world = MemoryWorld()
+    world.put(CASCADE)
+    planned(world, folds=2)
+    preprocess(world)
+    world.put(run("lowres", LOWRES))
+    world.put(run("second", {**SECOND, "folds": ["0", "1"], "maxParallelFolds": 1}))
+    world.settle()
+    for fold in ("0", "1"):
+        world.finish(world.job(owner_name="lowres", fold=fold))
+    world.settle()
+    begun = world.job(owner_name="second", fold="0")
+    given = world.order(begun)["previousStage"]
+    world.edit("TrainingRun", "lowres", folds=["0"])
+    world.finish(begun)
+    world.settle()
+    assert world.order(world.job(owner_name="second", fold="1"))["previousStage"] == given
+
+
 def test_other_predictions_are_never_mixed_with_those_that_a_run_began_with(world: MemoryWorld) -> None:
     preprocess(world)
     world.put(run("lowres", LOWRES))

@@ -15,6 +15,9 @@ from nnunet_trainer.extensions.schema import Choice
 
 from ..architectures import ARCHITECTURES, Architecture
 
+RESIDUAL = "ResidualEncoderUNet"
+"""nnU-Net's architecture of a residual encoder."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planner:
@@ -96,11 +99,16 @@ class Planner:
     """Whether 2d and 3d_fullres bear nnUNetPlans' data identifiers."""
 
     @property
+    def network_choice(self) -> Choice:
+        """The architecture, `residual` counted in."""
+        if self.residual and self.architecture.name == "PlainConvUNet":
+            return Choice(name=RESIDUAL)
+        return self.architecture
+
+    @property
     def network(self) -> Architecture:
         """What the plans' networks are."""
-        chosen = self.architecture
-        if self.residual and chosen.name == "PlainConvUNet":
-            chosen = Choice(name="ResidualEncoderUNet")
+        chosen = self.network_choice
         return ARCHITECTURES[chosen.name].make(**chosen.parameters)
 
     @property
@@ -136,11 +144,25 @@ def _field(name: str, value: Any) -> Any:
 def with_references(base: Planner, changes: Mapping[str, Any]) -> Planner:
     """A planner with other fields, which are built already: with another architecture its references too, where none is given.
 
-    Of references that belong together (estimate, gigabytes and batch) all are the architecture's, or none is.
+    Of references that belong together (estimate, gigabytes and batch) all are the architecture's, or none is. What another
+    architecture takes it says itself, unless a memory estimate is given too: the planner's may be of its own network alone.
+
+    Raises:
+        BadConfiguration: `residual` is given together with another architecture.
     """
-    chosen = changes.get("architecture")
-    own = {} if chosen is None or chosen.name == base.architecture.name or REFERENCES & set(changes) else _references(chosen)
-    return dataclasses.replace(base, **own, **changes)
+    chosen, own = changes.get("architecture"), dict[str, Any]()
+    if chosen is not None:
+        if changes.get("residual") and chosen.name != RESIDUAL:
+            raise BadConfiguration(
+                "InvalidParameter",
+                f"The planner {changes.get('name', base.name)} is given residual: true, and the architecture {chosen.name}.",
+                hint=f"Leave one of them out: residual is the architecture {RESIDUAL}.",
+            )
+        own["residual"] = False
+        if chosen.name != base.network_choice.name:
+            own["memory_estimate"] = Choice(name="OfArchitecture")
+            own |= {} if REFERENCES & set(changes) else _references(chosen)
+    return dataclasses.replace(base, **{**own, **changes})
 
 
 def _references(chosen: Choice) -> dict[str, float]:

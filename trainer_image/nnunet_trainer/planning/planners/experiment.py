@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
 from .. import beyond_nnunet, preprocessing_steps
-from ..gpu_memory import CALIBRATION, references
+from ..gpu_memory import CALIBRATION, basis, references, unsuited
 from ..planner_presets import PLANNERS, Planner, planner
 from ..plans import Configuration, Plans
 from ..plans_patch import merge
@@ -66,7 +66,8 @@ def plan(
         parameters: fields of `planner_presets.Planner` to change.
         patch: merged into the plans: objects merge, lists replace, null means null.
         per_configuration: configuration to {name, gpu_memory_gb, target_spacing, parameters}: its own planner.
-        calibration: of this planner, as `nnunet-trainer calibrate` writes it: its references; those of another planner stay.
+        calibration: of this planner, as `nnunet-trainer calibrate` writes it: its references. A configuration whose planner or
+            network is another keeps its own.
         notes: receives one line for each decision.
 
     Returns:
@@ -77,18 +78,24 @@ def plan(
         BadData: a fingerprint that lacks a field.
     """
     _refuse_taken(planner, plans_name)
-    measured = references(calibration, planner)
-    choices = [_Choice(planner, gpu_memory_gb, target_spacing, {**(parameters or {}), **measured})]
-    if calibration is not None and notes is not None:
-        notes.append(f"{calibration.get('about')}: {', '.join(f'{name} {value:,.10g}' for name, value in measured.items())}")
+    say = notes.append if notes is not None else (lambda line: None)
+    main = _Choice(planner, gpu_memory_gb, target_spacing, parameters or {})
+    measured = references(calibration, main.planner)
+    choices = [main.measured(measured, say)]
+    if calibration is not None:
+        say(f"{calibration.get('about')}: {', '.join(f'{name} {value:,.10g}' for name, value in measured.items())}")
     plans = _plan(fingerprint, dataset_json, dataset_name, reader, choices[0], plans_name, notes)
     for name, given in (per_configuration or {}).items():
         choice = _Choice(
             _option(given, "name") or planner,
             _option(given, "gpu_memory_gb", "gpuMemoryGB"),
             _option(given, "target_spacing", "targetSpacing"),
-            {**(_option(given, "parameters") or {}), **(measured if _option(given, "name") in (None, planner) else {})},
+            _option(given, "parameters") or {},
         )
+        if calibration is not None and (reason := unsuited(calibration, choice.planner)):
+            say(f"{name}: not by the calibration, {reason}")
+        else:
+            choice = choice.measured(measured, say)
         own = _plan(fingerprint, dataset_json, dataset_name, reader, choice, plans["plans_name"], notes)
         if name not in own["configurations"]:
             known = ", ".join(own["configurations"])
@@ -104,7 +111,8 @@ def plan(
     if patch:
         plans = merge(plans, patch)
     if calibration is not None:
-        plans[CALIBRATION] = {"planner": planner, "about": calibration.get("about"), "parameters": measured}
+        kept = {key: calibration[key] for key in (*basis(main.planner), "networks", "about") if key in calibration}
+        plans[CALIBRATION] = {**kept, "parameters": measured}
     validate(plans, dataset_json)
     record(plans, [used for choice in choices for used in choice.planner.components])
     if notes is not None:
@@ -137,6 +145,17 @@ class _Choice:
     @property
     def planner(self) -> Planner:
         return planner(self.name, self.parameters)
+
+    def measured(self, references: Mapping[str, float], say: Callable[[str], None]) -> _Choice:
+        """With the references that were measured, which go before those that were given."""
+        if not references:
+            return self
+        for name, value in references.items():
+            if name in self.parameters:
+                say(f"{name} {self.parameters[name]:,.10g} of the parameters gives way to what was measured, {value:,.10g}")
+        # An architecture's own batch would not come with it where references are given.
+        batches = {key: value for key, value in basis(self.planner).items() if key.startswith("referenceBatch")}
+        return replace(self, parameters={**self.parameters, **batches, **references})
 
 
 def _keep_apart(plans: dict[str, Any], own: dict[str, Any], name: str, choice: _Choice) -> None:

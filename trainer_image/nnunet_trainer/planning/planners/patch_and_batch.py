@@ -12,7 +12,9 @@ import numpy as np
 from nnunet_trainer.extensions import Range, Registry
 
 from ..architectures.feature_maps import generic_unet_size
+from ..architectures.unet import ResidualEncoderUNet
 from .facts import Candidate, ConfigurationFacts
+from .memory_estimates import first_convolutions
 from .steps import call, fail
 
 SHRUNK_AXES: Registry[Callable[..., int]] = Registry("planner step")
@@ -64,10 +66,11 @@ def most_voxels(configuration: ConfigurationFacts, patch: Sequence[int]) -> int:
 def patch_before_batch(configuration: ConfigurationFacts) -> tuple[Candidate, int]:
     """The largest patch of which a least batch fits, then as many as fit: nnU-Net v2's."""
     reference, batch = configuration.reference, configuration.reference_batch
+    residual = isinstance(configuration.planner.network, ResidualEncoderUNet)
 
     def fits(candidate: Candidate) -> bool:
         # The plain planner compares a batch of two with the reference, the residual ones one reference batch: this differs in 2-D.
-        return (candidate.estimate if configuration.planner.residual else candidate.estimate / batch * 2) <= reference
+        return (candidate.estimate if residual else candidate.estimate / batch * 2) <= reference
 
     candidate = configuration.shrunk(configuration.first(), fits)
     wanted = round(reference / candidate.estimate * batch)
@@ -122,7 +125,7 @@ def _with_30_features(configuration: ConfigurationFacts, candidate: Candidate) -
         candidate.patch_size,
         given["strides"],
         [min(kind.max_features_2d, 30 * 2**stage) for stage in range(candidate.topology.stages)],
-        convolutions=given["n_conv_per_stage"][0],
+        convolutions=first_convolutions(given),
         channels=len(configuration.dataset.channels),
         outputs=configuration.dataset.outputs,
     )

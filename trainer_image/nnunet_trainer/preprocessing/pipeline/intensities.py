@@ -29,13 +29,20 @@ def clip_percentiles(
     of: Literal["NonzeroRegion", "Image"] = "NonzeroRegion",
 ) -> None:
     """Clip each channel to two percentiles of this image, of its nonzero region or of all voxels."""
-    if low >= high:
-        raise BadConfiguration("InvalidPlans", f"ClipPercentiles: low is {low:g} and high {high:g}; low < high was expected.")
+    if fault := _clip_fault(low=low, high=high):
+        raise BadConfiguration("InvalidPlans", f"ClipPercentiles: {fault}.")
     for image in chosen(images, channels):
         values = image[case.inside] if of == "NonzeroRegion" else image.flatten()
         if values.size:
             limits = np.percentile(values, (low, high), overwrite_input=True)
             np.clip(image, *limits.astype(np.float32), out=image)
+
+
+def _clip_fault(*, low: float = 0.5, high: float = 99.5, **others: object) -> str | None:
+    return f"low is {low:g} and high {high:g}; low < high was expected" if low >= high else None
+
+
+clip_percentiles.fault = _clip_fault  # type: ignore[attr-defined]
 
 
 @PREPROCESSING_STEPS.register("MatchHistogram")

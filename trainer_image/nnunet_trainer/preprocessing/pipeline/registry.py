@@ -20,7 +20,8 @@ PREPROCESSING_STEPS: Registry[Callable[..., np.ndarray | None]] = Registry("prep
 """Functions `(images, case, **parameters)` that change float32 images (c, z, y, x) in place, or return others of that shape.
 
 `case` is a `CaseState`. The same steps prepare training and prediction, so none sees a label: what a case looks like when it
-comes to be predicted is all there is. A parameter `channels` (indices, None for all) is checked against the dataset's.
+comes to be predicted is all there is. A parameter `channels` (indices, None for all) is checked against the dataset's. What a
+signature cannot say of parameters an attribute `fault` of the function can: `(**parameters) -> str | None`, when it is planned.
 """
 
 

@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dimensions", type=int, nargs="+", choices=(2, 3), default=[3, 2], metavar="N", help="2, 3 or both; default: both"
     )
     parser.add_argument(
-        "--gpu-memory-gb", type=float, metavar="G", help="to fill; default: the GPU's, without one the planner's reference"
+        "--gpu-memory-gb",
+        type=float,
+        metavar="G",
+        help="to fill, at most the GPU's; default: the GPU's, without one the planner's reference",
     )
     parser.add_argument("--margin", type=float, metavar="F", help="share that stays free; default: 0.1 on a GPU, 0.25 on a CPU")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")

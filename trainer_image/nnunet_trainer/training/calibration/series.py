@@ -20,6 +20,7 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.architectures import class_name, output_strides
+from nnunet_trainer.planning.gpu_memory import basis
 from nnunet_trainer.planning.planner_presets import Planner
 from nnunet_trainer.planning.planners.facts import Candidate, ConfigurationFacts, DatasetFacts
 
@@ -45,24 +46,26 @@ class Calibration:
     """What was measured, and the planner's parameters that follow from it.
 
     Attributes:
-        planner: its name.
+        basis: what the references are of (`planning.gpu_memory.basis`).
         device: what it was measured on, in words.
         scaled_down: whether small patches were counted on a CPU.
         memory_gb: to fill, 10^9 bytes.
         precision: of the steps.
         margin: the share that is left free.
         series: by dimensions ("2d", "3d"), each patch with batch, estimate and gigabytes (None: it did not fit).
+        networks: by dimensions, the network that was measured.
         largest: by dimensions, the estimate that fills the memory.
-        parameters: of the planner.
+        parameters: of the planner; of dimensions that were not measured its own reference, scaled to this memory.
     """
 
-    planner: str
+    basis: dict[str, Any]
     device: str
     scaled_down: bool
     memory_gb: float
     precision: str
     margin: float
     series: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
     largest: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, float] = field(default_factory=dict)
 
@@ -80,7 +83,8 @@ class Calibration:
     def content(self) -> dict[str, Any]:
         """As calibration.json holds it."""
         return {
-            "planner": self.planner,
+            **self.basis,
+            "networks": self.networks,
             "device": self.device,
             "scaledDown": self.scaled_down,
             "memoryGB": self.memory_gb,
@@ -113,7 +117,7 @@ def calibrate(
         fingerprint: for steps of a planner that look at it.
         dimensions: of the patches that are measured.
         device: where.
-        memory_gb: to fill; default: the GPU's; without one, the planner's own reference.
+        memory_gb: to fill; of a GPU no more than it has; default: the GPU's; without one, the planner's own reference.
         margin: share that is left free; default: `MARGINS`.
         say: takes a line for each patch.
 
@@ -124,10 +128,10 @@ def calibrate(
     # bf16 takes as much as fp16, which needs a GPU.
     precision = Precision("auto" if cuda else "bf16", device)
     result = Calibration(
-        planner=planner.name,
+        basis=basis(planner),
         device=name(device),
         scaled_down=not cuda,
-        memory_gb=memory_gb or memory(device, planner),
+        memory_gb=memory(device, planner, memory_gb),
         precision=precision.name,
         margin=MARGINS[device.type] if margin is None else margin,
     )
@@ -139,8 +143,14 @@ def calibrate(
         shapes=np.full((1, 3), MEDIAN),
         say=say,
     )
+    if memory_gb is not None and result.memory_gb < memory_gb:
+        say(f"{result.device} has {result.memory_gb:g} GB: it is calibrated for these; planning scales them to {memory_gb:g} GB")
     for axes in dimensions:
         _one(result, dataset, axes, partial(_measured, dataset_json, precision, device), say)
+    # What was not measured fills as many gigabytes as those that were.
+    scale = result.memory_gb / planner.reference_gb
+    result.parameters.setdefault("reference_3d", planner.reference_3d * scale)
+    result.parameters.setdefault("reference_2d", planner.reference_2d * scale)
     result.parameters["reference_gb"] = result.memory_gb
     return result
 
@@ -150,11 +160,12 @@ def name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def memory(device: torch.device, planner: Planner) -> float:
-    """What there is to fill, 10^9 bytes: the GPU's memory; without one that of the planner's reference."""
+def memory(device: torch.device, planner: Planner, asked: float | None = None) -> float:
+    """What is filled, 10^9 bytes: what is asked for, of a GPU at most its memory; by default that, or the planner's reference."""
     if device.type != "cuda":
-        return planner.reference_gb
-    return round(torch.cuda.get_device_properties(device).total_memory / 1e9, 3)
+        return asked or planner.reference_gb
+    there = round(torch.cuda.get_device_properties(device).total_memory / 1e9, 3)
+    return min(asked or there, there)
 
 
 def _one(result: Calibration, dataset: DatasetFacts, axes: int, measure: Measure, say: Callable[[str], None]) -> None:
@@ -171,6 +182,7 @@ def _one(result: Calibration, dataset: DatasetFacts, axes: int, measure: Measure
 
     def tried(candidate: Candidate) -> float | None:
         """Gigabytes; None where it does not fit."""
+        result.networks[label] = class_name(candidate.architecture)
         peak = measure(candidate, configuration.reference_batch)
         gigabytes = None if peak is None else round(peak / 1e9, 6)
         row = {"patch": candidate.patch_size, "batch": configuration.reference_batch, "estimate": candidate.estimate}
