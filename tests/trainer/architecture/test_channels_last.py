@@ -138,7 +138,7 @@ def test_gradients_do_not_depend_on_the_layout(dimensions: int, samples: int, af
             h = first(x.contiguous(memory_format=layout))
             through = h
             for each, normalize in zip(inner, norms, strict=True):
-                through = channels_last.run([each, normalize], through)
+                through = channels_last.run([each, normalize, nn.LeakyReLU(inplace=True)], through)
             result = last(nn.functional.leaky_relu(h + through))
         weights = [first.weight, *(each.weight for each in inner), *(p for each in norms for p in each.parameters()), last.weight]
         return list(torch.autograd.grad(result.float().square().mean(), weights))

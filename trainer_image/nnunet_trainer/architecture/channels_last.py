@@ -35,7 +35,8 @@ class ContiguousGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.view_as(x)
+        ctx.mark_dirty(x)  # not a view: the activation that follows works in place
+        return x
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
