@@ -62,7 +62,7 @@ def on_a_slow_disk(preprocessed, results, name):
         return save(path, content)
 
     def closed(writer, seconds=None):
-        if threading.current_thread().name == "peers":
+        if threading.current_thread().name == "before-abort":
             released.set()
         close(writer, seconds)
 
