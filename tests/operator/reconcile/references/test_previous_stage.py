@@ -189,18 +189,23 @@ def test_a_fold_that_nobody_trains_is_named_before_anything_is_trained(folds: li
     assert world.jobs(owner_name="second")
 
 
-def test_a_begun_run_goes_on_though_the_first_one_is_made_anew_with_fewer_folds() -> None:
-    """It keeps what it began with."""
-    world = MemoryWorld()
-    world.put(CASCADE)
-    planned(world, folds=2)
-    preprocess(world)
+def begin_second_stage(world: MemoryWorld) -> None:
+    """Of two folds, one after the other, on a first stage whose two are trained."""
     world.put(run("lowres", LOWRES))
     world.put(run("second", {**SECOND, "folds": ["0", "1"], "maxParallelFolds": 1}))
     world.settle()
     for fold in ("0", "1"):
         world.finish(world.job(owner_name="lowres", fold=fold))
     world.settle()
+
+
+def test_a_begun_run_goes_on_though_the_first_one_is_made_anew_with_fewer_folds() -> None:
+    """It keeps what it began with."""
+    world = MemoryWorld()
+    world.put(CASCADE)
+    planned(world, folds=2)
+    preprocess(world)
+    begin_second_stage(world)
     begun = world.job(owner_name="second", fold="0")
     given = world.order(begun)["previousStage"]
     world.edit("TrainingRun", "lowres", folds=["0"])
@@ -211,12 +216,7 @@ def test_a_begun_run_goes_on_though_the_first_one_is_made_anew_with_fewer_folds(
 
 def test_other_predictions_are_never_mixed_with_those_that_a_run_began_with(world: MemoryWorld) -> None:
     preprocess(world)
-    world.put(run("lowres", LOWRES))
-    world.put(run("second", {**SECOND, "folds": ["0", "1"], "maxParallelFolds": 1}))
-    world.settle()
-    for fold in ("0", "1"):
-        world.finish(world.job(owner_name="lowres", fold=fold))
-    world.settle()
+    begin_second_stage(world)
     world.finish(world.job(owner_name="second", fold="0"))
     lowres = world.objects[next(key for key in world.objects if key.name == "lowres")]
     lowres["status"]["folds"][1]["digest"] = "another"
