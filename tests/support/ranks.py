@@ -16,9 +16,7 @@ from typing import Any
 
 STACKS_SECONDS = 2.0
 _servers = multiprocessing.get_context("forkserver")
-_servers.set_forkserver_preload(
-    ["nnunet_trainer.steps.train", "nnunet_trainer.supervision.worker", "torch._dynamo", "torch.distributed"]
-)
+_servers.set_forkserver_preload(["nnunet_trainer.steps.train", "nnunet_trainer.supervision.worker", "torch.distributed"])
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ import torch
 
 from ..registries import OPTIMIZERS
 from .parameter_ranges import Decay, Momentum, Rate
+from .uncompiled import make
 
 
 @OPTIMIZERS.register("Adam")
@@ -22,7 +23,7 @@ def adam(
     amsgrad: bool = False,
 ) -> torch.optim.Optimizer:
     """Adam, with L2 regularisation."""
-    return torch.optim.Adam(groups, learning_rate, (beta1, beta2), eps, weight_decay, amsgrad)
+    return make(torch.optim.Adam, groups, learning_rate, (beta1, beta2), eps, weight_decay, amsgrad)
 
 
 @OPTIMIZERS.register("AdamW")
@@ -37,4 +38,4 @@ def adamw(
     amsgrad: bool = False,
 ) -> torch.optim.Optimizer:
     """Adam, with decoupled weight decay."""
-    return torch.optim.AdamW(groups, learning_rate, (beta1, beta2), eps, weight_decay, amsgrad)
+    return make(torch.optim.AdamW, groups, learning_rate, (beta1, beta2), eps, weight_decay, amsgrad)

@@ -9,6 +9,7 @@ import torch
 
 from ..registries import OPTIMIZERS
 from .parameter_ranges import Decay, Momentum, Rate
+from .uncompiled import make
 
 
 class Adan(torch.optim.Optimizer):
@@ -69,4 +70,4 @@ def adan(
     eps: Rate = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adaptive Nesterov momentum."""
-    return Adan(groups, learning_rate, (beta1, beta2, beta3), eps, weight_decay)
+    return make(Adan, groups, learning_rate, (beta1, beta2, beta3), eps, weight_decay)

@@ -9,6 +9,7 @@ import torch
 
 from ..registries import OPTIMIZERS
 from .parameter_ranges import Decay, Momentum, Rate
+from .uncompiled import make, step
 
 
 class Ranger(torch.optim.RAdam):
@@ -38,12 +39,15 @@ class Ranger(torch.optim.RAdam):
                 self.state[parameter].update(
                     step=torch.zeros(()), exp_avg=torch.zeros_like(before), exp_avg_sq=torch.zeros_like(before), slow=before
                 )
-        super().step()
+        _rectified_adam(self)
         for parameter in trained:
             state = self.state[parameter]
             if int(state["step"]) % self.every == 0:
                 state["slow"].lerp_(parameter, self.pull)
                 parameter.copy_(state["slow"])
+
+
+_rectified_adam = step(torch.optim.RAdam)
 
 
 @OPTIMIZERS.register("Ranger")
@@ -57,7 +61,8 @@ def ranger(
     eps: Rate = 1e-5,
 ) -> torch.optim.Optimizer:
     """Rectified Adam with Lookahead, as v1's Ranger."""
-    return Ranger(
+    return make(
+        Ranger,
         groups,
         lr=learning_rate,
         betas=(beta1, beta2),
