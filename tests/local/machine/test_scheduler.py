@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_operator.local.machine.scheduler import Machine, place
+from nnunet_operator.local.machine.scheduler import Machine, place, threads_of_each
 
 Manifest = dict[str, Any]
 
@@ -56,3 +56,11 @@ def test_ordered_gpus_are_never_left_out_in_silence(there: tuple[str, ...], inst
     assert f"2 wanted, this machine has {len(there) or 'none'}." in message
     assert ("To train on the CPU, set spec.workers.gpusPerNode: 0." in message) == instead
     assert [p["metadata"]["name"] for p, _ in place([pod("b")], [], machine).start] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("pods", "cores", "threads"),
+    [(1, 2, 2), (2, 2, 2), (1, 16, 16), (2, 16, 16), (3, 16, 10), (5, 16, 6), (40, 16, 1), (1, 0.5, 1), (2, 3.5, 3)],
+)
+def test_pods_have_twice_a_fair_share_of_threads_and_no_more_than_there_are_cores(pods: int, cores: float, threads: int) -> None:
+    assert threads_of_each(pods, Machine(cores=cores, memory=2**30)) == threads

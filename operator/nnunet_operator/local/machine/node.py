@@ -13,7 +13,7 @@ from ..object_store.store import Store
 from . import job_controller
 from .kubelet import pod_status
 from .kubelet.process_runner import Runner, address
-from .scheduler import Machine, place
+from .scheduler import Machine, place, threads_of_each
 
 Manifest = dict[str, Any]
 
@@ -144,10 +144,9 @@ class Node:
         running = [(pod, self._held(pod)) for pod in self.living()]
         placement = place(queue, running, self.machine)
         self._never = {pod["metadata"]["uid"] for pod, _ in placement.never}
-        # Who asks for no cores gets a fair share of them at its start.
-        busy = len(running) + len(placement.start)
+        threads = threads_of_each(len(running) + len(placement.start), self.machine)
         for pod, gpus in placement.start:
-            self._bind(pod, gpus, max(1, int(self.machine.cores / busy)))
+            self._bind(pod, gpus, threads)
         for pod, message in [*placement.wait, *placement.never]:
             self.store.set_status(pod, pod_status.unschedulable(pod["status"], time.time(), message))
 

@@ -90,6 +90,14 @@ def place(queue: list[Manifest], running: list[tuple[Manifest, list[str]]], mach
     return result
 
 
+def threads_of_each(pods: int, machine: Machine) -> int:
+    """Threads for each of so many pods that run at once and ask for no cores.
+
+    Twice a fair share: threads wait asleep, so what other pods leave idle, or leave behind when they end, is used.
+    """
+    return max(1, min(int(machine.cores), int(2 * machine.cores / pods)))
+
+
 def _gpus() -> list[str]:
     """The GPUs that this process may use."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
