@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ..components.optimizers import uncompiled
 from ..ranks.gradients import GradientExchange
 from ..session.precision import Precision
 
@@ -23,6 +24,11 @@ class AllocationCounter(TorchDispatchMode):
     Args:
         existing: tensors that are there from the start.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing is compiled while it counts, and to skip it torch imports what compiles, 4 seconds of a core."""
+        return False
 
     def __init__(self, existing: Iterable[Tensor]) -> None:
         super().__init__()
@@ -94,7 +100,7 @@ def training_step(
 def _peak(network: nn.Module, batch: int, channels: int, patch: Sequence[int], precision: Precision, device: torch.device) -> int:
     layout = torch.channels_last if len(patch) == 2 else torch.channels_last_3d
     network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
-    optimizer, exchange = torch.optim.AdamW(network.parameters()), GradientExchange(())
+    optimizer, exchange = uncompiled.make(torch.optim.AdamW, network.parameters()), GradientExchange(())
 
     def loss() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
