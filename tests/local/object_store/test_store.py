@@ -179,3 +179,19 @@ def _contains(whole: Any, part: Any) -> bool:
     if not isinstance(part, dict) or not isinstance(whole, dict):
         return bool(whole == part)
     return all(key in whole and _contains(whole[key], value) for key, value in part.items())
+
+
+def test_what_is_read_is_the_readers_own_at_every_depth(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.create({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"a": [{"b": {"c": [1, None, "x", True, 2.5]}}]}})
+    for read in (
+        lambda: store.get("Pod", "default", "p"),
+        lambda: store.all("Pod")[0],
+        lambda: store.edit("Pod", "default", "p", id),
+    ):
+        first, again = read(), read()
+        assert first == again
+        assert first is not None
+        first["spec"]["a"][0]["b"]["c"].append("mine")
+        first["spec"]["a"][0]["b"]["d"] = {}
+        assert read() == again

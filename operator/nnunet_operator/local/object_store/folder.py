@@ -7,7 +7,6 @@ objects, and a kill at any moment leaves the old or the new one.
 from __future__ import annotations
 
 import contextlib
-import copy
 import fcntl
 import json
 import os
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadUsage, Temporary
+
+from .json_copy import copied
 
 Manifest = dict[str, Any]
 
@@ -88,7 +89,7 @@ class ObjectFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(manifest, indent=1))
         self._count(revision)
-        return copy.deepcopy(manifest)
+        return copied(manifest)
 
     def remove(self, path: Path) -> None:
         """Remove an object's file."""

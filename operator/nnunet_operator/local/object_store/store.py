@@ -5,7 +5,6 @@ What is read is the reader's own copy. Files and locks are `folder`'s.
 
 from __future__ import annotations
 
-import copy
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ from typing import Any
 from ...api.base import format_time
 from ...manifests import names
 from .folder import ObjectFolder
+from .json_copy import copied
 from .three_way_merge import merged
 
 Manifest = dict[str, Any]
@@ -49,11 +49,11 @@ class Store:
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """An object, or None."""
         found = self._folder.read(self._folder.path(kind, namespace, name))
-        return copy.deepcopy(found) if found else None
+        return copied(found) if found else None
 
     def all(self, kind: str, namespace: str | None = None) -> list[Manifest]:
         """All objects of a kind, oldest first."""
-        found = [copy.deepcopy(item) for path in self._folder.paths(kind, namespace) if (item := self._folder.read(path))]
+        found = [copied(item) for path in self._folder.paths(kind, namespace) if (item := self._folder.read(path))]
         return sorted(found, key=_age)
 
     def owned(self, uid: str, kind: str) -> list[Manifest]:
@@ -94,7 +94,7 @@ class Store:
             path = self._path(manifest)
             if path.exists():
                 raise Conflict(f"{_label(manifest)} already exists")
-            new = copy.deepcopy(manifest)
+            new = copied(manifest)
             new["metadata"] |= _born()
             new["metadata"].setdefault("namespace", "default")
             return self._folder.write(path, new)
@@ -113,13 +113,13 @@ class Store:
         Raises:
             Conflict: an immutable ConfigMap would change.
         """
-        wanted = {key: value for key, value in copy.deepcopy(manifest).items() if key != "status"}
+        wanted = {key: value for key, value in copied(manifest).items() if key != "status"}
         wanted["metadata"] = {key: value for key, value in wanted["metadata"].items() if key in APPLIED_METADATA}
         wanted["metadata"].setdefault("namespace", "default")
         with self._folder.locked():
             path = self._path(wanted)
             live = self._folder.read(path)
-            applied = {"manager": manager, "operation": "Apply", "applied": copy.deepcopy(wanted)}
+            applied = {"manager": manager, "operation": "Apply", "applied": copied(wanted)}
             if live is None:
                 new = admit(wanted, None) if admit else wanted
                 new["metadata"] |= {**_born(), "managedFields": [applied]}
@@ -127,13 +127,13 @@ class Store:
             last = _applied_by(live, manager)
             new = merged(live, last, wanted)
             if new == live and last == wanted:
-                return copy.deepcopy(live), "unchanged"  # it was admitted before
+                return copied(live), "unchanged"  # it was admitted before
             if admit:
                 new = {**admit(new, live), **({"status": live["status"]} if "status" in live else {})}
             if live.get("immutable") and (new.get("data"), new.get("immutable")) != (live.get("data"), True):
                 raise Conflict(f"{_label(live)} is immutable")
             if new == live and last == wanted:
-                return copy.deepcopy(live), "unchanged"
+                return copied(live), "unchanged"
             said = "unchanged" if new == live else "configured"
             others = [entry for entry in live["metadata"].get("managedFields", []) if entry["manager"] != manager]
             new["metadata"]["managedFields"] = [*others, applied]
@@ -156,15 +156,15 @@ class Store:
             live = self._folder.read(path)
             if live is None or (uid and live["metadata"]["uid"] != uid):
                 return None
-            new = copy.deepcopy(live)
+            new = copied(live)
             change(new)
-            return copy.deepcopy(live) if new == live else self._update(path, live, new)
+            return copied(live) if new == live else self._update(path, live, new)
 
     def set_status(self, manifest: Manifest, status: Manifest) -> Manifest | None:
         """Write an object's whole status; nothing when it is stored so already, or the object is gone."""
         meta = manifest["metadata"]
         return self.edit(
-            manifest["kind"], meta["namespace"], meta["name"], lambda new: new.update(status=copy.deepcopy(status)), meta["uid"]
+            manifest["kind"], meta["namespace"], meta["name"], lambda new: new.update(status=copied(status)), meta["uid"]
         )
 
     def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> bool:
@@ -178,7 +178,7 @@ class Store:
             if kind not in DELETED_LATER and not meta.get("finalizers"):
                 self._folder.remove(path)
                 return True
-            new = copy.deepcopy(live)
+            new = copied(live)
             grace = _grace(live) if kind == "Pod" else 0
             new["metadata"].setdefault("deletionTimestamp", _in(grace))
             if (finalizer := DELETED_LATER.get(kind)) and finalizer not in meta.get("finalizers", []):

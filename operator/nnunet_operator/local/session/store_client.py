@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from nnunet_trainer.contract.faults import Fault
@@ -11,6 +10,7 @@ from ...api.resources import KINDS
 from ...controller.object_client import AlreadyExists, Rejected
 from ...manifests import names
 from ...reconcile.view import Key, Manifest
+from ..object_store.json_copy import copied
 from ..object_store.store import Conflict, Store
 from ..object_store.three_way_merge import patched
 
@@ -90,7 +90,7 @@ class StoreClient:
 
     async def write_status(self, about: Manifest, status: Manifest) -> bool:
         """Write a status. Whoever edited the spec meanwhile sees by `observedGeneration` that it is of an older one."""
-        return self._store.set_status(about, copy.deepcopy(status)) is not None
+        return self._store.set_status(about, copied(status)) is not None
 
     def _create(self, manifest: Manifest) -> Manifest:
         try:
