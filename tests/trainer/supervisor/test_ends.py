@@ -29,6 +29,13 @@ def test_well(trainer_pod: Pod) -> None:
     assert "epoch" in trainer_pod.lines()[0]
 
 
+def test_well_with_things_to_do_at_its_end(trainer_pod: Pod) -> None:
+    code, _ = trainer_pod.run("has things to do at its end")
+    assert code == 0, trainer_pod.err
+    done = {path.name for path in (trainer_pod.folder / "scratch").iterdir()}
+    assert {"at exit", "thread", "pool"} <= done
+
+
 def test_with_findings_too_long_for_a_status(trainer_pod: Pod) -> None:
     code, report = trainer_pod.run("finds faults")
     assert code == ExitCode.BAD_DATA

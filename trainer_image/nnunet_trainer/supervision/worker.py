@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import logging
@@ -119,6 +120,9 @@ def _die_with_the_supervisor() -> None:
 
 
 if __name__ == "__main__":
+    code = 1  # an error of this file's own
+    # Registered first, so called last: what others do at the end is done, but torch is not taken apart, which takes a second.
+    atexit.register(lambda: abort.leave(code))
     # The scratch folder is the working directory: what a library drops there goes with the pod.
     pod.scratch().mkdir(parents=True, exist_ok=True)
     code = main(sys.argv[1], sys.argv[2])
@@ -126,4 +130,3 @@ if __name__ == "__main__":
         # The report is written. Leaving in order could wait for ranks that wait for this one, in a collective, or for uploads to a
         # store that does not answer.
         abort.leave(code)
-    sys.exit(code)

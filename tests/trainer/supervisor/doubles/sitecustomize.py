@@ -1,5 +1,6 @@
 """Puts steps that end in every way there is in the place of the real ones, in the processes that the tests start."""
 
+import atexit
 import os
 import pathlib
 import signal
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 
 def carry_out(order, listener):
@@ -18,7 +20,12 @@ def carry_out(order, listener):
     world = int(os.environ.get("WORLD_SIZE", "1"))
     what = os.environ["STEP_DOES"]
     listener(Progress(step=order.step, phase="working", epoch=1, epochs=3, train_loss=0.5))
-    if what == "ends well":
+    if what == "has things to do at its end":
+        left = pathlib.Path(os.environ["NNUNET_SCRATCH"])
+        atexit.register((left / "at exit").touch)
+        threading.Thread(target=lambda: time.sleep(0.2) or (left / "thread").touch()).start()
+        ThreadPoolExecutor(1).submit(lambda: time.sleep(0.2) or (left / "pool").touch())
+    if what in ("ends well", "has things to do at its end"):
         keep = {k: os.environ.get(k) for k in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")}
         return Report(step=order.step, artifacts=[Artifact(kind="run", uri="file:///x", digest="d")], summary=keep)
     if what == "finds faults":
