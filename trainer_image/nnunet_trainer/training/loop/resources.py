@@ -45,7 +45,7 @@ def limited(setup: TrainingSetup, ranks: Ranks) -> Iterator[NondeterministicKern
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next one: as new memory its pages cost a tenth of a step on a CPU."""
+    """Let the C library keep what a step frees for the next one: as new memory its pages cost a twentieth of a step on a CPU."""
     with suppress(AttributeError):  # another library than glibc
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in (MMAP_THRESHOLD, TRIM_THRESHOLD):
