@@ -228,7 +228,8 @@ def test_a_store_that_is_away_is_told_and_asked_until_it_answers(
     heard: list[Progress] = []
     uploads = Uploads(away.guard(store, fault), attempt_prefix(RUN, 0, "0"), 2, heard.append, work, QUICK)
     training = Training(tmp_path, uploads)
-    uploads.hear(Progress(step="train", epoch=0))
+    uploads.hear(Progress(step="train", epoch=1, checkpoint_epoch=1, checkpoint_sha256="of the file on this disk"))
+    assert (heard[-1].checkpoint_epoch, heard[-1].checkpoint_sha256) == (None, None), "it is not in the store"
     training.save(1)
     _drain(uploads)
     away.set()
@@ -274,12 +275,17 @@ def test_uploads_end_when_the_time_is_over_and_say_what_is_lost(
     away.hangs = hangs
     away.set()
     training.save(2)
+    if not hangs:
+        away.wait_for(1)
     problem = uploads.close(0.3)
     assert problem is not None
     assert ("its upload takes longer than the 0 s" if hangs else "from epoch 2 on are not in the store: no answer") in problem
     assert uploads.newest is not None
     assert uploads.newest.epoch == 1
     away.clear()
+    uploads._thread.join(60)
+    assert not uploads._thread.is_alive()
+    assert [c.stored.epoch for c in candidates(store, RUN, "0")[0]] == [1], "what is abandoned is not described after all"
 
 
 def test_a_warning_is_said_as_long_as_it_lasts(store: ObjectStore, work: Path) -> None:

@@ -30,6 +30,10 @@ class _Waiting:
     stored: Stored
 
 
+class _Abandoned(Exception):
+    """Nobody waits any more for what would be asked of the store."""
+
+
 class Uploads:
     """Uploads checkpoints. A store that is away does not stop the training: it is said, and asked again until it answers.
 
@@ -123,6 +127,7 @@ class Uploads:
             progress = self._progress
             if progress is None:
                 return
+            progress = replace(progress, checkpoint_epoch=None, checkpoint_sha256=None)  # those on this pod's disk
             if last := self.newest:
                 uri = self.store.uri(f"{self.prefix}/{last.file_name}")
                 progress = replace(progress, checkpoint_epoch=last.epoch, checkpoint_uri=uri, checkpoint_sha256=last.sha256)
@@ -130,7 +135,7 @@ class Uploads:
         self.listener(replace(progress, warnings=[*(progress.warnings or []), *more] or None))
 
     def close(self, seconds: float) -> str | None:
-        """Upload what waits, and end; what takes longer is left to a thread that dies with the process.
+        """Upload what waits, and end; a request that takes longer is left to a thread, which makes no other one.
 
         Returns:
             What is not in the store and why; None when all is.
@@ -174,6 +179,8 @@ class Uploads:
                 job = self._going_up = self._waiting[best]
             try:
                 self._upload(job)
+            except _Abandoned:
+                return
             except Exception as error:
                 self._failed(job, error)
             else:
@@ -216,9 +223,9 @@ class Uploads:
                 self._problem = self._since = None
         if recovered:
             log.info("Checkpoints are in the store again, up to epoch %d.", job.stored.epoch)
-            with contextlib.suppress(Fault):
+            with contextlib.suppress(Fault, _Abandoned):
                 # Only what this thread left: other files of the attempt may be going up now.
-                self.store.discard_unfinished(f"{self.prefix}/checkpoint")
+                self._asked().discard_unfinished(f"{self.prefix}/checkpoint")
 
     def _upload(self, job: _Waiting) -> None:
         stored = job.stored
@@ -226,8 +233,8 @@ class Uploads:
         if there is not None:
             stored = replace(stored, file=there.file or there.name)
         else:
-            self.store.put_file(job.file, f"{self.prefix}/{stored.file_name}")
-        self.store.put(f"{self.prefix}/{stored.name}.json", as_json(codec.to_plain(stored)))
+            self._asked().put_file(job.file, f"{self.prefix}/{stored.file_name}")
+        self._asked().put(f"{self.prefix}/{stored.name}.json", as_json(codec.to_plain(stored)))
         with self._condition:
             before = [*self.uploaded, *filter(None, [self._best])]
             if stored.name == BEST:
@@ -237,12 +244,18 @@ class Uploads:
             kept = [*self.uploaded, *filter(None, [self._best])]
         self._remove([s for s in before if s not in kept], kept)
 
+    def _asked(self) -> ObjectStore:
+        """The store, for one more request."""
+        if self._abandoned:
+            raise _Abandoned
+        return self.store
+
     def _remove(self, old: list[Stored], kept: list[Stored]) -> None:
         """Delete checkpoints; a description first, so that none is left that promises a file."""
         files = {s.file_name for s in kept}
         for stored in old:
             with contextlib.suppress(Fault):
                 if stored.name != BEST:
-                    self.store.delete(f"{self.prefix}/{stored.name}.json")
+                    self._asked().delete(f"{self.prefix}/{stored.name}.json")
                 if stored.file_name not in files:
-                    self.store.delete(f"{self.prefix}/{stored.file_name}")
+                    self._asked().delete(f"{self.prefix}/{stored.file_name}")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import Fault
+from nnunet_trainer.contract.faults import Fault, Stopped
 
 from . import peer_faults, places
 from .peer_links import Links, Message
@@ -56,6 +56,8 @@ class PeerWatch:
         """Of the rank that failed first."""
         self.heard = threading.Event()
         """That one has failed."""
+        self.stop_requested = threading.Event()
+        """SIGTERM came, to this rank or another."""
         self._links, self._end = links, end
         self._left: set[int] = set()
         self._failed_at = self._began = self._told = 0.0
@@ -130,7 +132,7 @@ class PeerWatch:
         elif "at" in message:
             self.places.hear(rank, Place(*message["at"]))
         elif "stop" in message:
-            self._stop_since = self._stop_since or time.monotonic()
+            self._stop()
         elif "left" in message:
             self._left.add(rank)
         elif "failed" in message:
@@ -149,9 +151,13 @@ class PeerWatch:
 
     def _signalled(self, numbers: bytes) -> None:
         if self._stop_since is None and {signal.SIGTERM, signal.SIGINT} & set(numbers):
-            self._stop_since = time.monotonic()
+            self._stop()
             if self.rank and self._links is not None:
                 self._links.send({"stop": True})  # the first rank knows where all stand
+
+    def _stop(self) -> None:
+        self._stop_since = self._stop_since or time.monotonic()
+        self.stop_requested.set()
 
     def _tell_place(self, now: float) -> None:
         place = self.places.own
@@ -165,10 +171,11 @@ class PeerWatch:
             self._abort(self.failure)
 
     def _watch_stop(self, now: float) -> None:
-        if self._stop_since is None or self.stopping or self.saving or self.failure:
+        if self._stop_since is None or self.stopping or self.saving:
             return
-        if not self.group_stands:  # the main thread is in torch, and there is nothing to save
-            self._abort(peer_faults.stopped_at_the_start())
+        if not self.group_stands and (self.failure is None or isinstance(self.failure, Stopped)):
+            self._abort(peer_faults.stopped_at_the_start())  # the main thread is in torch, and there is nothing to save
+        if not self.group_stands or self.failure:
             return
         seconds = STOP_SHARE * pod.grace_seconds() + (2 * TELL_SECONDS if self.rank else 0)
         if now - self._stop_since < seconds:
