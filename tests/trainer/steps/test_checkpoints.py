@@ -38,7 +38,7 @@ class Away:
 
     def wait_for(self, refused: int) -> None:
         with self._condition:
-            assert self._condition.wait_for(lambda: self.refused >= refused, 20)
+            assert self._condition.wait_for(lambda: self.refused >= refused, 60)
 
     def guard(self, store: ObjectStore, fault: Fault) -> ObjectStore:
         real = store.put_file
@@ -46,7 +46,7 @@ class Away:
         def put_file(path: Path, key: str) -> None:
             with self._condition:
                 if self._away and self.hangs:
-                    assert self._condition.wait_for(lambda: not self._away, 20)
+                    assert self._condition.wait_for(lambda: not self._away, 60)
                 if self._away:
                     self.refused += 1
                     self._condition.notify_all()
@@ -91,14 +91,14 @@ def write(store: ObjectStore, tmp_path: Path, work: Path, attempt: int, epochs: 
     for epoch in epochs:
         training.save(epoch)
         _drain(uploads)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     uploads.hear(Progress(step="train", phase="training", epoch=epochs[-1]))
     return heard
 
 
 def _drain(uploads: Uploads) -> None:
     with uploads._condition:
-        assert uploads._condition.wait_for(lambda: not uploads._waiting and not uploads._busy, 20)
+        assert uploads._condition.wait_for(lambda: not uploads._waiting and not uploads._busy, 60)
 
 
 def test_the_newest_are_kept_and_told(store: ObjectStore, tmp_path: Path, work: Path) -> None:
@@ -123,7 +123,7 @@ def test_jobs_with_one_number_keep_apart_and_all_are_found(store: ObjectStore, t
         training = Training(tmp_path, uploads)
         training.save(i + 1)
         training.save(i + 1, "checkpoint_best.pth")
-        uploads.close(20)
+        uploads.close(60)
     found, best = candidates(store, RUN, "0")
     assert [c.stored.epoch for c in found] == [3, 2, 1]
     assert sorted(c.stored.epoch for c in best) == [1, 2, 3]
@@ -149,7 +149,7 @@ def test_the_best_is_kept_whatever_comes_after(store: ObjectStore, tmp_path: Pat
     for epoch in (1, 2, 3):
         training.save(epoch)
         _drain(uploads)
-    uploads.close(20)
+    uploads.close(60)
     found, best = candidates(store, RUN, "0")
     assert [c.stored.epoch for c in found] == [3]
     assert [(c.stored.name, c.stored.epoch) for c in best] == [(BEST, 1)]
@@ -177,7 +177,7 @@ def test_a_copy_that_fills_the_disk_does_not_stay(
             training.save(1)
         assert list(work.iterdir()) == []
     training.save(2)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     assert [c.stored.epoch for c in candidates(store, RUN, "0")[0]] == [2]
 
 
@@ -210,7 +210,7 @@ def test_the_best_of_an_epoch_is_the_latest_ones_file(store: ObjectStore, tmp_pa
         assert newest is not None
         assert newest[0].read_bytes() == f"checkpoint_latest.pth {wanted}".encode() * 100
     save(5, better=True)
-    uploads.close(20)
+    uploads.close(60)
     assert len([name for name in files() if name.endswith(".pth")]) == 2, files()
     assert len(put) == 5, "once an epoch"
 
@@ -254,7 +254,7 @@ def test_a_store_that_is_away_is_told_and_asked_until_it_answers(
     assert uploads.problem is None
     uploads.hear(Progress(step="train", epoch=3))
     assert (heard[-1].checkpoint_epoch, heard[-1].warnings) == (3, None)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     assert (left.exists(), going_up.exists()) == (False, True), "what another thread of the attempt puts is its own"
     found, best = candidates(store, RUN, "0")
     assert ([c.stored.epoch for c in found], [c.stored.epoch for c in best]) == ([3, 1], [3])
@@ -298,7 +298,7 @@ def test_a_warning_is_said_as_long_as_it_lasts(store: ObjectStore, work: Path) -
         ("uploading", 7, ["of the training", "waits"]),
         ("uploading", 7, ["of the training"]),
     ]
-    uploads.close(20)
+    uploads.close(60)
 
 
 def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, tmp_path: Path, work: Path) -> None:
@@ -307,7 +307,7 @@ def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, t
     training = Training(tmp_path, uploads)
     for epoch in range(1, 60):
         training.save(epoch)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     found, _ = candidates(store, RUN, "0")
     assert found[0].stored.epoch == 59
     assert fetch_newest(store, found, tmp_path / "resume") is not None

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -196,10 +195,8 @@ def test_a_pod_that_is_stopped_while_its_store_is_away_ends_before_it_is_killed(
         proxy.slow = 600
         proxy.choose = s3_proxy.always(s3_proxy.SLOW)
         proxy.wait_for(s3_proxy.SLOW, 1)
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
-        took = time.monotonic() - began
     finally:
         process.kill()
         process.wait()
@@ -207,7 +204,7 @@ def test_a_pod_that_is_stopped_while_its_store_is_away_ends_before_it_is_killed(
     found = report.decode((tmp_path / "termination-log").read_text())
     assert found is not None
     assert found.error is not None
+    # Its own words: the supervisor, which kills before the kubelet does (`pod.ranks_seconds`), had not to.
     assert "a checkpoint is saved" in found.error.message
     assert "not in the store" in found.error.message
-    assert took < grace, "the kubelet would have killed it"
     assert (found.summary["checkpointEpoch"] or 0) >= 1

@@ -25,7 +25,7 @@ def rank(folder, culprit, does, settings):
     own, end = int(os.environ["RANK"]), Path(folder)
 
     def report(fault):
-        told = {"reason": fault.reason, "message": fault.message, "code": int(fault.exit_code), "at": time.monotonic()}
+        told = {"reason": fault.reason, "message": fault.message, "code": int(fault.exit_code)}
         (end / f"end-{own}.json").write_text(json.dumps(told))
 
     abort.report_with(report)

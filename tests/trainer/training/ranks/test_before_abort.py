@@ -27,11 +27,11 @@ def test_a_stuck_rank_is_ended(does: str, monkeypatch: pytest.MonkeyPatch) -> No
     aborting.start()
     if does == "cannot start":
         monkeypatch.setattr(threading.Thread, "start", _refuses)
-    assert ended.wait(30)
-    assert does == "cannot start" or finished.wait(30), "the next one has its turn"
+    assert ended.wait(60)
+    assert does == "cannot start" or finished.wait(60), "the next one has its turn"
     hangs.set()
     watch._leaving.set()
-    aborting.join(30)
+    aborting.join(60)
 
 
 def _refuses(thread: threading.Thread) -> None:

@@ -8,7 +8,7 @@ import pytest
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadData, Fault, Stopped, Temporary
 from nnunet_trainer.training.ranks import peer_faults, peers, rendezvous
-from support.ranks import free_port
+from support.ports import free_port
 
 
 def arrive(ranks, world_size, meet=rendezvous.meet):
