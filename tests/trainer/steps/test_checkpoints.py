@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from nnunet_trainer.artifacts import ObjectStore, digests, open_store
+from nnunet_trainer.artifacts.digests import FileEntry
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, Fault, StorageFault
 from nnunet_trainer.contract.progress import Progress
@@ -298,6 +300,33 @@ def test_a_warning_is_said_as_long_as_it_lasts(store: ObjectStore, work: Path) -
         ("uploading", 7, ["of the training", "waits"]),
         ("uploading", 7, ["of the training"]),
     ]
+    uploads.close(60)
+
+
+@pytest.mark.parametrize("becomes", ["uploaded", "refused"])
+def test_a_checkpoint_that_is_going_up_is_waited_for_as_long_as_that_works(
+    store: ObjectStore, tmp_path: Path, work: Path, becomes: str
+) -> None:
+    away = Away()
+    guarded = away.guard(store, StorageFault("StorageFull", "full"))
+    uploads = Uploads(guarded, attempt_prefix(RUN, 0, "0"), 2, lambda p: None, work, QUICK)
+    training = Training(tmp_path, uploads)
+    training.save(1)
+    _drain(uploads)
+    away.hangs = becomes == "uploaded"
+    away.set()
+    content = training.save(2, "checkpoint_final.pth")
+    if becomes == "uploaded":
+        threading.Timer(0.05, away.clear).start()
+    entry = FileEntry(path="checkpoint_final.pth", size=len(content), sha256=digests.of_bytes(content))
+    key = uploads.key_of(entry)
+    if becomes == "uploaded":
+        assert key is not None
+        assert store.get(key) == content
+    else:
+        assert key is None
+        away.clear()
+    assert uploads.key_of(replace(entry, sha256="of nothing that was saved")) is None
     uploads.close(60)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...artifacts import ObjectStore
 from ...artifacts.artifact import as_json
+from ...artifacts.digests import FileEntry
 from ...contract import codec
 from ...contract.faults import Fault
 from ...contract.progress import Progress, ProgressHook
@@ -112,6 +113,21 @@ class Uploads:
         """The newest one that is in the store."""
         return self.uploaded[-1] if self.uploaded else None
 
+    def key_of(self, entry: FileEntry) -> str | None:
+        """Where in the store there is a checkpoint of this content. One that is going up is waited for, as long as that works."""
+
+        def goes_up() -> bool:
+            asked = any(job.stored.sha256 == entry.sha256 for job in self._waiting.values())
+            return asked and not self._failures and not self._closed
+
+        with self._condition:
+            self._condition.wait_for(lambda: self._of_content(entry.sha256) or not goes_up())
+            found = self._of_content(entry.sha256)
+        return None if found is None else f"{self.prefix}/{found.file_name}"
+
+    def _of_content(self, sha256: str) -> Stored | None:
+        return next((s for s in (*self.uploaded, *filter(None, [self._best])) if s.sha256 == sha256), None)
+
     def hear(self, progress: Progress) -> None:
         """Pass a progress on, with the newest checkpoint that is in the store, and what went wrong with it."""
         self._progress, self._warning = progress, None
@@ -206,6 +222,7 @@ class Uploads:
         text = f"{error.message} {error.hint}".rstrip() if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
         with self._condition:
             self._failures += 1
+            self._condition.notify_all()
             self._since = job.stored.epoch if self._since is None else self._since
             # The same words as long as it lasts: it is one warning, not one an epoch.
             problem = f"Checkpoints from epoch {self._since} on are not in the store: {text}"
@@ -229,8 +246,7 @@ class Uploads:
 
     def _upload(self, job: _Waiting) -> None:
         stored = job.stored
-        there = next((s for s in (*self.uploaded, *filter(None, [self._best])) if s.sha256 == stored.sha256), None)
-        if there is not None:
+        if (there := self._of_content(stored.sha256)) is not None:
             stored = replace(stored, file=there.file or there.name)
         else:
             self._asked().put_file(job.file, f"{self.prefix}/{stored.file_name}")

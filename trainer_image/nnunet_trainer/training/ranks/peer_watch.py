@@ -60,7 +60,7 @@ class PeerWatch:
         """SIGTERM came, to this rank or another."""
         self._links, self._end = links, end
         self._left: set[int] = set()
-        self._failed_at = self._began = self._told = 0.0
+        self._failed_at = self._began = self._told = self._saving_ended = 0.0
         self._all_connected = self._stalled = False
         self._stop_since: float | None = None
         self._leaving = threading.Event()
@@ -78,6 +78,10 @@ class PeerWatch:
         if self._links is not None:
             self._links.wake()
         self._thread.join(timeout=seconds)
+
+    def saving_done(self) -> None:
+        """The main thread waits for a disk no more."""
+        self.saving, self._saving_ended = False, time.monotonic()
 
     def standing(self) -> str:
         """The sentence about the checkpoint that stands, which the first rank alone can say."""
@@ -177,10 +181,12 @@ class PeerWatch:
             self._abort(peer_faults.stopped_at_the_start())  # the main thread is in torch, and there is nothing to save
         if not self.group_stands or self.failure:
             return
-        seconds = STOP_SHARE * pod.grace_seconds() + (2 * TELL_SECONDS if self.rank else 0)
-        if now - self._stop_since < seconds:
+        until = self._stop_since + STOP_SHARE * pod.grace_seconds()
+        # Whoever waited for a disk until now has come to its next agreement in a part of what is left.
+        until = max(until, self._saving_ended + (self._stop_since + pod.leaving_seconds() - self._saving_ended) / 2)
+        if now < until + (2 * TELL_SECONDS if self.rank else 0):
             return
-        fault = peer_faults.not_together(self.places, seconds, self.standing())
+        fault = peer_faults.not_together(self.places, now - self._stop_since, self.standing())
         self._dump(f"stopped while {self.places.slowest()}")
         self._fail(fault)
         self._abort(fault)

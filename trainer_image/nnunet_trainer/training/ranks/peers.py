@@ -111,7 +111,7 @@ class Peers:
         try:
             yield
         finally:
-            self._watch.saving = False
+            self._watch.saving_done()
 
     def stopping(self) -> None:
         """All ranks have agreed to stop: from here on none needs another."""
