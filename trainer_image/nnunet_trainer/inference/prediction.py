@@ -188,8 +188,13 @@ def predict_folder(
                 continue
             image, properties, goal, notes = found
             warn(case, notes)
-            with about_case(case):
-                result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
+            try:
+                with about_case(case):
+                    result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
+            except BadData as fault:  # its sums do not fit in memory
+                faults.append(_about_file(fault, cases[case][0]))
+                warn(case, [f"{faults[-1].message.removesuffix('.')}: not predicted."])
+                continue
             exporter.submit(result.nbytes, write if goal is None else write_cropped, case, result, properties)
     if faults:
         raise _together(faults, len(todo))
