@@ -74,9 +74,7 @@ def test_ctrl_c_stops_as_sigterm_does(trainer_pod: Pod) -> None:
 
 
 def test_a_port_that_is_taken_is_said_and_does_not_stop_the_step(trainer_pod: Pod) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", trainer_pod.port))
-        other.listen()
+    with socket.create_server(("127.0.0.1", trainer_pod.port)):
         code, _ = trainer_pod.run("ends well")
     assert code == 0
     assert "progress is not served" in trainer_pod.err
