@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.inference import large_images
+from nnunet_trainer.inference.export import greatest_heads
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.prediction import predict_folder
 from nnunet_trainer.inference.sliding_window import SlidingWindow, finished_slabs, predict_logits
@@ -293,3 +294,16 @@ def test_features_that_are_summed_change_rounding_alone(precision, most):
     assert 0 < (found - whole).abs().max() <= most * whole.abs().max()
     exact = predict_logits(network, image, 9, replace(window, precision="fp32"))
     assert precision == "fp32" or (found - exact).norm() <= 1.1 * (whole - exact).norm()
+
+
+@pytest.mark.parametrize("heads", [2, 100, 255, 256, 700])
+@pytest.mark.parametrize("values", ["any", "equal ones", "NaN", "infinite"])
+def test_the_greatest_head_is_argmaxs(heads, values):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(heads, 400)).astype(np.float32)
+    if values == "equal ones":
+        logits = rng.integers(-1, 2, logits.shape).astype(np.float32) * np.float32(0.0 if heads == 2 else 1.0)
+    elif values != "any":
+        logits[rng.random(logits.shape) < 0.05] = np.nan if values == "NaN" else np.inf
+    np.testing.assert_array_equal(greatest_heads(logits), logits.argmax(0))
+    assert greatest_heads(logits[:, :0]).shape == (0,)

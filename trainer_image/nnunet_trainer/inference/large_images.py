@@ -26,15 +26,15 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.case import revert_parts, segmentation_type
 from nnunet_trainer.preprocessing.resampling.by_slabs import Part
 
-from .export import segmentation_of_heads
+from .export import greatest_heads, segmentation_of_heads
 from .sliding_window import SlidingWindow, finished_slabs, require_numbers
 
 SHARE = 4
 """Logits that take more than one part in so many of the memory never are there as a whole: their export takes memory beside."""
 PROBABILITIES = 3
 """Arrays of the image's shape that their export holds at once: resampled logits, probabilities, these where the image lies."""
-LOGITS = 1 << 22
-"""Logits that are made of features at once: they stay in the processor's cache."""
+LOGITS = 1 << 18
+"""Logits that are made of features at once: they stay in a core's own cache."""
 
 
 def logits_fit(heads: int, shape: Sequence[int]) -> bool:
@@ -256,5 +256,8 @@ class _Segmenter:
         many = max(1, LOGITS // len(self._layer.weight))
         for start in range(0, len(found), many):
             logits = torch.addmm(self._layer.bias[:, None], self._layer.weight, flat[:, start : start + many])
-            found[start : start + many] = self._labels.convert_logits_to_segmentation(logits).numpy()
+            if self._labels.has_regions:
+                found[start : start + many] = self._labels.convert_logits_to_segmentation(logits).numpy()
+            else:
+                found[start : start + many] = greatest_heads(logits.numpy())
         return found.reshape(features.shape[1:])
