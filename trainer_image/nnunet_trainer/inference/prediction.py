@@ -204,7 +204,8 @@ def predict_folder(
 def _about_file(fault: BadData | StorageFault, file: Path) -> BadData | StorageFault:
     """The fault, with the file where it does not name it."""
     message = fault.message if str(file) in fault.message else f"{file}: {fault.message}"
-    return type(fault)(fault.reason, message, hint=fault.hint, findings=fault.findings)
+    kind = BadData if isinstance(fault, BadData) else StorageFault
+    return kind(fault.reason, message, hint=fault.hint, findings=fault.findings)
 
 
 def _together(faults: Sequence[BadData | StorageFault], total: int) -> BadData | StorageFault:

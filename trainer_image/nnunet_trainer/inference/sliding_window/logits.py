@@ -70,4 +70,5 @@ def about_case(case: str) -> Iterator[None]:
     try:
         yield
     except (BadConfiguration, BadData) as fault:
-        raise type(fault)(fault.reason, f"{case}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault
+        kind = BadData if isinstance(fault, BadData) else BadConfiguration
+        raise kind(fault.reason, f"{case}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault

@@ -81,6 +81,7 @@ def finished_slabs(
     totals = [_total(*each) for each in zip(size, tile, starts, along, strict=True)]
     batch, flips = window.batch or automatic_batch(window, device, channels), window.flips
     places, done, first = list(itertools.product(*starts)), 0, 0
+    most = max(1, memory_limit() // PIECES // (4 * channels * math.prod(size[1:])))
 
     def finished(planes: slice, *, last: bool) -> Slab:
         """The mean of planes that are held, without padding."""
@@ -93,8 +94,7 @@ def finished_slabs(
 
     def pieces(stop: int) -> Iterator[slice]:
         """Planes from the first that is held on."""
-        most = memory_limit() // PIECES // (4 * channels * math.prod(size[1:]))
-        step = stop - first if whole or padding[0] else max(1, most)
+        step = stop - first if whole or padding[0] else most
         return (slice(start, min(start + step, stop)) for start in range(first, stop, step))
 
     while done < len(places):
