@@ -21,9 +21,10 @@ from nnunet_trainer.supervision.current_progress import CurrentProgress
 from support import chart
 from support.apiclient import Manifest, wait_until
 from support.chart import CHART, one, render
-from support.controlplane import ControlPlane, free_port
+from support.controlplane import ControlPlane
 from support.network_policies import matches
 from support.operator import OperatorProcess
+from support.ports import free_port
 from support.pretend import Ending, PretendKubelet, fail, succeed
 from support.prometheus import Prometheus, program
 

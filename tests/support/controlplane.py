@@ -17,7 +17,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -33,6 +32,7 @@ import pytest
 import yaml
 
 from .apiclient import ApiClient, ApiError, wait_until
+from .ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "tests" / "controlplane" / "build.sh"
@@ -61,13 +61,6 @@ def assets(*more: str) -> Path:
             f"{', '.join(missing)} not found in {folder}. Build the test control plane once: {BUILD.relative_to(ROOT)}"
         )
     return folder
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def alive(pid: int) -> bool:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from .apiclient import wait_until
 from .container import Container
-from .controlplane import ControlPlane, free_port
+from .controlplane import ControlPlane
+from .ports import free_port
 
 HURRIED = Path(__file__).with_name("hurried_operator.py")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .apiclient import wait_until
-from .controlplane import ROOT, free_port
+from .controlplane import ROOT
+from .ports import free_port
 
 FETCH = ROOT / "tests" / "prometheus" / "fetch.sh"
 

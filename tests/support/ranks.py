@@ -6,7 +6,6 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,15 +13,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from .ports import free_port
+
 STACKS_SECONDS = 2.0
 _servers = multiprocessing.get_context("forkserver")
 _servers.set_forkserver_preload(["nnunet_trainer.steps.train", "nnunet_trainer.supervision.worker", "torch.distributed"])
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def start(

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,19 +20,12 @@ from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import Fault
 from nnunet_trainer.contract.work_order import Location
 
+from .ports import free_port
+
 ACCESS_KEY = "nnunet-test"
 SECRET_KEY = "nnunet-test-secret"
 BUCKET = "nnunet"
 SECRET_NAME = "s3"
-
-
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports that nobody listens on, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((host, 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class S3Server:
@@ -59,7 +50,7 @@ class S3Server:
         """Start, and wait until the bucket answers."""
         weed = shutil.which("weed") or str(Path(sys.executable).with_name("weed"))
         kinds = ["master", "filer", "volume", "admin", "s3"]
-        ports = free_ports(2 * len(kinds), self.host)
+        ports = [free_port(self.host) for _ in range(2 * len(kinds))]
         flags: list[str] = []
         for kind, port, grpc in zip(kinds, ports[::2], ports[1::2], strict=True):
             flags += [f"-{kind}.port={port}", f"-{kind}.port.grpc={grpc}"]

@@ -15,7 +15,8 @@ from nnunet_operator.cli import main
 from nnunet_operator.cluster.preflight import WORKLOADS
 from nnunet_trainer.contract.faults import ExitCode
 from support.apiclient import wait_until
-from support.controlplane import ControlPlane, free_port
+from support.controlplane import ControlPlane
+from support.ports import free_port
 from support.pretend import PretendKubelet, fail, succeed
 
 from ..conftest import StartOperator, condition, dataset, grant, training_run

@@ -20,7 +20,7 @@ from nnunet_operator.reconcile.view import Key
 from nnunet_trainer.contract import codec
 from nnunet_trainer.contract.progress import Progress
 from support.apiclient import Manifest
-from support.controlplane import free_port
+from support.ports import free_port
 
 from ..conftest import dataset
 

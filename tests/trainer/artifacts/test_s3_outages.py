@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.retries.standard import ExponentialBackoff
-from nnunet_trainer.artifacts import artifact
+from nnunet_trainer.artifacts import artifact, s3
 from nnunet_trainer.artifacts.s3 import PART, S3Store
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import ExitCode, Fault, StorageFault
@@ -172,3 +173,31 @@ def test_a_server_that_is_killed_in_the_middle_of_an_upload_has_the_file_whole_o
             assert store.discard_unfinished("") == 0
     finally:
         server.stop()
+
+
+def test_a_large_object_is_copied_in_parts(
+    location: Location, proxy: S3Proxy, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "COPY", TransferConfig(multipart_threshold=PART, multipart_chunksize=PART))
+    store = S3Store(location)
+    store.put_file(large, "a/source")
+    before = proxy.passed["PUT"]
+    assert store.copy("a/source", "b/target", large.stat().st_size)
+    assert proxy.passed["PUT"] == before + 3
+    assert store.get("b/target") == large.read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["denied", "500", s3_proxy.DROPPED, "507"])
+def test_a_store_that_refuses_copies_is_given_the_file(
+    location: Location, proxy: S3Proxy, large: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr("nnunet_trainer.artifacts.s3.ATTEMPTS", 1)
+    store = S3Store(location)
+    store.put_file(large, "attempts/0/checkpoint.pth")
+    refused = iter([fault])
+    proxy.choose = lambda number, method, path: next(refused, None) if method == "PUT" and "large" in path else None
+    writer = artifact.ArtifactWriter(store, "a", "test", "0" * 64)
+    entry = writer.put_file("large", large, lambda entry: "attempts/0/checkpoint.pth")
+    assert next(refused, None) is None, "it was tried"
+    assert store.get("a/large") == large.read_bytes()
+    assert entry.size == large.stat().st_size

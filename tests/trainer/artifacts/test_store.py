@@ -85,6 +85,29 @@ def test_files_of_any_size_come_back_as_they_were(store: ObjectStore, tmp_path: 
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["out"]
 
 
+def test_an_object_is_copied_within_the_store(store: ObjectStore, tmp_path: Path) -> None:
+    store.put("x/source", b"12345")
+    store.put("y/target", b"another")
+    assert store.copy("x/source", "y/target", 5)
+    assert store.copy("x/source", "y/new/target", 5)
+    store.put("x/source", b"later")
+    assert [store.get(key) for key in ("y/target", "y/new/target")] == [b"12345"] * 2
+    store.delete("x/source")
+    store.get_file("y/new/target", tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == b"12345"
+    assert [info.key for info in store.list()] == ["y/new/target", "y/target"]
+
+
+@pytest.mark.parametrize(("source", "size"), [("x", 4), ("none", 5)])
+def test_what_cannot_be_copied_leaves_what_is_there(store: ObjectStore, source: str, size: int) -> None:
+    store.put("x", b"12345")
+    store.put("target", b"before")
+    assert not store.copy(source, "target", size)
+    assert not store.copy(source, "new", size)
+    assert store.get("target") == b"before"
+    assert [info.key for info in store.list()] == ["target", "x"]
+
+
 def test_delete_is_done_once_and_asked_for_twice(store: ObjectStore) -> None:
     store.put("x", b"")
     store.delete("x")

@@ -1,6 +1,7 @@
 """Images whose logits do not fit in memory: what is made plane after plane is what the whole gives."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import blosc2
@@ -9,12 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.inference import large_images
+from nnunet_trainer.inference.export import greatest_heads
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.prediction import predict_folder
 from nnunet_trainer.inference.sliding_window import SlidingWindow, finished_slabs, predict_logits
+from nnunet_trainer.inference.sliding_window import slabs as slabs_module
 from nnunet_trainer.inference.validation import validate
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.case import preprocess_image
@@ -59,16 +62,22 @@ def no_room(monkeypatch):
     st.sampled_from([0.25, 0.5, 0.7, 1.0]),
     st.sampled_from([(), (0,), (0, 1)]),
     st.sampled_from([1, 3, 7, 16]),
+    st.sampled_from([1, 2, 1000]),
 )
-def test_slabs_are_the_whole_bit_by_bit(shape, patch, step, axes, batch):
+def test_slabs_are_the_whole_bit_by_bit(shape, patch, step, axes, batch, most):
     image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
     window = SlidingWindow(patch_size=patch, step=step, mirror_axes=axes, batch=batch)
     network = lambda tiles: torch.cat((tiles.cumsum(-1), tiles * 2), dim=1)  # noqa: E731
     whole = predict_logits(network, image, 2, window)
-    slabs = list(finished_slabs(network, image, 2, window))
+    plane = 8 * max(shape[1], window.tile[1]) * max(shape[2], window.tile[2])
+    with pytest.MonkeyPatch.context() as patched:  # pieces of so many planes at most
+        patched.setattr("nnunet_trainer.inference.sliding_window.slabs.memory_limit", lambda: slabs_module.PIECES * most * plane)
+        slabs = list(finished_slabs(network, image, 2, window))
     ends = np.cumsum([slab.values.shape[1] for slab in slabs]).tolist()
     assert [slab.start for slab in slabs] == [0, *ends[:-1]]
-    assert max(slab.values.shape[1] for slab in slabs) <= window.tile[0]
+    assert max(slab.values.shape[1] for slab in slabs) <= (
+        window.tile[0] if shape[0] < window.tile[0] else min(most, window.tile[0])
+    )
     assert torch.equal(torch.cat([slab.values for slab in slabs], dim=1), whole)
 
 
@@ -228,3 +237,73 @@ def test_what_is_no_number_is_an_error_here_too(place, tmp_path, no_room):
     with pytest.raises(BadConfiguration, match=r"hippocampus_001: .*NaN or infinite") as caught:
         predict_folder(model, tmp_path / "images", tmp_path / "out")
     assert caught.value.reason == "LogitsNotFinite"
+
+
+@pytest.mark.parametrize(
+    ("labels", "folds", "room", "channels"),
+    [
+        (MANY, 1, 1000, 3),  # fewer features than heads
+        (MANY, 3, 1000, 9),
+        (MANY, 3, 1.9, 3),  # more features than heads in all, but the sums of three folds' logits take too much
+        (models.DATASET, 3, 1.1, 3),  # a fold has as many features as heads
+    ],
+)
+def test_what_takes_less_memory_is_summed(tmp_path, no_room, monkeypatch, labels, folds, room, channels):
+    """`room` is in units of what the sums of the folds' logits take."""
+    (tmp_path / "images").mkdir()
+    shutil.copy(IMAGES / "hippocampus_001_0000.nii.gz", tmp_path / "images")
+    folder = models.write(tmp_path / "model", models.plans(**SMALL), labels, folds=[str(k) for k in range(folds)], mirror_axes=())
+    summed, real, held = [], large_images.finished_slabs, large_images._held
+    monkeypatch.setattr(large_images, "finished_slabs", lambda *given: summed.append(given[2]) or real(*given))
+    heads = len(labels["labels"])
+
+    def measured(count, shape, window):
+        monkeypatch.setattr(large_images, "memory_limit", lambda: int(room * folds * held(heads, shape, window)))
+        return held(count, shape, window)
+
+    monkeypatch.setattr(large_images, "_held", measured)
+    predict_folder(Model.load(folder), tmp_path / "images", tmp_path / "out")
+    assert summed == [channels] * folds
+
+
+def test_an_image_whose_sums_do_not_fit_is_named_and_the_others_are_predicted(tmp_path, no_room, monkeypatch):
+    (tmp_path / "images").mkdir()
+    for case in ("a", "b"):
+        shutil.copy(IMAGES / "hippocampus_001_0000.nii.gz", tmp_path / f"images/{case}_0000.nii.gz")
+    model = Model.load(models.write(tmp_path / "model", models.plans(**SMALL), models.DATASET, folds=("0", "1"), mirror_axes=()))
+    limits = iter([1000, 1000, *[2**40] * 10])
+    monkeypatch.setattr(large_images, "memory_limit", lambda: next(limits))
+    with pytest.raises(BadData, match="1 of 2 images is not predicted") as caught:
+        predict_folder(model, tmp_path / "images", tmp_path / "out")
+    assert "a: The sums of 3 classes over tiles of 16 planes of" in caught.value.findings[0]
+    assert "for each of 2 folds, take" in caught.value.findings[0]
+    assert "--folds" in caught.value.hint
+    assert [path.name for path in (tmp_path / "out").glob("*.nii.gz")] == ["b.nii.gz"]
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-6), ("bf16", 0.02)])
+def test_features_that_are_summed_change_rounding_alone(precision, most):
+    """Of the greatest logit."""
+    network = models.network(models.plans(**SMALL), MANY)
+    image = torch.randn(1, 24, 20, 18, generator=torch.Generator().manual_seed(0))
+    window = SlidingWindow(patch_size=(16, 16, 16), mirror_axes=(0, 1, 2), precision=precision)
+    whole = predict_logits(network, image, 9, window)
+    layer = large_images._joined_layers([network])
+    features = predict_logits(network.features, image, 3, window)
+    found = torch.addmm(layer.bias[:, None], layer.weight, features.flatten(1)).view_as(whole)
+    assert 0 < (found - whole).abs().max() <= most * whole.abs().max()
+    exact = predict_logits(network, image, 9, replace(window, precision="fp32"))
+    assert precision == "fp32" or (found - exact).norm() <= 1.1 * (whole - exact).norm()
+
+
+@pytest.mark.parametrize("heads", [2, 100, 255, 256, 700])
+@pytest.mark.parametrize("values", ["any", "equal ones", "NaN", "infinite"])
+def test_the_greatest_head_is_argmaxs(heads, values):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(heads, 400)).astype(np.float32)
+    if values == "equal ones":
+        logits = rng.integers(-1, 2, logits.shape).astype(np.float32) * np.float32(0.0 if heads == 2 else 1.0)
+    elif values != "any":
+        logits[rng.random(logits.shape) < 0.05] = np.nan if values == "NaN" else np.inf
+    np.testing.assert_array_equal(greatest_heads(logits), logits.argmax(0))
+    assert greatest_heads(logits[:, :0]).shape == (0,)

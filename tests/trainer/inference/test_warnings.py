@@ -1,7 +1,9 @@
 """Images that nobody verified: what is repaired, unlike the training's or left out is said, and kept in the folder's record."""
 
+import errno
 import gzip
 import json
+import os
 import re
 import struct
 import zlib
@@ -12,9 +14,11 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 from nnunet_trainer import cli
-from nnunet_trainer.contract.faults import BadData, BadUsage, ExitCode
+from nnunet_trainer.contract.faults import BadData, BadUsage, ExitCode, StorageFault
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.dataset.readers.repairs import read_repaired
+from nnunet_trainer.dataset.storage_errors import raise_storage_error
+from nnunet_trainer.inference import prediction
 from nnunet_trainer.inference.images import find_images, left_out
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.prediction import predict_case, predict_folder
@@ -83,6 +87,26 @@ def test_an_image_that_is_damaged_inside_is_named_and_the_others_are_predicted(t
     assert str(broken) in caught.value.findings[0]
     assert "damaged" in caught.value.findings[0]
     assert [path.name for path in (tmp_path / "out").glob(f"*{ending}")] == [f"a{ending}"]
+
+
+def test_an_image_whose_storage_does_not_answer_is_not_called_damaged_and_the_others_are_predicted(tmp_path, monkeypatch):
+    folder = models.write(tmp_path / "model", models.plans(patch=(16, 16, 16)), {**models.DATASET}, mirror_axes=())
+    model, images = Model.load(folder), tmp_path / "images"
+    images.mkdir()
+    for case in "ab":
+        write(images / f"{case}_0000.nii.gz", voxels())
+    lost, real = images / "a_0000.nii.gz", prediction.require_undamaged
+
+    def require_undamaged(files):
+        if lost in files:
+            raise_storage_error(OSError(errno.EIO, os.strerror(errno.EIO)), lost)
+        real(files)
+
+    monkeypatch.setattr(prediction, "require_undamaged", require_undamaged)
+    with pytest.raises(StorageFault, match="1 of 2 images is not predicted; all others are") as caught:
+        predict_folder(model, images, tmp_path / "out")
+    assert caught.value.findings == (f"{lost}: Input/output error.",)
+    assert (tmp_path / "out" / "b.nii.gz").exists()
 
 
 FORMATS = [

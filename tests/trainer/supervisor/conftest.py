@@ -11,7 +11,7 @@ import pytest
 from nnunet_trainer.contract import pod, report, work_order
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import Input, Location, TrainOrder
-from support.s3 import free_ports
+from support.ports import free_port
 
 DOUBLES = Path(__file__).parent / "doubles"
 
@@ -21,7 +21,7 @@ class Pod:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         self.processes: list[subprocess.Popen[str]] = []
 
     def order(self, **fields: object) -> TrainOrder:

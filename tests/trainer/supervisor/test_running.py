@@ -20,11 +20,11 @@ from .conftest import Pod
 
 
 def ask(trainer_pod: Pod, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{trainer_pod.port}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{trainer_pod.port}{path}", timeout=60) as answer:
         return answer.read().decode()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -53,7 +53,7 @@ def test_progress_and_metrics_are_served_and_sigterm_is_forwarded(trainer_pod: P
     with pytest.raises(urllib.error.HTTPError, match="404"):
         ask(trainer_pod, "/else")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     report = trainer_pod.report()
     assert process.returncode == ExitCode.STOPPED
     assert report.error is not None
@@ -68,15 +68,13 @@ def test_ctrl_c_stops_as_sigterm_does(trainer_pod: Pod) -> None:
         child = int(file.read())
     os.kill(child, signal.SIGINT)  # a terminal tells the whole group
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == ExitCode.STOPPED
     assert trainer_pod.report().summary == {"epoch": 2}
 
 
 def test_a_port_that_is_taken_is_said_and_does_not_stop_the_step(trainer_pod: Pod) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", trainer_pod.port))
-        other.listen()
+    with socket.create_server(("127.0.0.1", trainer_pod.port)):
         code, _ = trainer_pod.run("ends well")
     assert code == 0
     assert "progress is not served" in trainer_pod.err
@@ -147,7 +145,7 @@ def test_a_rank_that_hangs_does_not_take_the_report_of_a_stop_with_it(trainer_po
     process = trainer_pod.start("rank 1 hangs, rank 0 is stopped", trainer_pod.order(gpus_per_node=2), NNUNET_GRACE_SECONDS="2")
     wait_for(lambda: phase(trainer_pod) == "waiting")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     report = trainer_pod.report()
     assert process.returncode == ExitCode.STOPPED
     assert report.error is not None

@@ -255,9 +255,18 @@ class ArtifactWriter:
     def put_json(self, path: str, value: Any) -> FileEntry:
         return self.put_bytes(path, as_json(value))
 
-    def put_file(self, path: str, source: Path) -> FileEntry:
+    def put_file(self, path: str, source: Path, there: Callable[[FileEntry], str | None] = lambda entry: None) -> FileEntry:
+        """Write a part.
+
+        Args:
+            path: its name in the artifact.
+            source: the file.
+            there: the key of an object in the same store that has this content already, if there is one: it is copied.
+        """
         entry = digests.entry(source, path)
-        self.store.put_file(source, self.key(path))
+        key = there(entry)
+        if key is None or not self.store.copy(key, self.key(path), entry.size):
+            self.store.put_file(source, self.key(path))
         return self.add(entry)
 
     def add(self, entry: FileEntry) -> FileEntry:

@@ -17,7 +17,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
-from ..contract.faults import BadConfiguration, StorageFault
+from ..contract.faults import BadConfiguration, Fault, StorageFault
 from ..contract.work_order import Location
 from . import location as locations
 from .s3_faults import refuses_checksums, translate
@@ -31,6 +31,8 @@ ATTEMPTS = 5
 CUT = (HTTPClientError, IncompleteReadError)
 PROBE = ".nnunet/conditional-writes"
 TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
+COPY = TransferConfig(multipart_threshold=2**30, multipart_chunksize=2**28, max_concurrency=4)
+"""One request copies 5 GB at most, and its answer must come within the read timeout."""
 
 _session_lock = threading.Lock()  # making clients is the one thing in boto3 that threads must not do at once
 _counter = itertools.count()
@@ -115,6 +117,19 @@ class S3Store:
 
     def put_file(self, path: Path, key: str) -> None:
         self._ask(key, lambda c: c.upload_file(str(path), self.bucket, self.prefix + key, Config=TRANSFER))
+
+    def copy(self, key: str, target: str, size: int) -> bool:
+        try:
+            head = self._ask(key, lambda c: c.head_object(Bucket=self.bucket, Key=self.prefix + key))
+            if head["ContentLength"] != size:
+                return False
+            source, same = {"Bucket": self.bucket, "Key": self.prefix + key}, {"CopySourceIfMatch": head["ETag"]}
+            self._ask(target, lambda c: c.copy(source, self.bucket, self.prefix + target, ExtraArgs=same, Config=COPY))
+            made = self.stat(target)
+        except Fault as fault:
+            log.info("%s is not copied from %s within the store, but uploaded: %s", self.uri(target), key, fault.message)
+            return False
+        return made is not None and made.size == size
 
     def delete(self, key: str) -> None:
         self._ask(key, lambda c: c.delete_object(Bucket=self.bucket, Key=self.prefix + key))

@@ -52,6 +52,9 @@ class ObjectStore(Protocol):
     def put_file(self, path: Path, key: str) -> None:
         """Stream a file into an object, which appears when it is whole."""
 
+    def copy(self, key: str, target: str, size: int) -> bool:
+        """Make an object of another one, of `size` bytes, within the store. False: the store cannot, or has not; put the file."""
+
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
 

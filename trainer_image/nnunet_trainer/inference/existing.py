@@ -8,11 +8,16 @@ from pathlib import Path
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.readers import Reader
 from nnunet_trainer.dataset.readers.gzipped import check_nifti
+from nnunet_trainer.dataset.storage_errors import raise_storage_error
 from nnunet_trainer.preprocessing import integrity
 
 
 def segmentation_fault(file: Path, reader: Reader) -> str | None:
-    """What is wrong with a segmentation; None for one that is whole. Packed NIfTI is judged by its lengths, others are read."""
+    """What is wrong with a segmentation; None for one that is whole. Packed NIfTI is judged by its lengths, others are read.
+
+    Raises:
+        StorageFault: the file's storage does not answer.
+    """
     if not file.is_file():
         return "it is not there"
     try:
@@ -23,6 +28,7 @@ def segmentation_fault(file: Path, reader: Reader) -> str | None:
     except BadData as fault:
         return fault.message.removeprefix(f"{file}: ").removesuffix(".")
     except (ValueError, OSError) as error:
+        raise_storage_error(error, file)
         return str(error) or type(error).__name__
     return None
 

@@ -11,6 +11,7 @@ from nnunet_trainer.contract.faults import BadData, BadUsage
 from nnunet_trainer.dataset.readers import READERS, Reader
 from nnunet_trainer.dataset.readers.gzipped import check_nifti
 from nnunet_trainer.dataset.readers.packed import check_packed
+from nnunet_trainer.dataset.storage_errors import raise_storage_error
 
 from .existing import segmentation_fault
 
@@ -89,6 +90,7 @@ def require_undamaged(files: Iterable[Path]) -> None:
 
     Raises:
         BadData: names the file.
+        StorageFault: the file's storage does not answer.
     """
     for file in files:
         try:
@@ -96,6 +98,7 @@ def require_undamaged(files: Iterable[Path]) -> None:
                 check_nifti(file, thorough=True)
             check_packed(file)
         except (ValueError, OSError) as error:
+            raise_storage_error(error, file)
             raise BadData("InvalidCases", f"{file}: {error}.", hint="Copy it anew from where it came from.") from error
 
 

@@ -1,8 +1,10 @@
 """Segmentation of images whose logits do not fit in memory: planes are resampled and segmented as soon as they are predicted.
 
 With fewer features than labels it is the network's finest features that are averaged over tiles and copies, and resampled linearly:
-the segmentation layer is linear, so that it may come last. That changes rounding alone (some 1e-6 of a logit in fp32), takes a part
-of the memory, and is faster. Otherwise the logits are those of the whole image, bit by bit.
+the segmentation layer is linear, so that it may come last. That takes a part of the memory, is faster, and changes rounding alone:
+some 1e-6 of the greatest logit in fp32, 1e-3 in fp16 and 1e-2 in bf16, as much as those formats round. (The layer and what it
+makes are float32 here, which is no further from fp32 than the whole is.) Otherwise the logits are those of the whole image, bit by
+bit; those of many folds that would not fit are made of features too, where that takes less.
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.case import revert_parts, segmentation_type
 from nnunet_trainer.preprocessing.resampling.by_slabs import Part
 
-from .export import segmentation_of_heads
+from .export import greatest_heads, segmentation_of_heads
 from .sliding_window import SlidingWindow, finished_slabs, require_numbers
 
 SHARE = 4
 """Logits that take more than one part in so many of the memory never are there as a whole: their export takes memory beside."""
 PROBABILITIES = 3
 """Arrays of the image's shape that their export holds at once: resampled logits, probabilities, these where the image lies."""
-LOGITS = 1 << 22
-"""Logits that are made of features at once: they stay in the processor's cache."""
+LOGITS = 1 << 18
+"""Logits that are made of features at once: they stay in a core's own cache."""
 
 
 def logits_fit(heads: int, shape: Sequence[int]) -> bool:
@@ -125,18 +127,29 @@ def segment(
     Raises:
         GpuOutOfMemory: not even one tile fits.
         BadConfiguration: the networks' output is no number.
+        BadData: what is held of the image while tiles pass over it does not fit in memory.
     """
-    linear = all(part.linear for goal in goals for part in goal.parts)
-    layer = _joined_layers(networks, labels.num_segmentation_heads) if linear else None
+    many, heads = len(networks), labels.num_segmentation_heads
+    layer = _joined_layers(networks) if all(part.linear for goal in goals for part in goal.parts) else None
+    features = 0 if layer is None else layer.weight.shape[1] // many
+    by_logits, by_features = (many * _held(each, image.shape[1:], window) for each in (heads, features))
+    if many * features >= heads and not (by_logits > memory_limit() // 2 and features < heads):
+        layer = None
+    needed = by_logits if layer is None else by_features
+    if needed > memory_limit():
+        what = f"{heads} classes" if layer is None else f"{features} features"
+        message = f"The sums of {what} over tiles of {window.tile[0]} planes of {_by(image.shape[2:])}"
+        message += f"{f', for each of {many} folds,' if many > 1 else ''} take {_gib(needed)}; {_gib(memory_limit())} are there."
+        raise BadData("InvalidCases", message, hint=f"It needs more memory{', or fewer folds (--folds)' if many > 1 else ''}.")
+    if layer is not None:
+        layer.require_numbers()
     segmenters = [_Segmenter(goal, labels, layer) for goal in goals]
 
     def add(values: np.ndarray) -> None:
         for each in segmenters:
             each.add(values)
 
-    many, output = len(networks), labels.num_segmentation_heads
-    if layer is not None:
-        output = layer.weight.shape[1] // many
+    output = heads if layer is None else features
     predict = [network if layer is None else network.features for network in networks]
     streams = [finished_slabs(each, image, output, window, device, check) for each in predict]
 
@@ -172,20 +185,27 @@ class _Layer:
     weight: torch.Tensor
     bias: torch.Tensor
 
+    def require_numbers(self) -> None:
+        """Raise BadConfiguration unless all weights are numbers."""
+        if not (self.weight.isfinite().all() and self.bias.isfinite().all()):
+            message = "Weights of the network's segmentation layer are NaN or infinite."
+            raise BadConfiguration("LogitsNotFinite", message, hint="Use an earlier checkpoint (checkpoint_best.pth).")
 
-def _joined_layers(networks: Sequence[torch.nn.Module], heads: int) -> _Layer | None:
-    """None where there are no fewer features than heads, or the network is one whose last layer may not be linear."""
+
+def _joined_layers(networks: Sequence[torch.nn.Module]) -> _Layer | None:
+    """None where the network is one whose last layer may not be linear."""
     if not all(isinstance(network, UNet) for network in networks):
         return None
     layers = [network.segmentation_layer for network in networks]
     weight = torch.cat([layer.weight.detach().float().cpu().flatten(1) for layer in layers], dim=1) / len(layers)
     bias = torch.stack([layer.bias.detach().float().cpu() for layer in layers]).mean(0)
-    if weight.shape[1] >= heads:
-        return None
-    if not (weight.isfinite().all() and bias.isfinite().all()):
-        message = "Weights of the network's segmentation layer are NaN or infinite."
-        raise BadConfiguration("LogitsNotFinite", message, hint="Use an earlier checkpoint (checkpoint_best.pth).")
     return _Layer(weight, bias)
+
+
+def _held(channels: int, shape: Sequence[int], window: SlidingWindow) -> int:
+    """Bytes of the sums that `finished_slabs` holds of an image (z, y, x)."""
+    _, *plane = (max(size, tile) for size, tile in zip(shape, window.tile, strict=True))
+    return 4 * channels * window.tile[0] * math.prod(plane)
 
 
 def _by(shape: Sequence[int]) -> str:
@@ -226,14 +246,18 @@ class _Segmenter:
         self._held, self._first = held[:, needed - self._first :].copy(), needed
 
     def _segment(self, block: np.ndarray, part: Part) -> np.ndarray:
-        channels = (part.make(channel) for channel in block)
         if self._layer is None:
-            return segmentation_of_heads(channels, self._labels)
-        features = torch.from_numpy(np.stack(list(channels)))
+            return segmentation_of_heads((part.make(channel) for channel in block), self._labels)
+        features = torch.empty((len(block), part.rows.stop - part.rows.start, *self.segmentation.shape[1:]))
+        for feature, channel in zip(features, block, strict=True):
+            feature.numpy()[...] = part.make(channel)
         flat = features.flatten(1)
         found = np.empty(flat.shape[1], self.segmentation.dtype)
         many = max(1, LOGITS // len(self._layer.weight))
         for start in range(0, len(found), many):
             logits = torch.addmm(self._layer.bias[:, None], self._layer.weight, flat[:, start : start + many])
-            found[start : start + many] = self._labels.convert_logits_to_segmentation(logits).numpy()
+            if self._labels.has_regions:
+                found[start : start + many] = self._labels.convert_logits_to_segmentation(logits).numpy()
+            else:
+                found[start : start + many] = greatest_heads(logits.numpy())
         return found.reshape(features.shape[1:])

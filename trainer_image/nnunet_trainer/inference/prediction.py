@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nnunet_trainer.contract.faults import BadData, BadUsage
+from nnunet_trainer.contract.faults import BadData, BadUsage, StorageFault
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.readers.repairs import read_repaired, zero_nonfinite
 from nnunet_trainer.prefetching import prefetched
@@ -124,6 +124,7 @@ def predict_folder(
             second stage without `previous_stage`, or another model with it.
         BadData: images that lack channels or the previous stage's segmentation, before anything is predicted; images that cannot be
             read, are in another unit of spacing or too large, when all others are predicted.
+        StorageFault: the same, where it is because a storage does not answer.
         BadConfiguration: the network's output for a case is no number.
     """
     check_previous_stage(model, given=previous_stage is not None)
@@ -140,7 +141,7 @@ def predict_folder(
     warn("", [*([said(images, others)] if others else []), *again])
     trained = None if model.folder is None else training_spacings(model.folder)
 
-    def read(index: int) -> tuple[torch.Tensor, dict[str, Any], Goal | None, list[str]] | BadData:
+    def read(index: int) -> tuple[torch.Tensor, dict[str, Any], Goal | None, list[str]] | BadData | StorageFault:
         case = todo[index]
         try:
             require_undamaged([*cases[case], *([previous[case]] if previous else [])])
@@ -155,7 +156,7 @@ def predict_folder(
             if save_probabilities:
                 require_room_for_probabilities(model.labels.num_segmentation_heads, data.shape[1:], properties)
             goal = None if save_probabilities else model.goal(data.shape[1:], properties)
-        except BadData as fault:
+        except (BadData, StorageFault) as fault:
             return _about_file(fault, cases[case][0])
         except MemoryError as error:
             return _about_file(BadData("InvalidCases", f"memory does not suffice for it ({error})."), cases[case][0])
@@ -176,38 +177,46 @@ def predict_folder(
         write_segmentation(segmentation, output.segmentation(case), properties, output.reader)
         output.finished(case)
 
-    faults: list[BadData] = []
+    faults: list[BadData | StorageFault] = []
     with exporting() as exporter:
         for place, (case, found) in enumerate(zip(todo, prefetched(read, range(len(todo)), workers=1, ahead=1), strict=True)):
             if progress:
                 progress(place, len(todo), case)
-            if isinstance(found, BadData):
+            if isinstance(found, BadData | StorageFault):
                 faults.append(found)
                 warn(case, [f"{found.message.removesuffix('.')}: not predicted."])
                 continue
             image, properties, goal, notes = found
             warn(case, notes)
-            with about_case(case):
-                result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
+            try:
+                with about_case(case):
+                    result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
+            except BadData as fault:  # its sums do not fit in memory
+                faults.append(_about_file(fault, cases[case][0]))
+                warn(case, [f"{faults[-1].message.removesuffix('.')}: not predicted."])
+                continue
             exporter.submit(result.nbytes, write if goal is None else write_cropped, case, result, properties)
     if faults:
         raise _together(faults, len(todo))
     return [output.segmentation(case) for case in cases]
 
 
-def _about_file(fault: BadData, file: Path) -> BadData:
+def _about_file(fault: BadData | StorageFault, file: Path) -> BadData | StorageFault:
     """The fault, with the file where it does not name it."""
     message = fault.message if str(file) in fault.message else f"{file}: {fault.message}"
-    return BadData(fault.reason, message, hint=fault.hint, findings=fault.findings)
+    kind = BadData if isinstance(fault, BadData) else StorageFault
+    return kind(fault.reason, message, hint=fault.hint, findings=fault.findings)
 
 
-def _together(faults: list[BadData], total: int) -> BadData:
-    """One fault of them all."""
+def _together(faults: Sequence[BadData | StorageFault], total: int) -> BadData | StorageFault:
+    """One fault of them all; the storage's, where one is: another attempt may go further."""
     if total == 1:
         return faults[0]
     findings = [line for fault in faults for line in (fault.message, *fault.findings)]
     hints = " ".join(dict.fromkeys(fault.hint for fault in faults if fault.hint))
     message = f"{len(faults)} of {total} images {'is' if len(faults) == 1 else 'are'} not predicted; all others are."
+    if not all(isinstance(fault, BadData) for fault in faults):
+        return StorageFault("StorageUnreachable", message, findings=findings, hint=hints)
     return BadData("InvalidCases", message, findings=findings, hint=hints)
 
 

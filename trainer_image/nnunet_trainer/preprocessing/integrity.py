@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from nnunet_trainer.dataset.storage_errors import raise_storage_error
+
 FRAME_MAGIC = b"b2frame\0"
 FRAME_HEADER, FRAME_TRAILER = 24, 23
 """Bytes of a Blosc2 frame that hold its length, and its end: the trailer's length, then a fingerprint (C-Blosc2's frame format)."""
@@ -24,7 +26,11 @@ UNPACKED_BYTES = {b"B": 4, b"\x8e": 8, b"\x96": 8, b"X": 4, b"\x8d": 8}
 
 
 def fault(path: Path) -> str | None:
-    """What is wrong with a .b2nd, .pkl, .npy or .npz; None for one that is whole, or of another kind."""
+    """What is wrong with a .b2nd, .pkl, .npy or .npz; None for one that is whole, or of another kind.
+
+    Raises:
+        StorageFault: the file's storage does not answer.
+    """
     check = {".b2nd": _frame, ".pkl": _pickle, ".npy": _npy, ".npz": _npz}.get(path.suffix)
     if check is None:
         return None
@@ -35,6 +41,7 @@ def fault(path: Path) -> str | None:
     except FileNotFoundError:
         return "it is not there"
     except (OSError, ValueError, EOFError) as error:
+        raise_storage_error(error, path)
         return f"it cannot be read: {error}"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..artifacts import ObjectStore, artifact, digests
 from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
+from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import for_each
 from ..contract import codec, keys
 from ..contract.faults import Fault
@@ -85,26 +87,42 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), 6)
 
 
-def publish(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, summary: dict[str, Any]) -> None:
+def publish(
+    storage: ObjectStore,
+    fold: str,
+    digest: str,
+    setup: TrainingSetup,
+    summary: dict[str, Any],
+    there: Callable[[FileEntry], str | None] = lambda entry: None,
+) -> None:
     """The fold's folder, what lies beside all folds, and the fold's manifest last.
+
+    Checkpoints that are `there`, in the store under another key, are copied within it.
 
     Where a Job of another cluster has published the same fold meanwhile, files of both lie there: this one's are all written again.
     """
     inputs = {"seed": setup.seed, "recipe": recipe.write(setup.recipe)}
     if setup.continues:
         inputs["continues"] = setup.continues.about()
-    if not _put_all(storage, fold, digest, setup, summary).finish(summary, inputs):
+    if not _put_all(storage, fold, digest, setup, summary, there).finish(summary, inputs):
         log.warning("%s was published by another Job while this one uploaded it; what counts is this one's.", storage.uri(fold))
-        _put_all(storage, fold, digest, setup, summary).finish(summary, inputs, over=True)
+        _put_all(storage, fold, digest, setup, summary, there).finish(summary, inputs, over=True)
 
 
-def _put_all(storage: ObjectStore, fold: str, digest: str, setup: TrainingSetup, summary: dict[str, Any]) -> ArtifactWriter:
+def _put_all(
+    storage: ObjectStore,
+    fold: str,
+    digest: str,
+    setup: TrainingSetup,
+    summary: dict[str, Any],
+    there: Callable[[FileEntry], str | None],
+) -> ArtifactWriter:
     model = fold.rpartition("/")[0]
     for name in MODEL_FILES:
         if (setup.model_folder / name).is_file():
             storage.put_file(setup.model_folder / name, f"{model}/{name}")
     writer = ArtifactWriter(storage, fold, "run", digest)
-    for_each(_files(setup.fold_folder), lambda path: writer.put_file(path.relative_to(setup.fold_folder).as_posix(), path))
+    for_each(_files(setup.fold_folder), lambda path: writer.put_file(path.relative_to(setup.fold_folder).as_posix(), path, there))
     predicted = _files(setup.model_folder / PREDICTED_NEXT_STAGE)
     for_each(predicted, lambda path: writer.put_file(_put_beside(storage, model, setup, path), path))
     writer.put_json("report.json", summary)

@@ -128,7 +128,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
                 if other := publishing.trained(patient, fold):
                     return _trained_elsewhere(order, storage, run, other, configuration)
                 summary = publishing.summarize(order, storage, fold, result)
-                publishing.publish(patient, fold, digest, setup, summary)
+                publishing.publish(patient, fold, digest, setup, summary, uploads.key_of)
             return _report(storage, run, digest, summary)
 
         report = _published(publish, uploads, stop)

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from nnunet_trainer.contract.faults import BadData, Fault
 from nnunet_trainer.process_exit import abort
-from nnunet_trainer.training.ranks import distributed, peer_watch, peers, places
+from nnunet_trainer.training.ranks import distributed, peer_watch, peers, places, rendezvous
 
 FAILING = 20
 """The step in which it happens."""
@@ -25,7 +25,7 @@ def rank(folder, culprit, does, settings):
     own, end = int(os.environ["RANK"]), Path(folder)
 
     def report(fault):
-        told = {"reason": fault.reason, "message": fault.message, "code": int(fault.exit_code), "at": time.monotonic()}
+        told = {"reason": fault.reason, "message": fault.message, "code": int(fault.exit_code)}
         (end / f"end-{own}.json").write_text(json.dumps(told))
 
     abort.report_with(report)
@@ -36,6 +36,14 @@ def rank(folder, culprit, does, settings):
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     (end / f"begun-{own}").touch()
+    found_store = rendezvous.dist.TCPStore
+
+    def arrived(*arguments, **options):
+        store = found_store(*arguments, **options)
+        (end / f"arrived-{own}").touch()
+        return store
+
+    rendezvous.dist.TCPStore = arrived
     if own == culprit and does == "hangs before it arrives":
         time.sleep(600)
     if own == culprit and does == "hangs before the process group":

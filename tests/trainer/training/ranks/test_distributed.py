@@ -178,7 +178,7 @@ def test_files_of_other_nodes_come_to_the_first_rank(tmp_path):
     """Ranks 0 and 1 are on one node, 2 and 3 on another; the last comes later than the process group's timeout."""
     sizes = [0, 1, 999, 1000, 1001, 25_000]
     roots = [str(tmp_path / "node 0" / "model"), str(tmp_path / "node 0" / "model"), *[str(tmp_path / "node 1" / "model")] * 2]
-    finish(launch(4, "gather", {"roots": roots, "sizes": sizes, "late": 3.0}, tmp_path), tmp_path)
+    finish(launch(4, "gather", {"roots": roots, "sizes": sizes, "late": 1.5}, tmp_path), tmp_path)
     names = [f"validation/sub.folder/case_{rank}.{number}.bin" for rank in (2, 3) for number in range(len(sizes))]
     assert json.loads((tmp_path / "node 0" / "came.json").read_text()) == names
     first = Path(roots[0])

@@ -74,9 +74,9 @@ def test_a_rank_that_is_killed_while_ranks_find_each_other(tmp_path, world, culp
     found = ranks.ends(started(tmp_path, world, culprit, does, CONNECT_SECONDS=1.0))
     for rank in set(range(world)) - {culprit}:
         log = (tmp_path / f"rank-{rank}.log").read_text()
-        assert found[rank] in (ExitCode.STOPPED, ExitCode.TRY_AGAIN), log
+        assert found[rank] == ExitCode.STOPPED, log  # what counts is how the culprit's own pod ended
         end = told(tmp_path, rank)
-        assert end["reason"] in ("RankLost", "RankMissing"), log
+        assert end["reason"] == "RankLost", log
         assert f"rank {culprit}" in end["message"].lower(), end
 
 
@@ -86,12 +86,10 @@ def test_a_rank_that_is_stuck_in_a_collective_after_a_report_is_ended(tmp_path, 
     processes = started(tmp_path, world, culprit, "fails, and does not go")
     others = [process for rank, process in enumerate(processes) if rank != culprit]
     until((tmp_path / "told").exists)
-    began = time.monotonic()
-    found = ranks.ends(others, 20)
+    found = ranks.ends(others)  # long before the collective's own timeout
     assert found == [ExitCode.BAD_DATA] * (world - 1)
     for rank in set(range(world)) - {culprit}:
         assert told(tmp_path, rank)["message"].startswith(f"rank {culprit} on {os.uname().nodename} failed: ball_03")
-        assert told(tmp_path, rank)["at"] - began < 10
     ranks.ends(processes, 0)
 
 
@@ -99,16 +97,16 @@ def test_a_rank_that_is_stuck_in_a_collective_after_a_report_is_ended(tmp_path, 
 def test_the_end_of_a_stuck_rank_waits_for_what_its_threads_are_writing(tmp_path, stopped):
     (tmp_path / "the disk is slow").touch()
     does = "hangs" if stopped else "fails, and does not go"
-    processes = started(tmp_path, 2, 1, does, grace="10", **({"STOP_SHARE": 0.1} if stopped else {}))
+    processes = started(tmp_path, 2, 1, does, grace="100", **({"STOP_SHARE": 0.01} if stopped else {}))
     if stopped:
         until((tmp_path / "ready-1").exists)
         processes[0].terminate()
     until(lambda: (tmp_path / "writing-0").exists() and (tmp_path / "writing-0").read_text())
     seconds = float((tmp_path / "writing-0").read_text())
-    assert (0 < seconds < 0.9 * 10 - 0.1 * 10) if stopped else seconds == peer_watch.SAVING_SECONDS
+    assert (0 < seconds < 0.9 * 100 - 0.01 * 100) if stopped else seconds == peer_watch.SAVING_SECONDS
     assert processes[0].is_alive()
     (tmp_path / "the disk is slow").unlink()
-    assert ranks.ends(processes[:1], 20) == [ExitCode.STOPPED if stopped else ExitCode.BAD_DATA]
+    assert ranks.ends(processes[:1]) == [ExitCode.STOPPED if stopped else ExitCode.BAD_DATA]
     assert (tmp_path / "written-0").exists()
     ranks.ends(processes, 0)
 
@@ -123,11 +121,25 @@ def test_sigterm_while_ranks_find_each_other_ends_them_at_once(tmp_path, world, 
         until((tmp_path / f"ready-{culprit}").exists)
     for rank in others:
         processes[rank].terminate()
-    assert ranks.ends([processes[rank] for rank in others], 20) == [ExitCode.STOPPED] * len(others)
+    assert ranks.ends([processes[rank] for rank in others]) == [ExitCode.STOPPED] * len(others)
     for rank in others:
         end = told(tmp_path, rank)
         assert end["reason"] == "Stopped"
         assert "stopped before its first epoch" in end["message"]
+    ranks.ends(processes, 0)
+
+
+@pytest.mark.parametrize("stopped", [0, 2])
+@pytest.mark.parametrize("does", ["hangs before it arrives", "hangs before the process group"])
+def test_a_rank_that_is_stopped_while_ranks_find_each_other_is_no_failure_of_another(tmp_path, does, stopped):
+    """As when SIGTERM reaches the others later, or only one pod is deleted."""
+    processes = started(tmp_path, 3, 1, does)
+    until(lambda: all((tmp_path / f"{'arrived' if rank != 1 else 'begun'}-{rank}").exists() for rank in range(3)))
+    processes[stopped].terminate()
+    other = 2 - stopped
+    assert ranks.ends([processes[0], processes[2]]) == [ExitCode.STOPPED] * 2, (tmp_path / f"rank-{other}.log").read_text()
+    assert told(tmp_path, stopped)["reason"] == "Stopped"
+    assert told(tmp_path, other)["reason"] in ("Stopped", "RankLost")  # the first may be gone before it is connected
     ranks.ends(processes, 0)
 
 
@@ -136,7 +148,7 @@ def test_sigterm_with_a_rank_that_hangs_says_which_within_the_grace(tmp_path, do
     processes = started(tmp_path, 2, 1, does, grace="2")
     until((tmp_path / "ready-1").exists)
     processes[0].terminate()
-    assert ranks.ends(processes[:1], 20) == [ExitCode.STOPPED]
+    assert ranks.ends(processes[:1]) == [ExitCode.STOPPED]
     end = told(tmp_path, 0)
     assert end["reason"] == "Stopped"
     assert f"rank 1 on {os.uname().nodename} is behind, at epoch 0, iteration " in end["message"]
@@ -149,7 +161,7 @@ def test_sigterm_to_another_rank_than_the_first_says_the_same(tmp_path):
     processes = started(tmp_path, 3, 2, "hangs", grace="2")
     until(lambda: all((tmp_path / f"ready-{rank}").exists() for rank in range(3)))
     processes[1].terminate()
-    assert ranks.ends(processes[:2], 20) == [ExitCode.STOPPED] * 2
+    assert ranks.ends(processes[:2]) == [ExitCode.STOPPED] * 2
     for rank in range(2):
         assert "rank 2 on " in told(tmp_path, rank)["message"]
         assert " is behind" in told(tmp_path, rank)["message"]
@@ -165,9 +177,9 @@ def test_all_stop_together_when_one_is_told(tmp_path):
 
 def test_no_step_for_a_while_is_told_with_the_slowest_rank_and_where_each_stands(tmp_path):
     processes = started(tmp_path, 2, 1, "goes on after a while", STALL_SECONDS=0.5, STALL_STEPS=2, FIRST_STEP_SECONDS=0.5)
-    until(lambda: all((tmp_path / f"stall-{rank}.txt").exists() for rank in range(2)))
-    said = (tmp_path / "stall-0.txt").read_text()
-    assert f"rank 1 on {os.uname().nodename} is behind, at epoch 0, iteration {failing_ranks.FAILING}, waiting for data" in said
+    behind = f"rank 1 on {os.uname().nodename} is behind, at epoch 0, iteration {failing_ranks.FAILING}, waiting for data"
+    until(lambda: (tmp_path / "stall-0.txt").exists() and behind in (tmp_path / "stall-0.txt").read_text())
+    until((tmp_path / "stall-1.txt").exists)
     until(lambda: "misbehave" in (tmp_path / "rank-1.log").read_text())
     until(lambda: "all_reduce" in (tmp_path / "rank-0.log").read_text())
     (tmp_path / "go").touch()

@@ -1,23 +1,23 @@
 """Ranks that never come are named by all that did; with all there, each gets the store."""
 
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import Fault, Temporary
-from nnunet_trainer.training.ranks import rendezvous
+from nnunet_trainer.contract.faults import BadData, Fault, Stopped, Temporary
+from nnunet_trainer.training.ranks import peer_faults, peers, rendezvous
+from support.ports import free_port
 
 
-def arrive(ranks, world_size):
+def arrive(ranks, world_size, meet=rendezvous.meet):
     """What becomes of each rank that comes: its store, or its fault."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     def one(rank):
         try:
-            return rendezvous.meet(rank, world_size, "127.0.0.1", port)
+            return meet(rank, world_size, "127.0.0.1", port)
         except Fault as fault:
             return fault
 
@@ -59,3 +59,55 @@ def test_without_the_first_rank_the_others_say_so(monkeypatch):
     assert isinstance(fault, Temporary)
     assert fault.message.startswith("Rank 0 at 127.0.0.1:")
     assert "did not answer rank 1 on" in fault.message
+
+
+@pytest.mark.parametrize("where", ["while some are missing", "when all have arrived"])
+@pytest.mark.parametrize("stopped", [0, 1, 2])
+def test_one_that_is_stopped_is_told_to_all_that_have_come(monkeypatch, stopped, where):
+    monkeypatch.setenv(pod.ENV_RENDEZVOUS_SECONDS, "60")
+    here, all_here = set(), threading.Event()
+
+    def meet(rank, world_size, address, port):
+        def check():
+            here.add(rank)
+            if len(here) == 3:
+                all_here.set()
+            if rank == stopped and all_here.is_set():
+                raise peer_faults.stopped_at_the_start()
+
+        if where == "while some are missing":
+            return rendezvous.meet(rank, world_size, address, port, check)
+        store = rendezvous.meet(rank, world_size, address, port)
+        with rendezvous.ending_together(store, rank, world_size):
+            while True:
+                rendezvous.pause(store, check)
+
+    for rank, fault in enumerate(arrive([0, 1, 2], 4 if where == "while some are missing" else 3, meet)):
+        assert isinstance(fault, Stopped)
+        assert fault.reason == "Stopped"
+        who = "" if rank == stopped else f"rank {stopped} on {socket.gethostname()} was stopped: "
+        assert fault.message == f"{who}The training was stopped before its first epoch."
+
+
+@pytest.mark.parametrize(
+    ("fault", "stops", "reason"),
+    [
+        (peer_faults.first_went_away(1), "meanwhile", "Stopped"),
+        (peer_faults.first_went_away(1), "never", "RankLost"),
+        (Stopped("Stopped", "rank 0 was stopped."), "meanwhile", "Stopped"),
+        (Temporary("RankMissing", "Rank 2 did not arrive."), "before", "Stopped"),
+        (Temporary("RankMissing", "Rank 2 did not arrive."), "never", "RankMissing"),
+        (BadData("UnknownLabel", "ball_03 holds the value 7."), "never", "UnknownLabel"),
+    ],
+)
+def test_the_own_stop_is_said_before_what_comes_of_a_peer_that_was_stopped(monkeypatch, fault, stops, reason):
+    monkeypatch.setattr(peers, "CAUSE_SECONDS", 60.0 if stops == "meanwhile" else 0.01)
+    stop = threading.Event()
+    if stops == "before":
+        stop.set()
+    if stops == "meanwhile":
+        threading.Timer(0.05, stop.set).start()
+    with pytest.raises(Fault) as caught, peers.own_stop_first(stop):
+        raise fault
+    assert caught.value.reason == reason
+    assert caught.value.message == ("The training was stopped before its first epoch." if reason == "Stopped" else fault.message)

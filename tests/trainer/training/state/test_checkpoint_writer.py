@@ -26,7 +26,7 @@ def content(epoch, value=0.0):
 def writer(tmp_path):
     made = CheckpointWriter(tmp_path, CPU, keep_previous=True)
     yield made
-    made.close(10)
+    made.close(60)
 
 
 def trained():
@@ -87,7 +87,7 @@ def test_a_checkpoint_of_two_names_is_written_once(tmp_path, monkeypatch, links)
     writer = CheckpointWriter(tmp_path, CPU, keep_previous=True, written=lambda path, *rest: passed.append((path.name, *rest)))
     for epoch in (1, 2):
         writer.write(content(epoch), [checkpoint.LATEST, checkpoint.BEST])
-        assert writer.wait(10)
+        assert writer.wait(60)
     writer.write(content(3), [checkpoint.LATEST])
     writer.close()
     assert calls == [checkpoint.LATEST] * 3
@@ -105,7 +105,7 @@ def test_a_snapshot_is_not_overwritten_while_it_is_written(tmp_path, writer, mon
     go, save = threading.Event(), checkpoint.save
 
     def slow(path, content):
-        assert go.wait(20)
+        assert go.wait(60)
         return save(path, content)
 
     monkeypatch.setattr(checkpoint_writer.checkpoint, "save", slow)
@@ -118,7 +118,7 @@ def test_a_snapshot_is_not_overwritten_while_it_is_written(tmp_path, writer, mon
     with pytest.raises(AssertionError):
         writer.write(content(2), [checkpoint.LATEST])
     go.set()
-    assert writer.wait(20)
+    assert writer.wait(60)
     assert (checkpoint.load(tmp_path / checkpoint.LATEST)["network_weights"]["w"] == 1).all()
 
 
@@ -147,7 +147,7 @@ class FailingFile:
 @pytest.mark.parametrize("where", ["at once", "in the middle", "fsync", "link", "rename"])
 def test_a_full_disk_is_told_and_the_older_one_stays(tmp_path, writer, monkeypatch, where):
     writer.write(content(1), [checkpoint.LATEST, checkpoint.BEST])
-    assert writer.wait(10)
+    assert writer.wait(60)
 
     def full(*arguments, **more):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -164,7 +164,7 @@ def test_a_full_disk_is_told_and_the_older_one_stays(tmp_path, writer, monkeypat
         else:
             patch.setattr(files.os, {"fsync": "fsync", "link": "link", "rename": "replace"}[where], full)
         writer.write(content(2), [checkpoint.LATEST, checkpoint.BEST])
-        assert writer.wait(10), "a full disk is no crash"
+        assert writer.wait(60), "a full disk is no crash"
         assert isinstance(writer.fault, StorageFault)
         assert "No space left on device" in writer.fault.message
     paths = [tmp_path / name for name in (checkpoint.LATEST, checkpoint.PREVIOUS, checkpoint.BEST)]
@@ -175,7 +175,7 @@ def test_a_full_disk_is_told_and_the_older_one_stays(tmp_path, writer, monkeypat
     assert checkpoint.load(paths[2])["current_epoch"] == 1
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
     writer.write(content(3), [checkpoint.LATEST, checkpoint.BEST])
-    assert writer.wait(10)
+    assert writer.wait(60)
     assert writer.fault is None
     assert [checkpoint.load(paths[i])["current_epoch"] for i in (0, 2)] == [3, 3]
 
@@ -187,7 +187,7 @@ def test_what_nobody_foresaw_comes_to_the_training(writer, monkeypatch):
     monkeypatch.setattr(checkpoint_writer.checkpoint, "save", broken)
     writer.write(content(1), [checkpoint.LATEST])
     with pytest.raises(TypeError, match="cannot pickle"):
-        writer.wait(10)
+        writer.wait(60)
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "full"), StorageFault("StorageUnreachable", "no answer")])
@@ -197,7 +197,7 @@ def test_whoever_passes_a_checkpoint_on_may_fail(tmp_path, fault, caplog):
 
     writer = CheckpointWriter(tmp_path, CPU, keep_previous=False, written=fail)
     writer.write(content(1), [checkpoint.LATEST])
-    assert writer.wait(10)
+    assert writer.wait(60)
     assert (writer.fault, writer.last.epoch) == (None, 1)
     assert "checkpoint_latest.pth is written, but not passed on" in caplog.text
     writer.close()

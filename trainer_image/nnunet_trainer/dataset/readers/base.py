@@ -16,6 +16,7 @@ import numpy as np
 from nnunet_trainer.contract.faults import BadData, StorageFault
 from nnunet_trainer.contract.uri import is_utf8, printable
 
+from ..storage_errors import require_storage
 from .agreement import grid_differences
 from .image import Companion, Header, Image
 
@@ -78,6 +79,7 @@ class Reader(ABC):
         Raises:
             BadData: missing, truncated, or not what this reader reads; a companion is missing; a label with several channels; the
                 message says which.
+            StorageFault: the file's storage does not answer.
         """
         self._require(path, label=label)
         try:
@@ -87,6 +89,8 @@ class Reader(ABC):
         except MemoryError:
             raise
         except Exception as error:
+            for file in (path, *(companion.path for companion in self.companions(path, label=label))):
+                require_storage(file)
             raise BadData("InvalidCases", f"{path}: cannot be read by {self.name}: {_short(error)}.") from error
         if image.data.dtype.kind not in "biuf":
             raise BadData("InvalidCases", f"{path}: its voxels are of type {image.data.dtype}; expected integers or real numbers.")
@@ -197,6 +201,7 @@ class Reader(ABC):
         if not is_utf8(str(path)):  # ITK ends the whole process
             raise BadData("InvalidCases", f"{printable(str(path))}: its name is not UTF-8.", hint="Rename it.")
         if not path.is_file():
+            require_storage(path)
             raise BadData("InvalidCases", f"{path} does not exist.")
         for companion in self.companions(path, label=label):
             if not is_utf8(str(companion.path)):
@@ -204,6 +209,7 @@ class Reader(ABC):
                     "InvalidCases", f"{path}: {printable(str(companion.path))}, which holds its {companion.holds}: not UTF-8."
                 )
             if companion.required and not companion.path.is_file():
+                require_storage(companion.path)
                 raise BadData("InvalidCases", f"{path}: {companion.path}, which holds its {companion.holds}, does not exist.")
 
 

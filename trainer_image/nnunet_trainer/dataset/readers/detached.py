@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nnunet_trainer.contract.faults import BadData
 
+from ..storage_errors import raise_storage_error
 from .image import Companion
 
 LONGEST_HEADER = 1 << 20
@@ -37,6 +38,7 @@ def voxel_files(path: Path) -> list[Companion]:
     try:
         return [Companion(file, required=True, holds="voxels") for file in data_files(path)]
     except (OSError, ValueError) as error:
+        raise_storage_error(error, path)
         raise BadData("InvalidCases", f"{path}: its header cannot be read: {error}.") from error
 
 

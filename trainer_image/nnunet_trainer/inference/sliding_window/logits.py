@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.contract.precision import PrecisionName
 
 from ..precision import resolved
@@ -66,8 +66,9 @@ def require_numbers(output: torch.Tensor, precision: PrecisionName, device: torc
 
 @contextmanager
 def about_case(case: str) -> Iterator[None]:
-    """Faults of the network's output name the case."""
+    """Faults of the network's output, and of its size, name the case."""
     try:
         yield
-    except BadConfiguration as fault:
-        raise BadConfiguration(fault.reason, f"{case}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault
+    except (BadConfiguration, BadData) as fault:
+        kind = BadData if isinstance(fault, BadData) else BadConfiguration
+        raise kind(fault.reason, f"{case}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault

@@ -12,11 +12,14 @@ from typing import TypeVar
 import torch
 
 from nnunet_trainer.contract.faults import GpuOutOfMemory, means_gpu_out_of_memory
+from nnunet_trainer.contract.limits import memory_limit
 
 from ..precision import autocast
 from .batch import automatic_batch, means_out_of_memory, sums_device
 from .window import SlidingWindow, axis_weights
 
+PIECES = 32
+"""Finished planes are handed on in pieces that take one part in so many of the memory: whoever takes them holds some at once."""
 T = TypeVar("T")
 Network = Callable[[torch.Tensor], torch.Tensor]
 
@@ -78,21 +81,28 @@ def finished_slabs(
     totals = [_total(*each) for each in zip(size, tile, starts, along, strict=True)]
     batch, flips = window.batch or automatic_batch(window, device, channels), window.flips
     places, done, first = list(itertools.product(*starts)), 0, 0
+    most = max(1, memory_limit() // PIECES // (4 * channels * math.prod(size[1:])))
 
     def finished(planes: slice, *, last: bool) -> Slab:
-        """The planes, which are the first that are held: their mean, without padding."""
-        part = sums[:, : planes.stop - planes.start]
+        """The mean of planes that are held, without padding."""
+        part = sums[:, planes.start - first : planes.stop - first]
         # Tiles form a grid and their weights are products, so the total weight is one too: one factor an axis.
         for axis, total in enumerate([totals[0][planes], *totals[1:]], start=1):
             part.div_(total.to(part.device).view([-1 if i == axis else 1 for i in range(4)]))
         part = part[(slice(None), inside[0] if padding[0] else slice(None), *inside[1:])]
         return Slab(planes.start, part.cpu() if last or part.is_cuda else part.clone())
 
+    def pieces(stop: int) -> Iterator[slice]:
+        """Planes from the first that is held on."""
+        step = stop - first if whole or padding[0] else most
+        return (slice(start, min(start + step, stop)) for start in range(first, stop, step))
+
     while done < len(places):
         if check:
             check()
         group = places[done : done + max(1, batch // len(flips))]
         tiles = torch.stack([image[_place(start, tile)] for start in group]).to(device, non_blocking=True)
+        room = True
         try:
             with autocast(window.precision, device):
                 outputs = _mirrored(network, tiles[:, :, 0] if len(window.patch_size) == 2 else tiles, flips, batch)
@@ -102,7 +112,9 @@ def finished_slabs(
                 raise
             if batch == 1 and sums.device.type == "cpu":
                 raise _no_room(window, error) from error
-            del tiles
+            room = False
+        del tiles
+        if not room:  # what the error's frames held of the batch went with it
             if sums.device.type == "cpu":
                 batch = max(1, batch // 2)
             else:
@@ -112,14 +124,17 @@ def finished_slabs(
                 torch.cuda.empty_cache()
             continue
         done += len(group)
-        for start, one in zip(group, outputs, strict=True):
+        for i, start in enumerate(group):
             if start[0] > first and not whole:
-                yield finished(slice(first, start[0]), last=False)
+                for planes in pieces(start[0]):
+                    yield finished(planes, last=False)
                 _move_up(sums, start[0] - first)
                 first = start[0]
             z, *yx = start
-            sums[_place((z - first, *yx), tile)].addcmul_(one[:, None] if one.ndim == 3 else one, weight)
-    yield finished(slice(first, size[0]), last=True)
+            sums[_place((z - first, *yx), tile)].addcmul_(outputs[i, :, None] if outputs.ndim == 4 else outputs[i], weight)
+        del outputs  # before the next ones are made
+    for planes in pieces(size[0]):
+        yield finished(planes, last=True)
 
 
 def _place(start: Sequence[int], tile: Sequence[int]) -> tuple[slice, ...]:

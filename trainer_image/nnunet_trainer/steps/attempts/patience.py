@@ -83,6 +83,9 @@ class PatientStore:
     def put_file(self, path: Path, key: str) -> None:
         self._ask(lambda: self.store.put_file(path, key))
 
+    def copy(self, key: str, target: str, size: int) -> bool:
+        return self.store.copy(key, target, size)  # a refusal is not waited for: the file is put instead
+
     def delete(self, key: str) -> None:
         self._ask(lambda: self.store.delete(key))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...artifacts import ObjectStore
 from ...artifacts.artifact import as_json
+from ...artifacts.digests import FileEntry
 from ...contract import codec
 from ...contract.faults import Fault
 from ...contract.progress import Progress, ProgressHook
@@ -28,6 +29,10 @@ class _Waiting:
 
     file: Path
     stored: Stored
+
+
+class _Abandoned(Exception):
+    """Nobody waits any more for what would be asked of the store."""
 
 
 class Uploads:
@@ -108,6 +113,21 @@ class Uploads:
         """The newest one that is in the store."""
         return self.uploaded[-1] if self.uploaded else None
 
+    def key_of(self, entry: FileEntry) -> str | None:
+        """Where in the store there is a checkpoint of this content. One that is going up is waited for, as long as that works."""
+
+        def goes_up() -> bool:
+            asked = any(job.stored.sha256 == entry.sha256 for job in self._waiting.values())
+            return asked and not self._failures and not self._closed
+
+        with self._condition:
+            self._condition.wait_for(lambda: self._of_content(entry.sha256) or not goes_up())
+            found = self._of_content(entry.sha256)
+        return None if found is None else f"{self.prefix}/{found.file_name}"
+
+    def _of_content(self, sha256: str) -> Stored | None:
+        return next((s for s in (*self.uploaded, *filter(None, [self._best])) if s.sha256 == sha256), None)
+
     def hear(self, progress: Progress) -> None:
         """Pass a progress on, with the newest checkpoint that is in the store, and what went wrong with it."""
         self._progress, self._warning = progress, None
@@ -123,6 +143,7 @@ class Uploads:
             progress = self._progress
             if progress is None:
                 return
+            progress = replace(progress, checkpoint_epoch=None, checkpoint_sha256=None)  # those on this pod's disk
             if last := self.newest:
                 uri = self.store.uri(f"{self.prefix}/{last.file_name}")
                 progress = replace(progress, checkpoint_epoch=last.epoch, checkpoint_uri=uri, checkpoint_sha256=last.sha256)
@@ -130,7 +151,7 @@ class Uploads:
         self.listener(replace(progress, warnings=[*(progress.warnings or []), *more] or None))
 
     def close(self, seconds: float) -> str | None:
-        """Upload what waits, and end; what takes longer is left to a thread that dies with the process.
+        """Upload what waits, and end; a request that takes longer is left to a thread, which makes no other one.
 
         Returns:
             What is not in the store and why; None when all is.
@@ -174,6 +195,8 @@ class Uploads:
                 job = self._going_up = self._waiting[best]
             try:
                 self._upload(job)
+            except _Abandoned:
+                return
             except Exception as error:
                 self._failed(job, error)
             else:
@@ -199,6 +222,7 @@ class Uploads:
         text = f"{error.message} {error.hint}".rstrip() if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
         with self._condition:
             self._failures += 1
+            self._condition.notify_all()
             self._since = job.stored.epoch if self._since is None else self._since
             # The same words as long as it lasts: it is one warning, not one an epoch.
             problem = f"Checkpoints from epoch {self._since} on are not in the store: {text}"
@@ -216,18 +240,17 @@ class Uploads:
                 self._problem = self._since = None
         if recovered:
             log.info("Checkpoints are in the store again, up to epoch %d.", job.stored.epoch)
-            with contextlib.suppress(Fault):
+            with contextlib.suppress(Fault, _Abandoned):
                 # Only what this thread left: other files of the attempt may be going up now.
-                self.store.discard_unfinished(f"{self.prefix}/checkpoint")
+                self._asked().discard_unfinished(f"{self.prefix}/checkpoint")
 
     def _upload(self, job: _Waiting) -> None:
         stored = job.stored
-        there = next((s for s in (*self.uploaded, *filter(None, [self._best])) if s.sha256 == stored.sha256), None)
-        if there is not None:
+        if (there := self._of_content(stored.sha256)) is not None:
             stored = replace(stored, file=there.file or there.name)
         else:
-            self.store.put_file(job.file, f"{self.prefix}/{stored.file_name}")
-        self.store.put(f"{self.prefix}/{stored.name}.json", as_json(codec.to_plain(stored)))
+            self._asked().put_file(job.file, f"{self.prefix}/{stored.file_name}")
+        self._asked().put(f"{self.prefix}/{stored.name}.json", as_json(codec.to_plain(stored)))
         with self._condition:
             before = [*self.uploaded, *filter(None, [self._best])]
             if stored.name == BEST:
@@ -237,12 +260,18 @@ class Uploads:
             kept = [*self.uploaded, *filter(None, [self._best])]
         self._remove([s for s in before if s not in kept], kept)
 
+    def _asked(self) -> ObjectStore:
+        """The store, for one more request."""
+        if self._abandoned:
+            raise _Abandoned
+        return self.store
+
     def _remove(self, old: list[Stored], kept: list[Stored]) -> None:
         """Delete checkpoints; a description first, so that none is left that promises a file."""
         files = {s.file_name for s in kept}
         for stored in old:
             with contextlib.suppress(Fault):
                 if stored.name != BEST:
-                    self.store.delete(f"{self.prefix}/{stored.name}.json")
+                    self._asked().delete(f"{self.prefix}/{stored.name}.json")
                 if stored.file_name not in files:
-                    self.store.delete(f"{self.prefix}/{stored.file_name}")
+                    self._asked().delete(f"{self.prefix}/{stored.file_name}")

@@ -89,10 +89,11 @@ def ranks(device: str = "auto", stop: Event | None = None) -> Iterator[Ranks]:
         if stop is not None and stop.is_set():
             raise peer_faults.stopped_at_the_start()
 
-    store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), check)
     # gloo beside NCCL: flags and lists go over the CPU, without waiting for the GPU's queue.
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    others = peers.joined(rank, world, store, os.environ["MASTER_ADDR"])
+    with peers.own_stop_first(stop):
+        store = rendezvous.meet(rank, world, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), check)
+        others = peers.joined(rank, world, store, os.environ["MASTER_ADDR"], check)
     with others.watching():
         check()
         # It connects each with each, and waits for one that is gone.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
-from nnunet_trainer.contract.faults import Fault, Stopped, Temporary, of_exit_code
+import torch.distributed as dist
+
+from nnunet_trainer.contract.faults import Fault, Stopped, Temporary, means_gpu_out_of_memory, of_exit_code
 
 from .peer_links import Message
 from .places import Places
@@ -40,6 +43,12 @@ def never_connected(missing: Sequence[int]) -> Stopped:
     return Stopped("RankLost", f"{who} had arrived, and went away before the training began.", hint=LOOK)
 
 
+def first_went_away(rank: int) -> Stopped:
+    """Rank 0 went away while others found it: 143 for the same cause as `lost`."""
+    message = f"rank 0 went away before the training began, while rank {rank} on {socket.gethostname()} was with it: it was "
+    return Stopped("RankLost", message + "stopped or killed, or its node is gone.", hint=LOOK)
+
+
 def lost(places: Places, rank: int, stands: str) -> Stopped:
     """A rank whose connection ended without a word: 143, since what counts is how its own pod ended, or that its node is gone."""
     message = f"{places.name(rank)} went away without a report{places.last(rank)}: it was killed, or its node is gone.{stands}"
@@ -64,6 +73,7 @@ def connection_lost(places: Places, error: BaseException, stands: str) -> Tempor
 
 
 def is_broken_collective(error: BaseException) -> bool:
-    """Whether an error is of torch.distributed's connections, not of this rank's own work."""
-    text = f"{type(error).__name__} {error}"
-    return isinstance(error, RuntimeError) and any(word in text for word in ("gloo", "NCCL", "DistNetworkError", "Connection "))
+    """Whether an error is of torch.distributed's connections, not of this rank's own work or memory."""
+    if not isinstance(error, RuntimeError) or means_gpu_out_of_memory(error):
+        return False
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "Connection "))

@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch.distributed as dist
@@ -25,10 +25,14 @@ UNANSWERED = 3
 """Probes of a node that may stay without an answer, one each `KEEPALIVE_SECONDS`."""
 SEND_SECONDS = 5.0
 LAST_WORDS_SECONDS = 2.0
+CONNECT_SECONDS = 60.0
+TRY_SECONDS = 5.0
+"""Of one attempt to connect: one that is not answered at all hears of SIGTERM after it."""
 MAX_BYTES = 65_536
 """Of one message."""
 
-_KEY = "peers"
+KEY = "peers"
+"""Where the first rank leaves its address in the store."""
 Message = dict[str, Any]
 
 
@@ -120,9 +124,13 @@ class Links:
         rank: of this process.
         store: the process group's, where the first rank leaves its address.
         address: of the first rank, as the others reach it.
+        check: called between attempts to connect; what it raises ends them.
+
+    Raises:
+        OSError: the first rank cannot be reached.
     """
 
-    def __init__(self, rank: int, store: dist.Store, address: str) -> None:
+    def __init__(self, rank: int, store: dist.Store, address: str, check: Callable[[], None] = lambda: None) -> None:
         self.first = rank == 0
         self._selector = selectors.DefaultSelector()
         self._links: dict[int, Link] = {}
@@ -136,11 +144,11 @@ class Links:
         if self.first:
             self._listener = _listen(address)
             self._token = secrets.token_hex(16)
-            store.set(_KEY, json.dumps([self._listener.getsockname()[1], self._token]))
+            store.set(KEY, json.dumps([self._listener.getsockname()[1], self._token]))
             self._selector.register(self._listener, selectors.EVENT_READ)
         else:
-            port, token = json.loads(store.get(_KEY))
-            link = Link(socket.create_connection((address, port), timeout=60), 0)
+            port, token = json.loads(store.get(KEY))
+            link = Link(_connected(address, port, check), 0)
             link.send({"token": token, "rank": rank})
             self._links[0] = link
             self._selector.register(link, selectors.EVENT_READ)
@@ -227,6 +235,17 @@ class Links:
             rank = link.rank
             self.drop(rank)
             yield rank, None
+
+
+def _connected(address: str, port: int, check: Callable[[], None]) -> socket.socket:
+    until = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return socket.create_connection((address, port), timeout=TRY_SECONDS)
+        except TimeoutError:
+            if time.monotonic() > until:
+                raise
+        check()
 
 
 def _listen(address: str) -> socket.socket:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import Fault
+from nnunet_trainer.contract.faults import Fault, Stopped
 
 from . import peer_faults, places
 from .peer_links import Links, Message
@@ -56,9 +56,11 @@ class PeerWatch:
         """Of the rank that failed first."""
         self.heard = threading.Event()
         """That one has failed."""
+        self.stop_requested = threading.Event()
+        """SIGTERM came, to this rank or another."""
         self._links, self._end = links, end
         self._left: set[int] = set()
-        self._failed_at = self._began = self._told = 0.0
+        self._failed_at = self._began = self._told = self._saving_ended = 0.0
         self._all_connected = self._stalled = False
         self._stop_since: float | None = None
         self._leaving = threading.Event()
@@ -76,6 +78,10 @@ class PeerWatch:
         if self._links is not None:
             self._links.wake()
         self._thread.join(timeout=seconds)
+
+    def saving_done(self) -> None:
+        """The main thread waits for a disk no more."""
+        self.saving, self._saving_ended = False, time.monotonic()
 
     def standing(self) -> str:
         """The sentence about the checkpoint that stands, which the first rank alone can say."""
@@ -130,7 +136,7 @@ class PeerWatch:
         elif "at" in message:
             self.places.hear(rank, Place(*message["at"]))
         elif "stop" in message:
-            self._stop_since = self._stop_since or time.monotonic()
+            self._stop()
         elif "left" in message:
             self._left.add(rank)
         elif "failed" in message:
@@ -149,9 +155,13 @@ class PeerWatch:
 
     def _signalled(self, numbers: bytes) -> None:
         if self._stop_since is None and {signal.SIGTERM, signal.SIGINT} & set(numbers):
-            self._stop_since = time.monotonic()
+            self._stop()
             if self.rank and self._links is not None:
                 self._links.send({"stop": True})  # the first rank knows where all stand
+
+    def _stop(self) -> None:
+        self._stop_since = self._stop_since or time.monotonic()
+        self.stop_requested.set()
 
     def _tell_place(self, now: float) -> None:
         place = self.places.own
@@ -165,15 +175,18 @@ class PeerWatch:
             self._abort(self.failure)
 
     def _watch_stop(self, now: float) -> None:
-        if self._stop_since is None or self.stopping or self.saving or self.failure:
+        if self._stop_since is None or self.stopping or self.saving:
             return
-        if not self.group_stands:  # the main thread is in torch, and there is nothing to save
-            self._abort(peer_faults.stopped_at_the_start())
+        if not self.group_stands and (self.failure is None or isinstance(self.failure, Stopped)):
+            self._abort(peer_faults.stopped_at_the_start())  # the main thread is in torch, and there is nothing to save
+        if not self.group_stands or self.failure:
             return
-        seconds = STOP_SHARE * pod.grace_seconds() + (2 * TELL_SECONDS if self.rank else 0)
-        if now - self._stop_since < seconds:
+        until = self._stop_since + STOP_SHARE * pod.grace_seconds()
+        # Whoever waited for a disk until now has come to its next agreement in a part of what is left.
+        until = max(until, self._saving_ended + (self._stop_since + pod.leaving_seconds() - self._saving_ended) / 2)
+        if now < until + (2 * TELL_SECONDS if self.rank else 0):
             return
-        fault = peer_faults.not_together(self.places, seconds, self.standing())
+        fault = peer_faults.not_together(self.places, now - self._stop_since, self.standing())
         self._dump(f"stopped while {self.places.slowest()}")
         self._fail(fault)
         self._abort(fault)

@@ -7,14 +7,15 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+
+import torch.distributed as dist
 
 from nnunet_trainer.contract.faults import Fault, Stopped, Temporary
 from nnunet_trainer.process_exit.abort import abort
 from nnunet_trainer.process_exit.failures import as_fault
 
-from . import peer_faults
-from .peer_links import Links, Message
+from . import peer_faults, rendezvous
+from .peer_links import KEY, Links, Message
 from .peer_watch import PeerWatch
 from .places import Place, Places
 
@@ -110,7 +111,7 @@ class Peers:
         try:
             yield
         finally:
-            self._watch.saving = False
+            self._watch.saving_done()
 
     def stopping(self) -> None:
         """All ranks have agreed to stop: from here on none needs another."""
@@ -132,6 +133,11 @@ class Peers:
             left = "The training was stopped; another rank left before all had agreed on that."
             return Stopped("Stopped", left + watch.standing())
         watch.heard.wait(CAUSE_SECONDS)
+        if not watch.group_stands and isinstance(watch.failure, Stopped):
+            # Whoever stops all ranks reaches one before another: the peer's end may be seen before the own SIGTERM is.
+            watch.stop_requested.wait(CAUSE_SECONDS)
+            if watch.stop_requested.is_set():
+                return peer_faults.stopped_at_the_start()
         return watch.failure or peer_faults.connection_lost(self.places, error, watch.standing())
 
     def _leave(self, error: BaseException | None) -> None:
@@ -145,7 +151,7 @@ class Peers:
         watch.leave(words, LEAVE_SECONDS)
 
 
-def joined(rank: int, world_size: int, store: Any, address: str) -> Peers:
+def joined(rank: int, world_size: int, store: dist.Store, address: str, check: Callable[[], None] = lambda: None) -> Peers:
     """The peers of a process group's rank.
 
     Args:
@@ -153,13 +159,38 @@ def joined(rank: int, world_size: int, store: Any, address: str) -> Peers:
         world_size: processes.
         store: of `rendezvous.meet`.
         address: of the first rank.
+        check: called while waiting; what it raises ends that, and the others hear of it.
+
+    Raises:
+        Temporary: the first rank cannot be reached, although it is there.
+        Stopped: another rank was stopped, or rank 0 went away.
     """
-    try:
-        links = Links(rank, store, address)
-    except (OSError, RuntimeError) as error:
-        why = str(error).splitlines()[0][:200]
-        message = f"Rank {rank} on {socket.gethostname()} could not be connected with rank 0 at {address}: {why}"
-        raise Temporary("RankMissing", message, hint="May the pods of the training reach each other (NetworkPolicies)?") from error
+    with rendezvous.ending_together(store, rank, world_size):
+        while rank and not store.check([KEY]):
+            rendezvous.pause(store, check)
+        try:
+            links = Links(rank, store, address, check)
+        except OSError as error:
+            rendezvous.pause(store, check)  # it may have gone, or say why it goes
+            message = f"Rank {rank} on {socket.gethostname()} could not be connected with rank 0 at {address}: {error}"
+            hint = "May the pods of the training reach each other (NetworkPolicies)?"
+            raise Temporary("RankMissing", message, hint=hint) from error
     if rank:
         links.send({"node": socket.gethostname()})
     return Peers(rank, world_size, links)
+
+
+@contextlib.contextmanager
+def own_stop_first(stop: threading.Event | None) -> Iterator[None]:
+    """Whoever stops all ranks reaches one before another: the end of a peer may be seen before the own SIGTERM is.
+
+    Raises:
+        Stopped: `stop` is set, in place of what comes of a peer's end.
+    """
+    try:
+        yield
+    except Fault as fault:
+        by_a_peer = isinstance(fault, Stopped)
+        if stop is not None and stop.wait(CAUSE_SECONDS if by_a_peer else 0.0):
+            raise peer_faults.stopped_at_the_start() from fault
+        raise

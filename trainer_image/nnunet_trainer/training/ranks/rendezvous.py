@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch.distributed as dist
 
 from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import Temporary
+from nnunet_trainer.contract.faults import Fault, Stopped, Temporary
+
+from . import peer_faults
 
 LOOK_SECONDS = 0.2
 LAST_WORDS = 5.0
-"""Seconds that rank 0 keeps the store open, so that every rank learns who is missing."""
+"""Seconds that rank 0 keeps the store open, so that every rank learns why the training does not begin."""
+_WHY = "why"
 
 
 def deadline_seconds() -> float:
@@ -31,13 +36,13 @@ def meet(rank: int, world_size: int, address: str, port: int, check: Callable[[]
         world_size: processes.
         address: of rank 0.
         port: of rank 0.
-        check: called while waiting; what it raises ends that.
+        check: called while waiting; what it raises ends that, and the others hear of it.
 
     Raises:
         Temporary: not all came in time; ranks and nodes of those that are missing are named, by every rank that came.
+        Stopped: another rank was stopped, or rank 0 went away (`peer_faults.first_went_away`).
     """
     seconds, began = deadline_seconds(), time.monotonic()
-    me = f"rank {rank} on {socket.gethostname()}"
     try:
         # torch would wait for the first rank without hearing of anything else.
         while rank and not _listens(address, port) and time.monotonic() - began < seconds:
@@ -47,39 +52,80 @@ def meet(rank: int, world_size: int, address: str, port: int, check: Callable[[]
         store = dist.TCPStore(address, port, world_size, is_master=rank == 0, timeout=left, wait_for_workers=False)
         store.set(_key(rank), socket.gethostname())
     except (RuntimeError, ValueError) as error:
-        what = "cannot listen there" if rank == 0 else f"did not answer {me} within {seconds:g} s"
+        what = "cannot listen there" if rank == 0 else f"did not answer rank {rank} on {socket.gethostname()} within {seconds:g} s"
         raise Temporary(
             "RankMissing",
             f"Rank 0 at {address}:{port} {what} ({str(error).splitlines()[0][:200]}).",
             hint="Do all pods of the training run, and may they reach each other (NetworkPolicies)?",
         ) from error
     missing = list(range(world_size))
+    with ending_together(store, rank, world_size):
+        # Rank 0 says who is missing; the others wait somewhat longer for its words.
+        until = began + seconds + (LAST_WORDS if rank else 0.0)
+        while missing := [other for other in missing if not store.check([_key(other)])]:
+            if time.monotonic() > until:
+                raise _not_arrived(missing, world_size, seconds)
+            pause(store, check)
+    return store
+
+
+def pause(store: dist.Store, check: Callable[[], None]) -> None:
+    """A moment of waiting for other ranks, within `ending_together`.
+
+    Args:
+        store: of the process group to be.
+        check: what it raises ends the waiting.
+
+    Raises:
+        Fault: what another rank ended with while it waited.
+    """
+    check()
+    if store.check([_WHY]):
+        raise peer_faults.read(json.loads(store.get(_WHY)), "")
+    time.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def ending_together(store: dist.Store, rank: int, world_size: int) -> Iterator[None]:
+    """Of ranks that find each other, one that ends tells the others why, and rank 0 leaves when they have heard it.
+
+    Args:
+        store: of the process group to be.
+        rank: of this process.
+        world_size: processes.
+
+    Raises:
+        Stopped: rank 0, which keeps the store, went away.
+    """
     try:
-        while missing and not store.check([_missing_key()]):
-            check()
-            missing = [other for other in missing if not store.check([_key(other)])]
-            if missing and time.monotonic() - began > seconds:
-                break
-            if missing:
-                time.sleep(LOOK_SECONDS)
-        if not missing:
-            return store
-        if rank == 0:
-            store.set(_missing_key(), ",".join(map(str, missing)))
-            told, until = {0}, time.monotonic() + LAST_WORDS
-            while len(told) < world_size - len(missing) and time.monotonic() < until:
-                told = {
-                    other for other in range(world_size) if other not in missing and (other == 0 or store.check([_told_key(other)]))
-                }
-                time.sleep(LOOK_SECONDS / 4)
-        else:
-            missing = [int(other) for other in store.get(_missing_key()).decode().split(",")]
-            store.set(_told_key(rank), "")
-    except (RuntimeError, ValueError) as error:
-        message = f"Rank 0 at {address}:{port} went away while {me} waited for the others."
-        raise Temporary("RankMissing", message) from error
+        yield
+    except Fault as fault:
+        with suppress(RuntimeError):  # rank 0 is gone
+            _part(store, rank, world_size, fault)
+        raise
+    except RuntimeError as error:
+        if rank and peer_faults.is_broken_collective(error):
+            raise peer_faults.first_went_away(rank) from error
+        raise
+
+
+def _part(store: dist.Store, rank: int, world_size: int, fault: Fault) -> None:
+    if not store.check([_WHY]):
+        stopped = isinstance(fault, Stopped)
+        message = f"rank {rank} on {socket.gethostname()} was stopped: {fault.message}" if stopped else fault.message
+        store.set(_WHY, json.dumps(peer_faults.written(fault, message)))
+    store.set(_told_key(rank), "")
+    until = time.monotonic() + LAST_WORDS
+    while rank == 0 and time.monotonic() < until:
+        arrived = [other for other in range(world_size) if store.check([_key(other)])]
+        if all(store.check([_told_key(other)]) for other in arrived):
+            return
+        time.sleep(LOOK_SECONDS / 4)
+
+
+def _not_arrived(missing: Sequence[int], world_size: int, seconds: float) -> Temporary:
     here = sorted(set(range(world_size)) - set(missing))
-    raise Temporary(
+    return Temporary(
         "RankMissing",
         f"{_ranks(missing)} of {world_size} did not arrive within {seconds:g} s; {_ranks(here).lower()} did.",
         hint="Look at the pods of these nodes (completion indexes). How long to wait is spec.workers.rendezvousDeadlineSeconds.",
@@ -110,7 +156,3 @@ def _key(rank: int) -> str:
 
 def _told_key(rank: int) -> str:
     return f"told/{rank}"
-
-
-def _missing_key() -> str:
-    return "missing"

@@ -4,10 +4,23 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
 from nnunet_trainer.contract.faults import BadData
+
+
+def write_late(maker, place, allocate, marker):
+    """Write into the batch's memory after this process was replaced: when `<marker>-go` is there, until `<marker>-written` is."""
+    arrays = []
+    maker(place, lambda *shape: arrays.append(allocate(*shape)) or arrays[-1])
+    while not os.path.exists(f"{marker}-go"):
+        time.sleep(0.01)
+    for array in arrays:
+        array[...] = -7
+    open(f"{marker}-written", "x").close()
+    hang()
 
 
 def hang():
@@ -55,6 +68,9 @@ class Failing:
                     os._exit(3)
                 case "hang":
                     hang()
+                case "write late, once" if not os.path.exists(self.marker):
+                    open(self.marker, "x").close()
+                    write_late(self.maker, place, allocate, self.marker)
                 case "hang once":
                     if not os.path.exists(self.marker):
                         open(self.marker, "x").close()

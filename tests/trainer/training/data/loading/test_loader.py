@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from nnunet_trainer.contract.faults import BadData, Temporary
 from nnunet_trainer.extensions import load_plugins
-from nnunet_trainer.training.data.loading import process_pool
+from nnunet_trainer.training.data.loading import loader as loader_module
+from nnunet_trainer.training.data.loading import process_pool, worker_process
 from nnunet_trainer.training.data.loading.batch_maker import BatchMaker, Place
 from nnunet_trainer.training.data.loading.budget import MemoryBudget
+from nnunet_trainer.training.data.loading.worker_process import WorkerProcess
+from support.apiclient import wait_until
 from support.plugins import isolated, write
 
 from .conftest import SCHEDULE
@@ -165,8 +168,9 @@ def test_memory_that_a_gpu_still_copies_is_not_written_over(loader, expected):
     assert any(fence.done for fence in fences), "where all memory waits for copies, they are waited for"
 
 
-def test_workers_that_are_killed_at_random_change_nothing(loader, expected):
+def test_workers_that_are_killed_at_random_change_nothing(loader, expected, monkeypatch):
     said, chance = [], np.random.default_rng(0)
+    monkeypatch.setattr(process_pool, "TRIES", 100)  # how far a worker has come before it is killed depends on the machine
     made = loader(warn=said.append, **PROCESSES)
     found = []
     for place in PLACES:
@@ -204,6 +208,34 @@ def test_a_worker_that_hangs_is_named_with_where_it_stands_and_replaced(loader, 
     assert "in hang\n" in caplog.text, "its whole stack"
 
 
+@pytest.mark.parametrize("spare", [loader_module.SPARE_SLOTS, 0])
+def test_a_worker_that_cannot_be_killed_writes_into_nobody_elses_batch(loader, expected, monkeypatch, tmp_path, spare):
+    """As one that waits in the kernel for a disk."""
+    monkeypatch.setattr(loader_module, "SPARE_SLOTS", spare)
+    marker = tmp_path / "late"
+    made = loader(lambda maker: Failing(maker, PLACES[3], "write late, once", str(marker)), warn=lambda line: None, **PROCESS)
+    found = all_of(made, PLACES[:3])
+    (stuck,) = made.pids
+    kill = WorkerProcess.kill
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerProcess, "kill", lambda each: each.connection.close() if each.process.pid == stuck else kill(each))
+        patch.setattr(worker_process, "KILL_SECONDS", 0.0)
+        patch.setattr(process_pool, "LOOK_SECONDS", 0.05)
+        where = WorkerProcess.where
+        patch.setattr(WorkerProcess, "where", lambda each: patch.setattr(process_pool, "HANG_SECONDS", 600.0) or where(each))
+        patch.setattr(process_pool, "HANG_SECONDS", 0.2)
+        batch = made._take(PLACES[3])
+        marker.with_name("late-go").touch()
+        wait_until(marker.with_name("late-written").exists, timeout=60)
+        assert same(batch, expected[3])
+        found += [copied(batch), *all_of(made, PLACES[4:8])]
+    assert made._pool._withheld
+    os.kill(stuck, signal.SIGKILL)
+    wait_until(lambda: made._pool.room and not made._pool._withheld, timeout=60)
+    found += all_of(made, PLACES[8:])
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+
+
 def test_a_batch_at_which_every_worker_hangs_ends_the_training(loader, monkeypatch):
     made = loader(lambda maker: Failing(maker, PLACES[1], "hang"), warn=lambda line: None, **PROCESS)
     made._take(PLACES[0])
@@ -224,12 +256,13 @@ def test_a_worker_that_nobody_waits_for_does_not_hang(loader, expected, monkeypa
 
 def test_what_tells_a_training_to_stop_does_not_reach_its_workers(loader, expected):
     made = loader(**PROCESSES)
-    found = [copied(made._take(PLACES[0]))]
+    made._pool = made._started()
     pids = made.pids
     assert all(os.getpgid(pid) != os.getpgid(0) for pid in pids), "Ctrl-C goes to the whole group"
+    # Also while they start.
     for pid, number in zip(pids, (signal.SIGTERM, signal.SIGINT), strict=True):
         os.kill(pid, number)
-    found += all_of(made, PLACES[1:])
+    found = all_of(made)
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
     assert made.pids == pids
 
@@ -296,7 +329,7 @@ def test_workers_end_with_their_parent(store):
     assert len(pids) == 2
     parent.kill()
     parent.wait()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while any(running(pid) for pid in pids):
         assert time.monotonic() < until, "they are left behind"
         time.sleep(0.02)

@@ -16,7 +16,7 @@ from nnunet_trainer.contract.oom_kills import oom_kills
 from nnunet_trainer.extensions import loaded_places
 
 from .batch_maker import BatchMaker, Place
-from .slots import Slots
+from .slots import NO_SLOT, Slots
 from .worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ class ProcessPool:
         self._order: deque[int] = deque()
         self._submitted, self._lent = 0, -1
         self._returned: deque[tuple[int, Any]] = deque()
+        self._withheld: list[tuple[WorkerProcess, int]] = []
+        """Slots of workers that were killed and do not end: the kernel may still write there for them."""
         self._deaths: Counter[Place] = Counter()
         self._oom_kills = oom_kills()
         self._workers = [self._start() for _ in range(workers)]
@@ -89,12 +91,14 @@ class ProcessPool:
             slot, fence = self._returned.popleft()
             fence.synchronize()
             self._free.append(slot)
-        return bool(self._free)
+        self._free.extend(slot for each, slot in self._withheld if each.ended)
+        self._withheld = [(each, slot) for each, slot in self._withheld if not each.ended]
+        return bool(self._free) or (bool(self._withheld) and not self._tasks)
 
     def submit(self, place: Place) -> None:
         """Begin with a batch."""
         number, self._submitted = self._submitted, self._submitted + 1
-        self._tasks[number] = _Task(place, self._free.popleft())
+        self._tasks[number] = _Task(place, self._free_slot())
         self._order.append(number)
         self._send(min(self._workers, key=lambda each: len(each.tasks)), number)
 
@@ -121,7 +125,7 @@ class ProcessPool:
         for number in list(self._order):
             self._tasks[number].wanted = False
             if self._tasks[number].done is not None:
-                self._free.append(self._tasks.pop(number).slot)
+                self._forget(number)
         self._order.clear()
         while not self.room:
             self._listen()
@@ -168,7 +172,15 @@ class ProcessPool:
             task = self._tasks[number]
             task.done = good, message
             if not task.wanted:
-                self._free.append(self._tasks.pop(number).slot)
+                self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        if (slot := self._tasks.pop(number).slot) != NO_SLOT:
+            self._free.append(slot)
+
+    def _free_slot(self) -> int:
+        """A slot that nobody writes to; `NO_SLOT` where all are withheld or in use."""
+        return self._free.popleft() if self._free else NO_SLOT
 
     def _replace(self, dead: WorkerProcess, hangs: str | None = None) -> None:
         """Start another one in its place.
@@ -200,6 +212,9 @@ class ProcessPool:
                     else "What it said itself stands above, in the log.",
                 )
         self.warn(f"{said}. Another one takes its place and makes its batches again.")
+        if dead.tasks and not dead.ended and (begun := self._tasks[dead.tasks[0]]).slot != NO_SLOT:
+            self._withheld.append((dead, begun.slot))
+            begun.slot = self._free_slot()
         self._workers[self._workers.index(dead)] = fresh = self._start()
         for number in dead.tasks:
             self._send(fresh, number)

@@ -12,6 +12,8 @@ import numpy as np
 from ..shared_memory import SharedMemory
 
 ALIGNMENT = 64
+NO_SLOT = -1
+"""A batch without a slot is sent with its message."""
 SMALL = 4096
 """Bytes of arrays that are sent with the message."""
 
@@ -25,7 +27,7 @@ class Slots:
 
     def writer(self, number: int) -> SlotWriter:
         """For the process that makes the batch."""
-        return SlotWriter(self.memory, number * self.size, self.size)
+        return SlotWriter(self.memory, 0, 0) if number == NO_SLOT else SlotWriter(self.memory, number * self.size, self.size)
 
     def read(self, number: int, message: bytes) -> Any:
         """A batch as it was written; its arrays and tensors lie in the slot."""

@@ -14,6 +14,7 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
+IGNORED = (signal.SIGTERM, signal.SIGINT)
 LOOK_SECONDS = 2.0
 """Between two looks whether the parent is still there."""
 
@@ -26,7 +27,7 @@ def command(fd: int, stack: int) -> list[str]:
 
 def main(fd: int, stack: int) -> None:
     """Make batches."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
     parent, connection = os.getppid(), Connection(fd)

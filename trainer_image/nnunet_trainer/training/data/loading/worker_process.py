@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from multiprocessing.connection import Connection
@@ -28,6 +28,16 @@ ONE_THREAD = dict.fromkeys((*THREADS, "BLOSC_NTHREADS", "NUMEXPR_NUM_THREADS", "
 
 STACK_SECONDS, KILL_SECONDS = 2.0, 10.0
 log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    """What is started now inherits that these signals are blocked: they do not end it before it ignores them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, worker.IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(slots=True)
@@ -48,7 +58,7 @@ class WorkerProcess:
         """Start one that inherits these descriptors under the same numbers."""
         ours, theirs = socket.socketpair()
         stack = FileIO(unnamed_file())
-        with ours, theirs:
+        with ours, theirs, _blocked():
             process = subprocess.Popen(
                 worker.command(theirs.fileno(), stack.fileno()),
                 stdin=subprocess.DEVNULL,
@@ -74,6 +84,11 @@ class WorkerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(KILL_SECONDS)
         self.stack.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+        return self.process.poll() is not None
 
     def ended_by(self, out_of_memory: bool) -> str:
         """How it ended, as the end of a sentence about it.
