@@ -51,7 +51,7 @@ def warm() -> None:
     first.join()
 
 
-def ends(processes: Sequence[BaseProcess], seconds: float = 60, *, stacks: bool = False) -> list[int | None]:
+def ends(processes: Sequence[BaseProcess], seconds: float = 180, *, stacks: bool = False) -> list[int | None]:
     """Exit codes, negative for a signal; what has not ended by then is killed, and has None.
 
     Args:

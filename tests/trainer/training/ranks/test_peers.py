@@ -27,7 +27,7 @@ def told(folder, rank):
     return json.loads((folder / f"end-{rank}.json").read_text())
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
