@@ -53,7 +53,7 @@ def operator(control_plane: ControlPlane, namespace: str, s3_server: S3Server, t
 
 
 def manifests(namespace: str, seed: int) -> list[dict[str, Any]]:
-    files = quickstart.manifests(epochs=4, iterations=10)
+    files = quickstart.manifests(epochs=2, iterations=4)
     found = [document for text in files.values() for document in yaml.safe_load_all(text) if document]
     random.Random(seed).shuffle(found)
     for manifest in found:

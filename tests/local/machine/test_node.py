@@ -273,7 +273,9 @@ def test_a_job_that_waits_for_a_queue_runs_without_one(node: Node) -> None:
 def test_jobs_queue_for_cores(tmp_path: Path) -> None:
     node = make_node(tmp_path, Machine(cores=1, memory=2**30))
     script = """
-        import os, sys
+        import os, sys, time
+        while not os.path.exists(sys.argv[1] + "/go"):
+            time.sleep(0.01)
         os.mkdir(sys.argv[1] + "/busy")  # fails when another has it
         os.rmdir(sys.argv[1] + "/busy")
     """
@@ -285,6 +287,7 @@ def test_jobs_queue_for_cores(tmp_path: Path) -> None:
     assert len(waiting) == 2
     assert waiting[0]["status"]["conditions"][0]["reason"] == "Unschedulable"
     assert "Insufficient cpu" in waiting[0]["status"]["conditions"][0]["message"]
+    (tmp_path / "go").touch()
     assert [ended(node, f"queued-{i}")["type"] for i in range(3)] == ["Complete"] * 3
 
 

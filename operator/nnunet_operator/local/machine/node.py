@@ -144,9 +144,9 @@ class Node:
         running = [(pod, self._held(pod)) for pod in self.living()]
         placement = place(queue, running, self.machine)
         self._never = {pod["metadata"]["uid"] for pod, _ in placement.never}
-        threads = threads_of_each(len(running) + len(placement.start), self.machine)
+        busy = len(running) + len(placement.start)
         for pod, gpus in placement.start:
-            self._bind(pod, gpus, threads)
+            self._bind(pod, gpus, threads_of_each(busy, self.machine))
         for pod, message in [*placement.wait, *placement.never]:
             self.store.set_status(pod, pod_status.unschedulable(pod["status"], time.time(), message))
 
