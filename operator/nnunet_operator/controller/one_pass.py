@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..reconcile import reconcile
+from ..reconcile.policies import retention
 from ..reconcile.status.child_refused import refused
 from ..reconcile.view import Heard, Key, Manifest, Settings
-from ..reconcile.view_builder import Objects, build_view, is_deleted, is_held
+from ..reconcile.view_builder import Objects, build_view, is_deleted
 from .carry_out import ChildRefused, carry_out
 from .events import EventRecorder
 from .object_client import ObjectClient
@@ -64,7 +65,7 @@ class Reconciliation:
             Outdated: there is a newer version, which is to be looked at.
         """
         about = self._client.known(key)
-        held = about is not None and is_deleted(about) and is_held(about)
+        held = about is not None and is_deleted(about) and retention.is_held(about["metadata"].get("finalizers"))
         going = held and await self._client.is_terminating(key.namespace)
         view = build_view(
             self._objects,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...api import reasons
 from ...api.common import State, WorkStatus
-from ...manifests import names
+from ...manifests import names, work_order
 from ...manifests.job import children
 from ...manifests.job_parameters import JobParameters
 from .. import times
@@ -85,8 +85,7 @@ def order_of(job: Manifest) -> str | None:
 
 def order_name(start: Startable, attempt: int) -> str:
     """The ConfigMap that an attempt's Job would read its order from, were it made now: its name holds the order's digest."""
-    first, _ = children(start.job(attempt))
-    return str(first[0]["metadata"]["name"])
+    return work_order.name(start.job(attempt))
 
 
 def delete(scope: Scope[Any], attempt: Attempt) -> None:
