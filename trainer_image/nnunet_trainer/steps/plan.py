@@ -35,7 +35,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     """
     tell = Teller("plan", listener)
     tell("reading")
-    named = import_plugins(order.plugins)
+    named = import_plugins(order)
     dataset = read_input(order.dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
     storage = open_store(order.storage)

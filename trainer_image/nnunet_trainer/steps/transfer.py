@@ -28,7 +28,7 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     """
     tell = Teller("transfer", listener)
     tell("reading")
-    named = import_plugins(order.plugins)
+    named = import_plugins(order)
     dataset, theirs = read_input(order.dataset, "dataset"), read_input(order.from_plans, "plans")
     from_dataset = read_input(order.from_dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
