@@ -14,6 +14,7 @@ from ..reconcile.view import Heard, Key, Manifest, Settings
 from ..reconcile.view_builder import Objects, build_view, is_deleted
 from .carry_out import ChildRefused, carry_out
 from .events import EventRecorder
+from .mounted_plugins import MountedPlugins
 from .object_client import ObjectClient
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Reconciliation:
     ) -> None:
         self.settings, self.listening_since, self._workloads = settings, listening_since, workloads
         self._client, self._objects, self._recorder = client, objects, recorder
+        self._plugins = MountedPlugins(client)
 
     async def pass_over(self, key: Key, now: datetime, heard: Mapping[str, Heard]) -> Passed:
         """Look at an object and make it so; nothing where it is gone, or going.
@@ -75,6 +77,7 @@ class Reconciliation:
             heard,
             self.listening_since,
             self._workloads,
+            plugins=await self._plugins.of(about) if about is not None and not held else None,
             namespace_terminating=going,
         )
         if about is None or view is None:

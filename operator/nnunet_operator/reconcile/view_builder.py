@@ -50,6 +50,7 @@ def build_view(
     listening_since: datetime | None = None,
     workloads: Mapping[str, Manifest] | None = None,
     *,
+    plugins: Mapping[str, str | None] | None = None,
     namespace_terminating: bool = False,
 ) -> View[Any] | None:
     """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going and not held by us."""
@@ -70,6 +71,7 @@ def build_view(
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
         namespace_terminating=namespace_terminating,
+        plugins=plugins or {},
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
