@@ -120,9 +120,9 @@ def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
     """
     for configuration in content["configurations"].values():
         for step in configuration.get(FIELD) or ():
-            fields = _taken(step["name"])
-            for parameter in step.get(TAKEN, ()):
-                step[parameter] = _field(fingerprint, fields[parameter], step["name"])
+            for parameter, field in _taken(step["name"]).items():
+                if parameter in step.get(TAKEN, ()):
+                    step[parameter] = _field(fingerprint, field, step["name"])
 
 
 def _completed(step: Choice, fingerprint: Mapping[str, Any]) -> Step:
