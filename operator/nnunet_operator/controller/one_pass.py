@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ class Reconciliation:
         about = self._client.known(key)
         held = about is not None and is_deleted(about) and retention.is_held(about["metadata"].get("finalizers"))
         going = held and await self._client.is_terminating(key.namespace)
-        view = build_view(
+        plugins = await self._plugins.of(about) if about is not None and not held else {}
+        look = functools.partial(
+            build_view,
             self._objects,
             key,
             now,
@@ -77,12 +80,17 @@ class Reconciliation:
             heard,
             self.listening_since,
             self._workloads,
-            plugins=await self._plugins.of(about) if about is not None and not held else None,
             namespace_terminating=going,
         )
+        view = look(plugins=plugins)
         if about is None or view is None:
             return Passed()
         outcome = reconcile(view)
+        if outcome.create and plugins and (anew := await self._plugins.of(about, within=0)) != plugins:
+            view = look(plugins=anew)
+            if view is None:
+                return Passed()
+            outcome = reconcile(view)
         log.debug("%s", outcome, extra={"object": key})
         try:
             done = await carry_out(self._client, self._recorder, about, outcome)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nnunet_operator.controller.events import EventRecorder
 from nnunet_operator.controller.mounted_plugins import FRESH, MountedPlugins
 from nnunet_operator.controller.object_client import Rejected
 from nnunet_operator.local.object_store.store import Store
 from nnunet_operator.reconcile.view import Key, Manifest
+from nnunet_trainer.contract import plugins as plugins_contract
 from nnunet_trainer.extensions import digest_of
 
 from .conftest import ABOUT, NotedClient
+from .test_one_pass import NOW, reconciliation
 
 MODULES = {"losses.py": "x = 1\n", "umlaut.py": "name = 'Größe'\n", "empty.py": ""}
 
@@ -66,9 +70,24 @@ async def test_one_that_is_there_is_read_once_in_a_while_and_one_that_is_not_eac
     for _ in range(3):
         await plugins.of(about("mine", "gone"))
     assert client.asked == ["mine", "gone", "gone", "gone"]
+    await plugins.of(about("mine"), within=0)
     now[0] += FRESH
     await plugins.of(about("mine"))
-    assert client.asked[4:] == ["mine"]
+    assert client.asked[4:] == ["mine", "mine"]
+
+
+async def test_a_job_is_made_by_what_is_there_that_moment(client: Reading, recorder: EventRecorder) -> None:
+    """However fresh is what was read for another object."""
+    key = Key("Dataset", "default", "brain")
+    client.store.edit(*key, lambda new: new["spec"].update(plugins=[{"configMapName": "mine"}]))
+    client.store.create(config_map("mine", data=MODULES))
+    passes = reconciliation(client, recorder)
+    digest = (await passes._plugins.of(about("mine")))["mine"]
+    client.store.edit("ConfigMap", "default", "mine", lambda new: new.update(data={"losses.py": "x = 2\n"}))
+    await passes.pass_over(key, NOW, {})
+    [order] = [each for each in client.store.all("ConfigMap") if each["metadata"]["name"] != "mine"]
+    now = json.loads(order["data"]["order.json"])["pluginDigests"]["mine"]
+    assert now == plugins_contract.digest([("losses.py", b"x = 2\n")]) != digest
 
 
 async def test_who_may_not_read_them_says_so_once_and_knows_nothing(client: Reading, caplog: pytest.LogCaptureFixture) -> None:
