@@ -213,6 +213,13 @@ def a_job_that_is_there_already(scene: Scene) -> None:
     scene.until("TrainingRun", "taken", "ChildRefused")
 
 
+@exercise(needs("configmaps", "get"))
+def a_plugin_that_is_not_there(scene: Scene) -> None:
+    """Its ConfigMap is looked for before a Job is made."""
+    scene.run("plugged", plugins=[{"configMapName": "losses"}])
+    scene.until("TrainingRun", "plugged", "WaitingForPlugin")
+
+
 @exercise(*ours("get"), needs("jobs.batch", "get"), needs("pods", "get"))
 def a_watch_that_does_not_keep_up(scene: Scene) -> None:
     """What it owes is read by name, under the operator's own rights."""

@@ -84,7 +84,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
     monkeypatch.setattr(retry.asyncio, "sleep", at_once)
-    monkeypatch.setattr(served_definitions, "_findings", lambda _: [])  # a test of its own
+    monkeypatch.setattr(served_definitions, "lacking", lambda *_: [])  # a test of its own
 
 
 TROUBLES = [

@@ -57,6 +57,7 @@ class MemoryWorld:
         self.now = START
         self.heard: dict[str, Heard] = {}
         self.workloads: dict[str, Manifest] = {}  # by the uid of their Job
+        self.plugins: dict[str, str | None] = {}  # digests of ConfigMaps of plug-ins; None: there is none
         self.events: list[tuple[Key, Event]] = []
         self._deleted_pods: dict[str, list[Manifest]] = {}  # by the uid of their Job
         self.writes = 0
@@ -139,6 +140,7 @@ class MemoryWorld:
             self.settings,
             self.heard,
             workloads=self.workloads,
+            plugins=self.plugins,
             namespace_terminating=going,
         )
         return reconcile(view) if view is not None else None

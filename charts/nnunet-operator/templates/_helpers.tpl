@@ -97,8 +97,8 @@ matchExpressions:
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [""]
-  resources: [configmaps] # work orders
-  verbs: [create, patch, delete]
+  resources: [configmaps] # work orders; plug-ins are read (a patch answers with the whole object, too)
+  verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [services] # where the workers of a run find each other
   verbs: [create, patch, delete]

@@ -6,6 +6,7 @@ from __future__ import annotations
 WAITING_FOR_DATASET = "WaitingForDataset"
 WAITING_FOR_PLANS = "WaitingForPlans"
 WAITING_FOR_TRAINING_RUN = "WaitingForTrainingRun"
+WAITING_FOR_PLUGIN = "WaitingForPlugin"  # a ConfigMap of spec.plugins
 WAITING_FOR_PREDECESSOR = "WaitingForPredecessor"  # pods of an earlier object of this name
 DEPENDENCY_FAILED = "DependencyFailed"
 
@@ -88,6 +89,7 @@ NETWORKS_DIFFER = "NetworksDiffer"
 BATCH_SMALLER_THAN_WORLD = "BatchSmallerThanWorld"
 NETWORK_DOES_NOT_FIT = "NetworkDoesNotFit"
 MISSING_PLUGIN = "MissingPlugin"
+PLUGIN_CHANGED = "PluginChanged"
 # … and those of the trainer's catalogue (contract.catalogue.REASONS).
 
 # Events.

@@ -218,6 +218,10 @@ class TrainingRunStatus(CommonStatus):
         None
     )
     plans: Annotated[str | None, Field(max_length=128, description="Digest of the plans that are trained with.")] = None
+    plugins: Annotated[
+        dict[str, Annotated[str, Field(max_length=128)]] | None,
+        Field(max_length=16, description="By ConfigMap of spec.plugins, the digest of the modules that the folds are trained by."),
+    ] = None
     changed_input: Annotated[
         str | None, Field(max_length=128, description="Digest of what is there now, where that is not what was trained with.")
     ] = None

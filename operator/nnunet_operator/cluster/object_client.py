@@ -57,7 +57,10 @@ class CachedApi:
 
     async def get(self, key: Key) -> Manifest | None:
         """GET."""
-        return await self._api.get(KINDS[key.kind], key.namespace, key.name)
+        try:
+            return await self._api.get(KINDS[key.kind], key.namespace, key.name)
+        except ApiError as error:
+            raise _named(error) from error
 
     async def read_again(self, key: Key) -> None:
         """GET into the cache, whatever that has; what is gone is forgotten."""

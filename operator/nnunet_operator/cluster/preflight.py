@@ -29,7 +29,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     (NAMESPACE, "", ("get",)),  # whether it is being deleted
     (JOB, "", ("get", "list", "watch", "create", "delete")),
     (POD, "", ("get", "list", "watch")),
-    (KINDS["ConfigMap"], "", ("create", "patch", "delete")),
+    (KINDS["ConfigMap"], "", ("get", "create", "patch", "delete")),
     (KINDS["Service"], "", ("create", "patch", "delete")),
     (KINDS["Event"], "", ("create", "patch")),
 )

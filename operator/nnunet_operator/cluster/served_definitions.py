@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration
@@ -26,7 +27,7 @@ Schema = dict[str, Any]
 
 
 async def check(api: Api) -> None:
-    """Compare each field and each value of an enum with what the API server describes (OpenAPI v3, which everybody may read).
+    """Compare each field and each value of an enum with what the API server describes.
 
     Raises:
         BadConfiguration: the CRDs are older; each finding names a field.
@@ -35,13 +36,13 @@ async def check(api: Api) -> None:
     end = loop.time() + PATIENCE
     while True:
         try:
-            described = await ask(api, "GET", f"/openapi/v3/apis/{API_VERSION}")
+            served = await schemas(functools.partial(ask, api))
         except ApiError as error:
             if error.code != 404 or loop.time() > end:
                 log.warning("whether the CRDs are of this version cannot be found out: %s", error)
                 return
         else:
-            findings = _findings(described["components"]["schemas"])
+            findings = [f"{kind}: {line}" for kind in OURS for line in lacking(own(kind), served.get(kind) or {})]
             if not findings:
                 return
             if loop.time() > end:
@@ -55,19 +56,24 @@ async def check(api: Api) -> None:
         await asyncio.sleep(0.5)
 
 
-def _findings(served: dict[str, Schema]) -> list[str]:
-    return [f"{kind}: {line}" for kind in OURS for line in lacking(own(kind), of_kind(served, kind) or {})]
+async def schemas(request: Callable[[str, str], Awaitable[Any]]) -> dict[str, Schema]:
+    """The schemas that the API server describes (OpenAPI v3, which everybody may read), by kind; of those that it serves.
+
+    Args:
+        request: asks by method and path.
+
+    Raises:
+        ApiError: 404 where it serves none of them.
+    """
+    described = (await request("GET", f"/openapi/v3/apis/{API_VERSION}")).get("components") or {}
+    prefix = f"{'.'.join(reversed(GROUP.split('.')))}.{VERSION}."
+    return {name.removeprefix(prefix): schema for name, schema in (described.get("schemas") or {}).items()}
 
 
 def own(kind: str) -> Schema:
     """This version's schema of a kind."""
     found: Schema = crds.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return found
-
-
-def of_kind(served: dict[str, Schema], kind: str) -> Schema | None:
-    """A kind's schema among those that the API server describes; None where it does not serve it."""
-    return served.get(f"{'.'.join(reversed(GROUP.split('.')))}.{VERSION}.{kind}")
 
 
 def lacking(ours: Schema, served: Schema, path: str = "") -> Iterator[str]:

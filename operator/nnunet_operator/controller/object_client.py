@@ -43,7 +43,11 @@ class ObjectClient(Protocol):
         """The newest version that is known without asking."""
 
     async def get(self, key: Key) -> Manifest | None:
-        """An object as it is now."""
+        """An object as it is now.
+
+        Raises:
+            Rejected: it may not be read.
+        """
 
     async def apply(self, manifest: Manifest, *, force: bool) -> bool:
         """Server-side apply under the operator's one field owner; whether anything was written.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..reconcile import reconcile
+from ..reconcile.policies import retention
 from ..reconcile.status.child_refused import refused
 from ..reconcile.view import Heard, Key, Manifest, Settings
-from ..reconcile.view_builder import Objects, build_view, is_deleted, is_held
+from ..reconcile.view_builder import Objects, build_view, is_deleted
 from .carry_out import ChildRefused, carry_out
 from .events import EventRecorder
+from .mounted_plugins import MountedPlugins
 from .object_client import ObjectClient
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ class Reconciliation:
     ) -> None:
         self.settings, self.listening_since, self._workloads = settings, listening_since, workloads
         self._client, self._objects, self._recorder = client, objects, recorder
+        self._plugins = MountedPlugins(client)
 
     async def pass_over(self, key: Key, now: datetime, heard: Mapping[str, Heard]) -> Passed:
         """Look at an object and make it so; nothing where it is gone, or going.
@@ -64,9 +68,11 @@ class Reconciliation:
             Outdated: there is a newer version, which is to be looked at.
         """
         about = self._client.known(key)
-        held = about is not None and is_deleted(about) and is_held(about)
+        held = about is not None and is_deleted(about) and retention.is_held(about["metadata"].get("finalizers"))
         going = held and await self._client.is_terminating(key.namespace)
-        view = build_view(
+        plugins = await self._plugins.of(about) if about is not None and not held else {}
+        look = functools.partial(
+            build_view,
             self._objects,
             key,
             now,
@@ -76,9 +82,15 @@ class Reconciliation:
             self._workloads,
             namespace_terminating=going,
         )
+        view = look(plugins=plugins)
         if about is None or view is None:
             return Passed()
         outcome = reconcile(view)
+        if outcome.create and plugins and (anew := await self._plugins.of(about, within=0)) != plugins:
+            view = look(plugins=anew)
+            if view is None:
+                return Passed()
+            outcome = reconcile(view)
         log.debug("%s", outcome, extra={"object": key})
         try:
             done = await carry_out(self._client, self._recorder, about, outcome)

@@ -12,6 +12,11 @@ from . import names
 from .job_parameters import JobParameters
 
 
+def name(parameters: JobParameters) -> str:
+    """The ConfigMap's name, which holds the order's digest."""
+    return names.config_map(parameters.name, encode(parameters.order))
+
+
 def config_map(parameters: JobParameters) -> dict[str, Any]:
     """What the Job is to do; no later edit of the owner, and no upgrade of the operator, changes it."""
     text = encode(parameters.order)

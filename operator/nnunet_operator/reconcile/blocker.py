@@ -41,6 +41,7 @@ STALLING = frozenset(
         reasons.BATCH_SMALLER_THAN_WORLD,
         reasons.NETWORK_DOES_NOT_FIT,
         reasons.MISSING_PLUGIN,
+        reasons.PLUGIN_CHANGED,
         *catalogue.packaged().reasons,
     }
 )

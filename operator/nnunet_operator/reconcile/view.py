@@ -88,6 +88,8 @@ class View(Generic[R]):
     listening_since: datetime | None = None  # before, nobody asked the pods
     workloads: Mapping[str, Manifest] = field(default_factory=dict)  # what Kueue says of Jobs that wait in a queue, by their uids
 
+    plugins: Mapping[str, str | None] = field(default_factory=dict)  # digests of its plug-ins' ConfigMaps; None: there is none
+
     def reference(self, kind: str, name: str) -> Resource | None:
         """A referenced object of the same namespace, or None when there is none."""
         return self.references.get(Key(kind, self.object.metadata.namespace, name))

@@ -50,11 +50,12 @@ def build_view(
     listening_since: datetime | None = None,
     workloads: Mapping[str, Manifest] | None = None,
     *,
+    plugins: Mapping[str, str | None] | None = None,
     namespace_terminating: bool = False,
 ) -> View[Any] | None:
     """All that `reconcile` may look at, or None when there is nothing to do: the object is gone, or going and not held by us."""
     manifest = objects.get(*key)
-    if manifest is None or (is_deleted(manifest) and not is_held(manifest)):
+    if manifest is None or (is_deleted(manifest) and not retention.is_held(manifest["metadata"].get("finalizers"))):
         return None
     resource = invalid.parse(manifest)
     uid = resource.metadata.uid
@@ -70,6 +71,7 @@ def build_view(
         children=tuple(invalid.parse(found) for _, found in wanted if found["metadata"].get("uid") in own),
         name_conflicts=tuple(key for key, found in wanted if found["metadata"].get("uid") not in own),
         namespace_terminating=namespace_terminating,
+        plugins=plugins or {},
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
@@ -86,15 +88,10 @@ def is_deleted(manifest: Manifest) -> bool:
     return bool(manifest["metadata"].get("deletionTimestamp"))
 
 
-def is_held(manifest: Manifest) -> bool:
-    """Whether an object is held until its results are deleted."""
-    return retention.is_held(manifest["metadata"].get("finalizers"))
-
-
 def _is_lost(manifest: Manifest) -> bool:
     """Whether an object is no longer to be referred to. One that is held has its results until their deletion begins."""
     begun = (manifest.get("status") or {}).get("deletion") is not None
-    return is_deleted(manifest) and (begun or not is_held(manifest))
+    return is_deleted(manifest) and (begun or not retention.is_held(manifest["metadata"].get("finalizers")))
 
 
 def _follow(objects: Objects, resource: Resource) -> dict[Key, Resource]:

@@ -49,3 +49,27 @@ def test_what_is_written_otherwise_is_read_whole(value: Any) -> None:
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         wire.decode_child(data)
+
+
+VALUES = [
+    None,
+    True,
+    0,
+    -(10**30),
+    1.0,
+    1e-7,
+    2.5e22,
+    "",
+    "Größe \u2028 \U0001f9e0",
+    '"\\\n\x00\x7f',
+    "\ud800",
+    [[], {}],
+    {"a.b/c": {"": [1, None]}},
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_what_is_written_is_read_by_any_parser(value: Any) -> None:
+    written = wire.encode({"value": value})
+    assert json.loads(written) == {"value": value}
+    assert written.startswith(b'{"value":')

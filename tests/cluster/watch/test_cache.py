@@ -211,3 +211,26 @@ def test_pods_that_have_changed_are_told_once() -> None:
     assert not cache.take_changed_pods()
     cache.remove(pod)
     assert cache.take_changed_pods() == [key]
+
+
+@pytest.mark.parametrize("ending", [{"type": "Ready", "status": "True"}, {"type": "Stalled", "status": "True"}])
+@pytest.mark.parametrize("first", ["owner", "children", "children that changed"])
+def test_children_are_at_rest_when_their_owner_is(ending: dict[str, str], first: str) -> None:
+    """A finished owner's last Jobs and pods stay for their logs, for days, and are looked at no more often than itself."""
+    cache, run = ObjectCache(), stored(training_run("ns"), 1)
+    done = {**stored(training_run("ns"), 9), "status": {"conditions": [ending]}}
+    children = [child(run, f"job-{number}", 2 + number) for number in range(3)]
+    keys = {Key("Job", "ns", f"job-{number}") for number in range(3)}
+    if first == "owner":
+        cache.put(run)
+    for manifest in children:
+        cache.put(manifest)
+    assert cache._objects._at_work.keys() >= keys
+    cache.put(done)
+    if first == "children that changed":
+        for number in range(3):
+            cache.put(child(run, f"job-{number}", 20 + number))
+    assert not cache._objects._at_work
+    assert cache._objects._at_rest.keys() >= keys
+    cache.put(stored(training_run("ns"), 99))  # spec.rerun
+    assert cache._objects._at_work.keys() >= keys

@@ -63,3 +63,17 @@ def test_a_newer_one_takes_the_place_of_a_packed_one_and_what_is_deleted_is_gone
     with pytest.raises(KeyError):
         kept[key(0)]
     assert len(kept) == len(kept._packed) == len(kept._at_rest) == len(kept._at_work) == 0
+
+
+def test_what_comes_to_rest_makes_room_for_what_is_at_work() -> None:
+    kept = PackedManifests(most=2, most_at_work=3)
+    for number in range(3):
+        kept.put(key(number), manifest(number), at_work=True)
+    for number in range(3):
+        kept.move(key(number), at_work=False)
+    assert (list(kept._at_rest), list(kept._at_work)) == ([key(1), key(2)], []), "the oldest of those at rest is packed"
+    kept.move(key(0), at_work=True)
+    assert kept._packed[key(0)] is not None, "what is packed stays so until it is asked for"
+    kept.move(key(1), at_work=True)
+    assert (list(kept._at_rest), list(kept._at_work)) == ([key(2)], [key(1)])
+    assert [kept[key(number)] for number in range(3)] == [manifest(number) for number in range(3)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import PLANNER_STEPS, load_plugins, register
 from nnunet_trainer.extensions.registry import IMPORTING, Plugin
+from nnunet_trainer.extensions.time_limit import THREAD
 from nnunet_trainer.planning import plugins as plans_plugins
 from nnunet_trainer.planning.planners import facts, steps
 from nnunet_trainer.planning.planners.experiment import plan
@@ -149,13 +153,48 @@ def test_what_a_step_does_wrong_is_said(
         assert f"The step {kind} 'Mine' ({tmp_path}/steps/mine.py:3)" in str(refused.value)
 
 
-def test_a_step_that_never_ends_is_ended(
-    tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while True:\n    dataset",
+        "while True:\n    try:\n        dataset\n    except Exception:\n        pass",
+        "import threading\nthreading.released.wait()",
+    ],
+    ids=["loops", "catches all that is raised", "waits"],
+)
+@pytest.mark.parametrize("thread", ["main", "another"])
+def test_a_step_that_never_ends_is_ended_in_whichever_thread(
+    tmp_path: Path,
+    fingerprint: dict[str, Any],
+    dataset_json: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    thread: str,
 ) -> None:
     monkeypatch.setattr(steps, "SECONDS", 0.2)
-    plugin(tmp_path, "targetSpacingRule", "while True:\n    dataset")
-    with pytest.raises(BadConfiguration, match=r"has not ended after 0\.2 seconds; it is at .*mine\.py, line [56]") as refused:
-        planned(fingerprint, dataset_json, parameters={"targetSpacingRule": "Mine"})
+    released = threading.Event()
+    monkeypatch.setattr(threading, "released", released, raising=False)
+    plugin(tmp_path, "targetSpacingRule", body)
+    run = functools.partial(planned, fingerprint, dataset_json, parameters={"targetSpacingRule": "Mine"})
+    said = r"has not ended after 0\.2 seconds; it is at .*mine\.py, line \d+\."
+    with ThreadPoolExecutor(1) as pool, pytest.raises(BadConfiguration, match=said) as refused:
+        (run if thread == "main" else lambda: pool.submit(run).result())()
+    assert refused.value.reason == "PlanningEndless"
+    released.set()
+    for left in [each for each in threading.enumerate() if each.name == THREAD]:
+        left.join(60)
+        assert not left.is_alive()
+
+
+def test_what_a_step_that_never_ends_has_tried_is_said(
+    tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another plug-in's step, with a limit of its own, has ended meanwhile."""
+    monkeypatch.setattr(steps, "SECONDS", 2)
+    other = "@register('initialPatch', 'Other')\ndef other(configuration):\n    return [64] * len(configuration.spacing)\n"
+    plugin(tmp_path, "patchAndBatch", "configuration.first()\nwhile True:\n    configuration.spacing", other)
+    with pytest.raises(BadConfiguration, match=r"mine\.py, line \d+\. It has tried 1: \[64, 64(, 64)?\]\.") as refused:
+        planned(fingerprint, dataset_json, parameters={"patchAndBatch": "Mine", "initialPatch": "Other"})
     assert refused.value.reason == "PlanningEndless"
 
 
@@ -170,6 +209,8 @@ def test_a_step_that_never_ends_is_ended(
             "n = len(patch)\nreturn Topology.of([512] * n, [[1] * n, [2] * n], [[3] * n] * 2)",
             "first [512, 512, 512], [512, 512, 512], [512, 512, 512]; last [512, 512, 512]",
         ),
+        # A search of its own.
+        ("patchAndBatch", "while True:\n    configuration.candidate([64] * len(configuration.spacing))", "first [64, 64"),
     ],
 )
 def test_a_search_that_comes_to_no_end_says_what_it_tried(

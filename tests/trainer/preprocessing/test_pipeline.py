@@ -18,9 +18,11 @@ from nnunet_trainer.extensions import load_plugins
 from nnunet_trainer.fingerprint.extraction import extract
 from nnunet_trainer.inference import prediction
 from nnunet_trainer.inference.model import Model
+from nnunet_trainer.planning import preprocessing_steps
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.planning.plans_patch import merge
+from nnunet_trainer.planning.transfer import transfer
 from nnunet_trainer.planning.validate import validate
 from nnunet_trainer.preprocessing.case import preprocess_image, read_and_preprocess, segmentation_from_logits
 from nnunet_trainer.preprocessing.dataset import preprocess_dataset
@@ -175,6 +177,61 @@ def test_planning_needs_the_fingerprint_that_a_step_takes_from(raw: RawDataset, 
     with pytest.raises(BadData, match="MatchHistogram needs the field histogram_landmarks") as fault:
         planned(raw, fingerprint, "Crop", "MatchHistogram", "Normalize", "Resample")
     assert "spec.fingerprint.extractor" in fault.value.hint
+
+
+LANDMARKS = {"percentiles": [1, 99], "0": [0, 50], "1": [0, 70]}
+
+
+@pytest.mark.parametrize("policy", ["Transfer", "Recompute"])
+@pytest.mark.parametrize(
+    ("step", "written", "recomputed"),
+    [
+        ("MatchHistogram", None, True),
+        ({"name": "MatchHistogram", "channels": [1]}, None, True),
+        ({"name": "MatchHistogram", "landmarks": LANDMARKS}, LANDMARKS, False),
+    ],
+)
+def test_a_transfer_recomputes_what_planning_took_from_the_fingerprint_and_nothing_that_somebody_wrote(
+    raw: RawDataset, fingerprint: dict[str, Any], policy: str, step: Any, written: Any, recomputed: bool
+) -> None:
+    plans = planned(raw, fingerprint, "Crop", step, "Normalize", "Resample")
+    before = plans["configurations"][C]["preprocessing_steps"][1]["landmarks"]
+    assert before == (written or fingerprint["histogram_landmarks"])
+    other = {**fingerprint, "histogram_landmarks": {"percentiles": [5, 50, 95], "0": [0, 10, 100], "1": [0, 90, 100]}}
+    about = {"dataset_name": "Dataset002_B", "dataset_json": raw.dataset_json, "reader": raw.reader, "fingerprint": other}
+    moved, _ = transfer(plans, **about, intensity_properties=policy)
+    again, _ = transfer(moved, **{**about, "fingerprint": fingerprint}, intensity_properties=policy)
+    found = [each["configurations"][C]["preprocessing_steps"][1]["landmarks"] for each in (moved, again)]
+    assert found == ([other["histogram_landmarks"], before] if recomputed and policy == "Recompute" else [before, before])
+
+
+@pytest.mark.parametrize("scheme", ["CTNormalization", "CT2Normalization", "RGBTo01Normalization", "ZScoreNormalization"])
+@pytest.mark.parametrize(
+    ("steps", "channels"),
+    [
+        (["Crop", "MatchHistogram", "Normalize", "Resample"], [0, 1]),
+        (["Crop", {"name": "MatchHistogram", "channels": [1]}, "Normalize", "Resample"], [1]),
+        (["Crop", "Resample", "MatchHistogram", "Normalize"], [0, 1]),
+        (["Crop", "Normalize", "MatchHistogram", "Resample"], []),
+        (["Crop", {"name": "ClipPercentiles"}, "Normalize", "Resample"], []),
+        ([], []),
+    ],
+)
+def test_a_normalization_on_another_scale_than_its_own_is_warned_of(
+    raw: RawDataset, fingerprint: dict[str, Any], scheme: str, steps: list[Any], channels: list[int]
+) -> None:
+    notes: list[str] = []
+    own = {"normalizationRule": {"name": "SameForAll", "scheme": scheme}, **({"preprocessingSteps": steps} if steps else {})}
+    plans = plan(fingerprint, raw.dataset_json, parameters=own, dataset_name=raw.name, reader=raw.reader, notes=notes)
+    found = preprocessing_steps.warnings(plans)
+    assert [line for line in notes if "MatchHistogram comes before Normalize" in line] == found
+    if scheme == "ZScoreNormalization" or not channels:
+        assert not found
+    else:
+        [line] = found
+        assert line.startswith(f"{', '.join(plans['configurations'])}: MatchHistogram comes before Normalize")
+        assert f"scale of its own, and {', '.join(f'channel {c} by {scheme}' for c in channels)} is normalized" in line
+        assert "put MatchHistogram after Normalize" in line
 
 
 @pytest.mark.parametrize("shape", [(8, 40, 36), (1, 40, 36)], ids=["volume", "slice"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ import pytest
 import torch
 from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.artifacts.artifact import require
-from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import BadConfiguration, Fault
+from nnunet_trainer.contract import plugins, pod
+from nnunet_trainer.contract.faults import BadConfiguration, Fault, Temporary
 from nnunet_trainer.contract.report import Report
-from nnunet_trainer.contract.work_order import PlannerChoice, TrainerChoice, TrainOrder
+from nnunet_trainer.contract.work_order import DatasetOrder, Location, PlannerChoice, TrainerChoice, TrainOrder
+from nnunet_trainer.extensions import kinds, load_again, loaded_places
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.planning.plans_patch import merge
-from nnunet_trainer.steps import owners
+from nnunet_trainer.steps import common, owners
 from support.plugins import isolated, write
 
 from .conftest import RECIPE, SMALL, Prepared
@@ -143,3 +146,53 @@ def test_an_extractor_and_its_parameters_make_another_dataset(
 def test_a_planner_that_is_not_there_is_known_before_anything_is_read(prepared: Prepared) -> None:
     said = refused(prepared.chain.plan, prepared.read, planner=PlannerChoice(parameters={"pooling": "Mine"}))
     assert said.reason == "UnknownPlannerStep"
+
+
+def test_an_attempt_goes_on_with_the_plugins_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mounted ConfigMap changes under a running pod: a worker that begins hours later imports what its parent did."""
+    monkeypatch.setenv(pod.ENV_PLUGINS, str(tmp_path / "plugins"))
+    monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "scratch"))
+    text = "from nnunet_trainer.extensions import register\n@register('normalization', 'Mine')\ndef mine(*_): return {value}\n"
+    mounted = tmp_path / "plugins/mine"
+    mounted.mkdir(parents=True)
+    (mounted / "mine.py").write_text(text.format(value=1))
+    with isolated():
+        common.import_plugins(ordered("mine"))
+        places = loaded_places()
+        (mounted / "mine.py").write_text(text.format(value=2))
+        assert kinds.find("normalization", "Mine").make() == 1
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=load_again, initargs=(places,)) as pool:
+            assert pool.submit(_normalized).result() == 1
+
+
+def _normalized() -> Any:
+    return kinds.find("normalization", "Mine").make()
+
+
+@pytest.mark.parametrize(
+    ("mounted", "reason"),
+    [({"mine.py": "A"}, None), ({"mine.py": "B"}, "PluginChanged"), ({"other.py": "A"}, "PluginChanged"), ({}, "MissingPlugin")],
+    ids=["the same", "another text", "another name", "gone"],
+)
+def test_another_plugin_than_the_order_was_written_with_is_refused_before_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: dict[str, str], reason: str | None
+) -> None:
+    monkeypatch.setenv(pod.ENV_PLUGINS, str(tmp_path / "plugins"))
+    monkeypatch.setenv(pod.ENV_SCRATCH, str(tmp_path / "scratch"))
+    texts = {name: f"raise RuntimeError('imported {name}')\n" for name in "AB"}
+    config_map = {"metadata": {"name": "mine"}, "data": {"mine.py": texts["A"], "notes.txt": "are not imported"}}
+    folder = tmp_path / "plugins/mine"
+    folder.mkdir(parents=True)
+    for name, text in mounted.items():
+        (folder / name).write_text(texts[text])
+    with isolated(), pytest.raises(Fault) as fault:
+        common.import_plugins(replace(ordered("mine"), plugin_digests={"mine": plugins.of_config_map(config_map)}))
+    if reason is None:
+        assert "imported A" in fault.value.message
+    else:
+        assert (fault.value.reason, isinstance(fault.value, Temporary)) == (reason, True)
+
+
+def ordered(*names: str) -> DatasetOrder:
+    place = Location(uri="file:///data")
+    return DatasetOrder(name="Dataset001_A", source=place, storage=place, plugins=list(names))

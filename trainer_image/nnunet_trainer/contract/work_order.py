@@ -69,6 +69,7 @@ class DatasetOrder:
     group_by: str | None = None
     extractor_parameters: dict[str, Any] = additions.added("0.2.0", default_factory=dict)
     plugins: list[str] = additions.added("0.2.0", default_factory=list)
+    plugin_digests: dict[str, str] = additions.added("0.2.0", default_factory=dict, skippable=True)
     step: Literal["dataset"] = "dataset"
     version: int = CONTRACT_VERSION
 
@@ -99,6 +100,7 @@ class PlanOrder:
     patch: dict[str, Any] = field(default_factory=dict)
     layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
     plugins: list[str] = additions.added("0.2.0", default_factory=list)
+    plugin_digests: dict[str, str] = additions.added("0.2.0", default_factory=dict, skippable=True)
     step: Literal["plan"] = "plan"
     version: int = CONTRACT_VERSION
 
@@ -120,6 +122,7 @@ class TransferOrder:
     patch: dict[str, Any] = field(default_factory=dict)
     layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
     plugins: list[str] = additions.added("0.2.0", default_factory=list)
+    plugin_digests: dict[str, str] = additions.added("0.2.0", default_factory=dict, skippable=True)
     step: Literal["transfer"] = "transfer"
     version: int = CONTRACT_VERSION
 
@@ -137,6 +140,7 @@ class PreprocessOrder:
     shards: int = 1
     layout: Literal["nnUNetV2", "MSD"] = default(DatasetOrder, "layout")
     plugins: list[str] = additions.added("0.2.0", default_factory=list)
+    plugin_digests: dict[str, str] = additions.added("0.2.0", default_factory=dict, skippable=True)
     step: Literal["preprocess"] = "preprocess"
     version: int = CONTRACT_VERSION
 
@@ -229,6 +233,8 @@ class TrainOrder:
     nodes: int = 1
     gpus_per_node: int = 1  # 0: one process on the CPU
     plugins: list[str] = field(default_factory=list)
+    # Of each, when the order was written: another is refused (`contract.plugins.digest`). Absent: whatever is mounted.
+    plugin_digests: dict[str, str] = additions.added("0.2.0", default_factory=dict, skippable=True)
     rendezvous_deadline_seconds: int = additions.added("0.2.0", default=pod.RENDEZVOUS_SECONDS, skippable=True)
     # The uid of the TrainingRun, noted beside its results; "": of an operator before 0.2.0, or by hand.
     owner: str = additions.added("0.2.0", default="", skippable=True)

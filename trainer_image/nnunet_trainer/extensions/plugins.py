@@ -17,6 +17,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from nnunet_trainer.contract import plugins as contract
 from nnunet_trainer.contract.catalogue import ENTRY_POINTS
 from nnunet_trainer.contract.faults import BadConfiguration, Temporary
 
@@ -87,7 +88,7 @@ def plugin_files(folder: Path | None, names: Iterable[str] | None) -> list[Path]
 
 def python_files(folder: Path) -> list[Path]:
     """The Python files of a folder, sorted; a mounted ConfigMap has hidden entries beside them."""
-    return [path for path in sorted(folder.glob("*.py")) if not path.name.startswith(".") and path.is_file()]
+    return [path for path in sorted(folder.iterdir()) if contract.is_module(path.name) and path.is_file()]
 
 
 def _entry_points() -> dict[str, list[metadata.EntryPoint]]:
@@ -126,7 +127,7 @@ def _mounted(folder: Path) -> Plugin:
             f"The plug-in {folder.name} has no Python file in {folder}.",
             hint="Each key of its ConfigMap is a file, and its name ends in .py.",
         )
-    digest = _digest((path.name, path.read_bytes()) for path in files)
+    digest = digest_of(folder)
     plugin = Plugin(name=folder.name, version=_version(files), digest=digest, installed=False)
     if _LOADED.get(str(folder)) == plugin:
         return plugin
@@ -166,14 +167,12 @@ def _package_digest(entries: list[metadata.EntryPoint]) -> str:
         for root in roots:
             found |= {path.relative_to(root.parent).as_posix(): path.read_bytes() for path in root.rglob("*.py")}
         found |= {path.name: path.read_bytes() for path in origin}
-    return _digest(found.items())
+    return contract.digest(found.items())
 
 
-def _digest(files: Iterable[tuple[str, bytes]]) -> str:
-    sha256 = hashlib.sha256()
-    for name, content in sorted(files):
-        sha256.update(f"{name} {len(content)}\n".encode() + content)
-    return sha256.hexdigest()
+def digest_of(folder: Path) -> str:
+    """The digest of a plug-in's folder."""
+    return contract.digest((path.name, path.read_bytes()) for path in python_files(folder))
 
 
 def _version(files: list[Path]) -> str:

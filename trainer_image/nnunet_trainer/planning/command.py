@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     command_line.load(arguments)
     from nnunet_trainer.dataset.raw import RawDataset
 
-    from . import beyond_nnunet
+    from . import beyond_nnunet, preprocessing_steps
     from .planners.experiment import plan
 
     if not arguments.fingerprint:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         print("\n".join(notes))
     else:
-        for line in beyond_nnunet.lines(plans):
+        for line in [*preprocessing_steps.warnings(plans), *beyond_nnunet.lines(plans)]:
             print(f"Note: {line}.", file=sys.stderr)
     output = Path(arguments.output or f"{plans['plans_name']}.json")
     kept = keep_own_configurations(plans, output)

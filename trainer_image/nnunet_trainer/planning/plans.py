@@ -139,7 +139,7 @@ class Configuration:
         fields["image_reader_writer"] = self.plans.image_reader_writer
         properties, stepwise = self.plans.foreground_intensity_properties, self.content["preprocessor_name"] == STEPWISE
         if stepwise:
-            fields[preprocessing_steps.FIELD] = self._field(preprocessing_steps.FIELD)
+            fields[preprocessing_steps.FIELD] = preprocessing_steps.without_origins(self._field(preprocessing_steps.FIELD))
         fields["intensity_properties"] = {
             str(c): properties.get(str(c))
             for c, scheme in enumerate(self.normalization_schemes)

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS, RESAMPLE, steps_fault
+from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS, NORMALIZE, RESAMPLE, steps_fault
 from nnunet_trainer.contract.catalogue.shapes import Checker
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
@@ -18,6 +18,11 @@ from .names import PREPROCESSORS, STEPWISE
 KIND = "preprocessingStep"
 FIELD = "preprocessing_steps"
 """A list of `{"name": …}` and all parameters of each, in the order in which they are carried out."""
+
+TAKEN = "fromFingerprint"
+"""Of a step: its parameters that planning took from the fingerprint. Any other is as somebody wrote it, and stays."""
+ON_THE_DATASETS_SCALE = ("CTNormalization", "CT2Normalization", "RGBTo01Normalization")
+"""Normalization schemes that take intensities for those of the dataset, such as Hounsfield units."""
 
 Step = dict[str, Any]
 
@@ -52,6 +57,32 @@ def shown(content: Mapping[str, Any]) -> list[str]:
     return [_shown(step) for step in of(content)]
 
 
+def without_origins(steps: Sequence[Step]) -> list[Step]:
+    """The steps as they are carried out: where a parameter's value comes from decides nothing."""
+    return [{key: value for key, value in step.items() if key != TAKEN} for step in steps]
+
+
+def warnings(plans: Mapping[str, Any]) -> list[str]:
+    """Steps that take from a later one what it works with: each with the channels, and what to do."""
+    found: dict[str, list[str]] = {}
+    for label, content in plans["configurations"].items():
+        steps = of(content) if content.get("preprocessor_name") == STEPWISE else []
+        names, schemes = [step["name"] for step in steps], content.get("normalization_schemes") or []
+        for step in steps[: names.index(NORMALIZE)] if NORMALIZE in names else ():
+            if not getattr(kinds.find(KIND, step["name"]).make, "another_scale", False):
+                continue
+            chosen = [c for c in step.get("channels") or range(len(schemes)) if c < len(schemes)]
+            wrong = [f"channel {c} by {schemes[c]}" for c in chosen if schemes[c] in ON_THE_DATASETS_SCALE]
+            if wrong:
+                text = (
+                    f"{step['name']} comes before {NORMALIZE} and puts intensities on a scale of its own, and {', '.join(wrong)} "
+                    f"is normalized as on the dataset's: put {step['name']} after {NORMALIZE}, leave these channels out of its "
+                    "channels, or take another normalizationRule"
+                )
+                found.setdefault(text, []).append(label)
+    return [f"{', '.join(labels)}: {text}" for text, labels in found.items()]
+
+
 def keeps_first_axis(content: Mapping[str, Any]) -> bool:
     """Whether a case keeps its own spacing along the first axis, whatever the configuration's is."""
     return any(step["name"] == RESAMPLE and step.get("keepFirstAxis", False) for step in of(content))
@@ -82,7 +113,7 @@ def faults(content: Mapping[str, Any], channels: int | None = None) -> list[str]
 
 
 def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
-    """Take over what steps take from a fingerprint from another one, in place: plans are made to fit another dataset.
+    """Take from another fingerprint what was taken from one, in place: plans are made to fit another dataset.
 
     Raises:
         BadData: it lacks such a field.
@@ -90,7 +121,8 @@ def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
     for configuration in content["configurations"].values():
         for step in configuration.get(FIELD) or ():
             for parameter, field in _taken(step["name"]).items():
-                step[parameter] = _field(fingerprint, field, step["name"])
+                if parameter in step.get(TAKEN, ()):
+                    step[parameter] = _field(fingerprint, field, step["name"])
 
 
 def _completed(step: Choice, fingerprint: Mapping[str, Any]) -> Step:
@@ -100,12 +132,13 @@ def _completed(step: Choice, fingerprint: Mapping[str, Any]) -> Step:
     values = {camel(each.name): schema.plain(each.default) for each in known if each.default is not inspect.Parameter.empty}
     completed = {"name": step.name, **values, **given}
     lacking = {key: field for key, field in _taken(step.name).items() if completed[key] is None}
-    return {**completed, **{key: _field(fingerprint, field, step.name) for key, field in lacking.items()}}
+    taken = {key: _field(fingerprint, field, step.name) for key, field in lacking.items()}
+    return {**completed, **taken, **({TAKEN: list(taken)} if taken else {})}
 
 
 def _shown(step: Step) -> str:
     shapes = schema.parameters(kinds.find(KIND, step["name"]))
-    taken = _taken(step["name"])
+    taken = {key: field for key, field in _taken(step["name"]).items() if key in step.get(TAKEN, ())}
     changed = {key: value for key, value in step.items() if key in shapes and value != shapes[key].get("default")}
     said = [f"{key} {f'of the fingerprint, {taken[key]}' if key in taken else value}" for key, value in changed.items()]
     return f"{step['name']} ({', '.join(said)})" if said else step["name"]
@@ -130,7 +163,12 @@ def _field(fingerprint: Mapping[str, Any], field: str, step: str) -> Any:
 def _check(step: Mapping[str, Any], where: str) -> None:
     """A step's name and parameters, and what it says itself of them."""
     checker = Checker(find=lambda kind, name: schema.parameters(kinds.find(kind, name)), reason="InvalidParameter")
-    checker.check({"type": "component", "kind": KIND}, dict(step), where)
+    [given] = without_origins([dict(step)])
+    checker.check({"type": "component", "kind": KIND}, given, where)
+    taken, fields = step.get(TAKEN, []), _taken(step["name"])
+    if not isinstance(taken, list) or any(each not in fields for each in taken):
+        expected = f"a list of some of {', '.join(fields)}" if fields else "nothing"
+        raise BadConfiguration("InvalidParameter", f"{where}.{TAKEN} is {taken!r}; {expected} was expected.")
     own: Callable[..., str | None] | None = getattr(kinds.find(KIND, step["name"]).make, "fault", None)
-    if own is not None and (fault := own(**{key: value for key, value in step.items() if key != "name"})):
+    if own is not None and (fault := own(**{key: value for key, value in given.items() if key != "name"})):
         raise BadConfiguration("InvalidParameter", f"{where}: {fault}.")

@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset import files
     from nnunet_trainer.dataset.raw import RawDataset
 
+    from . import preprocessing_steps
     from .transfer import transfer
 
     target = RawDataset.open(arguments.to)
@@ -54,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for line in report:
         print(line, file=sys.stderr if line.verdict != "same" else sys.stdout)
+    for text in preprocessing_steps.warnings(plans):
+        print(f"Note: {text}.", file=sys.stderr)
     output = Path(arguments.output or f"{plans['plans_name']}.json")
     if output.exists() and not arguments.overwrite and files.read_json(output, "The plans file") != plans:
         raise BadUsage(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..artifacts import artifact, open_store
 from ..artifacts.artifact import Artifact
 from ..contract import pod, report
-from ..contract.faults import Fault
+from ..contract.faults import Fault, Temporary
 from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report
-from ..contract.work_order import Input
-from ..extensions import load_plugins, provenance
+from ..contract.work_order import DatasetOrder, Input, PlanOrder, PreprocessOrder, TrainOrder, TransferOrder
+from ..extensions import digest_of, load_plugins, plugin_folders, provenance
+
+PluggedOrder = DatasetOrder | PlanOrder | TransferOrder | PreprocessOrder | TrainOrder
+"""Those that may name plug-ins."""
 
 
 class Teller:
@@ -39,16 +44,39 @@ class Teller:
         return count
 
 
-def import_plugins(names: Sequence[str]) -> dict[str, str]:
+def import_plugins(order: PluggedOrder) -> dict[str, str]:
     """Import installed plug-ins, and those that an order names.
+
+    They are imported from a copy, as are those of worker processes that begin hours later: a ConfigMap that is changed meanwhile
+    is changed in the pod too.
 
     Returns:
         the digest of each that the order names.
 
     Raises:
         BadConfiguration: one is missing, fails to import or registers nothing.
+        Temporary: a ConfigMap is not there yet, or is another than when the order was written.
     """
-    return {plugin.name: plugin.digest for plugin in load_plugins(pod.plugins(), names) if not plugin.installed}
+    folder = plugin_folder()
+    shutil.rmtree(folder, ignore_errors=True)
+    for mounted in plugin_folders(pod.plugins(), order.plugins):
+        copy = folder / mounted.name
+        copy.mkdir(parents=True)
+        for file in (file for file in mounted.iterdir() if file.is_file()):
+            shutil.copyfile(file, copy / file.name)
+        ordered, found = order.plugin_digests.get(mounted.name), digest_of(copy)
+        if ordered is not None and ordered != found and any(copy.iterdir()):
+            raise Temporary(
+                "PluginChanged",
+                f"The plug-in {mounted.name} was changed after this attempt was ordered ({ordered[:12]} → {found[:12]}).",
+                hint="The next attempt is ordered with what its ConfigMap holds then, unless another has made something already.",
+            )
+    return {plugin.name: plugin.digest for plugin in load_plugins(folder, order.plugins) if not plugin.installed}
+
+
+def plugin_folder() -> Path:
+    """Where this process has its own copy of the plug-ins that its order names."""
+    return pod.scratch() / "plugins" / str(os.getpid())
 
 
 def with_plugins(named: Mapping[str, str], used: Iterable[provenance.Used]) -> list[dict[str, dict[str, str]]]:

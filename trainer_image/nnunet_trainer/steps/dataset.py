@@ -37,7 +37,7 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
         BadConfiguration: a plug-in, or the extractor that it brings, cannot be used.
     """
     tell = Teller("dataset", listener)
-    decisive = choices(order, import_plugins(order.plugins))
+    decisive = choices(order, import_plugins(order))
     extractors.make(order.extractor, order.extractor_parameters)  # before anything is fetched
     source, storage = Source(order.source, order.layout, order.name), open_store(order.storage)
     tell("listing")

@@ -13,7 +13,7 @@ from ..contract.report import Report
 from ..contract.work_order import PlannerChoice, PlanOrder
 from ..dataset import splits
 from ..extensions import provenance
-from ..planning import beyond_nnunet, plugins
+from ..planning import beyond_nnunet, plugins, preprocessing_steps
 from ..planning.gpu_memory import CALIBRATION
 from ..planning.planner_presets import planner
 from ..planning.planners.experiment import plan
@@ -35,7 +35,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     """
     tell = Teller("plan", listener)
     tell("reading")
-    named = import_plugins(order.plugins)
+    named = import_plugins(order)
     dataset = read_input(order.dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
     storage = open_store(order.storage)
@@ -72,7 +72,7 @@ def carry_out(order: PlanOrder, listener: ProgressHook) -> Report:
     summary = {
         **describe(plans, dataset.read_json("splits_final.json")),
         "planner": order.planner.name,
-        "warnings": beyond_nnunet.lines(plans),
+        "warnings": [*preprocessing_steps.warnings(plans), *beyond_nnunet.lines(plans)],
     }
     detail = {"notes": notes, **({"calibration": calibration} if calibration else {})}
     write(storage, prefix, digest, plans, dataset_json, summary, detail, {"dataset": order.dataset.digest})

@@ -52,7 +52,7 @@ def carry_out(order: PreprocessOrder, listener: ProgressHook) -> Report:
     """
     tell = Teller("preprocess", listener)
     tell("reading")
-    import_plugins(order.plugins)
+    import_plugins(order)
     dataset, found = read_input(order.dataset, "dataset"), read_input(order.plans, "plans")
     plans = Plans(found.read_json(f"{found.manifest.summary['plansName']}.json"))
     plugins.require(plans.content, plugins.FOR_DATA)

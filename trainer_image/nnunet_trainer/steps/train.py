@@ -37,7 +37,7 @@ from .attempts import checkpoints
 from .attempts.keeping import Keeper
 from .attempts.patience import Backoff, PatientStore, within_grace
 from .attempts.uploads import Uploads
-from .common import Teller, import_plugins, read_input, scratch
+from .common import Teller, import_plugins, plugin_folder, read_input, scratch
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
     tell = Teller("train", listener)
     with _stops() as stop:
         tell("reading")
-        plugged = import_plugins(order.plugins)
+        plugged = import_plugins(order)
         resolved = presets.resolve(order.trainer.name, order.trainer.base, order.trainer.recipe)
         data, plans_artifact = read_input(order.preprocessed, "preprocessed"), read_input(order.plans, "plans")
         plans_name = plans_artifact.manifest.summary["plansName"]
@@ -69,7 +69,7 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
         decisive = recipe.digested(resolved)
         if (continued := staging.fetch_continued(order, tell)) is not None:
             resolved = continuation.extended(resolved, continued)
-        digest = run_digest(order, decisive, sha256, recipe.used(resolved))
+        digest = run_digest(order, decisive, sha256, recipe.used(resolved), plugged=plugin_folder())
         storage = open_store(order.storage)
         run = keys.run(order.namespace, order.run, digest)
         if os.environ.get("RANK", "0") == "0":
@@ -137,7 +137,14 @@ def carry_out(order: TrainOrder, listener: ProgressHook) -> Report:
         return report
 
 
-def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | None, used: Iterable[provenance.Used] = ()) -> str:
+def run_digest(
+    order: TrainOrder,
+    resolved: dict[str, Any],
+    pretrained: str | None,
+    used: Iterable[provenance.Used] = (),
+    *,
+    plugged: Path | None = None,
+) -> str:
     """The run's digest: of all that decides its result.
 
     Args:
@@ -145,6 +152,7 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
         resolved: its trainer, as resolved.
         pretrained: the sha256 of pretrained weights.
         used: the components that the trainer names.
+        plugged: where the plug-ins are that were imported, `pod.plugins()` if None.
     """
     decisive = {"trainer": order.trainer.name, "recipe": resolved}
     if order.deterministic:
@@ -155,7 +163,7 @@ def run_digest(order: TrainOrder, resolved: dict[str, Any], pretrained: str | No
         given = order.continues
         decisive["continues"] = {"digest": given.digest, "additionalEpochs": given.additional_epochs, "schedule": given.schedule}
     if order.plugins:
-        files = extensions.plugin_files(pod.plugins(), order.plugins)
+        files = extensions.plugin_files(plugged or pod.plugins(), order.plugins)
         decisive["plugins"] = {f"{file.parent.name}/{file.name}": digests.of_file(file) for file in files}
     if installed := provenance.digests(provenance.records(used, installed=True)):
         decisive["installedPlugins"] = installed

@@ -9,6 +9,7 @@ from ..contract import keys
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import TransferOrder
+from ..planning import preprocessing_steps
 from ..planning.transfer import transfer
 from . import plan
 from .common import Teller, import_plugins, read_input, report_of, with_plugins
@@ -27,7 +28,7 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     """
     tell = Teller("transfer", listener)
     tell("reading")
-    named = import_plugins(order.plugins)
+    named = import_plugins(order)
     dataset, theirs = read_input(order.dataset, "dataset"), read_input(order.from_plans, "plans")
     from_dataset = read_input(order.from_dataset, "dataset")
     Source(order.source, order.layout, order.dataset_name).refuse_changes(dataset)
@@ -55,7 +56,7 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     summary = {
         **plan.describe(plans, dataset.read_json("splits_final.json")),
         "planner": plans.get("experiment_planner_used"),
-        "warnings": [str(line) for line in lines if line.verdict == "differs"],
+        "warnings": [*(str(line) for line in lines if line.verdict == "differs"), *preprocessing_steps.warnings(plans)],
         "compatibility": [line.as_dict() for line in lines],
     }
     inputs = {"plans": order.from_plans.digest, "dataset": order.dataset.digest}

@@ -7,10 +7,12 @@ behind a proxy, are left to that.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -45,19 +47,45 @@ class _Closed(NoAnswer):
 
 
 class _Reader(asyncio.StreamReader):
-    """Notices what comes between answers: it would be taken for the answer to the next request."""
+    """Gives all that came before an end; notices what comes between answers, which would be taken for that to the next request."""
 
     idle = False
     unasked = False
+    broken: Exception | None = None
 
     def feed_data(self, data: Any) -> None:
         self.unasked |= self.idle
         super().feed_data(data)
 
+    def set_exception(self, exc: Exception) -> None:
+        """The connection has broken. What the server said before, such as why it reads no further, still counts."""
+        self.broken = exc
+        self.feed_eof()
+
     def rest(self) -> None:
         """From now on nothing is to come; what came with the answer, and was not of it, is unasked for too."""
         self.idle = True
         self.unasked |= bool(self._buffer)  # type: ignore[attr-defined]  # nothing else tells without taking it
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Where writing fails, what the server has sent may not have been read yet: it is, before the socket is closed."""
+
+    def __init__(self, reader: _Reader) -> None:
+        super().__init__(reader)
+        self._reader, self._socket = reader, None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if transport.get_extra_info("ssl_object") is None:  # else the event loop alone can tell what was said
+            self._socket = transport.get_extra_info("socket")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._socket is not None:
+            with suppress(OSError):
+                while said := os.read(self._socket.fileno(), LONGEST_HEAD):
+                    self._reader.feed_data(said)
+        super().connection_lost(exc)
 
 
 @dataclass(slots=True)
@@ -153,7 +181,7 @@ class Connections:
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
         reader = _Reader(limit=LONGEST_HEAD)
-        protocol = asyncio.StreamReaderProtocol(reader)
+        protocol = _Protocol(reader)
         async with asyncio.timeout(CONNECT):
             transport, _ = await loop.create_connection(
                 lambda: protocol,
@@ -175,15 +203,16 @@ class Connections:
 
 
 async def _exchange(connection: _Connection, message: bytes) -> tuple[Answer, bool]:
-    """The answer to a request, and whether another one may follow it."""
-    reader, begun = connection.reader, False
+    """The answer to a request, and whether another one may follow it.
+
+    It may come before the request is sent: who refuses a body does not read it to its end. So nobody waits here until it is.
+    """
+    reader, status = connection.reader, 0
+    fields: dict[str, str] = {}
     try:
         connection.writer.write(message)
-        await connection.writer.drain()
-        status = 100
         while status < 200:  # 1xx: the answer is yet to come
             head = await reader.readuntil(b"\r\n\r\n")
-            begun = True
             status, fields = _read_head(head)
         keep = "close" not in re.split(r"[ ,]+", fields.get("connection", "").lower()) and head.startswith(b"HTTP/1.1")
         if status in (204, 304):
@@ -194,15 +223,24 @@ async def _exchange(connection: _Connection, message: bytes) -> tuple[Answer, bo
             content = await reader.readexactly(int(length))
         else:
             content, keep = await reader.read(), False
+            if reader.broken is not None:
+                raise asyncio.IncompleteReadError(content, None)
     except asyncio.IncompleteReadError as error:
-        if begun or error.partial:
-            raise NoAnswer("the connection was closed within an answer") from error
-        raise _Closed("the server closed the connection") from error
-    except ConnectionError as error:
-        raise (NoAnswer if begun else _Closed)(str(error) or "the connection was lost") from error
+        if status >= 400:
+            return Answer(status, fields.get("date"), error.partial), False
+        raise _unanswered(reader.broken, begun=bool(status or error.partial)) from error
     except (ValueError, IndexError, asyncio.LimitOverrunError) as error:
         raise NoAnswer(f"the answer is no HTTP: {error}") from error
-    return Answer(status, fields.get("date"), content), keep
+    return Answer(status, fields.get("date"), content), keep and not connection.writer.transport.get_write_buffer_size()
+
+
+def _unanswered(broken: Exception | None, *, begun: bool) -> OSError:
+    """What to say of a connection that ended before an answer was whole, or had begun."""
+    if isinstance(broken, OSError) and not isinstance(broken, ConnectionError):
+        return broken  # such as TLS's, which says why
+    if begun:
+        return NoAnswer(str(broken or "") or "the connection was closed within an answer")
+    return _Closed(str(broken or "") or "the server closed the connection")
 
 
 def _read_head(head: bytes) -> tuple[int, dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from . import json_depth
 
@@ -37,4 +37,7 @@ def decode_child(data: bytes) -> Any:
 
 def encode(value: Any) -> bytes:
     """JSON without blanks."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    try:
+        return to_json(value)
+    except ValueError:  # half a surrogate pair, which is no UTF-8
+        return json.dumps(value, separators=(",", ":")).encode()

@@ -49,15 +49,14 @@ async def _by_discovery(api: Api, kind: str, plural: str) -> Finding:
     """Who may not read CRDs may read what they serve: the same fields, as OpenAPI v3."""
     name = f"{plural}.{GROUP}"
     try:
-        found = await api.request("GET", f"/openapi/v3/apis/{API_VERSION}")
+        served = await served_definitions.schemas(api.request)
     except ApiError as error:
         if error.code in (403, 404):
             return _finding(Level.PROBLEM, name, f"{API_VERSION} is not served (CRDs may not be read by this user)", APPLY)
         raise
-    served = served_definitions.of_kind((found.get("components") or {}).get("schemas") or {}, kind)
-    if served is None:
+    if kind not in served:
         return _finding(Level.PROBLEM, name, f"{API_VERSION} is served without it (CRDs may not be read by this user)", APPLY)
-    return compare(name, served, served_definitions.own(kind), fields_alone=True)
+    return compare(name, served[kind], served_definitions.own(kind), fields_alone=True)
 
 
 def compare(name: str, theirs: Schema, ours: Schema, *, fields_alone: bool = False) -> Finding:

@@ -176,7 +176,7 @@ class ObjectCache:
         same_spec = old is not None and generation is not None and (old.uid, old.generation) == (uid, generation)
         if old is not None:
             self._unlink(key, old, needs=not same_spec)
-        at_work = state is None or not (state.ready == "True" or state.stalled)
+        at_work = _at_work(state) if state is not None else self._is_of_one_at_work(known)
         self._objects.put(key, trimmed(manifest), at_work=at_work)
         if key.kind == "Pod":
             self._changed_pods[key] = None
@@ -187,6 +187,8 @@ class ObjectCache:
                 self._uids[known.owner].add(known.owner_uid)
         if state is not None:
             self._states[state] += 1
+            for child in (child for kind in CHILDREN for child in self._owned.get((uid, kind), ())):
+                self._objects.move(child, at_work=at_work)
         if key.kind in OURS and not same_spec:
             resource = parse(manifest)
             self._needs[key] = (*needed_by(resource), *wanted_by(resource))
@@ -227,6 +229,11 @@ class ObjectCache:
         job = ownership.controlling_job(pod)
         return job is not None and job[1] in {found["metadata"]["uid"] for found in self.owned(uid, "Job")}
 
+    def _is_of_one_at_work(self, child: Known) -> bool:
+        """Whether a child's owner is at work; also where that is not known yet."""
+        owner = self._known.get(child.owner.kind, {}).get(child.owner) if child.owner else None
+        return owner is None or owner.uid != child.owner_uid or owner.state is None or _at_work(owner.state)
+
     def _unlink(self, key: Key, known: Known, *, needs: bool = True) -> None:
         if known.state is not None:
             self._states[known.state] -= 1
@@ -251,6 +258,10 @@ def _state(key: Key, manifest: Manifest) -> State:
     ready = condition_of(manifest, READY)
     stalled = bool(condition_of(manifest, STALLED, "True"))
     return State(key.kind, key.namespace, ready.get("status", "Unknown"), ready.get("reason", ""), stalled)
+
+
+def _at_work(state: State) -> bool:
+    return not (state.ready == "True" or state.stalled)
 
 
 def _is_same(one: Manifest, other: Manifest) -> bool:

@@ -37,6 +37,12 @@ class PackedManifests(MutableMapping[Key, Manifest]):
         if (oldest := mine.add(key, manifest)) is not None:
             self._packed[oldest[0]] = zlib.compress(wire.encode(oldest[1]), 1)
 
+    def move(self, key: Key, *, at_work: bool) -> None:
+        """From now on a manifest is one of those at work, or at rest; one that is packed stays so until it is asked for."""
+        others = self._at_rest if at_work else self._at_work
+        if (manifest := others.get(key)) is not None:
+            self.put(key, manifest, at_work=at_work)
+
     def __getitem__(self, key: Key) -> Manifest:
         for unpacked in (self._at_work, self._at_rest):
             if (found := unpacked.get(key)) is not None:

@@ -10,7 +10,7 @@ from ..observed import results
 from ..orders import training as orders
 from ..outcome import Outcome
 from ..policies import max_parallel_folds, rerun, retention, seed, suspend, ttl_seconds_after_finished
-from ..references import resolved
+from ..references import mounted_plugins, resolved
 from ..scope import Scope
 from ..status import conditions
 from ..status.conclude import conclude
@@ -31,12 +31,16 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
         retried = rerun.retry_failed(scope, works.values())
         rerun.record_retried(scope, [*retried, *fold_changes.retrain_changed(scope, works, starts)])
     suspend.apply(scope, works.values())
+    begun = mounted_plugins.has_begun(works.values())
     for name, work in works.items():
         start = fold_changes.require_same_input(works, starts[name])
+        start = mounted_plugins.require_same(view, references, start, begun=begun)
         start = max_parallel_folds.limit(works.values(), work, run.spec.max_parallel_folds, start)
         if result := advance(scope, work, start):
             results.fold(folds.row(work), result.report, references.storage)
             work.succeed(reasons.TRAINED, folds.describe(folds.row(work)), result.at)
+    if scope.outcome.create:
+        mounted_plugins.keep(view, scope.status, begun=begun)
     fold_changes.record_added(scope, works)
     fold_changes.record_change(scope, works, starts)
     fold_changes.keep_inputs(scope, works, starts, references)

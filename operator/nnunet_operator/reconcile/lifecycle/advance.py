@@ -18,6 +18,7 @@ from ..observed.attempts import Attempt
 from ..observed.failures import Failure
 from ..policies import active_deadline_seconds, failure_policy, pre_running_deadline_seconds
 from ..policies.active_deadline_seconds import keep_running_time
+from ..references import mounted_plugins
 from ..scope import Scope
 from ..work import ACTIVE, Startable, Work
 from . import jobs
@@ -40,7 +41,7 @@ def advance(scope: Scope[Any], work: Work, start: Startable | Blocker) -> Result
         return None
     now, result = scope.now, None
     _adopt(work, mine)
-    _recall_input(work, mine, start)
+    _recall_input(scope, work, mine, start)
     state = attempts.state(work, mine, now)
     if not isinstance(state, (NotStarted, Stopping, Pending)):
         _note(work, mine)
@@ -97,7 +98,7 @@ def _adopt(work: Work, mine: dict[int, Attempt]) -> None:
         work.set_state(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
 
 
-def _recall_input(work: Work, mine: dict[int, Attempt], start: Startable | Blocker) -> None:
+def _recall_input(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Startable | Blocker) -> None:
     """Tell from its order what an adopted Job works on: the status that should say it was never written.
 
     An order of something else than what is there now stands for an input of its own, which is another one.
@@ -108,7 +109,7 @@ def _recall_input(work: Work, mine: dict[int, Attempt], start: Startable | Block
         return
     if isinstance(start, Startable):
         order = jobs.order_of(attempt.job)
-        status.input = start.input if order == jobs.order_name(start, attempt.number) else order or attempt.name
+        status.input = start.input if order == jobs.order_name(scope, start, attempt.number) else order or attempt.name
 
 
 def _note(work: Work, mine: dict[int, Attempt]) -> None:
@@ -141,8 +142,12 @@ def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Start
         work.wait(predecessors.blocker(scope.view.object.kind, running))
         scope.look_again_at(now + timedelta(seconds=15))
         return
+    if not isinstance(start, Blocker):
+        start = mounted_plugins.missing(scope.view, start.order) or start
     if isinstance(start, Blocker):
         work.wait(start)
+        if start.reason in (reasons.WAITING_FOR_PLUGIN, reasons.PLUGIN_CHANGED):
+            scope.look_again_at(now + mounted_plugins.AGAIN)
         return
     if not created:
         status.attempt = attempts.newest(work, mine) + 1
@@ -150,7 +155,7 @@ def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Start
             status.started_epoch = max(status.started_epoch or 0, status.epoch or 0)
     status.input, status.job, status.order, status.not_before = start.input, None, None, None
     work.set_state(State.STARTING, reasons.STARTING, f"{work.title}: {work.attempt} is being started")
-    jobs.create(scope, start.job(status.attempt or 0))
+    jobs.create(scope, start, status.attempt or 0)
 
 
 def _report_pending(scope: Scope[Any], work: Work, pending: Pending) -> None:

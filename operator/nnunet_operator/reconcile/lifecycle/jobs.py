@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from ...api import reasons
 from ...api.common import State, WorkStatus
-from ...manifests import names
+from ...manifests import names, work_order
 from ...manifests.job import children
 from ...manifests.job_parameters import JobParameters
 from .. import times
@@ -17,6 +18,7 @@ from ..observed import attempts
 from ..observed.attempt_states import Pending
 from ..observed.attempts import Attempt
 from ..outcome import Delete
+from ..references import mounted_plugins
 from ..scope import Scope
 from ..view import Manifest
 from ..work import ACTIVE, Startable, Work
@@ -26,9 +28,9 @@ ORDINARY_MOUNT = timedelta(seconds=3)
 AGAIN = timedelta(seconds=15)
 
 
-def create(scope: Scope[Any], parameters: JobParameters) -> None:
-    """Have a Job, after its work order and its Service."""
-    first, job = children(parameters)
+def create(scope: Scope[Any], start: Startable, attempt: int) -> None:
+    """Have an attempt's Job, after its work order and its Service."""
+    first, job = children(_parameters(scope, start, attempt))
     scope.outcome.apply += first
     scope.outcome.create.append(job)
 
@@ -71,8 +73,8 @@ def make_order_again(scope: Scope[Any], work: Work, mine: dict[int, Attempt], pe
     if not waited and scope.now < since + ORDINARY_MOUNT:
         scope.look_again_at(since + ORDINARY_MOUNT)
         return
-    if order_name(start, attempt.number) == order_of(attempt.job):
-        scope.outcome.create_missing += children(start.job(attempt.number))[0]
+    if order_name(scope, start, attempt.number) == order_of(attempt.job):
+        scope.outcome.create_missing += children(_parameters(scope, start, attempt.number))[0]
     scope.look_again_at(scope.now + (ORDINARY_MOUNT if waited else AGAIN))
 
 
@@ -83,10 +85,9 @@ def order_of(job: Manifest) -> str | None:
     return found if found is not None and names.is_config_map_of(str(job["metadata"]["name"]), found) else None
 
 
-def order_name(start: Startable, attempt: int) -> str:
+def order_name(scope: Scope[Any], start: Startable, attempt: int) -> str:
     """The ConfigMap that an attempt's Job would read its order from, were it made now: its name holds the order's digest."""
-    first, _ = children(start.job(attempt))
-    return str(first[0]["metadata"]["name"])
+    return work_order.name(_parameters(scope, start, attempt))
 
 
 def delete(scope: Scope[Any], attempt: Attempt) -> None:
@@ -100,6 +101,11 @@ def is_settled(scope: Scope[Any], works: Iterable[Work]) -> bool:
     gone = {delete.uid for delete in (*outcome.delete, *outcome.delete_once_stored) if delete.kind == "Job"}
     over = all(work.status.state.finished and work.status.order is None for work in works)
     return over and not outcome.delete_self and all(job["metadata"]["uid"] in gone for job in scope.view.jobs)
+
+
+def _parameters(scope: Scope[Any], start: Startable, attempt: int) -> JobParameters:
+    parameters = start.job(attempt)
+    return dataclasses.replace(parameters, order=mounted_plugins.ordered(scope.view, parameters.order))
 
 
 def _deletions(scope: Scope[Any], attempt: Attempt) -> list[Delete]:

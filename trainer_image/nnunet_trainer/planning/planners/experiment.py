@@ -116,7 +116,7 @@ def plan(
     validate(plans, dataset_json)
     record(plans, [used for choice in choices for used in choice.planner.components])
     if notes is not None:
-        notes += beyond_nnunet.lines(plans)
+        notes += [*preprocessing_steps.warnings(plans), *beyond_nnunet.lines(plans)]
     return plans
 
 

@@ -14,7 +14,7 @@ from nnunet_trainer.dataset.description import channel_names
 
 from ..architectures import class_name
 from ..planner_presets import Planner
-from .steps import call, fail, guarded, numbers
+from .steps import call, fail, first_and_last, guarded, numbers
 from .topology import Topology
 
 STEP_LIMIT = 10_000
@@ -84,6 +84,7 @@ class ConfigurationFacts:
         median_shape: of the median image at this spacing, voxels.
         dataset_voxels: of all images at this spacing.
         notes: a line for each decision.
+        tried: the patches that were tried, in order.
     """
 
     name: str
@@ -93,6 +94,7 @@ class ConfigurationFacts:
     median_shape: Sequence[float]
     dataset_voxels: float
     notes: list[str] = field(default_factory=list)
+    tried: list[list[float]] = field(default_factory=list)
 
     @property
     def planner(self) -> Planner:
@@ -142,9 +144,14 @@ class ConfigurationFacts:
         """A patch with its network and what that takes.
 
         Raises:
-            BadConfiguration: a step answers something else than it should; the message names step and answer.
+            BadConfiguration: a step answers something else than it should (the message names step and answer); too many patches
+                were tried.
         """
+        if len(self.tried) > STEP_LIMIT:
+            raise endless(self.planner.name, self.name, "patches", self.tried)
+        self.tried.append(list(patch))
         topology = self.topology(patch)
+        self.tried[-1] = topology.patch_size
         architecture = self.architecture(topology)
         return Candidate(topology, architecture, self.estimate(topology.patch_size, architecture))
 
@@ -213,14 +220,11 @@ class ConfigurationFacts:
         """The first patch, from this one on, that fits; a note says after how many steps.
 
         Raises:
-            BadConfiguration: none is found within the step limit.
+            BadConfiguration: as by `candidate`.
         """
-        tried = [candidate]
-        while not fits(tried[-1]):
-            if len(tried) > STEP_LIMIT:
-                raise endless(self.planner.name, self.name, "patches", [each.patch_size for each in tried])
-            tried.append(self.smaller(tried[-1]))
-        found, steps = tried[-1], len(tried) - 1
+        found, steps = candidate, 0
+        while not fits(found):
+            found, steps = self.smaller(found), steps + 1
         amount = f"its estimate {found.estimate:,.0f}"
         if steps:
             self.notes.append(f"patch {found.patch_size} after {steps} steps: {amount} fits the reference {self.reference:,.0f}")
@@ -234,10 +238,9 @@ class ConfigurationFacts:
 
 def endless(planner: str, configuration: str, what: str, tried: Sequence[Any]) -> BadConfiguration:
     """The fault of a search that comes to no end."""
-    first, last = tried[:3], tried[-3:]
     return BadConfiguration(
         "PlanningEndless",
-        f"The planner {planner} comes to no end with {configuration}: {len(tried):,} {what} were tried, and none fits: first "
-        f"{', '.join(map(str, first))}; last {', '.join(map(str, last))}.",
+        f"The planner {planner} comes to no end with {configuration}: {len(tried):,} {what} were tried, and none fits: "
+        f"{first_and_last(tried)}.",
         hint="Look at its steps pooling, shrunkAxis, memoryEstimate and lowResolution, and at the GPU memory to plan for.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class FullResolution:
         spacing: mm, transposed.
         median_shape: voxels at it.
         plan: a configuration, as it stands in plans, from its spacing (mm), its median shape and the dataset's voxels.
+        tried: the spacings that were tried, in order.
     """
 
     dataset: DatasetFacts
@@ -35,9 +36,17 @@ class FullResolution:
     spacing: np.ndarray
     median_shape: np.ndarray
     plan: Callable[[np.ndarray, Any, float], dict[str, Any]]
+    tried: list[str] = field(default_factory=list)
 
     def at(self, spacing: np.ndarray) -> dict[str, Any]:
-        """3d_lowres at another spacing."""
+        """3d_lowres at another spacing.
+
+        Raises:
+            BadConfiguration: too many spacings were tried.
+        """
+        if len(self.tried) > SPACING_LIMIT:
+            raise endless(self.dataset.planner.name, "3d_lowres", "spacings", self.tried)
+        self.tried.append(shown(spacing))
         voxels = np.prod(self.spacing / spacing * self.median_shape, dtype=np.float64)
         shape = tuple(round(float(n)) for n in self.spacing / spacing * self.median_shape)
         return self.plan(spacing.copy(), shape, float(np.prod(voxels) * self.dataset.cases))
@@ -65,17 +74,14 @@ def patch_covers_quarter(fullres: FullResolution) -> dict[str, Any] | None:
     kind, say, full, median = fullres.dataset.planner, fullres.dataset.say, fullres.spacing, fullres.median_shape
     covered = np.prod(fullres.patch_size, dtype=np.float64)
     voxels = np.prod(median, dtype=np.float64)
-    spacing, lowres, tried = full.copy(), None, [full.copy()]
+    spacing, lowres = full.copy(), None
     while covered / voxels < kind.lowres_creation_threshold:
-        if len(tried) > SPACING_LIMIT:
-            raise endless(kind.name, "3d_lowres", "spacings", [shown(each) for each in tried])
         # The finer axes first, until none is more than twice as fine as the coarsest.
         finer = max(spacing) / spacing > 2
         spacing[finer if np.any(finer) else slice(None)] *= kind.lowres_spacing_step
         voxels = np.prod(full / spacing * median, dtype=np.float64)
         lowres = fullres.at(spacing)
         covered = np.prod(lowres["patch_size"], dtype=np.int64)
-        tried.append(spacing.copy())
     share = float(np.prod(fullres.patch_size) / np.prod(median))
     if lowres is None:
         say(f"no 3d_lowres: a 3d_fullres patch covers {100 * share:.0f} % of a median image (limit 25 %)")
@@ -84,7 +90,7 @@ def patch_covers_quarter(fullres: FullResolution) -> dict[str, Any] | None:
     if gain < 2:
         say(f"no 3d_lowres: it would have 1/{gain:.2f} of the voxels only (limit 1/2)")
         return None
-    steps = len(tried) - 1
+    steps = len(fullres.tried)
     say(f"3d_lowres at spacing {shown(spacing)} after {steps} steps: 3d_fullres covers {100 * share:.1f} % of a median image")
     return lowres
 

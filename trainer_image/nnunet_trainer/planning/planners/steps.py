@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Component, calls, kinds
 from nnunet_trainer.extensions.schema import Choice
+from nnunet_trainer.extensions.time_limit import TookTooLong, within
 
 SECONDS = 60
 """A plug-in's step that takes longer is taken to loop for ever: nnU-Net's own take a millisecond."""
@@ -24,11 +22,18 @@ def call(kind: str, choice: Choice, *arguments: Any) -> Any:
     Raises:
         BadConfiguration: there is no such step; a plug-in's one fails, or takes too long (with the line where it is).
     """
-    return guarded(kind, choice, lambda: kinds.find(kind, choice.name).make(*arguments, **choice.parameters))
+    tried = getattr(arguments[0], "tried", ())
+    return guarded(kind, choice, lambda: kinds.find(kind, choice.name).make(*arguments, **choice.parameters), tried=tried)
 
 
-def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments: Any) -> Any:
+def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments: Any, tried: Sequence[Any] = ()) -> Any:
     """What a function of a step answers.
+
+    Args:
+        kind: of the step.
+        choice: the step.
+        function: to call with the arguments.
+        tried: grows with what the step tries, for the message of one that tries for ever.
 
     Raises:
         BadConfiguration: as by `call`.
@@ -36,9 +41,12 @@ def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments:
     component = kinds.find(kind, choice.name)
     if component.plugin is None:
         return function(*arguments)
-    with _limited(component, kind):
-        what = f"The step {kind} {choice.name!r} ({component.place})"
-        return calls.guarded(what, function, *arguments, reason="PlannerStepFailed")
+    what = f"The step {kind} {choice.name!r} ({component.place})"
+    call_it = functools.partial(calls.guarded, what, function, *arguments, reason="PlannerStepFailed")
+    try:
+        return within(SECONDS, call_it, of=component.place.rpartition(":")[0])
+    except TookTooLong as late:
+        raise _endless(component, kind, late, tried) from None
 
 
 def fail(kind: str, choice: Choice, found: Any, expected: str) -> BadConfiguration:
@@ -68,25 +76,19 @@ def _short(found: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]} …"
 
 
-@contextmanager
-def _limited(component: Component[Any], kind: str) -> Iterator[None]:
-    """Raise within a plug-in's function that takes too long. Only a process's main thread can; elsewhere there is no limit."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def first_and_last(tried: Sequence[Any]) -> str:
+    """Of a long list what it began and ended with."""
+    if len(tried) <= 6:
+        return ", ".join(map(str, tried))
+    return f"first {', '.join(map(str, tried[:3]))}; last {', '.join(map(str, tried[-3:]))}"
 
-    def over(number: int, frame: FrameType | None) -> None:
-        where = f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame else "nowhere that is known"
-        raise BadConfiguration(
-            "PlanningEndless",
-            f"The step {kind} {component.name!r} ({component.place}) has not ended after {SECONDS:g} seconds; it is at {where}.",
-            hint="Mend the plug-in: a step answers from a few numbers, in less than a second.",
-        )
 
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def _endless(component: Component[Any], kind: str, late: TookTooLong, tried: Sequence[Any]) -> BadConfiguration:
+    """The fault of a plug-in's step that takes too long; `tried`: the patches or spacings that it has had planned."""
+    where = f"it is at {late.file}, line {late.line}" if late.file else "where it is is not known"
+    so_far = f" It has tried {len(tried):,}: {first_and_last(tried)}." if tried else ""
+    return BadConfiguration(
+        "PlanningEndless",
+        f"The step {kind} {component.name!r} ({component.place}) has not ended after {SECONDS:g} seconds; {where}.{so_far}",
+        hint="Mend the plug-in: a step answers from a few numbers, in less than a second.",
+    )

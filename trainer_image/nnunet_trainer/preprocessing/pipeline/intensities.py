@@ -72,6 +72,9 @@ def match_histogram(
                 plane[...] = _mapped(plane, own, np.asarray(standard))
 
 
+match_histogram.another_scale = True  # type: ignore[attr-defined]
+
+
 def _mapped(values: np.ndarray, own: np.ndarray, standard: Sequence[float] | np.ndarray) -> np.ndarray:
     """Linear between landmarks; beyond them, as between the two that are next."""
     own, keep = np.unique(own, return_index=True)

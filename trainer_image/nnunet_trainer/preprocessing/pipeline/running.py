@@ -41,7 +41,7 @@ def carry_out(arrays: list[np.ndarray], case: CaseState) -> np.ndarray:
     content = case.configuration.content
     if found := preprocessing_steps.faults(content):
         raise BadConfiguration("InvalidPlans", f"configurations.{case.configuration.name}: {'; '.join(found)}.")
-    steps = [_resolved(step) for step in preprocessing_steps.of(content)]
+    steps = [_resolved(step) for step in preprocessing_steps.without_origins(preprocessing_steps.of(content))]
     images = arrays.pop()
     for component, parameters in steps:
         case.shape = tuple(images.shape[1:])

@@ -1,0 +1,77 @@
+"""The ConfigMaps of `spec.plugins`: there before a Job is made, written into its order, and the same for all folds of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from nnunet_trainer.contract.work_order import DeleteResultsOrder, WorkOrder
+
+from ...api import reasons
+from ...api.common import State
+from ...api.fields import plugins
+from ...api.training_run import FoldStatus, TrainingRun, TrainingRunStatus
+from ..blocker import Blocker
+from ..view import View
+from ..work import ACTIVE, Startable, Work
+from .component_names import CREATE_ANOTHER
+from .resolved import RunReferences
+
+AGAIN = timedelta(seconds=15)
+"""So often is looked for one that is missing, or that was changed: ConfigMaps are not watched."""
+
+
+def missing(view: View[Any], order: WorkOrder) -> Blocker | None:
+    """One that an order needs and that is not there: its pod would take a GPU to say so."""
+    absent = [name for name in _named(order) if name in view.plugins and view.plugins[name] is None]
+    if not absent:
+        return None
+    text = f"waits for the ConfigMap {', '.join(absent)} of spec.plugins: namespace {view.object.metadata.namespace} has none"
+    return Blocker(reasons.WAITING_FOR_PLUGIN, text)
+
+
+def ordered(view: View[Any], order: WorkOrder) -> WorkOrder:
+    """The order with what its plug-ins are now: its pods refuse others."""
+    if isinstance(order, DeleteResultsOrder) or not (digests := _digests(view, _named(order))):
+        return order
+    return dataclasses.replace(order, plugin_digests=digests)
+
+
+def has_begun(works: Iterable[Work]) -> bool:
+    """Whether a fold of a run is trained, or being trained: until then a plug-in may be mended."""
+    return any(
+        work.status.state in (*ACTIVE, State.SUCCEEDED)
+        or (isinstance(work.status, FoldStatus) and (work.status.epoch or work.status.checkpoint))
+        for work in works
+    )
+
+
+def require_same(view: View[Any], references: RunReferences, start: Startable | Blocker, *, begun: bool) -> Startable | Blocker:
+    """Folds of one run are all trained by the same plug-ins, and those that its plans need are still those of the plans."""
+    if isinstance(start, Blocker):
+        return start
+    plans = references.plans.object
+    of_plans = {each.name: each.digest for each in (plans.status.plugins if plans else None) or () if each.needed}
+    kept = (references.run.status.plugins or {}) if begun else {}
+    for name, now in _digests(view, _named(start.order)).items():
+        for before, since in ((of_plans.get(name), f"Plans {references.plans.name} was made"), (kept.get(name), "this run began")):
+            if before and before != now:
+                text = f"the ConfigMap {name} of spec.plugins was changed since {since} ({before[:12]} → {now[:12]}): put it back."
+                return Blocker(reasons.PLUGIN_CHANGED, f"{text} {CREATE_ANOTHER.format('TrainingRun')}")
+    return start
+
+
+def keep(view: View[TrainingRun], status: TrainingRunStatus, *, begun: bool) -> None:
+    """Tell in the status of a run, in the pass that makes Jobs, by what plug-ins its folds are trained."""
+    if not begun or status.plugins is None:
+        status.plugins = _digests(view, plugins.names(view.object.spec.plugins)) or None
+
+
+def _digests(view: View[Any], wanted: Iterable[str]) -> dict[str, str]:
+    return {name: digest for name in wanted if (digest := view.plugins.get(name)) is not None}
+
+
+def _named(order: WorkOrder) -> list[str]:
+    return [] if isinstance(order, DeleteResultsOrder) else list(order.plugins)
