@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -35,13 +37,53 @@ def batches(
         start: the first one.
         watched: passes on what the loader has made, and may look at how long that took.
     """
-    augmented = preparation(augmenter, session.configuration, session.recipe, session.labels, session.ranks.device)
+    device = session.ranks.device
+    augmented = preparation(augmenter, session.configuration, session.recipe, session.labels, device)
+    if device.type == "cuda":
+        augmented = replace(augmented, layout=session.layout.format(session.configuration.dimensions))
     if session.recipe.sampling.fixed_batch:
         fixed = augmented(noise(session))
         yield from watched(fixed for _ in range(start, iterations))
         return
-    for item in watched(session.loader.batches(sampler.purpose, session.epoch, iterations, start)):
+    made = session.loader.batches(sampler.purpose, session.epoch, iterations, start)
+    if device.type == "cuda":
+        yield from watched(ahead(made, augmented, device))
+        return
+    for item in watched(made):
         yield augmented(item) if isinstance(item, Batch) else item
+
+
+def ahead(made: Iterator[Batch], augmented: Callable[[Batch], Prepared], device: torch.device) -> Iterator[Prepared]:
+    """Batches of the loader, uploaded and augmented by a stream of their own, one ahead: beside the step of the one before.
+
+    Args:
+        made: as the loader reads them; asked for the next one, it takes the memory of the last one back when all that this stream
+            was given before is done.
+        augmented: gives the GPU work, and does not wait for it.
+        device: the GPU.
+    """
+    stream = _stream(device)
+
+    def begun() -> tuple[Prepared, torch.cuda.Event] | None:
+        with torch.cuda.stream(stream):
+            batch = next(made, None)
+            return None if batch is None else (augmented(batch), stream.record_event())
+
+    upcoming = begun()
+    while upcoming is not None:
+        (data, targets), done = upcoming
+        upcoming = begun()
+        training = torch.cuda.current_stream(device)
+        training.wait_event(done)
+        for tensor in (data, *targets):
+            tensor.record_stream(training)  # its memory is this stream's again only when the step is done with it
+        yield data, targets
+
+
+@lru_cache(maxsize=1)
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for a whole training: whether its work is done says so of all batches that were ever given to it."""
+    return torch.cuda.Stream(device)
 
 
 def noise(session: Session) -> Batch:

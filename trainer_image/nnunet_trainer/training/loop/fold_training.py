@@ -6,6 +6,7 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -32,6 +33,7 @@ from .batches import batches
 from .checkpointing import Checkpointing
 from .determinism import NondeterministicKernels
 from .final_validation import validate
+from .gpu_trials import try_gpu
 from .loss_accumulator import LossAccumulator
 from .resources import limited
 
@@ -116,8 +118,10 @@ def begin(session: Session, reporter: Reporter) -> None:
     described, problems = distributed.from_first((newest and newest.described(), problems))
     for problem in problems:
         reporter.warn(problem)
+    extra: dict[str, Any] = {}
     if described is not None:
         found = newest or described
+        extra = found.content.get(checkpoint.EXTRA) or {}
         resuming.restore(session, found)
         reporter.line(f"Continuing from {found.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
     elif setup.continues is not None:
@@ -137,6 +141,7 @@ def begin(session: Session, reporter: Reporter) -> None:
     if setup.continues is not None:
         session.continued = continuation.describe(session, setup.continues)
         reporter.line(f"This training {session.continued}.")
+    try_gpu(session, extra, reporter.line)
     require_same(lambda: {"weights": weights_digest([session.network])})
     session.freeze()
     for warning in warnings_of(session.recipe):

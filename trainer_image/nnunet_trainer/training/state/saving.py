@@ -42,6 +42,7 @@ def content(session: Session) -> dict[str, Any]:
             "trainer": setup.trainer,
             "recipe": recipes.write(setup.recipe),
             "seed": setup.seed,
+            "memory_layout": session.layout.saved(),
             "iteration": session.iteration,
             "losses": list(session.losses),
             "loss_sum": math.fsum(filter(math.isfinite, session.losses)),  # read by versions before there was `losses`

@@ -1,0 +1,51 @@
+"""benchmarks/gpu.py: on a GPU its checks one by one, and everywhere a small version of it, with what it may import and no more."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from . import checks, data
+
+ROOT = Path(__file__).parents[2]
+BLOCK = """
+import importlib.abc, runpy, sys
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+sys.path.insert(0, {folder!r})
+sys.argv = [{script!r}, "--device", "cpu"]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+NOT_NEEDED = {"SimpleITK", "nibabel", "tifffile", "imageio", "skimage", "pandas", "boto3", "botocore", "kopf", "kubernetes_asyncio"}
+NOT_NEEDED |= {"matplotlib", "tensorboard", "aiohttp", "pydantic", "prometheus_client", "nnunetv2", "batchgeneratorsv2"}
+
+
+@pytest.fixture(scope="module")
+def preprocessed(tmp_path_factory):
+    return data.write(tmp_path_factory.mktemp("preprocessed"), edge=24)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT RUN: there is no GPU")
+@pytest.mark.parametrize("check", [*checks.ANYWHERE, *checks.ON_A_GPU], ids=lambda check: check.__name__)
+def test_on_a_gpu(check, preprocessed, tmp_path):
+    check(checks.Bench(preprocessed, tmp_path, data.SMALL_PLANS["3d_fullres"], torch.device("cuda")))
+
+
+def test_the_small_benchmark_runs_on_a_cpu_with_few_packages():
+    script = ROOT / "benchmarks" / "gpu.py"
+    code = BLOCK.format(names=NOT_NEEDED, folder=str(script.parent), script=str(script))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+    lines = run.stdout.splitlines()
+    found = json.loads(lines[-1])
+    assert found["benchmark"] == "gpu"
+    assert found["figures"]["failed_checks"] == []
+    assert all(found["figures"][f"{name}_seconds_a_patch"] > 0 for name in data.SMALL_PLANS)
+    assert [line.removeprefix("NOT RUN ") for line in lines if line.startswith("NOT RUN ")] == found["figures"]["not_run"]
+    assert {f"check {check.__name__}" for check in checks.ON_A_GPU} <= set(found["figures"]["not_run"])
