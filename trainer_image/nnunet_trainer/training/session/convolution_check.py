@@ -104,7 +104,7 @@ def errors(
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(layer.channels_out, layer.channels_in, *layer.kernel, generator=generator)
     weight /= weight[0].numel() ** 0.5
-    own_weight = weight.to(device).contiguous(memory_format=layout).requires_grad_()
+    own_weight = weight.to(device, copy=True).contiguous(memory_format=layout).requires_grad_()
     noise = torch.Generator(device).manual_seed(0)
     x = torch.randn(1, layer.channels_in, *size, device=device, generator=noise).contiguous(memory_format=layout).requires_grad_()
     with autocast(precision, device):
