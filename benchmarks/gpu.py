@@ -61,7 +61,7 @@ def correct(bench: checks.Bench, chosen: Sequence[checks.Check]) -> list[str]:
 
 
 def epoch_seconds(preprocessed: Path, plan: Any, device: str, steps: int, workers: int | None, **recipe: Any) -> float:
-    """Of a training's second epoch, without validation, a step: in the first one kernels are compiled and chosen."""
+    """Of a training's second epoch, its one validation step included, a step: in the first one kernels are compiled and chosen."""
     with tempfile.TemporaryDirectory() as results:
         recipe = {"epochs": 2, "iterationsPerEpoch": steps, **recipe}
         made = data.setup(preprocessed, Path(results), plan, recipe=recipe, device=device, workers=workers)

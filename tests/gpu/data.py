@@ -109,6 +109,6 @@ def setup(preprocessed: Path, results: Path, plan: tuple[dict[str, Any], list[in
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {},
     }
-    recipe = {"epochs": 1, "iterationsPerEpoch": 2, "validationIterations": 0, **more.pop("recipe", {})}
+    recipe = {"epochs": 1, "iterationsPerEpoch": 2, "validationIterations": 1, **more.pop("recipe", {})}
     arguments = {"configuration": "tried", "fold": "0", "validation": False, "recipe": read(recipe), **more}
     return TrainingSetup(preprocessed=preprocessed, results=results, plans=plans, dataset_json=DATASET_JSON, **arguments)

@@ -42,7 +42,7 @@ def batches(
     if device.type == "cuda":
         augmented = replace(augmented, layout=session.layout.format(session.configuration.dimensions))
     if session.recipe.sampling.fixed_batch:
-        fixed = augmented(noise(session))
+        fixed = augmented(noise(session, augmenter))
         yield from watched(fixed for _ in range(start, iterations))
         return
     made = session.loader.batches(sampler.purpose, session.epoch, iterations, start)
@@ -86,7 +86,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def noise(session: Session) -> Batch:
+def noise(session: Session, augmenter: Augmenter) -> Batch:
     """A batch of noise with random labels, always the same."""
     setup, ranks, configuration = session.setup, session.ranks, session.configuration
     slots = rank_slots(configuration.batch_size, ranks.rank, ranks.world_size)
@@ -98,4 +98,4 @@ def noise(session: Session) -> Batch:
     labels = torch.tensor(session.labels.all_labels, dtype=torch.int16)
     seg = labels[torch.randint(len(labels), (len(slots), stages, *configuration.patch_size), generator=generator)]
     data = torch.rand(shape, generator=generator)
-    return session.augmenter.divided(data, seg, keys).mapped(torch.Tensor.numpy)
+    return augmenter.divided(data, seg, keys).mapped(torch.Tensor.numpy)
