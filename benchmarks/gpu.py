@@ -27,6 +27,7 @@ from gpu import checks, data
 from nnunet_trainer.training.data.augmentation import augmentation_set
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.reporting import reporter
 from nnunet_trainer.training.session.batch_preparation import BatchPreparation
 
 PATCHES_A_SECOND = 36
@@ -150,6 +151,7 @@ def main() -> int:
     parser.add_argument("--speed-of", help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    reporter.progress_plot = lambda *_: Path()  # nobody looks at it, and it needs matplotlib
     found = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(found if arguments.device == "auto" else arguments.device)
     if arguments.speed_of:

@@ -12,12 +12,15 @@ from . import checks, data
 
 ROOT = Path(__file__).parents[2]
 BLOCK = """
-import importlib.abc, runpy, sys
-class Missing(importlib.abc.MetaPathFinder):
+import runpy, sys
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Missing())
+        return None if name.partition(".")[0] in {names!r} else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Without, sys.meta_path)  # what is asked for as what may be missing is just not there
 sys.path.insert(0, {folder!r})
 sys.argv = [{script!r}, "--device", "cpu"]
 runpy.run_path(sys.argv[0], run_name="__main__")
