@@ -97,6 +97,24 @@ def test_a_trial_that_does_not_fit_ends_nothing(gpu):
         chosen(None, (), FP32, GPU)
 
 
+class Uncopied(nn.Module):
+    """As a layer whose weight is computed of others."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def __deepcopy__(self, memory):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("only leaves"), TypeError("cannot pickle '_thread.lock' object")], ids=repr)
+def test_a_network_that_cannot_be_copied_is_not_tried(monkeypatch, error):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H100")
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    assert chosen(nn.Sequential(Uncopied(error)), (1, 1, 2, 2, 2), FP32, GPU) == MemoryLayout()
+
+
 def test_on_a_cpu_nothing_is_tried(gpu):
     assert chosen(None, (), FP32, CPU) == MemoryLayout()
     assert gpu.tried == 0

@@ -51,6 +51,14 @@ def test_on_a_cpu_and_for_others_nothing_changes(name):
     assert optimizer.state_dict() == before
 
 
+@pytest.mark.parametrize("option", [{"dampening": 0.5, "momentum": 0.9}, {"differentiable": True}], ids=str)
+def test_what_fused_kernels_do_not_do_alike_stays_torchs_loop(option):
+    optimizer = torch.optim.SGD(layers().parameters(), lr=0.01, **option)
+    optimizers.fuse(optimizer, GPU)
+    assert not optimizer.param_groups[0]["fused"]
+    assert not optimizer.state
+
+
 def test_a_first_step_that_a_scaler_skips_leaves_no_rubbish_behind():
     network = layers()
     optimizer = made("SGD", network, learning_rate=0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -47,13 +47,32 @@ def batches(
         return
     made = session.loader.batches(sampler.purpose, session.epoch, iterations, start)
     if device.type == "cuda":
-        yield from watched(ahead(made, augmented, device))
+        for upcoming in watched(ahead(made, augmented, device)):
+            yield upcoming.taken()
         return
     for item in watched(made):
         yield augmented(item) if isinstance(item, Batch) else item
 
 
-def ahead(made: Iterator[Batch], augmented: Callable[[Batch], Prepared], device: torch.device) -> Iterator[Prepared]:
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """A batch that a stream of its own augments.
+
+    Attributes:
+        prepared: in memory of that stream.
+        done: passed when it is ready.
+    """
+
+    prepared: Prepared
+    done: torch.cuda.Event
+
+    def taken(self) -> Prepared:
+        """For the current stream, whose further work waits until it is ready."""
+        torch.cuda.current_stream(self.prepared[0].device).wait_event(self.done)
+        return self.prepared
+
+
+def ahead(made: Iterator[Batch], augmented: Callable[[Batch], Prepared], device: torch.device) -> Iterator[Upcoming]:
     """Batches of the loader, uploaded and augmented by a stream of their own, one ahead: beside the step of the one before.
 
     Args:
@@ -64,20 +83,21 @@ def ahead(made: Iterator[Batch], augmented: Callable[[Batch], Prepared], device:
     """
     stream = _stream(device)
 
-    def begun() -> tuple[Prepared, torch.cuda.Event] | None:
+    def begun() -> Upcoming | None:
+        training = torch.cuda.current_stream(device)
         with torch.cuda.stream(stream):
             batch = next(made, None)
-            return None if batch is None else (augmented(batch), stream.record_event())
+            if batch is None:
+                return None
+            # What was dropped until here is this stream's to use again, but the steps may be in the GPU's queue that look at it.
+            # `record_stream` is no way: however far that queue reaches, it would keep the batch of each of its steps.
+            stream.wait_stream(training)
+            return Upcoming(augmented(batch), stream.record_event())
 
     upcoming = begun()
     while upcoming is not None:
-        (data, targets), done = upcoming
-        upcoming = begun()
-        training = torch.cuda.current_stream(device)
-        training.wait_event(done)
-        for tensor in (data, *targets):
-            tensor.record_stream(training)  # its memory is this stream's again only when the step is done with it
-        yield data, targets
+        current, upcoming = upcoming, begun()
+        yield current
 
 
 @lru_cache(maxsize=1)

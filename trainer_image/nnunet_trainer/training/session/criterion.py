@@ -16,7 +16,7 @@ from ..components import lookup
 from ..components.losses import deep_supervision
 from ..components.losses.context import LossContext
 from ..data.batch import rank_slots
-from ..ranks.distributed import Ranks
+from ..ranks.distributed import Ranks, active
 from ..recipes.recipe import Recipe
 
 Criterion = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
@@ -38,9 +38,9 @@ def joint(network: nn.Module, loss: Criterion) -> JointLoss:
     return of_batch
 
 
-def may_join(recipe: Recipe, ranks: Ranks) -> bool:
+def may_join(recipe: Recipe) -> bool:
     """Whether network and loss may be one graph: one that changes over the epochs, or waits for other ranks, would break it."""
-    return ranks.world_size == 1 and not any(name.startswith("loss.") for name in recipe.over_time)
+    return not active() and not any(name.startswith("loss.") for name in recipe.over_time)
 
 
 def output_scales(configuration: Configuration, recipe: Recipe) -> list[list[float]] | None:

@@ -75,6 +75,8 @@ def chosen(
         return _again(saved)
     try:
         seconds = tried(network, shape, precision, device)
+    except _NotCopied:
+        return MemoryLayout()
     except RuntimeError as error:
         if not means_gpu_out_of_memory(error):
             raise
@@ -82,6 +84,19 @@ def chosen(
     finally:
         torch.cuda.empty_cache()
     return MemoryLayout(min(seconds, key=lambda name: seconds[name]), kind, seconds)
+
+
+class _NotCopied(Exception):
+    """Layers of a plug-in may hold what cannot be copied, such as a weight that was computed: they train all the same."""
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise _NotCopied from error
 
 
 def _again(saved: Any) -> MemoryLayout:
@@ -108,7 +123,7 @@ def tried(
     found = {}
     for name in (CHANNELS_LAST, CONTIGUOUS):
         layout = MemoryLayout(name).format(len(shape) - 2)
-        twin = copy.deepcopy(network).train().to(memory_format=layout)  # type: ignore[call-overload]
+        twin = _copied(network).train().to(memory_format=layout)  # type: ignore[call-overload]
         for module in twin.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()  # those over ranks would wait for the others, who try nothing

@@ -17,6 +17,8 @@ def fuse(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
     """
     if device.type != "cuda" or type(optimizer) not in FUSED:
         return
+    if any(group.get(name) for group in optimizer.param_groups for name in ("dampening", "differentiable")):
+        return  # of a plug-in: a momentum of 0 would change dampening's first step, and fused kernels have no gradient
     optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
     for group in optimizer.param_groups:
         group.update(fused=True, foreach=False)

@@ -103,7 +103,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         negative_slope=recipe.initialization.negative_slope,
         zero_residuals=recipe.initialization.zero_residuals,
     ).to(ranks.device, memory_format=channels_last(configuration))
-    if ranks.world_size > 1:
+    if distributed.active():
         net = batch_norm.over_ranks(net, ranks.device)
     distributed.broadcast(net.state_dict(keep_vars=False).values())
     groups, factors = parameter_groups.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
@@ -128,7 +128,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         network=net,
         runner=torch.compile(net) if compiles else net,
         criterion=loss,
-        joint_loss=torch.compile(joint(net, loss)) if compiles and may_join(recipe, ranks) else None,
+        joint_loss=torch.compile(joint(net, loss)) if compiles and may_join(recipe) else None,
         draws=draws_random_numbers(net),
         optimizer=optimizer,
         rate_factors=factors,
