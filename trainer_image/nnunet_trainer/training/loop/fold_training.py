@@ -69,7 +69,7 @@ def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels)
     session.loader.warn = reporter.warn
     for warning in noticed:
         reporter.warn(warning)
-    with session.loader, Checkpointing(session, reporter) as checkpointing:
+    with session.loader, Checkpointing(session, reporter) as checkpointing, reporter:
         begin(session, reporter)
         checkpointing.begun(session.resumed_from)
         monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session), kernels)
