@@ -1,34 +1,30 @@
 """A training on one GPU: first whether it is right, then how fast; on a machine without one a small version of itself on the CPU.
 
-Needs torch, numpy, scipy and blosc2 beside this package; it makes its own data. `--cores` repeats the speed with fewer cores.
+Needs torch, numpy, scipy and blosc2 beside this package; it makes its own data. The speed is repeated with fewer cores, and beside
+nnU-Net's trainer and predictor where nnunetv2 is installed, in this interpreter or in that of `--nnunetv2`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import json
 import os
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import _gpu_speed as measured
+import numpy as np
 import torch
-from _measure import ROOT, report
-
-sys.path.insert(0, str(ROOT / "tests"))
-
-from gpu import checks, data
-from nnunet_trainer.training.data.augmentation import augmentation_set
-from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
-from nnunet_trainer.training.loop.fold_training import train
-from nnunet_trainer.training.reporting import reporter
-from nnunet_trainer.training.session.batch_preparation import BatchPreparation
+from _gpu_speed import checks, data, reporter
+from _measure import report
 
 PATCHES_A_SECOND = 36
 """Of the goal: 3D, 128³, batch 2, on an H100."""
@@ -37,10 +33,13 @@ LIMITS = {
     "3d_fullres_augmentation_ms": 13.5,
     "3d_fullres_4_cores_epoch_over_fixed_batch": 1.05,
     "3d_fullres_2_cores_epoch_over_fixed_batch": 1.05,
+    "3d_fullres_16_cores_over_nnunetv2": 1 / 2,
+    "3d_fullres_2_cores_over_nnunetv2": 1 / 4,
+    "prediction_over_nnunetv2": 1 / 4,
 }
-MISSING = ("nnunetv2's steps beside ours", "prediction of a whole CT beside nnunetv2's", "a group of one rank over NCCL")
-"""What no run of this measures yet."""
 STEPS, SMALL_STEPS = 60, 3
+WHOLE_CT, SMALL_CT = ((300, 512, 512), (1.0, 0.75, 0.75)), ((20, 28, 24), (1.0, 0.8, 0.8))
+"""Shape and spacing (mm) of an image."""
 
 
 def correct(bench: checks.Bench, chosen: Sequence[checks.Check]) -> list[str]:
@@ -61,113 +60,177 @@ def correct(bench: checks.Bench, chosen: Sequence[checks.Check]) -> list[str]:
     return failed
 
 
-def epoch_seconds(preprocessed: Path, plan: Any, device: str, steps: int, workers: int | None, **recipe: Any) -> float:
-    """Of a training's second epoch, its one validation step included, a step: in the first one kernels are compiled and chosen."""
-    with tempfile.TemporaryDirectory() as results:
-        recipe = {"epochs": 2, "iterationsPerEpoch": steps, **recipe}
-        made = data.setup(preprocessed, Path(results), plan, recipe=recipe, device=device, workers=workers)
-        logged = torch.load(train(made).checkpoint, map_location="cpu", weights_only=False)["logging"]
-        return (logged["epoch_end_timestamps"][1] - logged["epoch_start_timestamps"][1]) / steps
+class Measurement:
+    """All figures, and what was left out.
 
+    Args:
+        folder: for data.
+        device: cuda, or cpu for a small version.
+        cores: numbers of them.
+        nnunetv2: an interpreter that has it, if any.
+        until: nothing is begun after this (time.monotonic).
+    """
 
-def augmentation_ms(preprocessed: Path, plan: Any, device: torch.device, batches: int) -> float:
-    """Median of a batch's upload and augmentation, what it draws being drawn already."""
-    bench = checks.Bench(preprocessed, preprocessed, plan, device)
-    _, patch, _ = plan
-    scales = [[0.5**stage] * len(patch) for stage in range(3)]
-    augmenter = Augmenter(config=augmentation_set("default"), patch_size=tuple(patch), deep_supervision_scales=scales)
-    prepare = BatchPreparation(augmenter, device, torch.contiguous_format)
-    maker = bench.session().loader.maker
-    seconds = []
-    for number in range(batches + 3):
-        batch = maker.samplers["train"].batch(0, number)
-        assert maker.planners is not None
-        planned = replace(batch, plan=maker.planners["train"](batch))
-        _done(device)
-        begun = time.perf_counter()
-        prepare(planned)
-        _done(device)
-        seconds.append(1000 * (time.perf_counter() - begun))
-    return statistics.median(seconds[3:])
+    def __init__(self, folder: Path, device: torch.device, cores: Sequence[int], nnunetv2: str | None, until: float) -> None:
+        self.folder, self.device, self.cores, self.nnunetv2, self.until = folder, device, cores, nnunetv2, until
+        self.cuda = device.type == "cuda"
+        self.plans = data.PLANS if self.cuda else data.SMALL_PLANS
+        self.steps, self.workers = (STEPS, None) if self.cuda else (SMALL_STEPS, 0)
+        self.preprocessed = data.write(folder, edge=200 if self.cuda else 24)
+        self.figures: dict[str, Any] = {}
+        self.left_out: list[str] = []
 
+    def run(self) -> None:
+        """The most important first."""
+        self._correctness()
+        self._plan("3d_fullres")
+        self._predict()
+        for count in self.cores:
+            if count > len(os.sched_getaffinity(0)):
+                self.left_out.append(f"{count} cores: this machine has fewer")
+            elif self._time_for(f"{count} cores"):
+                self._at_cores(count)
+        if self.nnunetv2 is None:
+            self.left_out.append("beside nnunetv2: it is not installed")
+        for name in self.plans:
+            if name != "3d_fullres" and self._time_for(name):
+                self._plan(name)
+        if not self.cuda:
+            self.left_out.append("full-size plans, images and numbers of cores: there is no GPU")
 
-def _done(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    def _time_for(self, what: str) -> bool:
+        if time.monotonic() > self.until:
+            self.left_out.append(f"{what}: no time left")
+            return False
+        return True
 
+    def _correctness(self) -> None:
+        if not self.cuda:
+            self.left_out += [f"check {check.__name__}" for check in checks.ON_A_GPU]
+        some = (*checks.ANYWHERE, *(checks.ON_A_GPU if self.cuda else ()))
+        bench = checks.Bench(self.preprocessed, self.folder / "checks", data.SMALL_PLANS["3d_fullres"], self.device)
+        self.figures["failed_checks"] = correct(bench, some)
 
-def speed(preprocessed: Path, name: str, plan: Any, device: str, steps: int, workers: int | None = None) -> dict[str, float]:
-    """One plan's figures, with as many cores as there are."""
-    whole = epoch_seconds(preprocessed, plan, device, steps, workers)
-    fixed = epoch_seconds(preprocessed, plan, device, steps, workers, sampling={"fixedBatch": True})
-    found = {f"{name}_seconds_a_patch": whole / plan[2], f"{name}_epoch_over_fixed_batch": whole / fixed}
-    print(f"{name}: {plan[2] / whole:.1f} patches/s, {plan[2] / fixed:.1f} on a fixed batch", flush=True)
-    return found
+    def _plan(self, name: str) -> None:
+        plan = self.plans[name]
+        self.figures |= measured.speed(self.preprocessed, name, plan, self.device.type, self.steps, self.workers)
+        self.figures[f"{name}_augmentation_ms"] = measured.augmentation_ms(self.preprocessed, plan, self.device, 2 * self.steps)
+        if name == "3d_fullres":
+            self.figures["epoch_end_ms"] = measured.epoch_end_ms(self.preprocessed, plan, self.device.type)
 
+    def _predict(self) -> None:
+        shape, self.spacing = WHOLE_CT if self.cuda else SMALL_CT
+        self.model = data.write_model(self.folder / "model", self.plans["3d_fullres"])
+        self.image = data.write_image(self.folder / "image.npy", shape)
+        seconds, self.segmentation = measured.prediction(self.model, self.image, self.spacing, self.device)
+        self.figures["prediction_seconds"] = seconds
+        print(f"prediction of {'×'.join(map(str, shape))} voxels: {seconds:.1f} s", flush=True)
 
-def with_cores(count: int, folder: Path) -> dict[str, float]:
-    """The 3D plan in a process that has so many cores."""
-    command = [sys.executable, __file__, "--speed-of", "3d_fullres", "--data", str(folder)]
-    wanted = sorted(os.sched_getaffinity(0))[:count]
-    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, wanted))
-    figures = json.loads(run.stdout.splitlines()[-1])
-    return {name.replace("3d_fullres", f"3d_fullres_{count}_cores"): value for name, value in figures.items()}
+    def _at_cores(self, count: int) -> None:
+        """The 3D plan in a process that has so many cores, and nnU-Net's."""
+        ours = [
+            sys.executable,
+            __file__,
+            "--speed-of",
+            "3d_fullres",
+            "--data",
+            str(self.preprocessed),
+            "--device",
+            self.device.type,
+        ]
+        for name, value in self._child(count, ours).items():
+            self.figures[name.replace("3d_fullres", f"3d_fullres_{count}_cores")] = value
+        if self.nnunetv2 is None:
+            return
+        predicts, what = "prediction_over_nnunetv2" not in self.figures and count == max(self.cores), f"nnunetv2 at {count} cores"
+        script = Path(__file__).with_name("_gpu_nnunetv2.py")
+        try:
+            found = self._child(count, [self.nnunetv2, str(script), json.dumps(self._order(predicts=predicts))])
+        except (subprocess.SubprocessError, ValueError) as error:
+            self.left_out.append(f"{what}: {error}")
+            return
+        a_patch = found["seconds_a_step"] / self.plans["3d_fullres"][2]
+        self.figures[f"nnunetv2_{count}_cores_seconds_a_patch"] = a_patch
+        ratio = self.figures[f"3d_fullres_{count}_cores_seconds_a_patch"] / a_patch
+        self.figures[f"3d_fullres_{count}_cores_over_nnunetv2"] = ratio
+        print(f"{what}: {1 / a_patch:.1f} patches/s, ours {1 / ratio:.1f} times as many", flush=True)
+        if predicts:
+            theirs = np.load(self.folder / "theirs.npy")
+            self.figures["nnunetv2_prediction_seconds"] = found["prediction_seconds"]
+            self.figures["prediction_over_nnunetv2"] = self.figures["prediction_seconds"] / found["prediction_seconds"]
+            self.figures["prediction_as_nnunetv2s"] = float((theirs == self.segmentation).mean())
 
+    def _order(self, *, predicts: bool) -> dict[str, Any]:
+        """For `_gpu_nnunetv2.py`."""
+        order = {
+            "folder": str(self.preprocessed),
+            "scratch": str(self.folder / "nnunetv2"),
+            "plans": str(self.model / "plans.json"),
+            "dataset_json": data.DATASET_JSON,
+            "device": self.device.type,
+            "steps": self.steps // 2 if self.cuda else self.steps,
+        }
+        image = {"model": str(self.model), "image": str(self.image), "spacing": self.spacing}
+        return {**order, **image, "segmentation": str(self.folder / "theirs.npy")} if predicts else order
 
-def measure(folder: Path, device: torch.device, cores: Sequence[int], until: float) -> tuple[dict[str, Any], list[str]]:
-    """All figures, and what was left out; nothing is begun after `until` (time.monotonic)."""
-    cuda = device.type == "cuda"
-    plans, left_out = (data.PLANS if cuda else data.SMALL_PLANS), list(MISSING)
-    preprocessed = data.write(folder, edge=200 if cuda else 24)
-    some: tuple[checks.Check, ...] = (*checks.ANYWHERE, *(checks.ON_A_GPU if cuda else ()))
-    if not cuda:
-        left_out += [f"check {check.__name__}" for check in checks.ON_A_GPU]
-    correctness = checks.Bench(preprocessed, folder / "checks", data.SMALL_PLANS["3d_fullres"], device)
-    figures: dict[str, Any] = {"failed_checks": correct(correctness, some)}
-    steps, workers = (STEPS, None) if cuda else (SMALL_STEPS, 0)
-    for name, plan in plans.items():
-        if time.monotonic() > until:
-            left_out.append(f"{name}: no time left")
-            continue
-        figures |= speed(preprocessed, name, plan, device.type, steps, workers)
-        figures[f"{name}_augmentation_ms"] = augmentation_ms(preprocessed, plan, device, 2 * steps)
-    for count in cores if cuda else ():
-        if count > len(os.sched_getaffinity(0)):
-            left_out.append(f"{count} cores: this machine has fewer")
-        elif time.monotonic() > until:
-            left_out.append(f"{count} cores: no time left")
-        else:
-            figures |= with_cores(count, preprocessed)
-    if not cuda:
-        left_out.append("full-size plans and numbers of cores: there is no GPU")
-    return figures, left_out
+    def _child(self, count: int, command: list[str]) -> dict[str, float]:
+        """The last line of a command that has so many cores, and no more time than there is.
+
+        Raises:
+            SubprocessError: it failed.
+            ValueError: it says nothing.
+        """
+        wanted = sorted(os.sched_getaffinity(0))[:count]
+
+        def begin() -> None:
+            os.sched_setaffinity(0, wanted)
+
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=begin, start_new_session=True
+        )
+        try:
+            out, err = child.communicate(timeout=max(60.0, self.until - time.monotonic() + 60.0))
+        finally:
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)  # its worker processes too
+                child.communicate()
+        if child.returncode:
+            raise subprocess.SubprocessError((err.strip().splitlines() or [f"it ended with {child.returncode}"])[-1])
+        return dict(json.loads(out.splitlines()[-1]))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--cores", type=int, nargs="*", default=[2, 4, 16], help="repeat the 3D plan with so many")
-    parser.add_argument("--seconds", type=float, default=450, help="after which no other measurement begins")
+    parser.add_argument("--cores", type=int, nargs="*", help="repeat the 3D plan with so many; default: 16, 2, 4")
+    parser.add_argument("--nnunetv2", metavar="PYTHON", help="an interpreter that has it; default: this one, if it has")
+    parser.add_argument("--seconds", type=float, default=420, help="after which no other measurement begins; default: %(default)s")
     parser.add_argument("--speed-of", help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     reporter.progress_plot = lambda *_: Path()  # nobody looks at it, and it needs matplotlib
     found = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(found if arguments.device == "auto" else arguments.device)
+    cuda = device.type == "cuda"
     if arguments.speed_of:
-        name = arguments.speed_of
-        print(json.dumps(speed(arguments.data, name, data.PLANS[name], device.type, STEPS)))
+        name, plans = arguments.speed_of, data.PLANS if cuda else data.SMALL_PLANS
+        options = (STEPS, None) if cuda else (SMALL_STEPS, 0)
+        print(json.dumps(measured.speed(arguments.data, name, plans[name], device.type, *options)))
         return 0
     begun = time.monotonic()
+    installed = sys.executable if importlib.util.find_spec("nnunetv2") else None
+    cores = arguments.cores if arguments.cores is not None else [16, 2, 4] if cuda else [1]
     with tempfile.TemporaryDirectory() as folder:
-        figures, left_out = measure(Path(folder), device, arguments.cores, begun + arguments.seconds)
+        measurement = Measurement(Path(folder), device, cores, arguments.nnunetv2 or installed, begun + arguments.seconds)
+        measurement.run()
+    figures, left_out = measurement.figures, measurement.left_out
     for what in left_out:
         print(f"NOT RUN {what}", flush=True)
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
+    gpu = torch.cuda.get_device_name(device) if cuda else "none"
     figures |= {"gpu": gpu, "torch": torch.__version__, "not_run": left_out, "seconds": time.monotonic() - begun}
-    failed = figures["failed_checks"]
-    targets = {name: limit for name, limit in LIMITS.items() if device.type == "cuda" and name in figures}
-    return max(report("gpu", figures, targets), int(bool(failed)))
+    targets = {name: limit for name, limit in LIMITS.items() if cuda and name in figures}
+    return max(report("gpu", figures, targets), int(bool(figures["failed_checks"])))
 
 
 if __name__ == "__main__":

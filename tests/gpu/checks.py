@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from nnunet_trainer.contract.faults import GpuOutOfMemory
 from nnunet_trainer.training.data.augmentation import augmentation_set
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.loop import iteration
 from nnunet_trainer.training.loop.batches import batches
 from nnunet_trainer.training.loop.fold_training import start_epoch, train
+from nnunet_trainer.training.ranks import distributed
 from nnunet_trainer.training.ranks.distributed import Ranks
 from nnunet_trainer.training.session.batch_preparation import BatchPreparation
 from nnunet_trainer.training.session.convolution_check import check_convolutions
@@ -37,7 +40,7 @@ class Bench:
 
     preprocessed: Path
     results: Path
-    plan: tuple[dict[str, Any], list[int], int]
+    plan: data.Plan
     device: torch.device
 
     def session(self, **recipe: Any) -> Session:
@@ -124,6 +127,30 @@ def no_waiting(bench: Bench) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
 
+def group_of_one(bench: Bench) -> None:
+    """A training of one rank in a process group (NCCL; without a GPU gloo) comes to the same end by the ways of several ranks."""
+    recipe = {"epochs": 2, "iterationsPerEpoch": 2, "gradientClip": 1.0, "compile": False}
+
+    def trained(name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+        made = data.setup(bench.preprocessed, bench.results / name, bench.plan, recipe=recipe, device=bench.device.type, workers=0)
+        saved = torch.load(train(made).checkpoint, map_location="cpu", weights_only=False)
+        return [*saved["logging"]["train_losses"], *saved["logging"]["val_losses"]], saved["network_weights"]
+
+    losses, weights = trained("alone")
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    backend = "cpu:gloo,cuda:nccl" if bench.device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        assert distributed.active()
+        together, found = trained("together")
+    finally:
+        dist.destroy_process_group()
+    for number, (a, b) in enumerate(zip(together, losses, strict=True)):
+        _close(a, b, 1e-4, f"loss {number} in a group of one")
+    for name, weight in weights.items():
+        torch.testing.assert_close(found[name], weight, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def out_of_memory(bench: Bench) -> None:
     """A network that does not fit is told with its patch and batch."""
     network, patch, _ = data.PLANS["3d_fullres"]
@@ -164,5 +191,5 @@ def resumption(bench: Bench) -> None:
 
 
 Check = Callable[[Bench], None]
-ANYWHERE: tuple[Check, ...] = (convolutions, precisions)
+ANYWHERE: tuple[Check, ...] = (convolutions, precisions, group_of_one)
 ON_A_GPU: tuple[Check, ...] = (augmentation, no_waiting, out_of_memory, compiled, resumption)

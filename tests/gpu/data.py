@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from nnunet_trainer.architecture import build
 from nnunet_trainer.preprocessing.storage import write_case
 from nnunet_trainer.training.recipes.recipe import read
 from nnunet_trainer.training.session.setup import TrainingSetup
@@ -48,16 +51,20 @@ def architecture(dimensions: int, features: list[int], *, residual: bool = False
 
 
 WIDE_3D, WIDE_2D = [32, 64, 128, 256, 320, 320], [32, 64, 128, 256, 512, 512, 512, 512]
-PLANS: dict[str, tuple[dict[str, Any], list[int], int]] = {
+Plan = tuple[dict[str, Any], list[int], int]
+"""Architecture, patch and batch."""
+PLANS: dict[str, Plan] = {
     "3d_fullres": (architecture(3, WIDE_3D), [128, 128, 128], 2),
     "ResEnc-L": (architecture(3, WIDE_3D, residual=True), [128, 128, 128], 2),
     "2d": (architecture(2, WIDE_2D), [512, 512], 12),
 }
-SMALL_PLANS: dict[str, tuple[dict[str, Any], list[int], int]] = {
+SMALL_Plan = tuple[dict[str, Any], list[int], int]
+"""Architecture, patch and batch."""
+PLANS: dict[str, Plan] = {
     "3d_fullres": (architecture(3, [4, 8, 12]), [16, 16, 16], 2),
     "2d": (architecture(2, [4, 8, 12]), [32, 32], 2),
 }
-"""Architecture, patch and batch by name."""
+"""By name."""
 
 
 def write(folder: Path, edge: int, cases: int = 5) -> Path:
@@ -82,8 +89,11 @@ def write(folder: Path, edge: int, cases: int = 5) -> Path:
     return folder
 
 
-def setup(preprocessed: Path, results: Path, plan: tuple[dict[str, Any], list[int], int], **more: Any) -> TrainingSetup:
-    """A training that ends after its epochs; `recipe` holds changes of the default one."""
+RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+
+
+def plans(plan: Plan) -> dict[str, Any]:
+    """plans.json with one configuration, `tried`."""
     network, patch, batch = plan
     configuration = {
         "data_identifier": "data",
@@ -93,10 +103,15 @@ def setup(preprocessed: Path, results: Path, plan: tuple[dict[str, Any], list[in
         "batch_dice": False,
         "batch_size": batch,
         "patch_size": patch,
+        "median_image_size_in_voxels": [200.0] * len(patch),
         "spacing": [1.0] * len(patch),
         "architecture": network,
+        **{f"resampling_fn_{what}": "resample_data_or_seg_to_shape" for what in ("data", "seg", "probabilities")},
+        "resampling_fn_data_kwargs": RESAMPLING,
+        "resampling_fn_seg_kwargs": {**RESAMPLING, "is_seg": True, "order": 1},
+        "resampling_fn_probabilities_kwargs": {**RESAMPLING, "order": 1},
     }
-    plans = {
+    return {
         "dataset_name": DATASET,
         "plans_name": "nnUNetPlans",
         "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
@@ -107,8 +122,37 @@ def setup(preprocessed: Path, results: Path, plan: tuple[dict[str, Any], list[in
         "configurations": {"tried": configuration},
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {},
+        "foreground_intensity_properties_per_channel": {
+            "0": {"mean": 0.0, "std": 1.0, "percentile_00_5": -3.0, "percentile_99_5": 3.0, "median": 0.0, "min": -5.0, "max": 5.0}
+        },
     }
+
+
+def setup(preprocessed: Path, results: Path, plan: Plan, **more: Any) -> TrainingSetup:
+    """A training that ends after its epochs; `recipe` holds changes of the default one."""
     recipe = {"epochs": 1, "iterationsPerEpoch": 2, "validationIterations": 1, **more.pop("recipe", {})}
     arguments = {"configuration": "tried", "fold": "0", "validation": False, "recipe": read(recipe), **more}
-    return TrainingSetup(preprocessed=preprocessed, results=results, plans=plans, dataset_json=DATASET_JSON, **arguments)
+    return TrainingSetup(preprocessed=preprocessed, results=results, plans=plans(plan), dataset_json=DATASET_JSON, **arguments)
+
+
+def write_model(folder: Path, plan: Plan) -> Path:
+    """A model folder with random weights, as ours and nnU-Net's predictor read it; returns it."""
+    (folder / "fold_0").mkdir(parents=True)
+    (folder / "plans.json").write_text(json.dumps(plans(plan)))
+    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    torch.manual_seed(0)
+    network = build(plan[0], 1, len(DATASET_JSON["labels"]), False)
+    content = {
+        "network_weights": network.state_dict(),
+        "init_args": {"configuration": "tried"},
+        "trainer_name": "nnUNetTrainer",
+        "inference_allowed_mirroring_axes": tuple(range(len(plan[1]))),
+    }
+    torch.save(content, folder / "fold_0" / "checkpoint_final.pth")
+    return folder
+
+
+def write_image(path: Path, shape: Sequence[int]) -> Path:
+    """An image (1, z, y, x) of noise that fills it, so that nothing is cropped; returns its path."""
+    np.save(path, np.random.default_rng(0).standard_normal((1, *shape), np.float32))
+    return path

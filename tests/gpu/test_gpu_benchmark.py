@@ -1,4 +1,7 @@
-"""benchmarks/gpu.py: on a GPU its checks one by one, and everywhere a small version of it, with what it may import and no more."""
+"""benchmarks/gpu.py: on a GPU its checks one by one, and everywhere a small version of it, with what it may import and no more.
+
+nnU-Net's side runs in a process of its own, as in another interpreter that has it.
+"""
 
 import json
 import subprocess
@@ -22,7 +25,7 @@ class Without:
         return None if name.partition(".")[0] in {names!r} else self.finder.find_spec(name, path, target)
 sys.meta_path[:] = map(Without, sys.meta_path)  # what is asked for as what may be missing is just not there
 sys.path.insert(0, {folder!r})
-sys.argv = [{script!r}, "--device", "cpu"]
+sys.argv = [{script!r}, "--device", "cpu", "--nnunetv2", sys.executable]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 NOT_NEEDED = {"SimpleITK", "nibabel", "tifffile", "imageio", "skimage", "pandas", "boto3", "botocore", "kopf", "kubernetes_asyncio"}
@@ -50,5 +53,12 @@ def test_the_small_benchmark_runs_on_a_cpu_with_few_packages():
     assert found["benchmark"] == "gpu"
     assert found["figures"]["failed_checks"] == []
     assert all(found["figures"][f"{name}_seconds_a_patch"] > 0 for name in data.SMALL_PLANS)
+    assert {"1_cores_over_nnunetv2", "1_cores_epoch_over_fixed_batch"} <= {
+        name.removeprefix("3d_fullres_") for name in found["figures"]
+    }
+    assert found["figures"]["prediction_over_nnunetv2"] > 0
+    assert found["figures"]["prediction_as_nnunetv2s"] > 0.99
+    assert found["figures"]["epoch_end_ms"] > 0
     assert [line.removeprefix("NOT RUN ") for line in lines if line.startswith("NOT RUN ")] == found["figures"]["not_run"]
+    assert not any("nnunetv2" in what for what in found["figures"]["not_run"]), found["figures"]["not_run"]
     assert {f"check {check.__name__}" for check in checks.ON_A_GPU} <= set(found["figures"]["not_run"])
