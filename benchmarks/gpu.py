@@ -77,6 +77,9 @@ class Measurement:
         self.plans = data.PLANS if self.cuda else data.SMALL_PLANS
         self.steps, self.workers = (STEPS, None) if self.cuda else (SMALL_STEPS, 0)
         self.preprocessed = data.write(folder, edge=200 if self.cuda else 24)
+        self.image_shape, self.spacing = WHOLE_CT if self.cuda else SMALL_CT
+        self.model = data.write_model(folder / "model", self.plans["3d_fullres"])
+        self.image = data.write_image(folder / "image.npy", self.image_shape)
         self.figures: dict[str, Any] = {}
         self.left_out: list[str] = []
 
@@ -84,12 +87,10 @@ class Measurement:
         """The most important first."""
         self._correctness()
         self._plan("3d_fullres")
-        self._predict()
-        for count in self.cores:
-            if count > len(os.sched_getaffinity(0)):
-                self.left_out.append(f"{count} cores: this machine has fewer")
-            elif self._time_for(f"{count} cores"):
+        for count in self._usable:
+            if self._time_for(f"{count} cores"):
                 self._at_cores(count)
+        self.left_out += [f"{count} cores: this machine has fewer" for count in self.cores if count not in self._usable]
         if self.nnunetv2 is None:
             self.left_out.append("beside nnunetv2: it is not installed")
         for name in self.plans:
@@ -118,34 +119,28 @@ class Measurement:
         if name == "3d_fullres":
             self.figures["epoch_end_ms"] = measured.epoch_end_ms(self.preprocessed, plan, self.device.type)
 
-    def _predict(self) -> None:
-        shape, self.spacing = WHOLE_CT if self.cuda else SMALL_CT
-        self.model = data.write_model(self.folder / "model", self.plans["3d_fullres"])
-        self.image = data.write_image(self.folder / "image.npy", shape)
-        seconds, self.segmentation = measured.prediction(self.model, self.image, self.spacing, self.device)
-        self.figures["prediction_seconds"] = seconds
-        print(f"prediction of {'×'.join(map(str, shape))} voxels: {seconds:.1f} s", flush=True)
-
     def _at_cores(self, count: int) -> None:
-        """The 3D plan in a process that has so many cores, and nnU-Net's."""
-        ours = [
-            sys.executable,
-            __file__,
-            "--speed-of",
-            "3d_fullres",
-            "--data",
-            str(self.preprocessed),
-            "--device",
-            self.device.type,
-        ]
-        for name, value in self._child(count, ours).items():
-            self.figures[name.replace("3d_fullres", f"3d_fullres_{count}_cores")] = value
-        if self.nnunetv2 is None:
-            return
-        predicts, what = "prediction_over_nnunetv2" not in self.figures and count == max(self.cores), f"nnunetv2 at {count} cores"
-        script = Path(__file__).with_name("_gpu_nnunetv2.py")
+        """The 3D plan in a process that has so many cores, and nnU-Net's; with the most of them an image is predicted too."""
+        predicts = "prediction_seconds" not in self.figures and count == max(self._usable)
+        order = self._order("ours", predicts=predicts)
         try:
-            found = self._child(count, [self.nnunetv2, str(script), json.dumps(self._order(predicts=predicts))])
+            found = self._child(count, [sys.executable, __file__, "--order", json.dumps(order)])
+        except (subprocess.SubprocessError, ValueError) as error:
+            self.figures["failed_checks"].append(f"{count}_cores")
+            print(f"FAILED  {count} cores: {error}", flush=True)
+            return
+        seconds = found.pop("prediction_seconds", None)
+        self.figures |= {name.replace("3d_fullres", f"3d_fullres_{count}_cores"): value for name, value in found.items()}
+        if seconds is not None:
+            self.figures["prediction_seconds"] = seconds
+            print(f"prediction of {'×'.join(map(str, self.image_shape))} voxels at {count} cores: {seconds:.1f} s", flush=True)
+        if self.nnunetv2 is not None:
+            self._beside_nnunetv2(count, self.nnunetv2, predicts=predicts)
+
+    def _beside_nnunetv2(self, count: int, interpreter: str, *, predicts: bool) -> None:
+        what, order = f"nnunetv2 at {count} cores", self._order("nnunetv2", predicts=predicts)
+        try:
+            found = self._child(count, [interpreter, str(Path(__file__).with_name("_gpu_nnunetv2.py")), json.dumps(order)])
         except (subprocess.SubprocessError, ValueError) as error:
             self.left_out.append(f"{what}: {error}")
             return
@@ -155,23 +150,30 @@ class Measurement:
         self.figures[f"3d_fullres_{count}_cores_over_nnunetv2"] = ratio
         print(f"{what}: {1 / a_patch:.1f} patches/s, ours {1 / ratio:.1f} times as many", flush=True)
         if predicts:
-            theirs = np.load(self.folder / "theirs.npy")
+            ours, theirs = (np.load(self.folder / f"{whose}.npy") for whose in ("ours", "nnunetv2"))
             self.figures["nnunetv2_prediction_seconds"] = found["prediction_seconds"]
             self.figures["prediction_over_nnunetv2"] = self.figures["prediction_seconds"] / found["prediction_seconds"]
-            self.figures["prediction_as_nnunetv2s"] = float((theirs == self.segmentation).mean())
+            self.figures["prediction_as_nnunetv2s"] = float((theirs == ours).mean())
 
-    def _order(self, *, predicts: bool) -> dict[str, Any]:
-        """For `_gpu_nnunetv2.py`."""
-        order = {
+    def _order(self, whose: str, *, predicts: bool) -> dict[str, Any]:
+        """For a process of ours or for `_gpu_nnunetv2.py`."""
+        order: dict[str, Any] = {
             "folder": str(self.preprocessed),
             "scratch": str(self.folder / "nnunetv2"),
             "plans": str(self.model / "plans.json"),
             "dataset_json": data.DATASET_JSON,
             "device": self.device.type,
-            "steps": self.steps // 2 if self.cuda else self.steps,
+            "steps": self.steps // 2 if self.cuda and whose != "ours" else self.steps,
         }
-        image = {"model": str(self.model), "image": str(self.image), "spacing": self.spacing}
-        return {**order, **image, "segmentation": str(self.folder / "theirs.npy")} if predicts else order
+        if predicts:
+            order |= {"model": str(self.model), "image": str(self.image), "spacing": self.spacing}
+            order["segmentation"] = str(self.folder / f"{whose}.npy")
+        return order
+
+    @property
+    def _usable(self) -> list[int]:
+        """Of the numbers of cores, those that this machine has."""
+        return [count for count in self.cores if count <= len(os.sched_getaffinity(0))]
 
     def _child(self, count: int, command: list[str]) -> dict[str, float]:
         """The last line of a command that has so many cores, and no more time than there is.
@@ -200,24 +202,33 @@ class Measurement:
         return dict(json.loads(out.splitlines()[-1]))
 
 
+def ordered(order: dict[str, Any]) -> dict[str, float]:
+    """What a process of few cores is to do, as `Measurement._order` says it."""
+    device, cuda = torch.device(order["device"]), order["device"] == "cuda"
+    plan = (data.PLANS if cuda else data.SMALL_PLANS)["3d_fullres"]
+    found = measured.speed(Path(order["folder"]), "3d_fullres", plan, device.type, order["steps"], None if cuda else 0)
+    if "image" in order:
+        model, image = Path(order["model"]), Path(order["image"])
+        found["prediction_seconds"], segmentation = measured.prediction(model, image, order["spacing"], device)
+        np.save(order["segmentation"], segmentation)
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--cores", type=int, nargs="*", help="repeat the 3D plan with so many; default: 16, 2, 4")
     parser.add_argument("--nnunetv2", metavar="PYTHON", help="an interpreter that has it; default: this one, if it has")
     parser.add_argument("--seconds", type=float, default=420, help="after which no other measurement begins; default: %(default)s")
-    parser.add_argument("--speed-of", help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--order", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     reporter.progress_plot = lambda *_: Path()  # nobody looks at it, and it needs matplotlib
+    if arguments.order:
+        print(json.dumps(ordered(arguments.order)))
+        return 0
     found = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(found if arguments.device == "auto" else arguments.device)
     cuda = device.type == "cuda"
-    if arguments.speed_of:
-        name, plans = arguments.speed_of, data.PLANS if cuda else data.SMALL_PLANS
-        options = (STEPS, None) if cuda else (SMALL_STEPS, 0)
-        print(json.dumps(measured.speed(arguments.data, name, plans[name], device.type, *options)))
-        return 0
     begun = time.monotonic()
     installed = sys.executable if importlib.util.find_spec("nnunetv2") else None
     cores = arguments.cores if arguments.cores is not None else [16, 2, 4] if cuda else [1]

@@ -43,6 +43,7 @@ def test_on_a_gpu(check, preprocessed, tmp_path):
     check(checks.Bench(preprocessed, tmp_path, data.SMALL_PLANS["3d_fullres"], torch.device("cuda")))
 
 
+@pytest.mark.reference
 def test_the_small_benchmark_runs_on_a_cpu_with_few_packages():
     script = ROOT / "benchmarks" / "gpu.py"
     code = BLOCK.format(names=NOT_NEEDED, folder=str(script.parent), script=str(script))
