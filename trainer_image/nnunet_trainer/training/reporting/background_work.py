@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-import time
 from collections.abc import Callable
-
-MOST_WAITING = 4
-"""Pieces of work that may wait; whoever has one more waits for a place."""
 
 log = logging.getLogger(__name__)
 
 
 class BackgroundWork:
-    """Does what it is given, one after the other, in that order. Its thread begins with the first."""
+    """Does one piece of work at a time. Of those that come meanwhile the newest is next, and must do what the others would have.
+
+    However slow a disk is, at most two pieces are held, and the last one is done. The thread begins with the first.
+    """
 
     def __init__(self) -> None:
-        self._waiting: queue.Queue[Callable[[], object] | None] = queue.Queue(MOST_WAITING)
+        self._condition = threading.Condition()
+        self._next: Callable[[], object] | None = None
+        self._closed = False
         self._thread: threading.Thread | None = None
         self._failed: BaseException | None = None
 
-    @property
-    def idle(self) -> bool:
-        """Whether all that was given is done."""
-        return self._waiting.unfinished_tasks == 0
-
     def submit(self, work: Callable[[], object]) -> None:
-        """Have it done soon.
+        """Have it done soon, in place of one that has not begun.
 
         Raises:
             Exception: what an earlier one failed with.
         """
         self._check()
+        with self._condition:
+            self._next, self._closed = work, False
+            self._condition.notify_all()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="background-work", daemon=True)
             self._thread.start()
-        self._waiting.put(work)
 
     def close(self, seconds: float) -> bool:
-        """Have all of it done, and end. Returns whether it was done within so many seconds; a disk that hangs is left.
+        """Have the last one done, and end. Returns whether it was done within so many seconds; a disk that hangs is left.
 
         Raises:
             Exception: what one of them failed with.
         """
-        until = time.monotonic() + seconds
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
         if self._thread is not None:
-            try:
-                self._waiting.put(None, timeout=seconds)
-            except queue.Full:
-                return False
-            self._thread.join(max(0.0, until - time.monotonic()))
+            self._thread.join(seconds)
             if self._thread.is_alive():
                 return False
             self._thread = None
@@ -64,13 +59,15 @@ class BackgroundWork:
             raise failed
 
     def _run(self) -> None:
-        while (work := self._waiting.get()) is not None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._next is not None or self._closed)
+                work, self._next = self._next, None
+            if work is None:
+                return
             try:
                 work()
             except BaseException as error:
                 if self._failed is not None:
                     log.warning("%s: %s", type(error).__name__, error)  # the first one is raised
                 self._failed = self._failed or error
-            finally:
-                self._waiting.task_done()
-        self._waiting.task_done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -47,6 +48,8 @@ class Reporter:
         self._diagnostics: Diagnostics | None = None
         self._events: EventFile | None = None
         self._work = BackgroundWork()
+        self._plots = False
+        """Whether the plot is due."""
         self._stall: str | None = None
         self._speed: str | None = None
         self._numbers: dict[str, float] = {}
@@ -117,30 +120,22 @@ class Reporter:
         self.line(f"Waited for data: {statistics.waiting:.0%} of the training")
         self._tell_speed(statistics)
         self._diagnose(statistics)
-        self._write(history.copied(), plots=session.done or self._plot_is_due())
+        self._plots = self._plots or session.done or time.monotonic() - self._plotted > PLOT_EVERY_SECONDS
+        self._work.submit(partial(self._write, history.copied()))
         self.progress("training", force=True)
 
-    def _plot_is_due(self) -> bool:
-        due = time.monotonic() - self._plotted > PLOT_EVERY_SECONDS and self._work.idle
-        if due:
-            self._plotted = time.monotonic()
-        return due
-
-    def _write(self, lists: dict[str, Any], *, plots: bool) -> None:
-        """Curves, and the plot, which nobody waits for here."""
-        folder, names = self.session.setup.fold_folder, class_names(self.session)
-
-        def write() -> None:
-            if self._events is None:
-                self._events = EventFile(folder, names)
-            self._events.write(lists)
-            if plots:
-                try:
-                    progress_plot(lists, folder)
-                except OSError as error:
-                    self.line(f"Warning: {error}")
-
-        self._work.submit(write)
+    def _write(self, lists: dict[str, Any]) -> None:
+        """Curves, and the plot when it is due; in a thread."""
+        folder = self.session.setup.fold_folder
+        if self._events is None:
+            self._events = EventFile(folder, class_names(self.session))
+        self._events.write(lists)
+        if self._plots:
+            self._plots, self._plotted = False, time.monotonic()
+            try:
+                progress_plot(lists, folder)
+            except OSError as error:
+                self.line(f"Warning: {error}")
 
     def _tell_speed(self, statistics: EpochStatistics) -> None:
         peak = speed.peak_memory(self.session.ranks.device)
