@@ -1,6 +1,5 @@
 """Batches that a GPU's second stream augments, without a GPU: streams that only write down what they are asked to do."""
 
-import gc
 import itertools
 import weakref
 from contextlib import contextmanager
@@ -52,24 +51,27 @@ def streams(monkeypatch):
     batches._stream.cache_clear()
 
 
-def trained(streams, count, epochs=1):
-    """Steps of some epochs, whose batches the GPU has not begun with when the next ones are asked for; most that were alive."""
+def trained(streams, count, epochs=1, late=()):
+    """Steps of some epochs, none of which the GPU has begun with when the next batch is asked for; the most batches that were held.
+
+    Batches that are late are not ready when the one before is trained on.
+    """
     log, training, current = streams
-    alive, most = weakref.WeakSet(), 0
-    numbers = itertools.count()
+    held, most = weakref.WeakSet(), 0
 
     def augmented(batch):
         nonlocal most
         assert current[-1].name == "augmentation"
         current[-1].work(("augment", batch))
         made = torch.full((1,), batch)
-        alive.add(made)
-        gc.collect()
-        most = max(most, len(alive))
+        held.add(made)
+        most = max(most, len(held))
         return made, [torch.zeros(1)]
 
-    for _ in range(epochs):
-        for upcoming in batches.ahead(iter([next(numbers) for _ in range(count)]), augmented, GPU):
+    for epoch in range(epochs):
+        asked = itertools.count(epoch * count + 1)
+        made = iter(range(epoch * count, (epoch + 1) * count))
+        for upcoming in batches.ahead(made, augmented, GPU, lambda asked=asked: next(asked) not in late):
             data, targets = upcoming.taken()
             assert len(targets) == 1
             assert current == [training]
@@ -77,44 +79,47 @@ def trained(streams, count, epochs=1):
     return log, most
 
 
-def known(log, stream, at):
-    """What is done for certain when `stream` begins with what it was asked for at this place."""
-    found = set()
-    for place in range(at - 1, -1, -1):
-        whose, what = log[place]
-        if whose != stream:
-            continue
-        found.add(what)
-        if what[0] in ("training", "augmentation"):
-            found |= known(log, what[0], what[1])
-    return found
+def certain(log):
+    """By place in the log, what is done for certain when its stream begins with what is asked for there."""
+    done, before = {"training": frozenset(), "augmentation": frozenset()}, []
+    history = [dict(done)]
+    for whose, what in log:
+        before.append(done[whose])
+        waits = what[0] in done
+        done[whose] |= history[what[1]][what[0]] if waits else {what}
+        history.append(dict(done))
+    return before
 
 
+@pytest.mark.parametrize("late", [(), (2,), (1, 3, 4), range(9)], ids=str)
 @pytest.mark.parametrize(("count", "epochs"), [(1, 1), (2, 1), (7, 1), (3, 3)])
-def test_a_step_begins_when_its_batch_is_ready_and_the_next_batch_is_begun_before_it(streams, count, epochs):
-    log, _ = trained(streams, count, epochs)
-    total = count * epochs
+def test_a_step_begins_when_its_batch_is_ready_and_the_next_one_is_augmented_beside_it(streams, count, epochs, late):
+    log, _ = trained(streams, count, epochs, late)
+    total, before = count * epochs, certain(log)
     order = [what for _, what in log if what[0] in ("augment", "train")]
     assert [number for what, number in order if what == "train"] == list(range(total))
     for number in range(total):
-        assert ("augment", number) in known(log, "training", log.index(("training", ("train", number))))
+        assert ("augment", number) in before[log.index(("training", ("train", number)))]
         following = number + 1
         if following % count:  # of the same epoch
-            assert order.index(("augment", following)) < order.index(("train", number))
-            # Beside each other: neither waits for the other.
+            first = order.index(("augment", following)) < order.index(("train", number))
+            assert first == (following not in late), "a step does not wait for what is late"
             begun = log.index(("augmentation", ("augment", following)))
-            assert ("train", number) not in known(log, "augmentation", begun)
+            assert ("train", number) not in before[begun]
 
 
+@pytest.mark.parametrize("late", [(), (2,), (1, 3, 4), range(12)], ids=str)
 @pytest.mark.parametrize(("count", "epochs"), [(7, 1), (4, 3)])
-def test_memory_is_used_again_only_behind_the_step_that_looked_at_it(streams, count, epochs):
+def test_memory_is_used_again_only_behind_the_step_that_looked_at_it(streams, count, epochs, late):
     """Where Python drops a batch, the augmentation after that may take its memory: its step must be done on the GPU by then."""
-    log, most = trained(streams, count, epochs)
+    log, most = trained(streams, count, epochs, late)
+    before = certain(log)
     assert most <= 4, "however far ahead of the GPU the steps are queued"
     for place, (whose, what) in enumerate(log):
         if whose == "augmentation" and what[0] == "augment":
-            queued = {step for _, step in log[:place] if step[0] == "train"}
-            assert queued <= known(log, "augmentation", place)
+            queued = {number for _, (kind, number) in log[:place] if kind == "train"}
+            done = {number for kind, number in before[place] if kind == "train"}
+            assert queued - done <= {what[1] - 1}, "that of the batch before it, which is still held"
 
 
 def test_a_batch_that_cannot_be_read_is_told_by_the_stream_that_trains(streams):
@@ -123,4 +128,4 @@ def test_a_batch_that_cannot_be_read_is_told_by_the_stream_that_trains(streams):
         raise ValueError("a case cannot be read")
 
     with pytest.raises(ValueError, match="cannot be read"):
-        list(batches.ahead(made(), lambda batch: (torch.zeros(1), []), GPU))
+        list(batches.ahead(made(), lambda batch: (torch.zeros(1), []), GPU, lambda: True))

@@ -47,7 +47,7 @@ def batches(
         return
     made = session.loader.batches(sampler.purpose, session.epoch, iterations, start)
     if device.type == "cuda":
-        for upcoming in watched(ahead(made, augmented, device)):
+        for upcoming in watched(ahead(made, augmented, device, lambda: session.loader.ready)):
             yield upcoming.taken()
         return
     for item in watched(made):
@@ -72,7 +72,9 @@ class Upcoming:
         return self.prepared
 
 
-def ahead(made: Iterator[Batch], augmented: Callable[[Batch], Prepared], device: torch.device) -> Iterator[Upcoming]:
+def ahead(
+    made: Iterator[Batch], augmented: Callable[[Batch], Prepared], device: torch.device, ready: Callable[[], bool]
+) -> Iterator[Upcoming]:
     """Batches of the loader, uploaded and augmented by a stream of their own, one ahead: beside the step of the one before.
 
     Args:
@@ -80,24 +82,27 @@ def ahead(made: Iterator[Batch], augmented: Callable[[Batch], Prepared], device:
             was given before is done.
         augmented: gives the GPU work, and does not wait for it.
         device: the GPU.
+        ready: whether the loader's next one is. If it is late, the step of the batch before is not kept waiting with it.
     """
     stream = _stream(device)
 
-    def begun() -> Upcoming | None:
-        training = torch.cuda.current_stream(device)
+    def begun(steps: torch.cuda.Event) -> Upcoming | None:
         with torch.cuda.stream(stream):
             batch = next(made, None)
             if batch is None:
                 return None
             # What was dropped until here is this stream's to use again, but the steps may be in the GPU's queue that look at it.
             # `record_stream` is no way: however far that queue reaches, it would keep the batch of each of its steps.
-            stream.wait_stream(training)
+            stream.wait_event(steps)
             return Upcoming(augmented(batch), stream.record_event())
 
-    upcoming = begun()
-    while upcoming is not None:
-        current, upcoming = upcoming, begun()
+    current = begun(torch.cuda.current_stream(device).record_event())
+    while current is not None:
+        # Of all batches but this one, which is held until the next one is begun.
+        steps, soon = torch.cuda.current_stream(device).record_event(), ready()
+        following = begun(steps) if soon else None
         yield current
+        current = following if soon else begun(steps)
 
 
 @lru_cache(maxsize=1)
