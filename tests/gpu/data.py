@@ -58,9 +58,7 @@ PLANS: dict[str, Plan] = {
     "ResEnc-L": (architecture(3, WIDE_3D, residual=True), [128, 128, 128], 2),
     "2d": (architecture(2, WIDE_2D), [512, 512], 12),
 }
-SMALL_Plan = tuple[dict[str, Any], list[int], int]
-"""Architecture, patch and batch."""
-PLANS: dict[str, Plan] = {
+SMALL_PLANS: dict[str, Plan] = {
     "3d_fullres": (architecture(3, [4, 8, 12]), [16, 16, 16], 2),
     "2d": (architecture(2, [4, 8, 12]), [32, 32], 2),
 }
