@@ -163,7 +163,7 @@ class ProcessPool:
         """Wait until a worker has something to say, is dead, or hangs, at most so long. Returns whether one had."""
         by_connection = {each.connection: each for each in self._workers}
         ready = wait(list(by_connection), seconds)
-        if not ready:
+        if not ready and seconds:
             hung = [each for each in self._workers if each.tasks and time.monotonic() - each.since > HANG_SECONDS]
             for each in hung:
                 self._replace(each, hangs=each.where())
