@@ -6,7 +6,7 @@ import pytest
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
 from nnunet_trainer.evaluation import overlap, summarize, write_summary
-from nnunet_trainer.report.progress_plot import progress_figure, progress_plot
+from nnunet_trainer.report.progress_plot import draw, progress_figure, progress_plot
 from nnunet_trainer.report.runs import find_folds
 
 LOGGING = {
@@ -41,14 +41,20 @@ def test_an_epoch_that_is_not_complete_is_left_out():
 
 @pytest.mark.parametrize("epochs", [0, 1, 3])
 def test_the_picture_is_written_whole(tmp_path, epochs):
-    path = progress_plot({name: values[:epochs] for name, values in LOGGING.items()}, tmp_path)
+    path = draw({name: values[:epochs] for name, values in LOGGING.items()}, tmp_path)
     assert path.name == "progress.png"
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["progress.png"]
 
 
 def test_nan_is_no_problem(tmp_path):
-    progress_plot({**LOGGING, "mean_fg_dice": [math.nan] * 3, "val_losses": [math.inf, 1.0, math.nan]}, tmp_path)
+    path = progress_plot({**LOGGING, "mean_fg_dice": [math.nan] * 3, "val_losses": [math.inf, 1.0, math.nan]}, tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_cannot_be_written_says_why(tmp_path):
+    with pytest.raises(OSError, match=r"missing/progress.png could not be drawn: FileNotFoundError"):
+        progress_plot(LOGGING, tmp_path / "missing")
 
 
 @pytest.fixture

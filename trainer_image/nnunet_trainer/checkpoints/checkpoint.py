@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def _damaged(message: str) -> BadData:
     return BadData("DamagedCheckpoint", message, hint="Copy it anew from where it came from, or name another one.")
 
 
+@cache
 def version() -> str:
     """This package's, as checkpoints bear it."""
     return metadata.version("nnunet-operator")

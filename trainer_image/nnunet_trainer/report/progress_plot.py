@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,10 +58,33 @@ def progress_figure(logging: Logging) -> Figure:
     return figure
 
 
-def progress_plot(logging: Logging, folder: Path) -> Path:
+def draw(logging: Logging, folder: Path) -> Path:
     """Write `progress.png` into a fold's folder, at once or not at all; returns its path."""
     target = Path(folder) / PROGRESS_PLOT
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     progress_figure(logging).savefig(beside, format="png", dpi=60)
     os.replace(beside, target)
     return target
+
+
+def progress_plot(logging: Logging, folder: Path) -> Path:
+    """`draw` by a process of its own: in a thread matplotlib would keep the interpreter from a training's steps for a second.
+
+    Raises:
+        OSError: the plot could not be drawn; the message says why.
+    """
+    from nnunet_trainer.dataset.parallel import THREADS
+
+    command = [sys.executable, "-P", "-m", __name__, str(folder)]
+    numbers = json.dumps({name: logging[name] for name in SERIES})
+    one_thread = {**os.environ, **dict.fromkeys(THREADS, "1"), "CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.run(command, input=numbers, capture_output=True, text=True, check=False, env=one_thread)
+    target = Path(folder) / PROGRESS_PLOT
+    if run.returncode:
+        said = run.stderr.strip().splitlines() or [f"its process ended with {run.returncode}"]
+        raise OSError(f"{target} could not be drawn: {said[-1]}")
+    return target
+
+
+if __name__ == "__main__":
+    draw(json.load(sys.stdin), Path(sys.argv[1]))

@@ -203,6 +203,27 @@ def test_one_batch_of_noise(setup, monkeypatch, names, more):
     assert seen == ([0, 1, 2] if names is None else [False, True])
 
 
+@pytest.mark.parametrize("configuration", ["3d_fullres", "2d"])
+@pytest.mark.parametrize(
+    "augmentation", ["none", "default", {"spatial": {"rotationProbability": 1.0}}, {"spatial": {"scaleProbability": 1.0}}]
+)
+def test_a_batch_of_noise_is_augmented_in_training_and_plain_in_validation(setup, configuration, augmentation):
+    changes = {"sampling": {"fixedBatch": True}, "augmentation": augmentation}
+    s = session(setup(changes, configuration=configuration))
+    trained, validated = (
+        next(batches.batches(s, sampler, augmenter, 1))
+        for sampler, augmenter in ((s.sampler, s.augmenter), (s.validation_sampler, s.validation_augmenter))
+    )
+    raw = batches.noise(s, s.validation_augmenter).data
+    assert trained[0].shape == validated[0].shape == raw.shape
+    assert trained[0].isfinite().all()
+    assert torch.equal(validated[0], torch.from_numpy(raw))
+    assert torch.equal(trained[0], validated[0]) or augmentation != "none"
+    fold_training.start_epoch(s)
+    assert iteration.train_step(s, *trained).isfinite()
+    assert iteration.validation_step(s, *validated)[0].isfinite()
+
+
 @pytest.mark.reference
 def test_the_wheels_predictor_loads_primus_and_gives_the_same_logits(setup):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from nnunet_trainer.contract.faults import BadConfiguration, Stopped
-from nnunet_trainer.training.loop import batches, fold_training, stopping
+from nnunet_trainer.training.loop import batches, beginning, stopping
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed, file_gathering
 from nnunet_trainer.training.recipes.recipe import read
@@ -117,7 +117,7 @@ def differ(preprocessed, other, **arguments):
     scale = mine.pop("weights", 0.0)
     mine.pop("splits", None)
     if scale:
-        load = fold_training.devices.said
+        load = beginning.devices.said
 
         def changed(*a):
             # Just before the weights are compared: as if a pretrained file were another one on this node.
@@ -126,7 +126,7 @@ def differ(preprocessed, other, **arguments):
                 parameter.data.add_(scale)
             return load(*a)
 
-        fold_training.devices.said = changed
+        beginning.devices.said = changed
     setup = make_setup(preprocessed=preprocessed[rank], **{**arguments, **mine})
     try:
         train(setup)

@@ -10,25 +10,21 @@ from dataclasses import dataclass
 import torch
 
 from nnunet_trainer.checkpoints import checkpoint
-from nnunet_trainer.checkpoints.network import weights_digest
-from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import Stopped
 
-from .. import pretrained
-from ..ranks import devices, distributed
-from ..ranks.agreement import require_same
+from ..ranks import distributed
 from ..ranks.distributed import Ranks
-from ..recipes.warnings import warnings_of
 from ..reporting.epoch_statistics import EpochStatistics, StatisticsCollector
 from ..reporting.reporter import Reporter
 from ..session.preparation import prepare
 from ..session.session import Session
 from ..session.setup import TrainingResult, TrainingSetup
 from ..session.step_phases import AGREEMENT, PHASES
-from ..state import continuation, resuming
+from ..state import resuming
 from ..state.model_files import write_model_files
 from . import full_evaluation, input_checks, iteration, network_checks, pseudo_dice
 from .batches import batches
+from .beginning import begin
 from .checkpointing import Checkpointing
 from .determinism import NondeterministicKernels
 from .final_validation import validate
@@ -73,7 +69,7 @@ def _train(setup: TrainingSetup, ranks: Ranks, kernels: NondeterministicKernels)
     session.loader.warn = reporter.warn
     for warning in noticed:
         reporter.warn(warning)
-    with session.loader, Checkpointing(session, reporter) as checkpointing:
+    with session.loader, Checkpointing(session, reporter) as checkpointing, reporter:
         begin(session, reporter)
         checkpointing.begun(session.resumed_from)
         monitors = _Monitors(LossAccumulator(session), StatisticsCollector(session), kernels)
@@ -103,46 +99,6 @@ def one_epoch(session: Session, reporter: Reporter, checkpointing: Checkpointing
         ended=time.time(),
     )
     return finish_epoch(session, reporter, checkpointing, statistics)
-
-
-def begin(session: Session, reporter: Reporter) -> None:
-    """Go on from the newest whole checkpoint, or load pretrained weights, or begin with initial ones."""
-    setup = session.setup
-    told = devices.said(session.ranks.device, setup.device, setup.device_reason)
-    (reporter.warn if pod.ENV_DEVICE in told else reporter.line)(told)
-    paths = [*(checkpoint.candidates(setup.fold_folder) if setup.resume else ()), *setup.resume_from]
-    # One rank chooses for all: on another node a file may be missing, or a newer one have come.
-    newest, problems = distributed.done_by_first(lambda: checkpoint.newest(paths, allow_pickle=setup.allow_pickle), (None, []))
-    described, problems = distributed.from_first((newest and newest.described(), problems))
-    for problem in problems:
-        reporter.warn(problem)
-    if described is not None:
-        found = newest or described
-        resuming.restore(session, found)
-        reporter.line(f"Continuing from {found.path.name}: epoch {session.epoch}, iteration {session.iteration}.")
-    elif setup.continues is not None:
-        continuation.begin(session, setup.continues)
-    elif setup.pretrained is not None:
-        session.pretrained = pretrained.load(
-            session.network,
-            setup.pretrained,
-            policies=setup.pretrained_policies,
-            labels=session.labels,
-            architecture=session.configuration.architecture,
-            allow_pickle=setup.allow_pickle,
-            source=setup.pretrained_source,
-        )
-        for line in session.pretrained.lines():
-            reporter.line(line)
-    if setup.continues is not None:
-        session.continued = continuation.describe(session, setup.continues)
-        reporter.line(f"This training {session.continued}.")
-    require_same(lambda: {"weights": weights_digest([session.network])})
-    session.freeze()
-    for warning in warnings_of(session.recipe):
-        reporter.warn(warning)
-    session.ranks.peers.on_stall(reporter.stalled)
-    reporter.progress("training", force=True)
 
 
 def start_epoch(session: Session) -> float:

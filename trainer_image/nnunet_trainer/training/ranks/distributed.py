@@ -105,8 +105,8 @@ def ranks(device: str = "auto", stop: Event | None = None) -> Iterator[Ranks]:
 
 
 def active() -> bool:
-    """Whether there is more than one process."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    """Whether there is a process group: `ranks` makes one for more than one process."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def _summed(x: Tensor) -> Tensor:

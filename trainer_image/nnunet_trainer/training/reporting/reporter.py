@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import time
 from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Any
 
 import torch
 
@@ -14,6 +17,7 @@ from nnunet_trainer.report.tensorboard import EventFile
 
 from ..session.session import Session
 from . import speed
+from .background_work import BackgroundWork
 from .diagnostic_checks import DiagnosticContext
 from .diagnostics import Diagnostics
 from .epoch_statistics import EpochStatistics
@@ -22,12 +26,17 @@ from .remaining_time import RemainingTime
 EVERY_SECONDS = 5.0
 PLOT_EVERY_SECONDS = 60.0
 MOST_WARNINGS = 10
+CLOSING_SECONDS, LEAVING_SECONDS = 300.0, 10.0
+"""How long the end of a training waits for plot and curves; and that of one that is stopped or fails."""
 VALIDATING = "validating"
 """The phase of predicting whole validation cases, which `done` and `total` count."""
 
 
 class Reporter:
-    """Tells of one session; only the first rank does."""
+    """Tells of one session; only the first rank does.
+
+    Use it as a context manager: plot and curves, which a thread writes, are whole at the end, however that comes about.
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -38,12 +47,30 @@ class Reporter:
         """Why the newest one is not on disk, as long as that lasts."""
         self._diagnostics: Diagnostics | None = None
         self._events: EventFile | None = None
+        self._work = BackgroundWork()
+        self._plots = False
+        """Whether the plot is due."""
         self._stall: str | None = None
         self._speed: str | None = None
         self._numbers: dict[str, float] = {}
         now = datetime.now()
         name = f"training_log_{now.year}_{now.month}_{now.day}_{now:%H_%M_%S}.txt"
         self._file = session.setup.fold_folder / name
+
+    def __enter__(self) -> Reporter:
+        self.session.ranks.peers.before_abort(self._work.close)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            whole = self._work.close(CLOSING_SECONDS if error is None else LEAVING_SECONDS)
+        except Exception as failed:
+            if error is None:
+                raise
+            self.line(f"Warning: {failed}")  # it has failed with something else already
+        else:
+            if not whole:
+                self.line("Warning: the disk is slow: progress.png and TensorBoard's curves may lack the last epochs.")
 
     def line(self, text: str) -> None:
         """One line into the log and to whoever listens to it."""
@@ -93,13 +120,22 @@ class Reporter:
         self.line(f"Waited for data: {statistics.waiting:.0%} of the training")
         self._tell_speed(statistics)
         self._diagnose(statistics)
-        if self._events is None:
-            self._events = EventFile(session.setup.fold_folder, class_names(session))
-        self._events.write(history.lists)
-        if session.done or time.monotonic() - self._plotted > PLOT_EVERY_SECONDS:
-            progress_plot(history.lists, session.setup.fold_folder)
-            self._plotted = time.monotonic()
+        self._plots = self._plots or session.done or time.monotonic() - self._plotted > PLOT_EVERY_SECONDS
+        self._work.submit(partial(self._write, history.copied()))
         self.progress("training", force=True)
+
+    def _write(self, lists: dict[str, Any]) -> None:
+        """Curves, and the plot when it is due; in a thread."""
+        folder = self.session.setup.fold_folder
+        if self._events is None:
+            self._events = EventFile(folder, class_names(self.session))
+        self._events.write(lists)
+        if self._plots:
+            self._plots, self._plotted = False, time.monotonic()
+            try:
+                progress_plot(lists, folder)
+            except OSError as error:
+                self.line(f"Warning: {error}")
 
     def _tell_speed(self, statistics: EpochStatistics) -> None:
         peak = speed.peak_memory(self.session.ranks.device)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.labels import LabelManager
@@ -15,10 +16,31 @@ from ..components import lookup
 from ..components.losses import deep_supervision
 from ..components.losses.context import LossContext
 from ..data.batch import rank_slots
-from ..ranks.distributed import Ranks
+from ..ranks.distributed import Ranks, active
 from ..recipes.recipe import Recipe
 
 Criterion = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+JointLoss = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""From patches and targets to the loss."""
+
+
+def outputs(result: Any) -> list[Tensor]:
+    """A network's outputs, with deep supervision or without."""
+    return list(result) if isinstance(result, list | tuple) else [result]
+
+
+def joint(network: nn.Module, loss: Criterion) -> JointLoss:
+    """The network and the loss of its outputs."""
+
+    def of_batch(data: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        return loss(outputs(network(data)), targets)
+
+    return of_batch
+
+
+def may_join(recipe: Recipe) -> bool:
+    """Whether network and loss may be one graph: one that changes over the epochs, or waits for other ranks, would break it."""
+    return not active() and not any(name.startswith("loss.") for name in recipe.over_time)
 
 
 def output_scales(configuration: Configuration, recipe: Recipe) -> list[list[float]] | None:

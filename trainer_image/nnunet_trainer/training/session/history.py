@@ -33,6 +33,10 @@ class History:
     def __len__(self) -> int:
         return len(self.lists["train_losses"])
 
+    def copied(self) -> dict[str, list[Any]]:
+        """The lists as they are now; what they hold never changes."""
+        return {key: list(values) for key, values in self.lists.items()}
+
     def last(self, key: str) -> Any:
         """The newest value, None before the first epoch."""
         return self.lists[key][-1] if self.lists[key] else None

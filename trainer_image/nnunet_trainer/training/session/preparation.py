@@ -31,11 +31,12 @@ from ..ranks.distributed import Ranks
 from ..ranks.gradients import GradientExchange
 from ..recipes import recipe as recipes
 from ..recipes.recipe import Recipe
-from . import parameter_groups, previous_stage
+from . import optimizers, parameter_groups, previous_stage
 from .batch_loading import batch_loader
 from .batch_preparation import channels_last
-from .criterion import criterion, output_scales
+from .criterion import criterion, joint, may_join, output_scales
 from .precision import Precision
+from .random_layers import draws_random_numbers
 from .session import Session
 from .setup import TrainingSetup
 from .step_phases import StepPhases
@@ -102,7 +103,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         negative_slope=recipe.initialization.negative_slope,
         zero_residuals=recipe.initialization.zero_residuals,
     ).to(ranks.device, memory_format=channels_last(configuration))
-    if ranks.world_size > 1:
+    if distributed.active():
         net = batch_norm.over_ranks(net, ranks.device)
     distributed.broadcast(net.state_dict(keep_vars=False).values())
     groups, factors = parameter_groups.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
@@ -112,6 +113,9 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
     masks = configuration.use_mask_for_norm[: len(channel_names(setup.dataset_json))]
     augmenter, plain = _augmenters(configuration, recipe, labels, masks)
     loader = batch_loader(setup, ranks, configuration, labels, store, training, validation, augmenter, plain)
+    compiles, loss = _compiles(recipe, ranks.device), criterion(configuration, recipe, labels, ranks)
+    optimizer = optimizer_component.make(groups, **recipe.optimizer.parameters)
+    optimizers.fuse(optimizer, ranks.device)
     return Session(
         setup=setup,
         ranks=ranks,
@@ -122,9 +126,11 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         training_cases=training,
         validation_cases=validation,
         network=net,
-        runner=torch.compile(net) if _compiles(recipe, ranks.device) else net,
-        criterion=criterion(configuration, recipe, labels, ranks),
-        optimizer=optimizer_component.make(groups, **recipe.optimizer.parameters),
+        runner=torch.compile(net) if compiles else net,
+        criterion=loss,
+        joint_loss=torch.compile(joint(net, loss)) if compiles and may_join(recipe) else None,
+        draws=draws_random_numbers(net),
+        optimizer=optimizer,
         rate_factors=factors,
         base_rate=base_rate,
         schedule=_schedule(setup),

@@ -25,10 +25,11 @@ from ..pretrained import LoadReport
 from ..ranks.distributed import Ranks
 from ..ranks.gradients import GradientExchange
 from ..recipes.recipe import Recipe
-from . import parameter_groups
-from .criterion import Criterion, criterion
+from . import optimizers, parameter_groups
+from .criterion import Criterion, JointLoss, criterion
 from .early_stopping import exhausted
 from .history import History
+from .memory_layout import MemoryLayout
 from .precision import Precision
 from .setup import TrainingSetup
 from .step_phases import PHASES, StepPhases
@@ -55,6 +56,10 @@ class Session:
     runner: Callable[[Tensor], Any]
     """The network as it is called."""
     criterion: Criterion
+    joint_loss: JointLoss | None
+    """Network and loss as one compiled graph; None: each for itself."""
+    draws: bool
+    """Whether the network draws random numbers."""
     optimizer: torch.optim.Optimizer
     rate_factors: list[float]
     base_rate: float
@@ -68,6 +73,8 @@ class Session:
     loader: BatchLoader
     workers: int
     phases: StepPhases
+    layout: MemoryLayout = field(default_factory=MemoryLayout)
+    """Of the network and of patches."""
     history: History = field(default_factory=History)
     epoch: int = 0
     iteration: int = 0
@@ -110,6 +117,12 @@ class Session:
                 self.base_rate * self.schedule(self.epoch, lists),
             )
         )
+
+    def lay_out(self, layout: MemoryLayout) -> None:
+        """Bring the network, and what the optimizer knows of it, into this order in memory."""
+        self.layout = layout
+        self.network.to(memory_format=layout.format(self.configuration.dimensions))  # type: ignore[call-overload]
+        optimizers.align(self.optimizer)
 
     def enter(self, phase: str) -> None:
         """A phase of a step begins, one of `step_phases.PHASES`."""

@@ -21,6 +21,7 @@ from ..pretrained import LoadReport
 from ..ranks import distributed
 from ..ranks.distributed import Ranks
 from ..recipes import recipe as recipes
+from ..session import optimizers
 from ..session.history import History
 from ..session.session import Session
 
@@ -71,7 +72,7 @@ def _load_tensors(session: Session, found: checkpoint.Found) -> None:
     weights = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in saved["network_weights"].items()}
     try:
         session.network.load_state_dict(weights)
-        session.optimizer.load_state_dict(saved["optimizer_state"])
+        optimizers.load(session.optimizer, saved["optimizer_state"])
     except (RuntimeError, ValueError) as error:
         raise BadConfiguration(
             "CheckpointMismatch", f"{found.path} is of another network or optimizer: {str(error).splitlines()[0]}"

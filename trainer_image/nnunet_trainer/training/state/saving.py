@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +23,7 @@ def content(session: Session) -> dict[str, Any]:
         "network_weights": session.network.state_dict(),
         "optimizer_state": session.optimizer.state_dict(),
         "grad_scaler_state": None if session.precision.scaler is None else session.precision.scaler.state_dict(),
-        "logging": copy.deepcopy(session.history.lists),
+        "logging": session.history.copied(),
         "_best_ema": session.best_ema,
         "current_epoch": session.epoch,
         "init_args": {
@@ -42,6 +41,7 @@ def content(session: Session) -> dict[str, Any]:
             "trainer": setup.trainer,
             "recipe": recipes.write(setup.recipe),
             "seed": setup.seed,
+            "memory_layout": session.layout.saved(),
             "iteration": session.iteration,
             "losses": list(session.losses),
             "loss_sum": math.fsum(filter(math.isfinite, session.losses)),  # read by versions before there was `losses`

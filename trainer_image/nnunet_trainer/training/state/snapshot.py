@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _Place = tuple[Any, ...]
+_PLAIN = {float, int, bool, str, type(None)}
 
 
 class SnapshotMemory:
@@ -53,6 +54,8 @@ class SnapshotMemory:
                 made[key] = self._copy(f"{path}/{key}", part, before)
             return made
         if isinstance(value, list | tuple):
+            if _PLAIN.issuperset(map(type, value)):
+                return type(value)(value)  # what was logged: a hundred thousand numbers after a thousand epochs
             return type(value)(self._copy(f"{path}/{i}", part, before) for i, part in enumerate(value))
         return value
 

@@ -17,6 +17,7 @@ from nnunet_trainer.training.data.augmentation.transforms.previous_stage import 
 from nnunet_trainer.training.data.augmentation.transforms.separable import down_and_up
 from nnunet_trainer.training.data.augmentation.upload import mapped, packed, uploaded
 from nnunet_trainer.training.data.randomness import SampleKey
+from nnunet_trainer.training.loop import pseudo_dice
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -106,6 +107,41 @@ def test_no_set_waits_for_the_gpu_or_copies_to_it(name, patch, pretended_gpu):
         assert data.shape == (6, 2 if stages == 1 else 4, *patch)
 
 
+class Largest(TorchDispatchMode):
+    """The most bytes that one operation has made."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.bytes = max(self.bytes, out.numel() * out.element_size())
+        return out
+
+
+@pytest.mark.parametrize(("samples", "patch"), [(2, (192, 192, 192)), (49, (512, 512))], ids=str)
+def test_labels_of_large_batches_take_little_memory_at_a_time(samples, patch, pretended_gpu):
+    dimensions = len(patch)
+    seg = torch.empty(samples, 1, *patch, dtype=torch.int16, device="cuda")
+    where = sampling_grid.places(torch.empty(samples, dimensions, dimensions, device="cuda"), patch, patch)
+    with Largest() as largest:
+        sampled = sampling_grid.sample_segmentation(seg, where, 1)
+    assert sampled.shape == seg.shape
+    weights = 2**dimensions * sampling_grid.PART * 4
+    assert weights <= largest.bytes <= max(weights, 2.2 * sampled.numel() * sampled.element_size())
+
+
+@pytest.mark.parametrize(("regions", "ignored"), [(False, None), (False, 3), (True, None), (True, 3)])
+def test_counting_for_the_pseudo_dice_does_not_wait(regions, ignored, pretended_gpu):
+    channels = 3 + (ignored is not None) if regions else 1
+    logits = torch.empty(2, 3, 8, 8, 8, device="cuda")
+    target = torch.empty(2, channels, 8, 8, 8, dtype=torch.bool if regions else torch.int16, device="cuda")
+    pseudo_dice.counts(logits, target, regions=regions, ignore_label=ignored)
+    with Uploads() as uploads:
+        found = pseudo_dice.counts(logits, target, regions=regions, ignore_label=ignored)
+    assert (found.shape, found.dtype, found.device.type, uploads.counted) == ((3, 3 if regions else 2), torch.float64, "cuda", 0)
+
+
 def test_validation_patches_do_not_wait_either(pretended_gpu):
     made = validation_augmenter((16, 16), deep_supervision_scales=[[1.0, 1.0], [0.5, 0.5]], previous_stage_labels=(1, 2))
     with torch.utils._python_dispatch._disable_current_modes():
@@ -177,9 +213,11 @@ def test_the_majority_of_corners_is_that_of_labels(seed, corners, labels):
     assert torch.equal(sampling_grid._majority_of_corners(found, weights, nearest), expected)
 
 
+@pytest.mark.parametrize("part", [1, 300, 1080, 2**21])
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("patch", [(9, 12, 10), (14, 11)], ids=str)
-def test_labels_resampled_at_every_place_are_those_resampled_where_labels_meet(patch, order, monkeypatch):
+def test_labels_resampled_at_every_place_are_those_resampled_where_labels_meet(patch, order, part, monkeypatch):
+    monkeypatch.setattr(sampling_grid, "PART", max(part, np.prod(patch) // 20))
     rng = np.random.default_rng(0)
     seg = torch.from_numpy(rng.integers(-1, 4, (2, 2, *patch)).astype(np.int16))
     matrices = torch.eye(len(patch)) + torch.from_numpy(rng.uniform(-0.3, 0.3, (2, len(patch), len(patch)))).float()
@@ -187,7 +225,7 @@ def test_labels_resampled_at_every_place_are_those_resampled_where_labels_meet(p
     expected = sampling_grid.sample_segmentation(seg, where, order)
     for channel in range(2):
         labels = torch.nn.functional.pad(seg, [2] * (2 * len(patch)), value=-1)[:, channel].flatten()
-        found = sampling_grid._settle(labels, where, order, sampling_grid._majority_of_corners)
+        found = sampling_grid._settle_all(labels, where, order)
         assert torch.equal(found.view(2, *patch), expected[:, channel])
 
 

@@ -76,3 +76,19 @@ class Failing:
                         open(self.marker, "x").close()
                         hang()
         return self.maker(place, allocate)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Makes the batch of one place only when somebody has written into a FIFO."""
+
+    maker: object
+    at: tuple
+    fifo: str
+
+    def __call__(self, place, allocate=np.empty):
+        """Wait at its place."""
+        if place == self.at:
+            with open(self.fifo) as file:
+                file.read()
+        return self.maker(place, allocate)

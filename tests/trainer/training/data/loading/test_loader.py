@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from support.apiclient import wait_until
 from support.plugins import isolated, write
 
 from .conftest import SCHEDULE
-from .makers import Failing, Surroundings
+from .makers import Failing, Surroundings, Waiting
 
 HOWS = {"asked for": {}, "threads": {"workers": 2}, "processes": {"workers": 2, "processes": True}}
 PROCESSES = HOWS["processes"]
@@ -67,6 +68,34 @@ def test_batches_are_the_same_whoever_makes_them(loader, expected, how):
         found += map(copied, made.batches("train", epoch, 5))
         found += map(copied, made.batches("val", epoch, 2))
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("how", [HOWS["threads"], PROCESS], ids=["threads", "process"])
+def test_it_knows_whether_the_next_one_is_there(loader, expected, tmp_path, how):
+    fifo = tmp_path / "go-on"
+    os.mkfifo(fifo)
+    made = loader(lambda maker: Waiting(maker, PLACES[2], str(fifo)), **how)
+    assert not made.ready, "nothing is begun"
+    made._take(PLACES[0])
+    _until_ready(made)
+    assert same(copied(made._take(PLACES[1])), expected[1])
+    assert not made.ready
+    fifo.write_text("")
+    _until_ready(made)
+    assert same(copied(made._take(PLACES[2])), expected[2])
+
+
+def _until_ready(made):
+    until = time.monotonic() + 60
+    while not made.ready:
+        assert time.monotonic() < until
+        threading.Event().wait(0.01)
+
+
+def test_without_workers_nothing_is_there_before_it_is_asked_for(loader):
+    made = loader()
+    made._take(PLACES[0])
+    assert not made.ready
 
 
 @pytest.mark.parametrize("how", HOWS)

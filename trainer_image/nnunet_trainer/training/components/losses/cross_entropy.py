@@ -57,15 +57,16 @@ def each_voxel(voxels: Voxels, context: LossContext, label_smoothing: float = 0.
 def top_k(voxels: Voxels, context: LossContext, *, percent: float, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy averaged over the hardest `percent` of the whole batch's voxels, wherever they lie among the ranks."""
     each = each_voxel(voxels, context, label_smoothing).flatten()
-    own = torch.tensor(float(each.numel()), dtype=torch.float64, device=each.device)
-    count = max(1, int(sum_over_ranks(own).item() * percent / 100))
+    # This rank has its share of the samples, which are all of a size: a GPU is not asked.
+    count = max(1, int(round(each.numel() / context.share) * percent / 100))
     if not active():
         return torch.topk(each, count, sorted=False).values.mean()
     threshold = largest(torch.topk(each.detach(), min(count, each.numel())).values, count)[-1]
     harder, equal = each > threshold, each == threshold
     # Of voxels exactly as hard as the last one, each counts a part.
-    counted, equals = sum_over_ranks(torch.stack((harder.sum(), equal.sum())).double()).tolist()
-    return (each[harder].sum() + each[equal].sum() * ((count - counted) / max(equals, 1))) / count
+    counted, equals = sum_over_ranks(torch.stack((harder.sum(), equal.sum())).double()).unbind()
+    part = ((count - counted) / equals.clamp_min(1)).to(each.dtype)
+    return (each.where(harder, 0).sum() + each.where(equal, 0).sum() * part) / count
 
 
 def focal(voxels: Voxels, context: LossContext, *, gamma: float, alpha: float) -> Tensor:

@@ -74,6 +74,11 @@ class BatchLoader:
         """Of worker processes."""
         return self._pool.pids if isinstance(self._pool, ProcessPool) else []
 
+    @property
+    def ready(self) -> bool:
+        """Whether the batch that follows can be had without waiting for it."""
+        return self._pool is not None and self._pool.ready
+
     def batches(self, purpose: str, epoch: int, iterations: int, start: int = 0) -> Iterator[Any]:
         """What the maker makes for iterations `start` … `iterations` - 1, in order. Each is good until the next is asked for."""
         for iteration in range(start, iterations):

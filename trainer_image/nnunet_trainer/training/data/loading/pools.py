@@ -23,6 +23,10 @@ class Pool(Protocol):
     def take(self) -> Any:
         """The first that was submitted and not taken; what lies in it is good until the next one is asked for."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait."""
+
     def discard(self) -> None:
         """Forget what was submitted and not taken."""
 
@@ -58,6 +62,11 @@ class InThreads:
         if self._futures:
             self._futures.popleft()
         return self._waiting.popleft()()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait; without threads it makes the batch."""
+        return bool(self._futures) and self._futures[0].done()
 
     def discard(self) -> None:
         """Forget what was submitted and not taken."""

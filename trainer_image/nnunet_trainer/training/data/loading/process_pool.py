@@ -120,6 +120,14 @@ class ProcessPool:
             raise pickle.loads(message)
         return self._slots.read(task.slot, message)
 
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait. Hears what workers have said meanwhile."""
+        while self._order and self._tasks[self._order[0]].done is None:
+            if not self._listen(0):
+                return False
+        return bool(self._order)
+
     def discard(self) -> None:
         """Forget what was submitted and not taken; a slot is free when its worker is done with it."""
         for number in list(self._order):
@@ -151,11 +159,11 @@ class ProcessPool:
         task = self._tasks[number]
         to.write(pickle.dumps((number, task.slot, task.place)))
 
-    def _listen(self) -> None:
-        """Wait until a worker has something to say, is dead, or hangs."""
+    def _listen(self, seconds: float = LOOK_SECONDS) -> bool:
+        """Wait until a worker has something to say, is dead, or hangs, at most so long. Returns whether one had."""
         by_connection = {each.connection: each for each in self._workers}
-        ready = wait(list(by_connection), LOOK_SECONDS)
-        if not ready:
+        ready = wait(list(by_connection), seconds)
+        if not ready and seconds:
             hung = [each for each in self._workers if each.tasks and time.monotonic() - each.since > HANG_SECONDS]
             for each in hung:
                 self._replace(each, hangs=each.where())
@@ -173,6 +181,7 @@ class ProcessPool:
             task.done = good, message
             if not task.wanted:
                 self._forget(number)
+        return bool(ready)
 
     def _forget(self, number: int) -> None:
         if (slot := self._tasks.pop(number).slot) != NO_SLOT:

@@ -26,6 +26,10 @@ def centre_crop(x: torch.Tensor, patch_size: Sequence[int]) -> torch.Tensor:
     return x
 
 
+PART = 2**21
+"""Places whose labels a GPU settles at a time, each of which takes about 200 bytes while that is done."""
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingGrid:
     """Where each output voxel looks in a volume that was padded by `MARGIN` voxels on every side.
@@ -44,6 +48,10 @@ class SamplingGrid:
     def strides(self) -> list[int]:
         """Of the flattened padded volume."""
         return [math.prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
+
+    def part(self, some: slice | torch.Tensor) -> SamplingGrid:
+        """Of some of the output voxels, counted over all volumes."""
+        return replace(self, coordinates=[c.flatten()[some] for c in self.coordinates], corner=self.corner[some])
 
     def steps(self) -> Iterator[tuple[tuple[int, ...], int]]:
         """The 2×2(×2) neighbours: offsets along each axis, and what to add to `corner`."""
@@ -137,19 +145,17 @@ def sample_segmentation(seg: torch.Tensor, where: SamplingGrid, order: int) -> t
     would have to say first how many places these are.
     """
     padded = pad(seg, [MARGIN] * (2 * len(where.shape)), value=OUTSIDE)
-    coordinates = [c.flatten() for c in where.coordinates]
     outputs = []
     for channel in range(seg.shape[1]):
         volume = padded[:, channel].contiguous()
         labels = volume.flatten()
         if seg.device.type != "cpu":
-            outputs.append(_settle(labels, where, order, _majority_of_corners).view(where.coordinates[0].shape))
+            outputs.append(_settle_all(labels, where, order).view(where.coordinates[0].shape))
             continue
         out = labels.index_select(0, where.corner)
         place = _where_labels_meet(volume).flatten().index_select(0, where.corner).nonzero().squeeze(1)
         if len(place):
-            here = replace(where, coordinates=[c[place] for c in coordinates], corner=where.corner[place])
-            out.index_copy_(0, place, _settle(labels, here, order, _majority_of_labels))
+            out.index_copy_(0, place, _settle(labels, where.part(place), order, _majority_of_labels))
         outputs.append(out.view(where.coordinates[0].shape))
     return torch.stack(outputs, dim=1)
 
@@ -158,9 +164,15 @@ Majority = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """The label of the largest total weight: of labels and weights (corners, m), and the nearest neighbour's label (m,)."""
 
 
+def _settle_all(labels: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
+    """The labels of all places, `PART` at a time: those of a large patch together would take gigabytes."""
+    parts = [where.part(slice(start, start + PART)) for start in range(0, len(where.corner), PART)]
+    return torch.cat([_settle(labels, part, order, _majority_of_corners) for part in parts])
+
+
 def _settle(labels: torch.Tensor, where: SamplingGrid, order: int, majority: Majority) -> torch.Tensor:
-    """The labels of places (m,); `labels` is the flattened padded volume."""
-    coordinates = [c.flatten() for c in where.coordinates]
+    """The labels of places (m,), those of a `SamplingGrid.part`; `labels` is the flattened padded volume."""
+    coordinates = where.coordinates
     rounded = [(c.round() - c.floor()).long() * stride for c, stride in zip(coordinates, where.strides, strict=True)]
     nearest = labels.index_select(0, sum(rounded, start=where.corner))
     if order == 0:

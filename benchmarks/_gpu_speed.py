@@ -1,0 +1,113 @@
+"""How fast trainings and predictions of ours are: of epochs, augmentation, the end of an epoch, and of a whole CT."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from _measure import ROOT
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+from gpu import checks, data
+from nnunet_trainer.inference.export import segmentation_from_logits
+from nnunet_trainer.inference.model import Model
+from nnunet_trainer.preprocessing.case import preprocess_image, revert_segmentation
+from nnunet_trainer.training.data.augmentation import augmentation_set
+from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
+from nnunet_trainer.training.loop import fold_training
+from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.reporting import reporter
+from nnunet_trainer.training.session.batch_preparation import BatchPreparation
+
+DRAWN = reporter.progress_plot
+
+
+def epoch_seconds(preprocessed: Path, plan: data.Plan, device: str, steps: int, workers: int | None, **recipe: Any) -> float:
+    """Of a training's second epoch, its one validation step included, a step: in the first one kernels are compiled and chosen."""
+    with tempfile.TemporaryDirectory() as results:
+        recipe = {"epochs": 2, "iterationsPerEpoch": steps, **recipe}
+        made = data.setup(preprocessed, Path(results), plan, recipe=recipe, device=device, workers=workers)
+        logged = torch.load(train(made).checkpoint, map_location="cpu", weights_only=False)["logging"]
+        return (logged["epoch_end_timestamps"][1] - logged["epoch_start_timestamps"][1]) / steps
+
+
+def speed(preprocessed: Path, name: str, plan: data.Plan, device: str, steps: int, workers: int | None = None) -> dict[str, float]:
+    """One plan's figures, with as many cores as there are."""
+    whole = epoch_seconds(preprocessed, plan, device, steps, workers)
+    fixed = epoch_seconds(preprocessed, plan, device, steps, workers, sampling={"fixedBatch": True})
+    found = {f"{name}_seconds_a_patch": whole / plan[2], f"{name}_epoch_over_fixed_batch": whole / fixed}
+    print(f"{name}: {plan[2] / whole:.1f} patches/s, {plan[2] / fixed:.1f} on a fixed batch", flush=True)
+    return found
+
+
+def epoch_end_ms(preprocessed: Path, plan: data.Plan, device: str, epochs: int = 5) -> float:
+    """Median of what lies between two epochs (log, curves, a plot each time, checkpoints), as long as the next one waits for it."""
+    seconds = []
+    finish = fold_training.finish_epoch
+
+    def timed(*arguments: Any) -> bool:
+        begun = time.perf_counter()
+        better = finish(*arguments)
+        seconds.append(time.perf_counter() - begun)
+        return better
+
+    draws = DRAWN if importlib.util.find_spec("matplotlib") else lambda *_: None
+    with (
+        mock.patch.object(fold_training, "finish_epoch", timed),
+        mock.patch.object(reporter, "progress_plot", draws),
+        mock.patch.object(reporter, "PLOT_EVERY_SECONDS", -1.0),
+    ):
+        epoch_seconds(preprocessed, plan, device, 1, 0, epochs=epochs)
+    return 1000 * statistics.median(seconds)
+
+
+def augmentation_ms(preprocessed: Path, plan: data.Plan, device: torch.device, batches: int) -> float:
+    """Median of a batch's upload and augmentation, what it draws being drawn already."""
+    bench = checks.Bench(preprocessed, preprocessed, plan, device)
+    _, patch, _ = plan
+    scales = [[0.5**stage] * len(patch) for stage in range(3)]
+    augmenter = Augmenter(config=augmentation_set("default"), patch_size=tuple(patch), deep_supervision_scales=scales)
+    prepare = BatchPreparation(augmenter, device, torch.contiguous_format)
+    maker = bench.session().loader.maker
+    seconds = []
+    for number in range(batches + 3):
+        batch = maker.samplers["train"].batch(0, number)
+        assert maker.planners is not None
+        planned = replace(batch, plan=maker.planners["train"](batch))
+        _done(device)
+        begun = time.perf_counter()
+        prepare(planned)
+        _done(device)
+        seconds.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(seconds[3:])
+
+
+def prediction(model_folder: Path, image: Path, spacing: Sequence[float], device: torch.device) -> tuple[float, np.ndarray]:
+    """Seconds from an image in memory to its segmentation (z, y, x), and that."""
+    model, images = Model.load(model_folder, device=device), np.load(image)
+    _done(device)
+    begun = time.perf_counter()
+    about = (model.plans, model.configuration, model.dataset_json)
+    pixels, _, properties = preprocess_image(images, {"spacing": list(spacing)}, *about, with_segmentation=False)
+    goal, tensor = model.goal(pixels.shape[1:], properties), torch.from_numpy(pixels)
+    if goal is None:
+        found = segmentation_from_logits(model.logits(tensor), properties, model.plans, model.configuration, model.labels)
+    else:
+        found = revert_segmentation(model.segment(tensor, goal), properties, model.plans, model.labels)
+    return time.perf_counter() - begun, found
+
+
+def _done(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
