@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract.faults import BadConfiguration, Fault
+from nnunet_trainer.contract.faults import BadConfiguration, Fault, means_gpu_out_of_memory
 
 
 def guarded(what: str, function: Callable[..., Any], *arguments: Any, reason: str = "PluginFailed", **parameters: Any) -> Any:
@@ -25,7 +27,25 @@ def guarded(what: str, function: Callable[..., Any], *arguments: Any, reason: st
     except (Fault, MemoryError):
         raise
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{frame.filename}, line {frame.lineno}: {frame.line}"
-        message = f"{what} fails: {type(error).__name__}: {error} ({where})."
+        if means_gpu_out_of_memory(error):
+            raise
+        message = f"{what} fails: {type(error).__name__}: {error} ({_place(error, function)})."
         raise BadConfiguration(reason, message, hint="Mend the plug-in.") from error
+
+
+def _place(error: Exception, function: Callable[..., Any]) -> str:
+    """The last line of the plug-in's own files that was run: of a library that it calls its author knows no line."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    source = _source(inspect.unwrap(function)) or _source(type(function))
+    own = [frame for frame in frames if source and Path(frame.filename).parent == Path(source).parent]
+    if not (own or frames):  # the call itself: other arguments than it takes
+        return source or repr(function)
+    frame = (own or frames)[-1]
+    return f"{frame.filename}, line {frame.lineno}: {frame.line}"
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsourcefile(function) or ""
+    except TypeError:
+        return ""

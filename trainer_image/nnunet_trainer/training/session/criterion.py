@@ -11,7 +11,7 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.architectures import class_name, output_strides
 from nnunet_trainer.planning.plans import Configuration
 
-from ..components import lookup
+from ..components import making
 from ..components.losses import deep_supervision
 from ..components.losses.context import LossContext
 from ..data.batch import rank_slots
@@ -50,6 +50,6 @@ def criterion(configuration: Configuration, recipe: Recipe, labels: LabelManager
         batch_dice=configuration.batch_dice,
         share=len(slots) / configuration.batch_size,
     )
-    loss = lookup.find("loss", recipe.loss.name).make(context, **recipe.loss.parameters)
+    loss = making.make("loss", recipe.loss, context)
     factors = deep_supervision.weights(1 if scales is None else len(scales), coarsest=recipe.coarsest_output)
     return deep_supervision.supervised(loss, factors)
