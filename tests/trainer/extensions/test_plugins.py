@@ -100,6 +100,41 @@ BROKEN: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         "UnknownParameter",
         ("'poling'", "Did you mean pooling"),
     ),
+    "an argument too few": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "@register('normalization', 'Mine')\ndef mine(image, properties): ..."
+        },
+        "InvalidSignature",
+        ("The normalization Mine takes (image, properties); it is given (image, seg, use_mask, properties)",),
+    ),
+    "an argument too many": (
+        {"bad": "from nnunet_trainer.extensions import register\n@register('schedule', 'Mine')\ndef mine(epochs, rate): ..."},
+        "InvalidSignature",
+        ("The schedule Mine takes (epochs, rate); it is given (epochs)", "keyword-only arguments: (epochs, *, "),
+    ),
+    "a parameter that nobody could set": (
+        {"bad": "from nnunet_trainer.extensions import register\n@register('loss', 'Mine')\ndef mine(context, weight=1.0): ..."},
+        "InvalidSignature",
+        ("The loss Mine takes (context, weight=1.0)", "keyword-only"),
+    ),
+    "a parameter of what has none": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "@register('normalization', 'Mine')\ndef mine(image, seg, use_mask, properties, *, low=1): ..."
+        },
+        "InvalidSignature",
+        ("and no parameters",),
+    ),
+    "a constructor's parameter": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "from nnunet_trainer.fingerprint.extractors import DatasetFingerprintExtractor\n"
+            "@register('extractor', 'Mine')\nclass Mine(DatasetFingerprintExtractor):\n    def __init__(self, percent=5): ..."
+        },
+        "InvalidSignature",
+        ("The extractor Mine takes (percent=5); it is given ()",),
+    ),
     "a reader of another name": (
         {
             "bad": "from nnunet_trainer.extensions import register\nfrom nnunet_trainer.dataset.readers import NibabelIO\n"
