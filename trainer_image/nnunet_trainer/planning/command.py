@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patch", metavar="JSON", help='merged into the plans, as {"configurations": {…}}, or a file of it')
     parser.add_argument("--explain", action="store_true", help="say why, one line for each decision")
     parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two plans files instead")
+    parser.add_argument("--as-patch", action="store_true", help="with --diff: as YAML for --patch and for a manifest's spec.patch")
     parser.add_argument("-o", "--output", metavar="PLANS", help="plans.json to write (default: <plans name>.json)")
     command_line.add_option(parser)
 
@@ -39,9 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset import files
 
     if arguments.diff:
-        from .difference import difference
+        from nnunet_trainer.contract.yaml_text import writer
 
-        for line in difference(*(files.read_json(path, "The plans file") for path in arguments.diff)):
+        from .difference import difference, patch_between
+
+        before, after = (files.read_json(path, "The plans file") for path in arguments.diff)
+        if arguments.as_patch:
+            print(writer.dumped(patch_between(before, after), default_flow_style=None), end="")
+            return 0
+        for line in difference(before, after):
             print(line)
         return 0
     command_line.load(arguments)
