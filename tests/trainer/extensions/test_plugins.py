@@ -44,9 +44,13 @@ BROKEN: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         "PluginFailed",
         ("ZeroDivisionError", "line 2: return 1 / 0"),
     ),
-    "is no Python": ({"bad": "def f(:\n"}, "PluginFailed", ("bad.py cannot be imported: SyntaxError", "line 1")),
+    "is no Python": ({"bad": "def f(:\n"}, "PluginFailed", ("mine/bad.py cannot be imported: SyntaxError", "line 1): def f(:")),
     "exits": ({"bad": "raise SystemExit(3)"}, "PluginFailed", ("SystemExit: 3",)),
-    "imports what is not there": ({"bad": "import nowhere_at_all"}, "PluginFailed", ("No module named 'nowhere_at_all'",)),
+    "imports what is not there": (
+        {"bad": "import nowhere_at_all"},
+        "PluginFailed",
+        ("No module named 'nowhere_at_all'", "in the trainer's image"),
+    ),
     "registers nothing": ({"empty": "x = 1"}, "EmptyPlugin", ("The plug-in mine (empty.py)", "registers nothing", "@register")),
     "a kind that there is not": (
         {"bad": "from nnunet_trainer.extensions import register\nregister('normalisation', 'A')(print)"},
@@ -255,6 +259,7 @@ def test_all_kinds_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "Plug-in mine (digest" in said
     assert f"  Halved: Half of it.\n    From the plug-in mine (digest {load_plugins(tmp_path)[0].digest[:12]})" in said
     assert "CT2Normalization" in said
+    assert "Normalization, given (image, seg, use_mask, properties):" in said
     assert cli.main(["components", "patch and batch"]) == 0
     said = capsys.readouterr().out
     assert "BatchBeforePatch" in said

@@ -100,7 +100,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("return [1, 1]", "answers [1, 1]; 3 positive numbers"),
         ("return None", "answers None"),
         ("return 1 / 0", "fails: ZeroDivisionError: division by zero"),
-        ("return dataset.fingerprint['organ']", "fails: KeyError: 'organ'"),
+        ("return dataset.fingerprint['organ']", "steps/mine.py, line 5: return dataset.fingerprint['organ']"),
     ],
     "normalizationRule": [
         ("return ['ZScoreNormalization'] * 3", "a list of 1 names of normalization schemes"),

@@ -13,7 +13,10 @@ from nnunet_trainer.extensions import command_line
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "raw", metavar="RAW", help="the dataset's folder; only dataset.json is needed, the first image decides the reader"
+        "raw",
+        metavar="RAW",
+        nargs="?",
+        help="the dataset's folder; only dataset.json is needed, the first image decides the reader",
     )
     parser.add_argument("--fingerprint", metavar="F", help="dataset_fingerprint.json")
     parser.add_argument("--planner", default="ExperimentPlanner", metavar="NAME", help="default: %(default)s")
@@ -57,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     from . import beyond_nnunet
     from .planners.experiment import plan
 
+    if not arguments.raw:
+        raise BadUsage("MissingArgument", "plan needs RAW, the dataset's folder.")
     if not arguments.fingerprint:
         raise BadUsage("MissingArgument", "plan needs --fingerprint.", hint="Make one: nnunet-trainer fingerprint RAW -o F.")
     raw = RawDataset.open(arguments.raw)

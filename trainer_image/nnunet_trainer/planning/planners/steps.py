@@ -24,10 +24,10 @@ def call(kind: str, choice: Choice, *arguments: Any) -> Any:
     Raises:
         BadConfiguration: there is no such step; a plug-in's one fails, or takes too long (with the line where it is).
     """
-    return guarded(kind, choice, lambda: kinds.find(kind, choice.name).make(*arguments, **choice.parameters))
+    return guarded(kind, choice, kinds.find(kind, choice.name).make, *arguments, **choice.parameters)
 
 
-def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments: Any) -> Any:
+def guarded(kind: str, choice: Choice, function: Callable[..., Any], /, *arguments: Any, **parameters: Any) -> Any:
     """What a function of a step answers.
 
     Raises:
@@ -35,10 +35,10 @@ def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments:
     """
     component = kinds.find(kind, choice.name)
     if component.plugin is None:
-        return function(*arguments)
+        return function(*arguments, **parameters)
     with _limited(component, kind):
         what = f"The step {kind} {choice.name!r} ({component.place})"
-        return calls.guarded(what, function, *arguments, reason="PlannerStepFailed")
+        return calls.guarded_as("PlannerStepFailed", what, function, *arguments, **parameters)
 
 
 def fail(kind: str, choice: Choice, found: Any, expected: str) -> BadConfiguration:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.extensions.calls import guarded
+from nnunet_trainer.extensions.calls import guarded, require_answer
 from nnunet_trainer.extensions.schema import Choice
 
 from . import lookup
 
 
 def make(kind: str, choice: Choice, *arguments: Any) -> Any:
-    """A loss, an optimizer, a schedule or an augmentation of a recipe.
+    """A loss, an optimizer or a schedule of a recipe.
 
     Args:
         kind: of the component.
@@ -42,57 +42,44 @@ def of_plugin(kind: str, name: str) -> str:
 
 
 def _loss(what: str, made: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    _need(callable(made), what, made, "a function of logits and target")
+    require_answer(callable(made), what, made, "a function of logits and target")
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         given = f"{what}, with logits {tuple(logits.shape)} and a target {tuple(target.shape)},"
         value = guarded(given, made, logits, target)
-        _need(isinstance(value, Tensor), given, value, "a tensor")
+        require_answer(isinstance(value, Tensor), given, value, "a tensor")
         shape = f"a tensor of shape {tuple(value.shape)}"
-        _need(value.dim() == 0, given, shape, "one number (a mean, a sum)")
+        require_answer(value.dim() == 0, given, shape, "one number (a mean, a sum)")
         if torch.is_grad_enabled() and logits.requires_grad:
-            _need(value.requires_grad, given, "a number without a gradient", "one that is computed from the logits by torch")
+            require_answer(
+                value.requires_grad, given, "a number without a gradient", "one that is computed from the logits by torch"
+            )
         return value
 
     return loss
 
 
 def _optimizer(what: str, made: Any) -> torch.optim.Optimizer:
-    _need(isinstance(made, torch.optim.Optimizer), what, made, "a torch.optim.Optimizer")
+    require_answer(isinstance(made, torch.optim.Optimizer), what, made, "a torch.optim.Optimizer")
     found: torch.optim.Optimizer = made
     return found
 
 
 def _schedule(what: str, made: Any) -> Callable[[int, Any], float]:
-    _need(callable(made), what, made, "a function of epoch and history")
+    require_answer(callable(made), what, made, "a function of epoch and history")
 
     def schedule(epoch: int, history: Any) -> float:
         factor = guarded(f"{what}, in epoch {epoch},", made, epoch, history)
-        number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
+        number = isinstance(factor, Real) and not isinstance(factor, bool)
         expected = "what the learning rate is multiplied by, a finite number that is not negative,"
-        _need(number and math.isfinite(factor) and factor >= 0, f"{what}, in epoch {epoch},", factor, expected)
+        require_answer(number and math.isfinite(factor) and factor >= 0, f"{what}, in epoch {epoch},", factor, expected)
         return float(factor)
 
     return schedule
-
-
-def _augmentation(what: str, made: Any) -> Any:
-    from ..data.augmentation import AugmentationConfig
-
-    _need(isinstance(made, AugmentationConfig), what, made, "an AugmentationConfig")
-    return made
 
 
 _CHECKED: dict[str, Callable[[str, Any], Any]] = {
     "loss": _loss,
     "optimizer": _optimizer,
     "schedule": _schedule,
-    "augmentation": _augmentation,
 }
-
-
-def _need(fits: bool, what: str, found: Any, expected: str) -> None:
-    if not fits:
-        shown = found if isinstance(found, str) else repr(found)
-        shown = shown if len(shown) <= 200 else f"{shown[:200]} …"
-        raise BadConfiguration("PluginResult", f"{what} answers {shown}; {expected} was expected.", hint="Mend the plug-in.")

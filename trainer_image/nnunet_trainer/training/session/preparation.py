@@ -23,7 +23,7 @@ from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from ..components import lookup, making, schedules
-from ..data.augmentation import AugmentationConfig
+from ..data.augmentation import AugmentationConfig, augmentation_set
 from ..data.augmentation.augmenter import Augmenter, validation_augmenter
 from ..ranks import batch_norm, distributed
 from ..ranks.agreement import require_same
@@ -163,7 +163,7 @@ def _augmenters(
         "previous_stage_labels": labels.foreground_labels if configuration.previous_stage else (),
     }
     patch = tuple(configuration.patch_size)
-    chosen = with_previous_stage_changes(making.make("augmentation", recipe.augmentation), recipe)
+    chosen = with_previous_stage_changes(augmentation_set(recipe.augmentation), recipe)
     augmenter = Augmenter(config=chosen, patch_size=patch, mask_channels=masks, **shared)
     return augmenter, validation_augmenter(patch, **shared)
 
