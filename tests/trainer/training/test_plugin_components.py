@@ -55,6 +55,16 @@ def test_losses(setup: Any, plug: Callable[..., None], body: str, said: str) -> 
 
 
 @pytest.mark.parametrize(
+    "error", ["RuntimeError('[gloo] Connection closed by peer')", "torch.OutOfMemoryError('CUDA out of memory')"]
+)
+def test_what_is_no_fault_of_a_loss(setup: Any, plug: Callable[..., None], error: str) -> None:
+    """A rank that went away, or a GPU that is full: these are tried again, or said, as without a plug-in."""
+    plug("loss", "context", f"def loss(logits, target):\n    raise {error}\nreturn loss")
+    with pytest.raises(RuntimeError):
+        train(setup({**SHORT, "loss": "Mine"}))
+
+
+@pytest.mark.parametrize(
     ("body", "said"),
     [
         ("return 3", "answers 3; a torch.optim.Optimizer was expected"),

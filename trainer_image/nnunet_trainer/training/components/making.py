@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions.calls import guarded, require_answer
 from nnunet_trainer.extensions.schema import Choice
 
+from ..ranks import peer_faults
 from . import lookup
 
 
@@ -46,7 +48,7 @@ def _loss(what: str, made: Any) -> Callable[[Tensor, Tensor], Tensor]:
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         given = f"{what}, with logits {tuple(logits.shape)} and a target {tuple(target.shape)},"
-        value = guarded(given, made, logits, target)
+        value = _called(given, made, logits, target)
         require_answer(isinstance(value, Tensor), given, value, "a tensor")
         shape = f"a tensor of shape {tuple(value.shape)}"
         require_answer(value.dim() == 0, given, shape, "one number (a mean, a sum)")
@@ -57,6 +59,17 @@ def _loss(what: str, made: Any) -> Callable[[Tensor, Tensor], Tensor]:
         return value
 
     return loss
+
+
+def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """As `guarded`; but that another rank went away is no fault of a plug-in that adds up over ranks."""
+    try:
+        return guarded(what, function, *arguments)
+    except BadConfiguration as fault:
+        cause = fault.__cause__
+        if cause is not None and peer_faults.is_broken_collective(cause):
+            raise cause from None
+        raise
 
 
 def _optimizer(what: str, made: Any) -> torch.optim.Optimizer:
