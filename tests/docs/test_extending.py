@@ -113,11 +113,12 @@ def test_data_is_read_and_resampled(loaded: None, tmp_path: Path) -> None:
 
 def test_trainings_components(loaded: None) -> None:
     import torch
+    from nnunet_trainer.training.components.losses.context import LossContext
 
     logits, labels = torch.randn(2, 3, 4, 4, requires_grad=True), torch.randint(0, 3, (2, 1, 4, 4))
-    value = find("loss", "MeanSquare").make(None, weight=2.0)(logits, labels)
-    value.backward()
-    assert value > 0
+    whole, half = (find("loss", "MeanSquare").make(LossContext(share=share), weight=2.0)(logits, labels) for share in (1, 0.5))
+    whole.backward()
+    assert whole == 2 * half > 0
     assert find("optimizer", "PlainSGD").make([logits], learning_rate=0.1).defaults["lr"] == 0.1
     assert find("schedule", "halves").make(10)(1, {}) == 0.5
 

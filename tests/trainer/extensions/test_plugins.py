@@ -44,9 +44,13 @@ BROKEN: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         "PluginFailed",
         ("ZeroDivisionError", "line 2: return 1 / 0"),
     ),
-    "is no Python": ({"bad": "def f(:\n"}, "PluginFailed", ("bad.py cannot be imported: SyntaxError", "line 1")),
+    "is no Python": ({"bad": "def f(:\n"}, "PluginFailed", ("mine/bad.py cannot be imported: SyntaxError", "line 1): def f(:")),
     "exits": ({"bad": "raise SystemExit(3)"}, "PluginFailed", ("SystemExit: 3",)),
-    "imports what is not there": ({"bad": "import nowhere_at_all"}, "PluginFailed", ("No module named 'nowhere_at_all'",)),
+    "imports what is not there": (
+        {"bad": "import nowhere_at_all"},
+        "PluginFailed",
+        ("No module named 'nowhere_at_all'", "in the trainer's image"),
+    ),
     "registers nothing": ({"empty": "x = 1"}, "EmptyPlugin", ("The plug-in mine (empty.py)", "registers nothing", "@register")),
     "a kind that there is not": (
         {"bad": "from nnunet_trainer.extensions import register\nregister('normalisation', 'A')(print)"},
@@ -99,6 +103,41 @@ BROKEN: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         },
         "UnknownParameter",
         ("'poling'", "Did you mean pooling"),
+    ),
+    "an argument too few": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "@register('normalization', 'Mine')\ndef mine(image, properties): ..."
+        },
+        "InvalidSignature",
+        ("The normalization Mine takes (image, properties); it is given (image, seg, use_mask, properties)",),
+    ),
+    "an argument too many": (
+        {"bad": "from nnunet_trainer.extensions import register\n@register('schedule', 'Mine')\ndef mine(epochs, rate): ..."},
+        "InvalidSignature",
+        ("The schedule Mine takes (epochs, rate); it is given (epochs)", "keyword-only arguments: (epochs, *, "),
+    ),
+    "a parameter that nobody could set": (
+        {"bad": "from nnunet_trainer.extensions import register\n@register('loss', 'Mine')\ndef mine(context, weight=1.0): ..."},
+        "InvalidSignature",
+        ("The loss Mine takes (context, weight=1.0)", "keyword-only"),
+    ),
+    "a parameter of what has none": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "@register('normalization', 'Mine')\ndef mine(image, seg, use_mask, properties, *, low=1): ..."
+        },
+        "InvalidSignature",
+        ("and no parameters",),
+    ),
+    "a constructor's parameter": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "from nnunet_trainer.fingerprint.extractors import DatasetFingerprintExtractor\n"
+            "@register('extractor', 'Mine')\nclass Mine(DatasetFingerprintExtractor):\n    def __init__(self, percent=5): ..."
+        },
+        "InvalidSignature",
+        ("The extractor Mine takes (percent=5); it is given ()",),
     ),
     "a reader of another name": (
         {
@@ -220,6 +259,7 @@ def test_all_kinds_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "Plug-in mine (digest" in said
     assert f"  Halved: Half of it.\n    From the plug-in mine (digest {load_plugins(tmp_path)[0].digest[:12]})" in said
     assert "CT2Normalization" in said
+    assert "Normalization, given (image, seg, use_mask, properties):" in said
     assert cli.main(["components", "patch and batch"]) == 0
     said = capsys.readouterr().out
     assert "BatchBeforePatch" in said

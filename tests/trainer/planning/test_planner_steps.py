@@ -104,7 +104,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("return [1, 1]", "answers [1, 1]; 3 positive numbers"),
         ("return None", "answers None"),
         ("return 1 / 0", "fails: ZeroDivisionError: division by zero"),
-        ("return dataset.fingerprint['organ']", "fails: KeyError: 'organ'"),
+        ("return dataset.fingerprint['organ']", "steps/mine.py, line 5: return dataset.fingerprint['organ']"),
     ],
     "normalizationRule": [
         ("return ['ZScoreNormalization'] * 3", "a list of 1 names of normalization schemes"),
@@ -254,6 +254,23 @@ def test_steps_are_checked(
     with pytest.raises(BadConfiguration) as refused:
         planned(fingerprint, dataset_json, parameters=parameters)
     assert said in str(refused.value)
+
+
+def test_a_step_knows_which_axes_of_the_file_are_which(
+    tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any]
+) -> None:
+    """The largest spacing comes first in plans, wherever it stands in the file; 2d has the other two."""
+    plugin(tmp_path, "initialPatch", "return [float([16, 32, 64][axis]) for axis in configuration.axes]")
+    swapped = {
+        **fingerprint,
+        **{key: [[row[1], row[2], row[0]] for row in fingerprint[key]] for key in ("spacings", "shapes_after_crop")},
+    }
+    for given, order in ((fingerprint, [0, 1, 2]), (swapped, [2, 0, 1])):
+        plans = planned(given, dataset_json, parameters={"initialPatch": "Mine"})
+        assert plans["transpose_forward"] == order
+        wanted = [[16, 32, 64][axis] for axis in order]
+        assert plans["configurations"]["3d_fullres"]["patch_size"] == wanted
+        assert plans["configurations"]["2d"]["patch_size"] == wanted[1:]
 
 
 def test_what_an_extractor_added_is_explained(fingerprint: dict[str, Any], dataset_json: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.planning import names
 from nnunet_trainer.planning.architectures.feature_maps import conv_feature_map_size
-from nnunet_trainer.planning.difference import difference
+from nnunet_trainer.planning.difference import difference, patch_between
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.planning.plans_patch import merge
 from nnunet_trainer.planning.validate import validate
@@ -232,6 +232,35 @@ def test_the_estimate_is_the_networks_own(dimensions: int, residual: bool, deep_
     patch = [32, 48, 16][:dimensions]
     expected = network.compute_conv_feature_map_size(patch)
     assert conv_feature_map_size(patch, {"arch_kwargs": arguments}, 5, deep_supervision=deep_supervision) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "patch"),
+    [
+        ({"a": 1, "b": {"c": [1], "d": 2}}, {"a": 1, "b": {"c": [2], "d": 2}}, {"b": {"c": [2]}}),
+        ({"a": {"b": 1}}, {"a": {"b": 1}}, {}),
+        ({"a": {"b": 1}}, {"a": None}, {"a": None}),
+        ({"a": None}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": 1}, {"a": 1, "b": None}, {"b": None}),
+        ({"a": {}}, {"a": {"b": {"c": []}}}, {"a": {"b": {"c": []}}}),
+    ],
+)
+def test_the_patch_between_two_plans(before: dict[str, Any], after: dict[str, Any], patch: dict[str, Any]) -> None:
+    assert patch_between(before, after) == patch
+    assert merge(before, patch) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, "a.c is in the first plans alone"),
+        ({"a": {"b": 1}}, {"a": [1]}, r"a is {…} in the first plans, \[1\] in the second"),
+        ({"a": 1}, {"a": {"b": 1}}, "a is 1 in the first plans, {…} in the second"),
+    ],
+)
+def test_what_no_patch_does(before: dict[str, Any], after: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadConfiguration, match=said):
+        patch_between(before, after)
 
 
 def test_difference() -> None:

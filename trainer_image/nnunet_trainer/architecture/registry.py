@@ -11,6 +11,7 @@ from torch import nn
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.extensions import Registry
+from nnunet_trainer.extensions.calls import guarded
 
 from .blocks import Ops
 from .layers import layer
@@ -54,9 +55,9 @@ def build(
         kwargs = architecture["arch_kwargs"]
     except KeyError as missing:
         raise BadConfiguration("InvalidPlans", f"The plans' architecture has no {missing}.") from missing
-    make = NETWORKS[name].make
+    component, given = NETWORKS[name], (kwargs, num_input_channels, num_output_channels, deep_supervision)
     try:
-        network = make(kwargs, num_input_channels, num_output_channels, deep_supervision)
+        network = component.make(*given) if component.plugin is None else guarded(f"The network {name}", component.make, *given)
     except TypeError as error:
         raise BadConfiguration("InvalidPlans", f"The plans' arch_kwargs do not fit {name}: {error}.") from error
     if initialize and hasattr(network, "initialize"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadData, BadUsage, StorageFault
+from nnunet_trainer.contract.yaml_text import reader
 
 
 def parse_json(data: bytes, where: str, reason: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
@@ -81,22 +82,30 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         BadUsage: missing, or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadUsage("MissingFile", f"{what} {path} cannot be read: {error.strerror}.") from error
+        return json.loads(_read(path, what).decode())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadUsage("InvalidFile", f"{what} {path} is not JSON: {error}.") from error
 
 
+def _read(path: str | os.PathLike[str], what: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadUsage("MissingFile", f"{what} {path} cannot be read: {error.strerror}.") from error
+
+
 def json_option(text: str | None, option: str) -> Any:
-    """The JSON object that an option of a command holds, or that is in the file which it names; None where it is not given.
+    """The JSON object that an option of a command holds, or the file (JSON, or .yaml) that it names; None where it is not given.
 
     Raises:
         BadUsage: it is neither.
+        BadConfiguration: the file is no YAML; the message has the line.
     """
     if text is None:
         return None
-    if not text.lstrip().startswith("{"):
+    if text.endswith((".yaml", ".yml")):
+        value = reader.one(_read(text, f"{option}:"), f"{option} {text}")
+    elif not text.lstrip().startswith("{"):
         value = read_json(text, f"{option}:")
     else:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 
+from . import signatures
 from .registry import Component, Registry
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -83,9 +85,11 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     """A decorator that makes a function or class a component: what plug-ins do.
 
     Raises:
-        BadConfiguration: no such kind; another component has this name (both places are named); it is not what the kind asks for.
+        BadConfiguration: no such kind; another component has this name (both places are named); it is not what the kind asks for,
+            or takes other arguments than it will be given.
     """
-    add: Callable[[T], T] = registry(kind).register(name)  # type: ignore[assignment]
+    check = partial(signatures.check, key(kind), name)
+    add: Callable[[T], T] = registry(kind).register(name, check)  # type: ignore[assignment]
     return add
 
 

@@ -26,6 +26,8 @@ from .registry import IMPORTING, Plugin
 
 log = logging.getLogger(__name__)
 
+IN_THE_IMAGE = "What a plug-in imports beside its own files must be installed where it runs: in the trainer's image."
+
 _LOADED: dict[str, Plugin] = {}
 """By the place that each was imported from, in this process."""
 
@@ -138,7 +140,7 @@ def _mounted(folder: Path) -> Plugin:
     module.__spec__ = ModuleSpec(package, None, is_package=True)
     sys.modules[package] = module
     for path in files:
-        _import(plugin, lambda name=f"{package}.{path.stem}": importlib.import_module(name), str(path))
+        _import(plugin, lambda name=f"{package}.{path.stem}": importlib.import_module(name), f"{plugin.name}/{path.name}")
     if not _registered(plugin):
         raise BadConfiguration(
             "EmptyPlugin",
@@ -212,7 +214,7 @@ def _import(plugin: Plugin, load: Callable[[], Any], what: str) -> None:
         raise BadConfiguration(
             "PluginFailed",
             f"The plug-in {what} cannot be imported: {type(error).__name__}: {error}{_last_line(error)}",
-            hint="Import it by hand and mend it.",
+            hint=IN_THE_IMAGE if isinstance(error, ModuleNotFoundError) else "Import it by hand and mend it.",
         ) from error
     finally:
         IMPORTING.reset(token)
@@ -220,8 +222,8 @@ def _import(plugin: Plugin, load: Callable[[], Any], what: str) -> None:
 
 def _last_line(error: BaseException) -> str:
     """Where it failed: the last line that was run, and its file."""
-    if isinstance(error, SyntaxError):
-        return ""  # it says so itself
+    if isinstance(error, SyntaxError):  # it names file and line itself
+        return f": {error.text.strip()}" if error.text else ""
     frames = traceback.extract_tb(error.__traceback__)
     frames = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
     if not frames:

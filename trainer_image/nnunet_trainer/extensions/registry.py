@@ -96,14 +96,20 @@ class Registry(Generic[T]):
         self.kind = kind
         self._components: dict[str, Component[T]] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str, check: Callable[[T], None] | None = None) -> Callable[[T], T]:
         """A decorator that gives a component its name.
+
+        Args:
+            name: of the component.
+            check: raises where it cannot be one.
 
         Raises:
             BadConfiguration: another component has this name; both places are named.
         """
 
         def add(make: T) -> T:
+            if check is not None:
+                check(make)
             place = _place(make)
             other = self._components.get(name)
             if other is not None and other.place != place:

@@ -13,7 +13,10 @@ from nnunet_trainer.extensions import command_line
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "raw", metavar="RAW", help="the dataset's folder; only dataset.json is needed, the first image decides the reader"
+        "raw",
+        metavar="RAW",
+        nargs="?",
+        help="the dataset's folder; only dataset.json is needed, the first image decides the reader",
     )
     parser.add_argument("--fingerprint", metavar="F", help="dataset_fingerprint.json")
     parser.add_argument("--planner", default="ExperimentPlanner", metavar="NAME", help="default: %(default)s")
@@ -29,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patch", metavar="JSON", help='merged into the plans, as {"configurations": {…}}, or a file of it')
     parser.add_argument("--explain", action="store_true", help="say why, one line for each decision")
     parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two plans files instead")
+    parser.add_argument("--as-patch", action="store_true", help="with --diff: as YAML for --patch and for a manifest's spec.patch")
     parser.add_argument("-o", "--output", metavar="PLANS", help="plans.json to write (default: <plans name>.json)")
     command_line.add_option(parser)
 
@@ -39,9 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset import files
 
     if arguments.diff:
-        from .difference import difference
+        from nnunet_trainer.contract.yaml_text import writer
 
-        for line in difference(*(files.read_json(path, "The plans file") for path in arguments.diff)):
+        from .difference import difference, patch_between
+
+        before, after = (files.read_json(path, "The plans file") for path in arguments.diff)
+        if arguments.as_patch:
+            print(writer.dumped(patch_between(before, after), default_flow_style=None), end="")
+            return 0
+        for line in difference(before, after):
             print(line)
         return 0
     command_line.load(arguments)
@@ -50,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     from . import beyond_nnunet, preprocessing_steps
     from .planners.experiment import plan
 
+    if not arguments.raw:
+        raise BadUsage("MissingArgument", "plan needs RAW, the dataset's folder.")
     if not arguments.fingerprint:
         raise BadUsage("MissingArgument", "plan needs --fingerprint.", hint="Make one: nnunet-trainer fingerprint RAW -o F.")
     raw = RawDataset.open(arguments.raw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nnunet_trainer.extensions import command_line, kinds
+from nnunet_trainer.extensions import command_line, kinds, signatures
 
 STEPS = (*kinds.PLANNER_STEPS, "preprocessingStep")
 """The kinds whose names say little by themselves."""
@@ -33,7 +33,8 @@ def show(kind: str) -> None:
 
     known, registry = catalogue.described(kind), kinds.registry(kind)
     title = f"{known['title'].capitalize()}, {kind}" if kind in STEPS else kind.capitalize()
-    print(f"{title}:")
+    given = ", ".join(signatures.ARGUMENTS[kind])
+    print(f"{title}, given ({given}):" if given else f"{title}:")
     for name, entry in known["names"].items():
         print(f"  {name}: {entry['about']}")
         if (plugin := registry[name].plugin) is not None:

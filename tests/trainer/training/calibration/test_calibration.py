@@ -99,6 +99,7 @@ def test_patches_grow_until_one_does_not_fit(fake: Fake, memory: float, monkeypa
         name="3d_fullres",
         dataset=dataset,
         gpu_memory_gb=8,
+        axes=range(3),
         spacing=torch.ones(3).numpy(),
         median_shape=[1e5] * 3,
         dataset_voxels=1e15,

@@ -209,7 +209,13 @@ def _plan(
     def configuration(label: str, at: np.ndarray, shape: Any, dataset_voxels: float) -> dict[str, Any]:
         shared = kind.shares_data and label in ("2d", "3d_fullres")
         facts = ConfigurationFacts(
-            name=label, dataset=dataset, gpu_memory_gb=gb, spacing=at, median_shape=shape, dataset_voxels=dataset_voxels
+            name=label,
+            dataset=dataset,
+            gpu_memory_gb=gb,
+            axes=forward[-len(at) :],
+            spacing=at,
+            median_shape=shape,
+            dataset_voxels=dataset_voxels,
         )
         found, batch = patch_and_batch(facts)
         reasons[label] = facts.notes  # 3d_lowres is planned many times; the last one counts

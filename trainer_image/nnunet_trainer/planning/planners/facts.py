@@ -80,7 +80,8 @@ class ConfigurationFacts:
         name: 2d, 3d_fullres or 3d_lowres.
         dataset: what it is of.
         gpu_memory_gb: to fill.
-        spacing: mm along the transposed (z,) y, x.
+        axes: which of the file's (0 z, 1 y, 2 x) its own are: plans begin with that of the largest spacing.
+        spacing: mm along these axes.
         median_shape: of the median image at this spacing, voxels.
         dataset_voxels: of all images at this spacing.
         notes: a line for each decision.
@@ -90,6 +91,7 @@ class ConfigurationFacts:
     name: str
     dataset: DatasetFacts
     gpu_memory_gb: float
+    axes: Sequence[int]
     spacing: np.ndarray
     median_shape: Sequence[float]
     dataset_voxels: float

@@ -23,16 +23,18 @@ def call(kind: str, choice: Choice, *arguments: Any) -> Any:
         BadConfiguration: there is no such step; a plug-in's one fails, or takes too long (with the line where it is).
     """
     tried = getattr(arguments[0], "tried", ())
-    return guarded(kind, choice, lambda: kinds.find(kind, choice.name).make(*arguments, **choice.parameters), tried=tried)
+    return guarded(kind, choice, kinds.find(kind, choice.name).make, *arguments, tried=tried, **choice.parameters)
 
 
-def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments: Any, tried: Sequence[Any] = ()) -> Any:
+def guarded(
+    kind: str, choice: Choice, function: Callable[..., Any], /, *arguments: Any, tried: Sequence[Any] = (), **parameters: Any
+) -> Any:
     """What a function of a step answers.
 
     Args:
         kind: of the step.
         choice: the step.
-        function: to call with the arguments.
+        function: to call with the arguments and parameters.
         tried: grows with what the step tries, for the message of one that tries for ever.
 
     Raises:
@@ -40,9 +42,9 @@ def guarded(kind: str, choice: Choice, function: Callable[..., Any], *arguments:
     """
     component = kinds.find(kind, choice.name)
     if component.plugin is None:
-        return function(*arguments)
+        return function(*arguments, **parameters)
     what = f"The step {kind} {choice.name!r} ({component.place})"
-    call_it = functools.partial(calls.guarded, what, function, *arguments, reason="PlannerStepFailed")
+    call_it = functools.partial(calls.guarded_as, "PlannerStepFailed", what, function, *arguments, **parameters)
     try:
         return within(SECONDS, call_it, of=component.place.rpartition(":")[0])
     except TookTooLong as late:

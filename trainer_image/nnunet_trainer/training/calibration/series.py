@@ -174,6 +174,7 @@ def _one(result: Calibration, dataset: DatasetFacts, axes: int, measure: Measure
         name="2d" if axes == 2 else "3d_fullres",
         dataset=dataset,
         gpu_memory_gb=result.memory_gb,
+        axes=range(3 - axes, 3),
         spacing=np.ones(axes),
         median_shape=[MEDIAN] * axes,
         dataset_voxels=MEDIAN**axes,

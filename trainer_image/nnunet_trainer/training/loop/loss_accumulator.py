@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
+from ..components import making
 from ..ranks import distributed
 from ..session.session import Session
 
@@ -97,9 +98,11 @@ class LossAccumulator:
             return
         often = f" for the {PATIENCE}th time in a row" if session.precision.scaler is not None else ""
         cases = sorted(set(batch.cases))
+        name = session.recipe.loss.name
+        whose = f" The loss {name} is of the plug-in {plugin}." if (plugin := making.of_plugin("loss", name)) else ""
         raise BadConfiguration(
             "LossNotFinite",
             f"The loss is {loss} at {where}{often}: the training diverged (learning rate "
-            f"{session.optimizer.param_groups[0]['lr']:g}, {session.precision.name}; patches of {', '.join(cases[:5])}).",
+            f"{session.optimizer.param_groups[0]['lr']:g}, {session.precision.name}; patches of {', '.join(cases[:5])}).{whose}",
             hint="Lower recipe.optimizer.learningRate, add recipe.warmUpEpochs, or set recipe.precision to fp32 or bf16.",
         )

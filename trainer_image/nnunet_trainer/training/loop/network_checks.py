@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnunet_trainer.architecture import NETWORKS
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.extensions.calls import guarded
 from nnunet_trainer.planning.architectures import class_name
 
 from ..calibration.measuring import peak_of
@@ -45,7 +46,8 @@ def check_network(session: Session) -> list[str]:
         torch.manual_seed(0)
         noise = torch.randn(shape).to(device).contiguous(memory_format=channels_last(configuration))
         with torch.no_grad(), session.precision.autocast():
-            problem = _problem(network(noise), session, share)
+            what = f"The network {component.name} ({component.place}), with a batch of {_text(shape)},"
+            problem = _problem(guarded(what, network, noise), session, share)
         if problem is None:
             peak = peak_of(lambda: _step(session, noise), device, network.state_dict(keep_vars=True).values())
     network.zero_grad(set_to_none=True)

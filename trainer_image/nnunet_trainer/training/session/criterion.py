@@ -12,7 +12,7 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.architectures import class_name, output_strides
 from nnunet_trainer.planning.plans import Configuration
 
-from ..components import lookup
+from ..components import making
 from ..components.losses import deep_supervision
 from ..components.losses.context import LossContext
 from ..data.batch import rank_slots
@@ -39,8 +39,10 @@ def joint(network: nn.Module, loss: Criterion) -> JointLoss:
 
 
 def may_join(recipe: Recipe) -> bool:
-    """Whether network and loss may be one graph: one that changes over the epochs, or waits for other ranks, would break it."""
-    return not active() and not any(name.startswith("loss.") for name in recipe.over_time)
+    """Whether network and loss may be one graph: one that changes over the epochs, waits for other ranks, or is a plug-in's, whose
+    answers are looked at, would break it."""
+    changes = any(name.startswith("loss.") for name in recipe.over_time)
+    return not (active() or changes or making.of_plugin("loss", recipe.loss.name))
 
 
 def output_scales(configuration: Configuration, recipe: Recipe) -> list[list[float]] | None:
@@ -72,6 +74,6 @@ def criterion(configuration: Configuration, recipe: Recipe, labels: LabelManager
         batch_dice=configuration.batch_dice,
         share=len(slots) / configuration.batch_size,
     )
-    loss = lookup.find("loss", recipe.loss.name).make(context, **recipe.loss.parameters)
+    loss = making.make("loss", recipe.loss, context)
     factors = deep_supervision.weights(1 if scales is None else len(scales), coarsest=recipe.coarsest_output)
     return deep_supervision.supervised(loss, factors)

@@ -22,7 +22,7 @@ from nnunet_trainer.planning import network_changes, plugins
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
-from ..components import lookup, schedules
+from ..components import lookup, making, schedules
 from ..data.augmentation import AugmentationConfig, augmentation_set
 from ..data.augmentation.augmenter import Augmenter, validation_augmenter
 from ..ranks import batch_norm, distributed
@@ -107,14 +107,13 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         net = batch_norm.over_ranks(net, ranks.device)
     distributed.broadcast(net.state_dict(keep_vars=False).values())
     groups, factors = parameter_groups.groups(net, recipe.learning_rate_factors, recipe.layer_decay)
-    optimizer_component = lookup.find("optimizer", recipe.optimizer.name)
-    base_rate = recipe.optimizer.parameters.get("learning_rate", optimizer_component.parameters["learning_rate"].default)
+    rate = lookup.find("optimizer", recipe.optimizer.name).parameters["learning_rate"]
     # Plans of another dataset may say something of channels that this one lacks.
     masks = configuration.use_mask_for_norm[: len(channel_names(setup.dataset_json))]
     augmenter, plain = _augmenters(configuration, recipe, labels, masks)
     loader = batch_loader(setup, ranks, configuration, labels, store, training, validation, augmenter, plain)
     compiles, loss = _compiles(recipe, ranks.device), criterion(configuration, recipe, labels, ranks)
-    optimizer = optimizer_component.make(groups, **recipe.optimizer.parameters)
+    optimizer = making.make("optimizer", recipe.optimizer, groups)
     optimizers.fuse(optimizer, ranks.device)
     return Session(
         setup=setup,
@@ -132,7 +131,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         draws=draws_random_numbers(net),
         optimizer=optimizer,
         rate_factors=factors,
-        base_rate=base_rate,
+        base_rate=recipe.optimizer.parameters.get("learning_rate", rate.default),
         schedule=_schedule(setup),
         precision=Precision(recipe.precision, ranks.device),
         exchange=GradientExchange(net.parameters()),
@@ -148,8 +147,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
 
 def _schedule(setup: TrainingSetup) -> schedules.Schedule:
     recipe, (first, epochs) = setup.recipe, setup.scheduled
-    make = lookup.find("schedule", recipe.schedule.name).make
-    whole = schedules.with_warm_up(lambda count: make(count, **recipe.schedule.parameters), epochs, recipe.warm_up_epochs)
+    whole = schedules.with_warm_up(lambda count: making.make("schedule", recipe.schedule, count), epochs, recipe.warm_up_epochs)
     return schedules.beginning_at(first, whole)
 
 

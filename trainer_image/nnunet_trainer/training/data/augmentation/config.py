@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.extensions import Range, Registry
+from nnunet_trainer.extensions.calls import guarded, require_answer
 from nnunet_trainer.extensions.schema import Choice
 from nnunet_trainer.training.data.parameter_ranges import Probability
 from nnunet_trainer.training.data.spatial_placement import Spatial
@@ -166,8 +167,14 @@ def augmentation_set(chosen: str | Choice) -> AugmentationConfig:
     """A set by name, or by name and what is changed in it.
 
     Raises:
-        BadConfiguration: no such set; the message has the nearest names and the list.
+        BadConfiguration: no such set; the message has the nearest names and the list. A plug-in's one fails, or is none.
     """
     if isinstance(chosen, str):
         chosen = Choice(name=chosen)
-    return AUGMENTATIONS[chosen.name].make(**chosen.parameters)
+    component = AUGMENTATIONS[chosen.name]
+    if component.plugin is None:
+        return component.make(**chosen.parameters)
+    what = f"The augmentation {component.name} ({component.place})"
+    made: AugmentationConfig = guarded(what, component.make, **chosen.parameters)
+    require_answer(isinstance(made, AugmentationConfig), what, made, "an AugmentationConfig")
+    return made
