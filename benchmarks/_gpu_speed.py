@@ -51,7 +51,7 @@ def speed(preprocessed: Path, name: str, plan: data.Plan, device: str, steps: in
     return found
 
 
-def epoch_end_ms(preprocessed: Path, plan: data.Plan, device: str, epochs: int = 5) -> float:
+def epoch_end_ms(preprocessed: Path, plan: data.Plan, device: str, epochs: int = 4) -> float:
     """Median of what lies between two epochs (log, curves, a plot each time, checkpoints), as long as the next one waits for it."""
     seconds = []
     finish = fold_training.finish_epoch

@@ -129,7 +129,7 @@ def no_waiting(bench: Bench) -> None:
 
 def group_of_one(bench: Bench) -> None:
     """A training of one rank in a process group (NCCL; without a GPU gloo) comes to the same end by the ways of several ranks."""
-    recipe = {"epochs": 2, "iterationsPerEpoch": 2, "gradientClip": 1.0, "compile": False}
+    recipe = {"epochs": 1, "iterationsPerEpoch": 3, "gradientClip": 1.0, "compile": False}
 
     def trained(name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
         made = data.setup(bench.preprocessed, bench.results / name, bench.plan, recipe=recipe, device=bench.device.type, workers=0)
