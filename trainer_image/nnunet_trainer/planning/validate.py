@@ -12,8 +12,8 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.extensions import provenance
 
-from . import preprocessing_steps
-from .names import PREPROCESSORS, RESAMPLING, SCHEMES
+from . import normalization_schemes, preprocessing_steps
+from .names import PREPROCESSORS, RESAMPLING
 from .plans import PREPROCESSING_FIELDS, Configuration, Plans
 
 FIELDS = (
@@ -144,7 +144,7 @@ def _configuration_faults(configuration: Configuration, channels: int | None, sp
         )
     schemes = content.get("normalization_schemes")
     if isinstance(schemes, list):
-        faults += _unknown("normalization_schemes", schemes, [*SCHEMES, *provenance.names("normalization")])
+        faults += normalization_schemes.faults(schemes)
     masks = content.get("use_mask_for_norm")
     if isinstance(masks, list) and not all(isinstance(mask, bool) for mask in masks):
         faults.append(f"use_mask_for_norm is {masks!r}, expected true or false for each channel")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from nnunet_trainer.extensions import Range, Registry
 
 from ..names import ANISOTROPY
+from ..normalization_schemes import Scheme
 from .facts import Candidate, ConfigurationFacts
 
 CONVOLUTIONS_PER_STAGE: Registry[Callable[..., tuple[Sequence[int], Sequence[int]]]] = Registry("planner step")
@@ -43,7 +44,7 @@ def describe(
     found: Candidate,
     batch: int,
     data_identifier: str,
-    schemes: list[str],
+    schemes: list[Scheme],
     masks: list[bool],
     preprocessor: Mapping[str, Any],
 ) -> dict[str, Any]:
