@@ -27,18 +27,22 @@ def given(entry: Any) -> Entry:
     return {"name": plain} if isinstance(plain, str) else dict(plain)
 
 
-def check(kind: str, entry: Any, where: str) -> None:
+def check(kind: str, entry: Any, where: str) -> Entry:
     """A component's name and parameters, and what it says itself of them (its attribute `fault`).
+
+    Returns:
+        The name and the parameters that are said, numbers as their type wants them.
 
     Raises:
         BadConfiguration: no such component, a parameter that it has not, or a value out of its range.
     """
     checker = Checker(find=lambda kind, name: schema.parameters(kinds.find(kind, name)), reason="InvalidParameter")
     values = given(entry)
-    checker.check({"type": "component", "kind": kind}, values, where)
+    checked: Entry = checker.check({"type": "component", "kind": kind}, values, where)
     own: Callable[..., str | None] | None = getattr(kinds.find(kind, values["name"]).make, "fault", None)
     if own is not None and (fault := own(**{key: value for key, value in values.items() if key != "name"})):
         raise BadConfiguration("InvalidParameter", f"{where}: {fault}.")
+    return checked
 
 
 def completed(kind: str, entry: Any) -> Entry:
@@ -47,8 +51,7 @@ def completed(kind: str, entry: Any) -> Entry:
     Raises:
         BadConfiguration: as by `check`.
     """
-    said = given(entry)
-    check(kind, said, name_of(said))
+    said = check(kind, entry, name_of(entry))
     known = kinds.find(kind, said["name"]).parameters.values()
     values = {camel(each.name): schema.plain(each.default) for each in known if each.default is not inspect.Parameter.empty}
     return {"name": said["name"], **values, **said}

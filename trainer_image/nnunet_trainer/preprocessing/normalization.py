@@ -18,7 +18,7 @@ Properties = dict[str, float]
 Scheme = Callable[..., Any]
 
 NORMALIZATIONS: Registry[Scheme] = Registry("normalization scheme")
-"""Functions `(image, seg, use_mask, properties, **parameters)` that change an image (z, y, x) in place, or return another of its shape.
+"""Functions `(image, seg, use_mask, properties, **parameters)` that change an image (z, y, x) in place, or return another one.
 
 `seg` is -1 outside the nonzero region; `properties` are the channel's foreground_intensity_properties_per_channel.
 """

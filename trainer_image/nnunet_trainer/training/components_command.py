@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from typing import Any
 
 from nnunet_trainer.extensions import command_line, kinds, signatures
 
@@ -44,7 +46,14 @@ def show(kind: str) -> None:
                 f"    The parameters of {entry['like']}, with these defaults:" if entry["defaults"] else f"    As {entry['like']}."
             )
         for parameter, shape in entry.get("parameters", {}).items():
-            default = f"default {shape['default']}" if "default" in shape else "needed"
+            default = f"default {_said(shape['default'])}" if "default" in shape else "needed"
             print(f"    {parameter}: {describe(shape)}, {default}")
         for parameter, default in entry.get("defaults", {}).items():
-            print(f"    {parameter}: {default}")
+            print(f"    {parameter}: {_said(default)}")
+
+
+def _said(default: Any) -> str:
+    """As it is written in a manifest; a component without parameters is its name."""
+    if isinstance(default, dict) and set(default) == {"name"}:
+        return str(default["name"])
+    return default if isinstance(default, str) else json.dumps(default, ensure_ascii=False)
