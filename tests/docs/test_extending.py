@@ -152,7 +152,9 @@ def test_the_manifests(folder: Path, tmp_path: Path) -> None:
         "planner ForegroundPlanner",
         "targetSpacingRule ByForeground",
     ]
-    assert len(set(plans["configurations"]["3d_fullres"]["spacing"])) == 1
+    full = plans["configurations"]["3d_fullres"]
+    assert len(set(full["spacing"])) == 1
+    assert full["normalization_schemes"] == [{"name": "Robust", "percentile": 10.0}]
     notes = json.loads((made.parent / "report.json").read_text())["notes"]
     assert any("200 voxels are foreground" in line for line in notes)
     assert any(line.startswith("the fingerprint also has foreground_ml: ") for line in notes)
