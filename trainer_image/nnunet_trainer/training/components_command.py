@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print them."""
     for plugin in command_line.load(arguments):
         print(f"Plug-in {plugin}{', an installed package' if plugin.installed else ''}.")
+    print("Built in is all that has no line of a plug-in.")
     for kind in kinds.KINDS if arguments.kind is None else (kinds.key(arguments.kind),):
         show(kind)
     return 0
@@ -34,7 +35,7 @@ def show(kind: str) -> None:
     from .recipes import catalogue
 
     known, registry = catalogue.described(kind), kinds.registry(kind)
-    title = f"{known['title'].capitalize()}, {kind}" if kind in STEPS else kind.capitalize()
+    title = kind.capitalize() if kind not in STEPS or kind == known["title"] else f"{known['title'].capitalize()}, {kind}"
     given = ", ".join(signatures.ARGUMENTS[kind])
     print(f"{title}, given ({given}):" if given else f"{title}:")
     for name, entry in known["names"].items():
