@@ -6,11 +6,16 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from string import Template
 
 import pytest
+import yaml
+from nnunet_operator.api.resources import parse
+from nnunet_operator.local.object_store.store import Store
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.cli import main
 from nnunet_trainer.nnunet_folders import PREPROCESSED, RAW, RESULTS
@@ -18,10 +23,11 @@ from support import pages, wheel
 from support.controlplane import ROOT
 from support.datasets import make_dataset
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.e2e]
 
 TEXT = (ROOT / "docs/coming-from-v2.md").read_text(encoding="utf-8")
 TRAINER = "nnUNetTrainer_short"
+RECIPE = "base: nnUNetTrainer\nrecipe: {epochs: 1, iterationsPerEpoch: 2, validationIterations: 1, augmentation: none}\n"
 TINY = {
     "batch_size": 2,
     "patch_size": [8, 16, 16],
@@ -48,8 +54,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(variable, str(tmp_path / variable))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.json").write_text(json.dumps({"configurations": {"3d_fullres": TINY}}))
-    recipe = "base: nnUNetTrainer\nrecipe: {epochs: 1, iterationsPerEpoch: 2, validationIterations: 1, augmentation: none}\n"
-    (tmp_path / "short.yaml").write_text(recipe)
+    (tmp_path / "short.yaml").write_text(RECIPE)
     return tmp_path
 
 
@@ -86,8 +91,7 @@ def test_the_commands(folders: Path) -> None:
 
 
 def short(continued: bool) -> None:
-    recipe = Path("short.yaml")
-    recipe.write_text(recipe.read_text().replace("epochs: 1", "epochs: 2" if continued else "epochs: 1"))
+    Path("short.yaml").write_text(RECIPE.replace("epochs: 1", "epochs: 2") if continued else RECIPE)
     say(f"nnunet-trainer train -d 4 -c 3d_fullres -f 0 -tr {TRAINER} --recipe short.yaml {'--continue' if continued else ''}")
 
 
@@ -126,3 +130,22 @@ def test_we_go_on_from_nnunets_and_it_from_ours(folders: Path) -> None:
     assert wheel.train("Dataset004_Tiny", "3d_fullres", TRAINER, epochs=2, iterations=2) == fold
     assert len(checkpoint.load(fold / "checkpoint_final.pth")["logging"]["train_losses"]) == 2
     assert (fold / "checkpoint_final.pth").stat().st_mtime_ns >= before
+    begin_with(fold / "checkpoint_final.pth", raw)
+
+
+def begin_with(weights: Path, raw: Path) -> None:
+    """The page's manifests in the local shell: a training that begins with nnU-Net's weights."""
+    dataset, plans, run = objects = list(yaml.safe_load_all(pages.blocks("coming-from-v2.md", "yaml")[0]))
+    for each in objects:
+        assert parse(each)
+    dataset["spec"]["source"]["uri"] = str(raw)
+    plans["spec"]["patch"] = {"configurations": {"3d_fullres": TINY}}
+    run["spec"] |= {"trainer": {"name": TRAINER, **yaml.safe_load(RECIPE)}, "workers": {"gpusPerNode": 0}}
+    run["spec"]["pretrained"]["uri"] = str(weights)
+    Path("all.yaml").write_text(yaml.safe_dump_all(objects))
+    command = [sys.executable, "-m", "nnunet_operator.cli", "local", "apply", "--store", "store", "-f", "all.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    trained = (Store(Path("store")).get("TrainingRun", "default", "tiny") or {})["status"]["folds"][0]["pretrained"]
+    assert trained["loaded"] > 0
+    assert (trained["missing"], trained["mismatched"]) == (0, 0)
