@@ -120,7 +120,8 @@ def test_we_go_on_from_nnunets_and_it_from_ours(folders: Path) -> None:
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"] |= tiny
     plans["configurations"]["3d_fullres"]["patch_size"] = TINY["patch_size"]
     (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
-    say("nnunet-trainer preprocess -d 4 -c 3d_fullres")
+    say("nnunet-trainer preprocess -d 4")  # as nnU-Net: all that the plans have
+    assert (preprocessed / "nnUNetPlans_2d").is_dir()
     fold = wheel.train("Dataset004_Tiny", "3d_fullres", TRAINER, epochs=2, iterations=2, stop_after=1)
     assert (fold / "checkpoint_latest.pth").exists()
     short(continued=True)

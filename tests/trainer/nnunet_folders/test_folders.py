@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 from pathlib import Path
 
 import pytest
+from nnunet_trainer.cli import COMMANDS as COMMAND_MODULES
 from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadUsage
 from nnunet_trainer.nnunet_folders import PREPROCESSED, RAW, RESULTS, DatasetFolders
+from nnunet_trainer.preprocessing.command import places
 
 ALL = (RAW, PREPROCESSED, RESULTS)
 
@@ -171,3 +175,52 @@ def test_which_command_makes_what_is_missing(folders, capsys):
     with pytest.raises(BadUsage, match="Plans there: mine") as caught:
         found.existing_plans("other")
     assert "plan -d 004 --plans-name other" in str(caught.value)
+
+
+def parsed(line: str) -> argparse.Namespace:
+    """A command's arguments."""
+    name, *words = line.split()
+    module = importlib.import_module(f"nnunet_trainer.{COMMAND_MODULES[name][0]}")
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args(words, argparse.Namespace(command=name))
+
+
+@pytest.mark.parametrize(
+    ("line", "argument", "value"),
+    [
+        ("plan -d 4 -pl nnUNetPlannerResEncM", "planner", "nnUNetPlannerResEncM"),
+        ("plan -d 4 -gpu_memory_target 8", "gpu_memory_gb", 8),
+        ("plan -d 4 -overwrite_target_spacing 3 1 1", "target_spacing", [3, 1, 1]),
+        ("plan -d 4 -overwrite_plans_name mine", "plans_name", "mine"),
+        ("plan -d4 -p mine", "plans_name", "mine"),
+        ("preprocess -d 4 -c 2d 3d_fullres -c 3d_lowres", "configurations", ["2d", "3d_fullres", "3d_lowres"]),
+        ("preprocess -d 4 -plans_name mine", "plans_name", "mine"),
+        ("train -d 4 -c 2d -f all -tr nnUNetTrainerDA5", "trainer", "nnUNetTrainerDA5"),
+        ("train -d 4 -c 2d -f 0 -device cpu", "device", "cpu"),
+        ("train -d 4 -c 2d -f 0 -pretrained_weights w.pth", "pretrained", "w.pth"),
+        ("predict -d 4 -c 2d -f 0 1 2 -i IN -o OUT", "folds", ["0", "1", "2"]),
+        ("predict -d 4 -c 2d -chk checkpoint_best.pth -i IN -o OUT", "checkpoint", "checkpoint_best.pth"),
+        ("predict -d 4 -c 2d -device cpu -i IN -o OUT", "device", "cpu"),
+        ("predict -d 4 -c 2d -prev_stage_predictions P -i IN -o OUT", "previous_stage", Path("P")),
+    ],
+)
+def test_what_nnunets_options_begin_with_is_not_taken_for_another_one(line, argument, value):
+    """`-pl` is not `-p l`."""
+    found = parsed(line)
+    assert getattr(found, argument) == value
+    assert found.dataset == "4"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "preprocess RAW --plans P -c 2d -o X",
+        "preprocess --plans P -c 2d RAW -o X",
+        "preprocess --plans P -o X -c 2d 3d_fullres RAW",
+    ],
+)
+def test_the_raw_dataset_may_stand_behind_the_configurations(line):
+    found = parsed(line)
+    assert places(found) == (Path("RAW"), Path("P"), Path("X"))
+    assert "RAW" not in found.configurations

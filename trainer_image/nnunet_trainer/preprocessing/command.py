@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .dataset import preprocess_dataset, shard
 
     index, count = _shard(arguments.shard)
-    dataset, source, output = _places(arguments)
+    dataset, source, output = places(arguments)
     raw = RawDataset.open(dataset)
     plans = Plans.load(source)
     asked = arguments.configurations or [name for name in USUAL if name in plans.configuration_names]
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _places(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
+def places(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
     """The raw dataset, the plans, and `nnUNet_preprocessed/Dataset…`, by paths or by -d."""
     named = arguments.configurations or []
     if arguments.raw is None and arguments.dataset is None and len(named) > 1:

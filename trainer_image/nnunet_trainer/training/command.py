@@ -96,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, telling how far it is; SIGTERM and Ctrl-C save a checkpoint first."""
+    folder, results, plans = _inputs(arguments)
     from nnunet_trainer.dataset.description import read_json
 
     from .loop.fold_training import train
@@ -106,7 +107,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     policies = _policies(arguments)
     name, recipe = _trainer(arguments)
-    folder, results, plans = _inputs(arguments)
     _check_continuation(arguments)
     with (
         on_signals() as stop,
