@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import re
 import shlex
@@ -17,7 +19,7 @@ import yaml
 from nnunet_operator.api.resources import parse
 from nnunet_operator.local.object_store.store import Store
 from nnunet_trainer.checkpoints import checkpoint
-from nnunet_trainer.cli import main
+from nnunet_trainer.cli import COMMANDS, main
 from nnunet_trainer.nnunet_folders import PREPROCESSED, RAW, RESULTS
 from support import pages, wheel
 from support.controlplane import ROOT
@@ -74,6 +76,22 @@ def say(line: str) -> None:
 def test_every_command_of_nnunet_is_named() -> None:
     names = {entry.name for entry in metadata.distribution("nnunetv2").entry_points}
     assert sorted(name for name in names if f"`{name}" not in TEXT) == []
+
+
+def test_every_option_and_field_of_the_table_is_there() -> None:
+    table = [row.split(" | ") for row in re.findall(r"^\| (.+) \|$", TEXT.partition("## Commands and manifests")[2], re.MULTILINE)]
+    known: set[str] = set()
+    for module, _ in COMMANDS.values():
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"nnunet_trainer.{module}").add_arguments(parser)
+        known |= set(parser._option_string_actions)
+    own = {word for row in table[2:] for code in re.findall(r"`([^`]+)`", row[1]) for word in code.split() if word.startswith("-")}
+    assert len(own) > 15
+    assert sorted(own - known) == ["--nproc-per-node", "-m"]  # torchrun's
+    schemas = "".join(path.read_text() for path in (ROOT / "crds").glob("*.yaml"))
+    fields = {name for row in table[2:] for code in re.findall(r"`([^`]+)`", row[2]) for name in re.findall(r"[a-z]\w{4,}", code)}
+    assert len(fields) > 12
+    assert [name for name in sorted(fields) if f" {name}:" not in schemas] == []
 
 
 def test_the_commands(folders: Path) -> None:
