@@ -35,12 +35,12 @@ TINY = {
     "patch_size": [8, 16, 16],
     "architecture": {
         "arch_kwargs": {
-            "n_stages": 2,
-            "features_per_stage": [4, 8],
-            "kernel_sizes": [[3, 3, 3]] * 2,
-            "strides": [[1, 1, 1], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1],
-            "n_conv_per_stage_decoder": [1],
+            "n_stages": 3,
+            "features_per_stage": [4, 8, 8],
+            "kernel_sizes": [[3, 3, 3]] * 3,
+            "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+            "n_conv_per_stage": [1, 1, 1],
+            "n_conv_per_stage_decoder": [1, 1],
         }
     },
 }
