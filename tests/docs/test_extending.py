@@ -161,7 +161,10 @@ def test_the_manifests(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     store = Store(tmp_path / "store")
     status = (store.get("Plans", "default", "plans") or {})["status"]
     assert status["plansName"] == "nnUNetPlans_foreground"
-    assert [(p["name"], p["version"], p["needed"]) for p in status["plugins"]] == [("data", "", True), ("foreground", "1.0", True)]
+    assert [(p["name"], p.get("version"), p["needed"]) for p in status["plugins"]] == [
+        ("data", None, True),
+        ("foreground", "1.0", True),
+    ]
     made = next(tmp_path.rglob("nnUNetPlans_foreground.json"))
     plans = json.loads(made.read_text())
     assert [each["components"] for each in plans["plugins"]] == [
