@@ -140,7 +140,7 @@ def check_declared(kind: str, component: Component[Any]) -> None:
         raise BadConfiguration("PluginFailed", message, hint="Import what its annotations name, or leave them out.") from error
 
     def unknown(kind: str, name: str) -> dict[str, Shape]:
-        raise BadConfiguration("Unknown", name)  # it may be registered later: looked for when it is used
+        raise BadConfiguration("UnknownParameter", name)  # it may be registered later: looked for when it is used
 
     checker = Checker(find=unknown, reason="PluginFailed", names_pass=True)
     for name, shape in shapes.items():
