@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from nnunet_operator.local.object_store.store import Store
+from nnunet_trainer.cli import main
 from nnunet_trainer.contract import pod
 from nnunet_trainer.extensions import find, kinds, load_plugins
 from support.controlplane import ROOT
@@ -44,8 +45,18 @@ def test_every_architecture_is_named(folder: Path) -> None:
     assert estimate == 512 * (4 * 2 + 2)
 
 
+def by_hand(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command says, in this process."""
+    with isolated():
+        assert main([*words]) == 0
+    printed = capsys.readouterr()
+    return printed.out + printed.err
+
+
 @pytest.mark.e2e
-def test_the_commands_and_the_manifests(folder: Path, tmp_path: Path) -> None:
+def test_the_commands_and_the_manifests(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     raw = make_dataset(tmp_path / "Dataset001_A", cases=5, shape=(16, 20, 20))
     config_map = {
         "apiVersion": "v1",
@@ -59,12 +70,9 @@ def test_the_commands_and_the_manifests(folder: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     environment.pop(pod.ENV_SCRATCH, None)
 
-    def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=480)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    run("nnunet-operator", "local", "apply", "--store", "store", "-f", "all.yaml")
+    apply = ("nnunet-operator", "local", "apply", "--store", "store", "-f", "all.yaml")
+    done = subprocess.run(apply, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=480)
+    assert done.returncode == 0, done.stdout + done.stderr
     store = Store(tmp_path / "store")
     status = (store.get("Plans", "default", "atrous") or {})["status"]
     assert status["calibration"].startswith(
@@ -87,14 +95,14 @@ def test_the_commands_and_the_manifests(folder: Path, tmp_path: Path) -> None:
         assert trained["folds"][0]["validationDice"] is not None
     assert "segmentation layers begin anew" in str(trained)
     # By hand: what is measured there is the same, and the model predicts.
-    command = [part for part in block("sh").splitlines()[0].split() if part]
-    said = run(*command)
+    monkeypatch.chdir(tmp_path)
+    said = by_hand(capsys, *block("sh").splitlines()[0].split()[1:])
     assert "3d: patch 16×16×16, batch 2: takes " in said
-    by_hand = json.loads((tmp_path / "calibration.json").read_text())
-    assert by_hand["parameters"]["reference3d"] == pytest.approx(calibration["parameters"]["reference3d"], rel=0.05)
+    measured = json.loads((tmp_path / "calibration.json").read_text())
+    assert measured["parameters"]["reference3d"] == pytest.approx(calibration["parameters"]["reference3d"], rel=0.05)
     model = next(path.parent.parent for path in tmp_path.rglob("fold_0/checkpoint_final.pth"))
     out = tmp_path / "out"
     (tmp_path / "images").mkdir()
     shutil.copy(next((raw / "imagesTr").iterdir()), tmp_path / "images")
-    run("nnunet-trainer", "predict", "--model", str(model), "--plugins", "atrous", "-i", "images", "-o", str(out), "--no-mirroring")
+    by_hand(capsys, "predict", "--model", str(model), "--plugins", "atrous", "-i", "images", "-o", str(out), "--no-mirroring")
     assert list(out.glob("*.nii.gz"))

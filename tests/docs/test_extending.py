@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import yaml
 from nnunet_operator.local.object_store.store import Store
+from nnunet_trainer.cli import main
 from nnunet_trainer.contract import pod
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.extensions import KINDS, PLANNER_STEPS, find, load_plugins
@@ -123,47 +125,84 @@ def test_trainings_components(loaded: None) -> None:
     assert find("schedule", "halves").make(10)(1, {}) == 0.5
 
 
+def numpy_dataset(folder: Path) -> Path:
+    """A dataset that only the document's reader can read."""
+    raw = make_dataset(folder, cases=5)
+    for path in sorted(raw.glob("*Tr/*.nii.gz")):
+        np.save(path.with_name(path.name.replace(".nii.gz", ".npy")), sitk.GetArrayFromImage(sitk.ReadImage(path)))
+        path.unlink()
+    content = json.loads((raw / "dataset.json").read_text())
+    (raw / "dataset.json").write_text(json.dumps(content | {"file_ending": ".npy", "overwrite_image_reader_writer": "NumpyIO"}))
+    return raw
+
+
+def by_hand(*words: str | Path) -> int:
+    """A command in this process, with no more plug-ins than it names."""
+    with isolated():
+        return main([str(word) for word in words])
+
+
 @pytest.mark.e2e
-def test_the_manifests(folder: Path, tmp_path: Path) -> None:
-    """A Dataset and Plans with the plug-in's extractor, planner and normalization, preprocessed; then by hand."""
-    raw = make_dataset(tmp_path / "Dataset001_A", cases=5)
-    code = {path.name: path.read_text() for path in (folder / "foreground").iterdir()}
-    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreground"}, "data": code}
+def test_the_manifests(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plug-in's extractor, planner and normalization, and the reader, through manifests; then by hand to predictions."""
+    raw = numpy_dataset(tmp_path / "Dataset001_A")
+    code = {name: {path.name: path.read_text() for path in (folder / name).iterdir()} for name in ("foreground", "data")}
+    maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files} for name, files in code.items()]
     objects = list(yaml.safe_load_all(pages.blocks("extending.md", "yaml")[1]))
     objects[0]["spec"]["source"]["uri"] = str(raw)
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([config_map, *objects]))
+    for each in objects:
+        each["spec"]["plugins"].append({"configMapName": "data"})
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([*maps, *objects]))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     environment.pop(pod.ENV_SCRATCH, None)
-
-    def run(*command: str) -> tuple[int, str]:
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
-        return done.returncode, done.stdout + done.stderr
-
-    code_, said = run("nnunet-operator", "local", "apply", "--store", "store", "-f", "all.yaml")
-    assert code_ == 0, said
+    apply = ("nnunet-operator", "local", "apply", "--store", "store", "-f", "all.yaml")
+    done = subprocess.run(apply, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
     store = Store(tmp_path / "store")
     status = (store.get("Plans", "default", "plans") or {})["status"]
     assert status["plansName"] == "nnUNetPlans_foreground"
-    assert [(p["name"], p["version"], p["needed"]) for p in status["plugins"]] == [("foreground", "1.0", True)]
+    assert [(p["name"], p.get("version"), p["needed"]) for p in status["plugins"]] == [
+        ("data", None, True),
+        ("foreground", "1.0", True),
+    ]
     made = next(tmp_path.rglob("nnUNetPlans_foreground.json"))
     plans = json.loads(made.read_text())
-    assert plans["plugins"][0]["components"] == [
-        "normalization Robust",
-        "planner ForegroundPlanner",
-        "targetSpacingRule ByForeground",
+    assert [each["components"] for each in plans["plugins"]] == [
+        ["reader NumpyIO"],
+        ["normalization Robust", "planner ForegroundPlanner", "targetSpacingRule ByForeground"],
     ]
-    assert len(set(plans["configurations"]["3d_fullres"]["spacing"])) == 1
+    full = plans["configurations"]["3d_fullres"]
+    assert len(set(full["spacing"])) == 1
+    assert full["normalization_schemes"] == [{"name": "Robust", "percentile": 10.0}]
     notes = json.loads((made.parent / "report.json").read_text())["notes"]
     assert any("200 voxels are foreground" in line for line in notes)
     assert any(line.startswith("the fingerprint also has foreground_ml: ") for line in notes)
-    # By hand: without the plug-in the plans are refused, with it they are not.
-    preprocess = ("nnunet-trainer", "preprocess", str(raw), "--plans", str(made), "-c", "3d_fullres", "-o", "out", "--workers", "2")
-    code_, said = run(*preprocess)
-    assert code_ == 78
-    assert "MissingPlugin: Plans nnUNetPlans_foreground was made with the plug-in foreground (version 1.0" in said
-    code_, said = run(*preprocess, "--plugins", str(folder / "foreground"))
-    assert code_ == 0, said
-    (folder / "foreground" / "foreground.py").write_text(code["foreground.py"] + "\n# another\n")
-    code_, said = run(*preprocess, "--plugins", str(folder / "foreground"))
-    assert code_ == 78
-    assert "PluginChanged" in said
+    # By hand: what needs a plug-in is refused without it, and with another one of its name.
+    monkeypatch.chdir(tmp_path)
+    reader, own = ("--plugins", folder / "data"), ("--plugins", folder / "foreground")
+    preprocess = ("preprocess", raw, "--plans", made, "-c", "3d_fullres", "-o", "out", "--workers", "1", *reader)
+    assert by_hand(*preprocess) == 78
+    needed = "MissingPlugin: Plans nnUNetPlans_foreground was made with the plug-in"
+    assert f"{needed} foreground (version 1.0" in capsys.readouterr().err
+    assert by_hand(*preprocess, *own) == 0
+    recipe = "base: nnUNetTrainer\nrecipe: {epochs: 1, iterationsPerEpoch: 1, validationIterations: 1, augmentation: none}\n"
+    (tmp_path / "short.yaml").write_text(recipe)
+    train = ("train", "--preprocessed", "out", "-p", "nnUNetPlans_foreground", "-c", "3d_fullres", "-f", "0", "-o", "results")
+    short = ("-tr", "short", "--recipe", "short.yaml", "--workers", "0", "--device", "cpu")
+    assert by_hand(*train, *short, *reader, *own) == 0
+    model = next((tmp_path / "results").glob("Dataset001_A/*"))
+    (case,) = (path for path in (model / "fold_0/validation").glob("*.npy"))
+    (tmp_path / "images").mkdir()
+    image = np.load(raw / "imagesTr" / f"{case.stem}_0000.npy")
+    np.save(tmp_path / "images" / f"{case.stem}_0000.npy", image)
+    predict = ("predict", "--model", model, "-i", "images", "-o", "predicted", "--device", "cpu")
+    assert by_hand(*predict, *reader, *own) == 0
+    predicted = np.load(tmp_path / "predicted" / case.name)
+    assert (predicted.shape, np.array_equal(predicted, np.load(case))) == (image.shape, True)
+    capsys.readouterr()
+    assert by_hand(*predict, *own) == 78
+    assert f"{needed} data" in capsys.readouterr().err
+    (folder / "foreground" / "foreground.py").write_text(code["foreground"]["foreground.py"] + "\n# another\n")
+    for command in (preprocess, (*predict, *reader)):
+        assert by_hand(*command, *own) == 78
+        assert "PluginChanged" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from support.controlplane import ROOT
 
 DOCUMENT = ROOT / "docs" / "troubleshooting.md"
 TRAINER = ROOT / "trainer_image" / "nnunet_trainer"
-OF_COMMANDS_ALONE = ("inference", "evaluation", "report")
+OF_COMMANDS_ALONE = ("inference", "evaluation", "nnunet_folders", "report")
 """Rooms of the trainer that no step of a TrainingRun and no preparation raises from; nor do files named …command.py."""
 
 

@@ -148,3 +148,52 @@ def convert_msd(source: Path, raw: Path) -> Path:
         module.convert_msd_dataset(str(source), num_processes=1)
     (made,) = raw.iterdir()
     return made
+
+
+def preprocess(dataset: int, plans_name: str, configuration: str) -> None:
+    """nnUNetv2_preprocess in the folders of nnU-Net's variables, in a thread."""
+    import importlib
+    from multiprocessing.pool import ThreadPool
+
+    module = importlib.import_module("nnunetv2.preprocessing.preprocessors.default_preprocessor")
+    api = importlib.import_module("nnunetv2.experiment_planning.plan_and_preprocess_api")
+    context = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=ThreadPool))
+    with mock.patch.object(module, "multiprocessing", context), quiet():
+        api.preprocess_dataset(dataset, plans_name, (configuration,), (1,), show_progress_bar=False)
+
+
+def train(dataset: str, configuration: str, name: str, *, epochs: int, iterations: int, stop_after: int | None = None) -> Path:
+    """nnUNetv2_train --c of fold 0 without its validation, on the CPU, in the folders of nnU-Net's variables.
+
+    Args:
+        name: of a trainer class that is nnU-Net's own with other numbers.
+        stop_after: it is interrupted after so many epochs.
+
+    Returns:
+        The fold's folder.
+    """
+    import torch
+    from batchgenerators.utilities.file_and_folder_operations import load_json
+    from nnunetv2.paths import nnUNet_preprocessed
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    class Interrupted(Exception):
+        pass
+
+    def on_epoch_end(self: Any) -> None:
+        nnUNetTrainer.on_epoch_end(self)
+        if self.current_epoch == stop_after:
+            raise Interrupted
+
+    folder = Path(nnUNet_preprocessed) / dataset
+    kind = type(name, (nnUNetTrainer,), {"on_epoch_end": on_epoch_end, "plot_network_architecture": lambda self: None})
+    with mock.patch.dict("os.environ", {"nnUNet_n_proc_DA": "0"}), quiet():
+        plans = {**load_json(folder / "nnUNetPlans.json"), "continue_training": True}
+        trainer = kind(plans, configuration, 0, load_json(folder / "dataset.json"), device=torch.device("cpu"))
+        trainer.num_epochs, trainer.save_every = epochs, 1
+        trainer.num_iterations_per_epoch = trainer.num_val_iterations_per_epoch = iterations
+        maybe_load_checkpoint(trainer, True, False)
+        with contextlib.suppress(Interrupted):
+            trainer.run_training()
+        return Path(trainer.output_folder)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from nnunet_trainer import architecture
-from nnunet_trainer.checkpoints import checkpoint
+from nnunet_trainer.checkpoints import checkpoint, files
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.training import pretrained
 
@@ -52,7 +52,7 @@ def test_a_crash_between_two_renames_loses_nothing(tmp_path, monkeypatch, moment
 @pytest.mark.parametrize("how", ["cut", "changed", "empty", "garbage without digest"])
 def test_damage_is_found(tmp_path, how):
     path = tmp_path / "checkpoint_latest.pth"
-    checkpoint.save(path, content())
+    checkpoint.save(path, content(**{checkpoint.EXTRA: {"format": 1}}))
     data = bytearray(path.read_bytes())
     match how:
         case "cut":
@@ -199,3 +199,29 @@ def test_prefixes_of_wrapped_networks_are_dropped(tmp_path):
     source = network()
     checkpoint.save(tmp_path / "c.pth", {"network_weights": {f"module._orig_mod.{k}": v for k, v in source.state_dict().items()}})
     assert pretrained.load(network(), tmp_path / "c.pth").summary()["mismatched"] == 0
+
+
+@pytest.mark.parametrize(("extra", "readable"), [({}, True), ({checkpoint.EXTRA: {"format": 1}}, False)])
+def test_a_file_that_nnunet_wrote_over_ours_is_read(tmp_path, extra, readable):
+    """In place, so that the digest of the one before is left; one of ours with another digest than its own is refused."""
+    path = tmp_path / "checkpoint_final.pth"
+    checkpoint.save(path, content(1))
+    torch.save({**content(2), **extra}, path)
+    if readable:
+        assert checkpoint.load(path)["current_epoch"] == 2
+        checkpoint.save(path, content(3))
+        assert checkpoint.digests(path) == [checkpoint.sha256(path)]
+    else:
+        with pytest.raises(BadData, match="another checkpoint than was written here"):
+            checkpoint.load(path)
+
+
+def test_names_of_one_file_get_files_of_their_own(tmp_path):
+    final, best, latest = (tmp_path / name for name in (checkpoint.FINAL, checkpoint.BEST, checkpoint.LATEST))
+    digest = checkpoint.save(final, content(1))
+    checkpoint.name_also(final, best, digest)
+    files.separate([final, best, latest])
+    assert not final.samefile(best)
+    torch.save(content(2), final)
+    assert [checkpoint.load(path)["current_epoch"] for path in (final, best)] == [2, 1]
+    assert checkpoint.sha256(best) == digest

@@ -125,7 +125,8 @@ BROKEN: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
     "a parameter of what has none": (
         {
             "bad": "from nnunet_trainer.extensions import register\n"
-            "@register('normalization', 'Mine')\ndef mine(image, seg, use_mask, properties, *, low=1): ..."
+            "from nnunet_trainer.planning.planner_presets import derive\n"
+            "@register('planner', 'Mine')\ndef mine(*, low=1): return derive('ExperimentPlanner', plans_name='mine')"
         },
         "InvalidSignature",
         ("and no parameters",),
@@ -138,6 +139,30 @@ BROKEN: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         },
         "InvalidSignature",
         ("The extractor Mine takes (percent=5); it is given ()",),
+    ),
+    "a type that is not imported": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "@register('normalization', 'Mine')\ndef f(image, seg, mask, properties, *, low: 'Percent' = 1): ..."
+        },
+        "PluginFailed",
+        ("The normalization scheme 'Mine'", "bad.py:2", "name 'Percent' is not defined"),
+    ),
+    "a default out of its range": (
+        {
+            "bad": "from typing import Annotated\nfrom nnunet_trainer.extensions import Range, register\n"
+            "@register('pooling', 'Mine')\ndef f(configuration, patch, *, times: Annotated[int, Range(1, 4)] = 5): ..."
+        },
+        "PluginFailed",
+        ("'Mine'", "the default of times: 5 is out of range; an integer between 1 and 4 was expected"),
+    ),
+    "a default of another type": (
+        {
+            "bad": "from nnunet_trainer.extensions import register\n"
+            "@register('loss', 'Mine')\ndef f(context, *, weight: float = 'much'): ..."
+        },
+        "PluginFailed",
+        ("The loss 'Mine'", "the default of weight: a number was expected, found 'much'"),
     ),
     "a reader of another name": (
         {

@@ -69,7 +69,7 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
         same, archive = not known or sha256(path) in known, zipfile.is_zipfile(path)
     except OSError as error:
         raise _damaged(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not same:
+    if not same and not (archive and _is_whole(path)):
         raise _damaged(f"{path} is damaged: its sha256 is not the one in {sidecar_of(path).name}.")
     if not archive:
         raise _damaged(f"{path} is not a whole checkpoint: torch writes a zip archive, and this is none.")
@@ -94,8 +94,19 @@ def load(path: Path, device: torch.device | str = "cpu", *, allow_pickle: bool =
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         message = f"{path} is no nnU-Net checkpoint: its network_weights are not tensors by name."
         raise BadData("NotACheckpoint", message, hint=NAME_ANOTHER)
+    if not same and EXTRA in content:
+        raise _damaged(f"{path} is another checkpoint than was written here: its sha256 is not the one in {sidecar_of(path).name}.")
     _check_format(path, content)
     return content
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether all in the archive has its checksum: then nnU-Net may have written it over one of ours, whose digest is left."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+        return False
 
 
 def _damaged(message: str) -> BadData:

@@ -83,10 +83,33 @@ def name_also(path: Path, other: Path, digest: str) -> None:
         except OSError as error:
             if error.errno not in WITHOUT_HARD_LINKS:
                 raise
-            shutil.copyfile(path, beside)
-            with beside.open("rb") as file:
-                os.fsync(file.fileno())
+            _copy(path, beside)
         _put_in_place(beside, other, digest)
+
+
+def separate(paths: Iterable[Path]) -> None:
+    """Make those that are one file (`name_also`) files of their own: nnU-Net writes into the file that a name has.
+
+    Raises:
+        StorageFault: the disk is full or cannot be written.
+    """
+    seen = set()
+    for path in paths:
+        if not path.exists():
+            continue
+        found = path.stat()
+        if found.st_nlink > 1 and (found.st_dev, found.st_ino) in seen:
+            with _written_beside(path) as beside:
+                _copy(path, beside)
+                os.replace(beside, path)
+                _sync_folder(path.parent)
+        seen.add((found.st_dev, found.st_ino))
+
+
+def _copy(path: Path, beside: Path) -> None:
+    shutil.copyfile(path, beside)
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

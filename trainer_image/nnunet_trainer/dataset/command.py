@@ -6,13 +6,15 @@ import argparse
 import json
 import sys
 
+from nnunet_trainer import nnunet_folders
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.extensions import command_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("raw", metavar="RAW", help="a dataset in nnU-Net v2's raw layout (DatasetXXX_Name)")
+    parser.add_argument("raw", metavar="RAW", nargs="?", help="a dataset in nnU-Net v2's raw layout (DatasetXXX_Name)")
+    nnunet_folders.add_option(parser, "RAW")
     parser.add_argument("--workers", type=int, help="processes (default: the cores of this container)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     command_line.add_option(parser)
@@ -27,7 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     from .raw import RawDataset
     from .verify import verify
 
-    findings = verify(arguments.raw, arguments.workers)
+    dataset = nnunet_folders.chosen(arguments, needs=[nnunet_folders.RAW], paths={"raw": "RAW"})
+    folder = dataset.existing_raw() if dataset else arguments.raw
+    findings = verify(folder, arguments.workers)
     if arguments.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=1))
     else:
@@ -41,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{len(wrong)} {'fault' if len(wrong) == 1 else 'faults'} in {where}.", file=sys.stderr)
         return int(ExitCode.BAD_DATA)
     try:
-        raw = RawDataset.open(arguments.raw)
+        raw = RawDataset.open(folder)
     except BadData:
         raise
     if not arguments.json:

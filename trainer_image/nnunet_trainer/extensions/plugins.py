@@ -21,7 +21,7 @@ from nnunet_trainer.contract import plugins as contract
 from nnunet_trainer.contract.catalogue import ENTRY_POINTS
 from nnunet_trainer.contract.faults import BadConfiguration, Temporary
 
-from . import kinds
+from . import kinds, schema
 from .registry import IMPORTING, Plugin
 
 log = logging.getLogger(__name__)
@@ -207,6 +207,9 @@ def _import(plugin: Plugin, load: Callable[[], Any], what: str) -> None:
     try:
         with _no_bytecode():
             load()
+        for _, registry in kinds.imported():
+            for component in registry.of(plugin):
+                schema.check_declared(registry.kind, component)
     except BadConfiguration as fault:
         fault.message = f"The plug-in {plugin.name}: {fault.message}"
         raise

@@ -126,6 +126,28 @@ def parameters(component: Component[Any]) -> dict[str, Shape]:
     return shapes
 
 
+def check_declared(kind: str, component: Component[Any]) -> None:
+    """That the parameters of a component are declared so that they can be shown and checked.
+
+    Raises:
+        BadConfiguration: a type that is not known where it stands, or a default that the parameter itself may not have.
+    """
+    where = f"The {kind} {component.name!r} ({component.place})"
+    try:
+        shapes = parameters(component)
+    except Exception as error:
+        message = f"{where} has a parameter whose type cannot be read: {type(error).__name__}: {error}."
+        raise BadConfiguration("PluginFailed", message, hint="Import what its annotations name, or leave them out.") from error
+
+    def unknown(kind: str, name: str) -> dict[str, Shape]:
+        raise BadConfiguration("UnknownParameter", name)  # it may be registered later: looked for when it is used
+
+    checker = Checker(find=unknown, reason="PluginFailed", names_pass=True)
+    for name, shape in shapes.items():
+        if shape.get("default") is not None:
+            checker.check(shape, shape["default"], f"{where}: the default of {name}")
+
+
 @cache
 def _fields(kind: type) -> dict[str, Shape]:
     hints, fields = _hints(kind), {}

@@ -33,7 +33,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 """By kind, in order; of a class what its constructor is given. The names are a plug-in's own affair."""
 
-WITHOUT_PARAMETERS = ("normalization", "planner")
+WITHOUT_PARAMETERS = ("planner",)
 """The kinds whose components a manifest names without parameters."""
 
 PLANS_KEYWORDS = ("resampling",)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from nnunet_trainer import nnunet_folders
 from nnunet_trainer.extensions import command_line
+
+OUTPUT = "dataset_fingerprint.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("raw", metavar="RAW", help="a dataset in nnU-Net v2's raw layout (DatasetXXX_Name)")
-    parser.add_argument("-o", "--output", default="dataset_fingerprint.json", help="file to write (default: %(default)s)")
+    parser.add_argument("raw", metavar="RAW", nargs="?", help="a dataset in nnU-Net v2's raw layout (DatasetXXX_Name)")
+    nnunet_folders.add_option(parser, "RAW and -o")
+    parser.add_argument("-o", "--output", metavar="F", help=f"file to write (default: {OUTPUT})")
     parser.add_argument("--extractor", default="DatasetFingerprintExtractor", help="default: %(default)s")
     parser.add_argument("--parameters", metavar="JSON", help='of the extractor, as {"percentile": 95}, or a file of them')
     parser.add_argument("--workers", type=int, help="processes (default: the cores of this container)")
@@ -28,10 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     from .extraction import extract
 
-    raw = RawDataset.open(arguments.raw)
+    dataset = nnunet_folders.chosen(
+        arguments, needs=[nnunet_folders.RAW, nnunet_folders.PREPROCESSED], paths={"raw": "RAW"}, optional={"output": "-o"}
+    )
+    output = dataset.fingerprint if dataset else arguments.output or OUTPUT
+    raw = RawDataset.open(dataset.existing_raw() if dataset else arguments.raw)
     workers = parallel.num_workers(arguments.workers, len(raw.cases))
     parameters = files.json_option(arguments.parameters, "--parameters")
     fingerprint = extract(raw, workers, extractor=arguments.extractor, parameters=parameters)
-    replaced = files.write_json(arguments.output, fingerprint)
-    print(f"{raw.name}: {len(raw.cases)} cases → {arguments.output}{' (replaced)' if replaced else ''}")
+    replaced = files.write_json(output, fingerprint)
+    print(f"{raw.name}: {len(raw.cases)} cases → {output}{' (replaced)' if replaced else ''}")
     return 0

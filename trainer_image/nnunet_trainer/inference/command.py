@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from nnunet_trainer import nnunet_folders
 from nnunet_trainer.contract.keys import FINAL_CHECKPOINT
 from nnunet_trainer.contract.precision import PRECISIONS
 from nnunet_trainer.extensions import command_line
@@ -14,17 +15,23 @@ from nnunet_trainer.extensions import command_line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="a Trainer__Plans__Configuration folder")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="a Trainer__Plans__Configuration folder")
+    nnunet_folders.add_option(parser, "--model")
+    parser.add_argument("-c", "--configuration", metavar="C", help="with -d: of the model")
+    parser.add_argument("-p", "--plans-name", metavar="N", help="with -d: the model's plans; default: nnUNetPlans")
+    parser.add_argument("-tr", "--trainer", metavar="T", help="with -d: the model's trainer; default: nnUNetTrainer")
     parser.add_argument("-i", "--input", type=Path, required=True, metavar="IN", help="folder of images CASE_0000…")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the segmentations")
     parser.add_argument(
-        "--previous-stage",
+        *("--previous-stage", "-prev_stage_predictions"),
         type=Path,
         metavar="DIR",
         help="cascade: folder of the previous stage's segmentations of the same images (nnU-Net's -prev_stage_predictions)",
     )
-    parser.add_argument("--folds", nargs="+", metavar="K", help="folds to average; default: every numbered fold there is, else all")
-    parser.add_argument("--checkpoint", default=FINAL_CHECKPOINT, metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        *("--folds", "-f"), nargs="+", metavar="K", help="folds to average; default: every numbered fold there is, else all"
+    )
+    parser.add_argument("--checkpoint", "-chk", default=FINAL_CHECKPOINT, metavar="FILE", help="default: %(default)s")
     parser.add_argument(
         "--no-mirroring", action="store_true", help="do not average mirrored copies: faster, a little less accurate"
     )
@@ -39,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PRECISIONS,
         help="of the network; default: that which it was trained in, and fp32 on a CPU",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    parser.add_argument("--device", "-device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     parser.add_argument("--save-probabilities", action="store_true", help="write CASE.npz and CASE.pkl too, for nnUNetv2_ensemble")
     parser.add_argument(
         "--allow-pickle", action="store_true", help="execute what the checkpoint contains: only for files you trust"
@@ -54,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict, one line a case."""
     from nnunet_trainer.contract.faults import BadUsage
 
+    folder = _model(arguments)
     command_line.load(arguments)
     from .model import Model
     from .prediction import predict_folder
@@ -64,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadUsage("InvalidTileBatch", f"--tile-batch is {arguments.tile_batch}; at least 1 was expected.")
     device, said = choose_device(arguments.device)
     model = Model.load(
-        arguments.model,
+        folder,
         folds=arguments.folds,
         checkpoint=arguments.checkpoint,
         device=device,
@@ -100,6 +108,22 @@ def run(arguments: argparse.Namespace) -> int:
     count = f"{len(files)} segmentation{'s' if len(files) != 1 else ''}"
     print(f"{count} by fold {', '.join(model.folds)} in {arguments.output}")
     return 0
+
+
+def _model(arguments: argparse.Namespace) -> Path:
+    """The model's folder, by its path or by -d."""
+    from nnunet_trainer.contract.faults import BadUsage
+
+    names = {"configuration": "-c", "plans_name": "-p", "trainer": "-tr"}
+    dataset = nnunet_folders.chosen(arguments, needs=[nnunet_folders.RESULTS], paths={"model": "--model"}, names=names)
+    if dataset is None:
+        folder: Path = arguments.model
+        return folder
+    if arguments.configuration is None:
+        raise BadUsage("MissingArgument", f"-d {arguments.dataset} needs -c C: the configuration of the model.")
+    return dataset.existing_model(
+        arguments.trainer or "nnUNetTrainer", arguments.plans_name or "nnUNetPlans", arguments.configuration
+    )
 
 
 def choose_device(asked: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nnunet_trainer import nnunet_folders
 from nnunet_trainer.extensions import command_line
 
 
@@ -18,11 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="the dataset's folder; only dataset.json is needed, the first image decides the reader",
     )
+    nnunet_folders.add_option(parser, "RAW, --fingerprint and -o")
     parser.add_argument("--fingerprint", metavar="F", help="dataset_fingerprint.json")
-    parser.add_argument("--planner", default="ExperimentPlanner", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--gpu-memory-gb", type=float, metavar="G", help="GPU memory to plan for (default: the planner's own)")
-    parser.add_argument("--target-spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="instead of the median")
-    parser.add_argument("--plans-name", metavar="N", help="default: the planner's own (nnUNetPlans)")
+    parser.add_argument("--planner", "-pl", default="ExperimentPlanner", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--gpu-memory-gb", "-gpu_memory_target", type=float, metavar="G", help="GPU memory to plan for (default: the planner's own)"
+    )
+    parser.add_argument(
+        *("--target-spacing", "-overwrite_target_spacing"),
+        type=float,
+        nargs=3,
+        metavar=("Z", "Y", "X"),
+        help="instead of the median",
+    )
+    parser.add_argument("--plans-name", "-p", "-overwrite_plans_name", metavar="N", help="default: the planner's own (nnUNetPlans)")
     parser.add_argument(
         "--parameters", metavar="JSON", help='numbers of the planner to change, as {"maxPooling": 4}, or a file of them'
     )
@@ -60,14 +70,18 @@ def run(arguments: argparse.Namespace) -> int:
     from . import beyond_nnunet, preprocessing_steps
     from .planners.experiment import plan
 
-    if not arguments.raw:
-        raise BadUsage("MissingArgument", "plan needs RAW, the dataset's folder.")
-    if not arguments.fingerprint:
+    dataset = nnunet_folders.chosen(
+        arguments,
+        needs=[nnunet_folders.RAW, nnunet_folders.PREPROCESSED],
+        paths={"raw": "RAW"},
+        optional={"fingerprint": "--fingerprint", "output": "-o"},
+    )
+    if not dataset and not arguments.fingerprint:
         raise BadUsage("MissingArgument", "plan needs --fingerprint.", hint="Make one: nnunet-trainer fingerprint RAW -o F.")
-    raw = RawDataset.open(arguments.raw)
+    raw = RawDataset.open(dataset.existing_raw() if dataset else arguments.raw)
     notes: list[str] = []
     plans = plan(
-        files.read_json(arguments.fingerprint, "The fingerprint"),
+        files.read_json(dataset.existing_fingerprint() if dataset else arguments.fingerprint, "The fingerprint"),
         raw.dataset_json,
         dataset_name=raw.name,
         reader=raw.reader,
@@ -85,9 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for line in [*preprocessing_steps.warnings(plans), *beyond_nnunet.lines(plans)]:
             print(f"Note: {line}.", file=sys.stderr)
-    output = Path(arguments.output or f"{plans['plans_name']}.json")
+    name = f"{plans['plans_name']}.json"
+    output = dataset.preprocessed / name if dataset else Path(arguments.output or name)
     kept = keep_own_configurations(plans, output)
     replaced = files.write_json(output, plans)
+    if dataset:  # nnU-Net's own preprocessing reads it there
+        files.write_json(dataset.preprocessed / "dataset.json", raw.dataset_json)
     for name in kept:
         print(f"{output}: the configuration {name} was there already and is kept.", file=sys.stderr)
     print(f"{raw.name}: {', '.join(plans['configurations'])} → {output}{' (replaced)' if replaced else ''}")

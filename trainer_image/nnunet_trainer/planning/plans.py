@@ -14,8 +14,10 @@ from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 
 from . import old_format, plugins, preprocessing_steps
+from .component_entries import name_of
 from .gpu_memory import CALIBRATION, estimate_gb
 from .names import STEPWISE, WITHOUT_PROPERTIES
+from .normalization_schemes import Scheme
 
 PREPROCESSING_FIELDS = (
     "preprocessor_name",
@@ -99,8 +101,8 @@ class Configuration:
         return dict(self._field("architecture"))
 
     @property
-    def normalization_schemes(self) -> list[str]:
-        """One name a channel."""
+    def normalization_schemes(self) -> list[Scheme]:
+        """One a channel: its name, or an object of its name and parameters."""
         return list(self._field("normalization_schemes"))
 
     @property
@@ -143,7 +145,7 @@ class Configuration:
         fields["intensity_properties"] = {
             str(c): properties.get(str(c))
             for c, scheme in enumerate(self.normalization_schemes)
-            if stepwise or scheme not in WITHOUT_PROPERTIES  # a step may read them
+            if stepwise or name_of(scheme) not in WITHOUT_PROPERTIES  # a step may read them
         }
         if digests := plugins.data_digests(self.plans.content, self.content):
             fields["plugins"] = digests

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnunet_trainer.extensions import KINDS, PLANNER_STEPS, provenance
 
-from . import preprocessing_steps
+from . import component_entries, preprocessing_steps
 
 FIELD = "plugins"
 FOR_DATA = (preprocessing_steps.KIND, "normalization", "resampling", "reader")
@@ -62,11 +62,11 @@ def used(plans: Mapping[str, Any]) -> Iterator[provenance.Used]:
 def used_by(configuration: Mapping[str, Any]) -> Iterator[provenance.Used]:
     """The components that a configuration names."""
     schemes = configuration.get("normalization_schemes")
-    for name in schemes if isinstance(schemes, list) else ():
-        yield "normalization", str(name)
+    for scheme in schemes if isinstance(schemes, list) else ():
+        yield "normalization", component_entries.name_of(scheme)
     steps = configuration.get(preprocessing_steps.FIELD)
     for step in steps if isinstance(steps, list) else ():
-        yield preprocessing_steps.KIND, str(step.get("name") if isinstance(step, Mapping) else step)
+        yield preprocessing_steps.KIND, component_entries.name_of(step)
     for what in ("data", "seg", "probabilities"):
         yield "resampling", str(configuration.get(f"resampling_fn_{what}"))
     architecture = configuration.get("architecture")

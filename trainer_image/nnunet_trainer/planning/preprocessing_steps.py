@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS, NORMALIZE, RESAMPLE, steps_fault
-from nnunet_trainer.contract.catalogue.shapes import Checker
 from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.extensions import Choice, FromFingerprint, kinds, schema
+from nnunet_trainer.extensions import Choice, FromFingerprint, kinds
 
+from . import component_entries
 from .names import PREPROCESSORS, STEPWISE
 
 KIND = "preprocessingStep"
@@ -72,7 +71,8 @@ def warnings(plans: Mapping[str, Any]) -> list[str]:
             if not getattr(kinds.find(KIND, step["name"]).make, "another_scale", False):
                 continue
             chosen = [c for c in step.get("channels") or range(len(schemes)) if c < len(schemes)]
-            wrong = [f"channel {c} by {schemes[c]}" for c in chosen if schemes[c] in ON_THE_DATASETS_SCALE]
+            named = [component_entries.name_of(scheme) for scheme in schemes]
+            wrong = [f"channel {c} by {named[c]}" for c in chosen if named[c] in ON_THE_DATASETS_SCALE]
             if wrong:
                 text = (
                     f"{step['name']} comes before {NORMALIZE} and puts intensities on a scale of its own, and {', '.join(wrong)} "
@@ -126,22 +126,15 @@ def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
 
 
 def _completed(step: Choice, fingerprint: Mapping[str, Any]) -> Step:
-    given: Step = schema.plain(step)
-    _check(given, step.name)
-    known = kinds.find(KIND, step.name).parameters.values()
-    values = {camel(each.name): schema.plain(each.default) for each in known if each.default is not inspect.Parameter.empty}
-    completed = {"name": step.name, **values, **given}
+    completed = component_entries.completed(KIND, step)
     lacking = {key: field for key, field in _taken(step.name).items() if completed[key] is None}
     taken = {key: _field(fingerprint, field, step.name) for key, field in lacking.items()}
     return {**completed, **taken, **({TAKEN: list(taken)} if taken else {})}
 
 
 def _shown(step: Step) -> str:
-    shapes = schema.parameters(kinds.find(KIND, step["name"]))
     taken = {key: field for key, field in _taken(step["name"]).items() if key in step.get(TAKEN, ())}
-    changed = {key: value for key, value in step.items() if key in shapes and value != shapes[key].get("default")}
-    said = [f"{key} {f'of the fingerprint, {taken[key]}' if key in taken else value}" for key, value in changed.items()]
-    return f"{step['name']} ({', '.join(said)})" if said else step["name"]
+    return component_entries.shown(KIND, step, taken)
 
 
 def _taken(name: str) -> dict[str, str]:
@@ -162,13 +155,9 @@ def _field(fingerprint: Mapping[str, Any], field: str, step: str) -> Any:
 
 def _check(step: Mapping[str, Any], where: str) -> None:
     """A step's name and parameters, and what it says itself of them."""
-    checker = Checker(find=lambda kind, name: schema.parameters(kinds.find(kind, name)), reason="InvalidParameter")
     [given] = without_origins([dict(step)])
-    checker.check({"type": "component", "kind": KIND}, given, where)
+    component_entries.check(KIND, given, where)
     taken, fields = step.get(TAKEN, []), _taken(step["name"])
     if not isinstance(taken, list) or any(each not in fields for each in taken):
         expected = f"a list of some of {', '.join(fields)}" if fields else "nothing"
         raise BadConfiguration("InvalidParameter", f"{where}.{TAKEN} is {taken!r}; {expected} was expected.")
-    own: Callable[..., str | None] | None = getattr(kinds.find(KIND, step["name"]).make, "fault", None)
-    if own is not None and (fault := own(**{key: value for key, value in given.items() if key != "name"})):
-        raise BadConfiguration("InvalidParameter", f"{where}: {fault}.")

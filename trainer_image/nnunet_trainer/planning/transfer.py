@@ -11,7 +11,9 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
 from . import plugins, preprocessing_steps
+from .component_entries import name_of
 from .names import MASKED, NORMALIZATION
+from .normalization_schemes import Scheme, shown
 from .planners.normalization_rules import recomputed
 from .plans import Plans
 from .plans_patch import merge
@@ -137,7 +139,7 @@ def _channels_without_intensities(content: Mapping[str, Any], channels: int) -> 
     plans = Plans(dict(content))
     known = plans.foreground_intensity_properties
     schemes = _schemes(plans)
-    return [str(c) for c, scheme in enumerate(schemes[:channels]) if scheme == "CTNormalization" and not known.get(str(c))]
+    return [str(c) for c, scheme in enumerate(schemes[:channels]) if name_of(scheme) == "CTNormalization" and not known.get(str(c))]
 
 
 def _renamed(identifier: str, old: str, new: str) -> str:
@@ -169,7 +171,7 @@ def _compare_normalization(
 ) -> list[Comparison]:
     verdict = "recomputed" if policy == "Recompute" else "differs"
     own = [NORMALIZATION.get(str(name).casefold(), MASKED) for name in channel_names(dict(target_json)).values()]
-    lines = [_line("normalization", ", ".join(_schemes(source)), ", ".join(own), verdict)]
+    lines = [_line("normalization", ", ".join(map(shown, _schemes(source))), ", ".join(own), verdict)]
     if planned is not None:
         masks = next((c["use_mask_for_norm"] for c in source.content["configurations"].values() if "use_mask_for_norm" in c), [])
         lines.append(_line("nonzero mask", masks, planned[1], verdict))
@@ -178,7 +180,7 @@ def _compare_normalization(
 
 def _compare_intensities(source: Plans, fingerprint: Mapping[str, Any] | None, policy: Policy) -> list[Comparison]:
     """Only CT normalization reads them."""
-    if fingerprint is None or "CTNormalization" not in _schemes(source):
+    if fingerprint is None or "CTNormalization" not in map(name_of, _schemes(source)):
         return []
     lines = []
     for channel, own in fingerprint["foreground_intensity_properties_per_channel"].items():
@@ -201,7 +203,7 @@ def _compare_spacing(source: Plans, fingerprint: Mapping[str, Any] | None) -> li
     return [Comparison("median spacing", _millimetres(before), _millimetres(own), "transferred")]
 
 
-def _schemes(source: Plans) -> list[str]:
+def _schemes(source: Plans) -> list[Scheme]:
     for configuration in source.content["configurations"].values():
         if "normalization_schemes" in configuration:
             return list(configuration["normalization_schemes"])

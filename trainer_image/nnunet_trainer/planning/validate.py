@@ -10,10 +10,9 @@ from typing import Any
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
-from nnunet_trainer.extensions import provenance
 
-from . import preprocessing_steps
-from .names import PREPROCESSORS, RESAMPLING, SCHEMES
+from . import normalization_schemes, preprocessing_steps, resampling_functions
+from .names import PREPROCESSORS
 from .plans import PREPROCESSING_FIELDS, Configuration, Plans
 
 FIELDS = (
@@ -144,18 +143,14 @@ def _configuration_faults(configuration: Configuration, channels: int | None, sp
         )
     schemes = content.get("normalization_schemes")
     if isinstance(schemes, list):
-        faults += _unknown("normalization_schemes", schemes, [*SCHEMES, *provenance.names("normalization")])
+        faults += normalization_schemes.faults(schemes)
     masks = content.get("use_mask_for_norm")
     if isinstance(masks, list) and not all(isinstance(mask, bool) for mask in masks):
         faults.append(f"use_mask_for_norm is {masks!r}, expected true or false for each channel")
     faults += _unknown("preprocessor_name", [content.get("preprocessor_name", PREPROCESSORS[0])], PREPROCESSORS)
     faults += preprocessing_steps.faults(content, channels)
-    resamplings = [*RESAMPLING, *provenance.names("resampling")]
     for what in ("data", "seg", "probabilities"):
-        faults += _unknown(f"resampling_fn_{what}", [content.get(f"resampling_fn_{what}", RESAMPLING[0])], resamplings)
-        need_kwargs = content.get(f"resampling_fn_{what}_kwargs", {})
-        if not isinstance(need_kwargs, Mapping):
-            faults.append(f"resampling_fn_{what}_kwargs is {need_kwargs!r}, expected an object")
+        faults += resampling_functions.faults(what, content)
     if need("architecture", lambda v: isinstance(v, Mapping) and isinstance(v.get("arch_kwargs"), Mapping), "a network") and sized:
         faults += [f"architecture.{fault}" for fault in _network_faults(content["architecture"], content["patch_size"])]
     return faults

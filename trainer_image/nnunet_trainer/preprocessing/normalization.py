@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_na
 from nnunet_trainer.dataset.values import rgb_fault
 from nnunet_trainer.extensions import Component, Registry
 from nnunet_trainer.extensions.calls import guarded
+from nnunet_trainer.planning import component_entries, normalization_schemes
 
 EPSILON = 1e-8
 Properties = dict[str, float]
-Scheme = Callable[[np.ndarray, np.ndarray, bool, Properties], Any]
+Scheme = Callable[..., Any]
 
 NORMALIZATIONS: Registry[Scheme] = Registry("normalization scheme")
-"""Functions `(image, seg, use_mask, properties)` that change an image (z, y, x) in place, or return another one of its shape.
+"""Functions `(image, seg, use_mask, properties, **parameters)` that change an image (z, y, x) in place, or return another one.
 
 `seg` is -1 outside the nonzero region; `properties` are the channel's foreground_intensity_properties_per_channel.
 """
@@ -85,28 +86,37 @@ def rgb_to_0_1(image: np.ndarray, seg: np.ndarray, use_mask: bool, properties: P
 
 
 def normalize(
-    data: np.ndarray, seg: np.ndarray, schemes: list[str], use_mask: list[bool], properties: dict[str, Properties]
+    data: np.ndarray, seg: np.ndarray, schemes: Sequence[Any], use_mask: list[bool], properties: dict[str, Properties]
 ) -> None:
     """Normalize (c, z, y, x) float32 in place, each channel by its scheme; those of further channels are not read, as in nnU-Net.
 
+    Args:
+        data: the channels.
+        seg: (1, z, y, x), -1 outside the nonzero region.
+        schemes: as plans hold them (`planning.normalization_schemes`).
+        use_mask: whether each is taken inside the nonzero region alone.
+        properties: by channel, foreground_intensity_properties_per_channel.
+
     Raises:
-        BadConfiguration: a scheme that there is not, or fewer schemes than channels.
+        BadConfiguration: a scheme that there is not, a wrong parameter, or fewer schemes than channels.
     """
     if len(schemes) < len(data) or len(use_mask) < len(data):
         raise BadConfiguration(
             "InvalidPlans",
             f"The images have {len(data)} channels, the plans {len(schemes)} normalization schemes, {len(use_mask)} masks.",
         )
-    for channel, (image, name, mask) in enumerate(zip(data, schemes, use_mask, strict=False)):
-        if name not in NORMALIZATIONS:
+    for channel, (image, held, mask) in enumerate(zip(data, schemes, use_mask, strict=False)):
+        if (name := component_entries.name_of(held)) not in NORMALIZATIONS:
             raise BadConfiguration("InvalidPlans", unknown_name("normalization scheme", name, NORMALIZATIONS))
-        scheme = NORMALIZATIONS[name]
+        if found := normalization_schemes.faults([held]):
+            raise BadConfiguration("InvalidPlans", f"{found[0]}.")
+        scheme, parameters = component_entries.resolved("normalization", held)
         given = (image, seg[0], mask, properties.get(str(channel)) or {})
         if scheme.plugin is None:
-            scheme.make(*given)
+            scheme.make(*given, **parameters)
         else:
             what = f"The normalization scheme {scheme.name} ({scheme.place}), with channel {channel},"
-            _take(scheme, guarded(what, scheme.make, *given), image, channel)
+            _take(scheme, guarded(what, scheme.make, *given, **parameters), image, channel)
 
 
 def _take(scheme: Component[Scheme], returned: Any, image: np.ndarray, channel: int) -> None:

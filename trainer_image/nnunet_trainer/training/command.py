@@ -5,28 +5,35 @@ from __future__ import annotations
 import argparse
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nnunet_trainer import nnunet_folders
 from nnunet_trainer.contract.work_order import CheckpointPolicy, PretrainedPolicies
 from nnunet_trainer.extensions import command_line
+
+if TYPE_CHECKING:
+    from nnunet_trainer.planning.plans import Plans
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     data = parser.add_argument_group("what to train on")
-    data.add_argument("--preprocessed", type=Path, required=True, metavar="DIR", help="nnUNet_preprocessed/DatasetXXX_Name")
-    data.add_argument("--plans-name", default="nnUNetPlans", metavar="N", help="PREPROCESSED/N.json is read; default: %(default)s")
-    data.add_argument("--configuration", required=True, metavar="C", help="2d, 3d_fullres …")
-    data.add_argument("--fold", required=True, metavar="K", help="0, 1 … or all")
+    data.add_argument("--preprocessed", type=Path, metavar="DIR", help="nnUNet_preprocessed/DatasetXXX_Name")
+    nnunet_folders.add_option(data, "--preprocessed and -o")
+    data.add_argument(
+        *("--plans-name", "-p"), default="nnUNetPlans", metavar="N", help="PREPROCESSED/N.json is read; default: %(default)s"
+    )
+    data.add_argument("--configuration", "-c", required=True, metavar="C", help="2d, 3d_fullres …")
+    data.add_argument("--fold", "-f", required=True, metavar="K", help="0, 1 … or all")
     data.add_argument(
         "--previous-stage",
         type=Path,
         metavar="DIR",
         help="cascade: the previous stage's model folder, or its predictions; default: the same trainer's in RESULTS",
     )
-    data.add_argument("-o", "--output", type=Path, required=True, metavar="RESULTS", help="nnUNet_results; folders are nnU-Net's")
+    data.add_argument("-o", "--output", type=Path, metavar="RESULTS", help="nnUNet_results; folders are nnU-Net's")
     how = parser.add_argument_group("how to train")
-    how.add_argument("--trainer", metavar="T", help="a preset, or the new name of a recipe; default: nnUNetTrainer")
+    how.add_argument("--trainer", "-tr", metavar="T", help="a preset, or the new name of a recipe; default: nnUNetTrainer")
     how.add_argument("--recipe", type=Path, metavar="R.yaml", help="what is changed of a trainer; `base:` says of which")
     how.add_argument("--epochs", type=int, metavar="E", help="without a recipe the trainer's name becomes T_Eepochs")
     how.add_argument("--seed", type=int, default=12345, help="of everything random; default: %(default)s")
@@ -35,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     start = parser.add_argument_group("what to start from")
     start.add_argument(
-        "--pretrained",
+        *("--pretrained", "-pretrained_weights"),
         metavar="CKPT",
         help="these weights, all but the segmentation layers: a checkpoint file, ours or nnU-Net's, a fold's folder, or s3://…",
     )
@@ -68,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "over the additional ones; both change it at once, and the log says from what to what",
     )
     run = parser.add_argument_group("running")
-    run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    run.add_argument("--device", "-device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     run.add_argument("--workers", type=int, metavar="N", help="processes that prepare batches, 0: none; default: by the cores")
     run.add_argument("--profile", action="store_true", help="log after each epoch how long each phase of a step takes")
     run.add_argument("--continue", dest="resume", action="store_true", help="go on from the newest whole checkpoint in RESULTS")
@@ -89,8 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, telling how far it is; SIGTERM and Ctrl-C save a checkpoint first."""
+    folder, results, plans = _inputs(arguments)
     from nnunet_trainer.dataset.description import read_json
-    from nnunet_trainer.planning.plans import Plans
 
     from .loop.fold_training import train
     from .loop.stopping import on_signals
@@ -100,7 +107,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     policies = _policies(arguments)
     name, recipe = _trainer(arguments)
-    folder: Path = arguments.preprocessed
     _check_continuation(arguments)
     with (
         on_signals() as stop,
@@ -121,8 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
         result = train(
             TrainingSetup(
                 preprocessed=folder,
-                results=arguments.output,
-                plans=Plans.load(folder / f"{arguments.plans_name}.json").content,
+                results=results,
+                plans=plans.content,
                 dataset_json=read_json(folder / "dataset.json"),
                 configuration=arguments.configuration,
                 fold=arguments.fold,
@@ -154,6 +160,21 @@ def run(arguments: argparse.Namespace) -> int:
     dice = "" if result.validation_dice is None else f", validation Dice {result.validation_dice:.4f}"
     print(f"{result.folder}{dice}")
     return 0
+
+
+def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Plans]:
+    """`nnUNet_preprocessed/Dataset…`, nnUNet_results and the plans, by paths or by -d."""
+    from nnunet_trainer.planning.plans import Plans
+
+    needs, paths = [nnunet_folders.PREPROCESSED, nnunet_folders.RESULTS], {"preprocessed": "--preprocessed", "output": "-o"}
+    dataset = nnunet_folders.chosen(arguments, needs=needs, paths=paths)
+    if dataset is None:
+        folder: Path = arguments.preprocessed
+        return folder, arguments.output, Plans.load(folder / f"{arguments.plans_name}.json")
+    plans = Plans.load(dataset.existing_plans(arguments.plans_name))
+    identifier = plans.configuration(arguments.configuration).data_identifier
+    dataset.existing_data(identifier, arguments.configuration, arguments.plans_name)
+    return dataset.preprocessed, dataset.results, plans
 
 
 def _check_continuation(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from typing import Any
 
 from nnunet_trainer.extensions import command_line, kinds, signatures
 
@@ -20,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print them."""
     for plugin in command_line.load(arguments):
         print(f"Plug-in {plugin}{', an installed package' if plugin.installed else ''}.")
+    print("Built in is all that has no line of a plug-in.")
     for kind in kinds.KINDS if arguments.kind is None else (kinds.key(arguments.kind),):
         show(kind)
     return 0
@@ -32,7 +35,7 @@ def show(kind: str) -> None:
     from .recipes import catalogue
 
     known, registry = catalogue.described(kind), kinds.registry(kind)
-    title = f"{known['title'].capitalize()}, {kind}" if kind in STEPS else kind.capitalize()
+    title = kind.capitalize() if kind not in STEPS or kind == known["title"] else f"{known['title'].capitalize()}, {kind}"
     given = ", ".join(signatures.ARGUMENTS[kind])
     print(f"{title}, given ({given}):" if given else f"{title}:")
     for name, entry in known["names"].items():
@@ -44,7 +47,14 @@ def show(kind: str) -> None:
                 f"    The parameters of {entry['like']}, with these defaults:" if entry["defaults"] else f"    As {entry['like']}."
             )
         for parameter, shape in entry.get("parameters", {}).items():
-            default = f"default {shape['default']}" if "default" in shape else "needed"
+            default = f"default {_said(shape['default'])}" if "default" in shape else "needed"
             print(f"    {parameter}: {describe(shape)}, {default}")
         for parameter, default in entry.get("defaults", {}).items():
-            print(f"    {parameter}: {default}")
+            print(f"    {parameter}: {_said(default)}")
+
+
+def _said(default: Any) -> str:
+    """As it is written in a manifest; a component without parameters is its name."""
+    if isinstance(default, dict) and set(default) == {"name"}:
+        return str(default["name"])
+    return default if isinstance(default, str) else json.dumps(default, ensure_ascii=False)

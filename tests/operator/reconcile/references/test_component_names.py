@@ -66,6 +66,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "InvalidParameter",
         ("preprocessingSteps[3].low: -1 is out of range; a number between 0 and 100 was expected",),
     ),
+    "normalization's parameter": (
+        plans(
+            planner={"parameters": {"normalizationRule": {"name": "SameForAll", "scheme": {"name": "CT2Normalization", "x": 1}}}}
+        ),
+        "InvalidParameter",
+        ("spec.planner.parameters.normalizationRule.scheme.x: CT2Normalization has no such parameter",),
+    ),
+    "resampling": (
+        plans(planner={"parameters": {"resampling": "resample_data_to_shape"}}),
+        "UnknownResamplingFunction",
+        ("spec.planner.parameters.resampling", "Did you mean resample_data_or_seg_to_shape"),
+    ),
+    "resampling's parameter": (
+        plans(planner={"parameters": {"resampling": {"name": "resample_data_or_seg_to_shape", "order": 6}}}),
+        "InvalidParameter",
+        ("spec.planner.parameters.resampling.order: 6 is out of range; an integer between 0 and 5 was expected",),
+    ),
     "order of preprocessing": (
         plans(planner={"perConfiguration": {"2d": {"parameters": {"preprocessingSteps": ["Resample", "Crop", "Normalize"]}}}}),
         "InvalidParameter",

@@ -227,8 +227,10 @@ def describe(shape: Shape) -> str:
             text = " or ".join(map(describe, shape["options"]))
         case "any":
             text = "anything"
-        case "component" | "name":
+        case "name":
             text = f"the name of {_a(shape['kind'])}"
+        case "component":
+            text = f"{_a(shape['kind'])}, by its name or as an object of name and parameters"
         case scalar:
             text = f"{SCALARS[scalar][0]} {bounds_of(shape)}".rstrip()
     return f"{text}, or null" if shape.get("nullable") else text

@@ -81,8 +81,8 @@ class Planner:
     suppress_transpose: bool = False
     preprocessing_steps: tuple[Choice, ...] = tuple(Choice(name=step) for step in DEFAULT_STEPS)
     """What is done to each case, in this order, for training and for prediction."""
-    resampling: str = "resample_data_or_seg_to_shape"
-    """Name of the function for images, segmentations and probabilities."""
+    resampling: Choice = field(default_factory=lambda: Choice(name="resample_data_or_seg_to_shape"))
+    """The function for images, segmentations and probabilities; its parameters are for all three."""
     separate_z: bool = True
     """Whether an axis of low resolution may be resampled on its own."""
     order_data: int = 3
@@ -120,6 +120,8 @@ class Planner:
 
 STEPS = {each.name: camel(each.name) for each in dataclasses.fields(Planner) if camel(each.name) in PLANNER_STEPS}
 """The fields that are steps, and the kind of each."""
+CHOSEN = {**STEPS, "resampling": "resampling"}
+"""The fields that are one component, and the kind of each."""
 
 
 def changed(base: Planner, **changes: Any) -> Planner:
@@ -138,7 +140,7 @@ def changed(base: Planner, **changes: Any) -> Planner:
 def _field(name: str, value: Any) -> Any:
     if name == "preprocessing_steps":
         return tuple(_choice(step) for step in value)
-    return _choice(value) if name in STEPS else value
+    return _choice(value) if name in CHOSEN else value
 
 
 def with_references(base: Planner, changes: Mapping[str, Any]) -> Planner:

@@ -14,7 +14,7 @@ from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Component, Registry, kinds, schema
 
-from .planner import STEPS, Planner, changed, with_references
+from .planner import CHOSEN, Planner, changed, with_references
 
 FIXED = ("name", "plans_name")
 """Fields that are no parameters: who wants others derives a planner."""
@@ -108,7 +108,7 @@ def planner(name: str, parameters: Mapping[str, Any] | None = None) -> Planner:
 def _check_steps(made: Planner) -> None:
     """The parameters that a plug-in has given to its planner's steps: when it registers, a step may not be there yet."""
     checker = Checker(find=lambda kind, name: schema.parameters(kinds.find(kind, name)), reason="InvalidParameter")
-    for field, kind in STEPS.items():
+    for field, kind in CHOSEN.items():
         given = schema.plain(getattr(made, field))
         checker.check({"type": "component", "kind": kind}, given, f"The planner {made.name}, {field}")
 
@@ -141,16 +141,16 @@ def known() -> Planners:
 
 
 def _shape(field: dataclasses.Field[Any]) -> Shape:
-    if field.name in STEPS:
-        return {"type": "component", "kind": STEPS[field.name]}
+    if field.name in CHOSEN:
+        return {"type": "component", "kind": CHOSEN[field.name]}
     if field.name == "preprocessing_steps":
         return schema.shape_of(_PREPROCESSING)
     return {**_SHAPES[str(field.type)], **_LIMITS.get(field.name, {})}
 
 
 def _value(field: str, value: Any) -> Any:
-    if field in STEPS:
-        return schema.build(Annotated[schema.Choice, schema.Of(STEPS[field])], value, kinds.find)
+    if field in CHOSEN:
+        return schema.build(Annotated[schema.Choice, schema.Of(CHOSEN[field])], value, kinds.find)
     if field == "preprocessing_steps":
         return schema.build(_PREPROCESSING, value, kinds.find)
     return tuple(value) if isinstance(value, list) else value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nnunet_trainer.extensions import Choice
+
 from .planner import Planner, changed
 from .registry import add
 
@@ -47,13 +49,13 @@ PRESETS: dict[str, Planner] = {
             24,
             2_100_000_000,
             380_000_000,
-            resampling="no_resampling_hack",
+            resampling=Choice(name="no_resampling_hack"),
             shares_data=False,
         ),
         Planner(
             name="nnUNetPlanner_torchres",
             plans_name="nnUNetPlans_torchres",
-            resampling="resample_torch_fornnunet",
+            resampling=Choice(name="resample_torch_fornnunet"),
             separate_z=False,
         ),
         *(
@@ -63,7 +65,7 @@ PRESETS: dict[str, Planner] = {
                 24,
                 2_100_000_000,
                 380_000_000,
-                resampling="resample_torch_fornnunet",
+                resampling=Choice(name="resample_torch_fornnunet"),
                 separate_z=separate,
                 shares_data=False,
             )

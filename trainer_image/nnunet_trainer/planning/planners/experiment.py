@@ -12,7 +12,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
-from .. import beyond_nnunet, preprocessing_steps
+from .. import beyond_nnunet, normalization_schemes, preprocessing_steps
 from ..gpu_memory import CALIBRATION, basis, references, unsuited
 from ..planner_presets import PLANNERS, Planner, planner
 from ..plans import Configuration, Plans
@@ -110,6 +110,7 @@ def plan(
         choices.append(choice)
     if patch:
         plans = merge(plans, patch)
+        normalization_schemes.complete(plans)
     if calibration is not None:
         kept = {key: calibration[key] for key in (*basis(main.planner), "networks", "about") if key in calibration}
         plans[CALIBRATION] = {**kept, "parameters": measured}
@@ -203,7 +204,8 @@ def _plan(
     schemes, masks = normalization(dataset)
     preprocessor = preprocessing_steps.fields(kind.preprocessing_steps, fingerprint)
     say(f"preprocessing {', then '.join(preprocessing_steps.shown(preprocessor))}")
-    say(f"normalization {', '.join(schemes)}; nonzero mask {'used' if any(masks) else 'not used'}: {mask_reason(fingerprint)}")
+    named = ", ".join(map(normalization_schemes.shown, schemes))
+    say(f"normalization {named}; nonzero mask {'used' if any(masks) else 'not used'}: {mask_reason(fingerprint)}")
     reasons = dict[str, list[str]]()
 
     def configuration(label: str, at: np.ndarray, shape: Any, dataset_voxels: float) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from nnunet_trainer.extensions import Range, Registry
 
+from .. import resampling_functions
 from ..names import ANISOTROPY
+from ..normalization_schemes import Scheme
 from .facts import Candidate, ConfigurationFacts
 
 CONVOLUTIONS_PER_STAGE: Registry[Callable[..., tuple[Sequence[int], Sequence[int]]]] = Registry("planner step")
@@ -43,7 +45,7 @@ def describe(
     found: Candidate,
     batch: int,
     data_identifier: str,
-    schemes: list[str],
+    schemes: list[Scheme],
     masks: list[bool],
     preprocessor: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -51,13 +53,16 @@ def describe(
     kind = configuration.planner
 
     def resampling(is_seg: bool, order: int, order_z: int) -> dict[str, Any]:
-        separate = None if kind.separate_z else False
-        if kind.resampling == "resample_torch_fornnunet":
-            options = {"is_seg": is_seg, "force_separate_z": separate, "memefficient_seg_resampling": False}
-            return {**options, "separate_z_anisotropy_threshold": ANISOTROPY} if kind.separate_z else options
-        if kind.resampling == "resample_data_or_seg_to_shape":
-            return {"is_seg": is_seg, "order": order, "order_z": order_z, "force_separate_z": separate}
-        return {} if kind.resampling == "no_resampling_hack" else {"is_seg": is_seg}  # a plug-in's
+        separate, options = None if kind.separate_z else False, {"is_seg": is_seg}
+        match kind.resampling.name:
+            case "resample_torch_fornnunet":
+                options |= {"force_separate_z": separate, "memefficient_seg_resampling": False}
+                options |= {"separate_z_anisotropy_threshold": ANISOTROPY} if kind.separate_z else {}
+            case "resample_data_or_seg_to_shape":
+                options |= {"order": order, "order_z": order_z, "force_separate_z": separate}
+            case "no_resampling_hack":
+                options = {}
+        return {**options, **resampling_functions.arguments(kind.resampling)}
 
     return {
         "data_identifier": data_identifier,
@@ -68,11 +73,11 @@ def describe(
         "spacing": [float(s) for s in configuration.spacing],
         "normalization_schemes": list(schemes),
         "use_mask_for_norm": list(masks),
-        "resampling_fn_data": kind.resampling,
-        "resampling_fn_seg": kind.resampling,
+        "resampling_fn_data": kind.resampling.name,
+        "resampling_fn_seg": kind.resampling.name,
         "resampling_fn_data_kwargs": resampling(False, kind.order_data, kind.order_z_data),
         "resampling_fn_seg_kwargs": resampling(True, kind.order_seg, kind.order_z_seg),
-        "resampling_fn_probabilities": kind.resampling,
+        "resampling_fn_probabilities": kind.resampling.name,
         "resampling_fn_probabilities_kwargs": resampling(False, kind.order_probabilities, kind.order_z_probabilities),
         "architecture": found.architecture,
     }

@@ -7,32 +7,39 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from nnunet_trainer.extensions import Registry
-from nnunet_trainer.extensions.schema import NameOf
+from nnunet_trainer.extensions import Choice, Registry
+from nnunet_trainer.extensions.schema import Of
 
 from ..names import MASKED, NORMALIZATION
+from ..normalization_schemes import Scheme, as_held
 from ..planner_presets import PLANNERS, Planner, planner
 from .facts import DatasetFacts
 from .steps import call, fail
 
-NORMALIZATION_RULES: Registry[Callable[..., Sequence[str]]] = Registry("planner step")
-"""Functions `(dataset, **parameters) -> one scheme a channel`."""
+NORMALIZATION_RULES: Registry[Callable[..., Sequence[Any]]] = Registry("planner step")
+"""Functions `(dataset, **parameters) -> one scheme a channel`: its name, or `{"name": …}` and its parameters."""
 
 MASK_BELOW = 3 / 4.0
 """A median image that cropping to the nonzero region leaves less of is normalized within that region."""
 
-Scheme = Annotated[str, NameOf("normalization")]
+Chosen = Annotated[Choice, Of("normalization")]
+NONE, CT2 = Choice(name="NoNormalization"), Choice(name="CT2Normalization")
 
 
-def normalization(dataset: DatasetFacts) -> tuple[list[str], list[bool]]:
-    """The scheme of each channel, and whether it is taken inside the nonzero mask only."""
+def normalization(dataset: DatasetFacts) -> tuple[list[Scheme], list[bool]]:
+    """The scheme of each channel as plans hold it, and whether it is taken inside the nonzero mask only."""
     step = dataset.planner.normalization_rule
     schemes = call("normalizationRule", step, dataset)
     count = len(dataset.channels)
-    if not isinstance(schemes, (list, tuple)) or len(schemes) != count or not all(isinstance(name, str) for name in schemes):
+    if not isinstance(schemes, (list, tuple)) or len(schemes) != count or not all(map(_is_scheme, schemes)):
         raise fail("normalizationRule", step, schemes, f"a list of {count} names of normalization schemes, one a channel,")
+    held = [as_held(scheme) for scheme in schemes]
     small = dataset.fingerprint["median_relative_size_after_cropping"] < MASK_BELOW
-    return list(schemes), [bool(small and scheme == MASKED) for scheme in schemes]
+    return held, [bool(small and scheme == MASKED) for scheme in held]
+
+
+def _is_scheme(found: Any) -> bool:
+    return isinstance(found, str | Choice) or (isinstance(found, Mapping) and isinstance(found.get("name"), str))
 
 
 def mask_reason(fingerprint: Mapping[str, Any]) -> str:
@@ -42,7 +49,7 @@ def mask_reason(fingerprint: Mapping[str, Any]) -> str:
 
 def recomputed(
     plans: Mapping[str, Any], fingerprint: Mapping[str, Any], dataset_json: Mapping[str, Any]
-) -> tuple[list[str], list[bool]]:
+) -> tuple[list[Scheme], list[bool]]:
     """The same for another dataset's channels, by the planner that plans were made by (nnU-Net's default if it is not known)."""
     name = plans.get("experiment_planner_used")
     kind = planner(name) if isinstance(name, str) and name in PLANNERS else Planner()
@@ -61,12 +68,12 @@ def by_channel_name(dataset: DatasetFacts) -> Sequence[str]:
 
 
 @NORMALIZATION_RULES.register("SameForAll")
-def same_for_all(dataset: DatasetFacts, *, scheme: Scheme = "NoNormalization") -> Sequence[str]:
+def same_for_all(dataset: DatasetFacts, *, scheme: Chosen = NONE) -> Sequence[Any]:
     """One scheme for every channel, whatever its name; none at all unless another is named."""
     return [scheme] * len(dataset.channels)
 
 
 @NORMALIZATION_RULES.register("SchemeForCT")
-def scheme_for_ct(dataset: DatasetFacts, *, scheme: Scheme = "CT2Normalization") -> Sequence[str]:
+def scheme_for_ct(dataset: DatasetFacts, *, scheme: Chosen = CT2) -> Sequence[Any]:
     """One scheme for channels named CT (exactly so), mean and deviation for all others: v1's ExperimentPlannerCT2."""
     return [scheme if name == "CT" else MASKED for name in dataset.channels]

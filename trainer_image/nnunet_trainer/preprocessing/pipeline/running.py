@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.extensions import Choice, Component, kinds, schema
+from nnunet_trainer.extensions import Component
 from nnunet_trainer.extensions.calls import guarded
-from nnunet_trainer.planning import preprocessing_steps
+from nnunet_trainer.planning import component_entries, preprocessing_steps
 from nnunet_trainer.planning.names import STEPWISE
 from nnunet_trainer.planning.plans import Configuration
-from nnunet_trainer.planning.preprocessing_steps import KIND, Step
+from nnunet_trainer.planning.preprocessing_steps import KIND
 
 from .registry import CaseState
 
@@ -41,7 +41,8 @@ def carry_out(arrays: list[np.ndarray], case: CaseState) -> np.ndarray:
     content = case.configuration.content
     if found := preprocessing_steps.faults(content):
         raise BadConfiguration("InvalidPlans", f"configurations.{case.configuration.name}: {'; '.join(found)}.")
-    steps = [_resolved(step) for step in preprocessing_steps.without_origins(preprocessing_steps.of(content))]
+    chosen = preprocessing_steps.without_origins(preprocessing_steps.of(content))
+    steps = [component_entries.resolved(KIND, step) for step in chosen]
     images = arrays.pop()
     for component, parameters in steps:
         case.shape = tuple(images.shape[1:])
@@ -53,11 +54,6 @@ def carry_out(arrays: list[np.ndarray], case: CaseState) -> np.ndarray:
         del made
         case.shape = tuple(images.shape[1:])
     return images
-
-
-def _resolved(step: Step) -> tuple[Component[Any], dict[str, Any]]:
-    choice = schema.build(Annotated[Choice, schema.Of(KIND)], step, kinds.find)
-    return kinds.find(KIND, choice.name), choice.parameters
 
 
 def _plugins(component: Component[Any], images: np.ndarray, case: CaseState, parameters: dict[str, Any]) -> np.ndarray:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
-from nnunet_trainer.extensions import Component, Registry
+from nnunet_trainer.extensions import Component, Range, Registry
 from nnunet_trainer.extensions.calls import guarded
 
 from .anisotropy import ANISOTROPY, separate_axis
@@ -16,6 +16,9 @@ from .interpolation_matrices import BAND, Band, coordinate_matrix, nearest_indic
 from .label_resampling import resize_labels, resize_labels_along
 
 CHUNK = 1 << 22
+
+Order = Annotated[int, Range(0, 5)]
+Threshold = Annotated[float, Range(0, low_open=True)]
 
 RESAMPLINGS: Registry[Callable[..., np.ndarray]] = Registry("resampling function")
 """Functions `(data (c, z, y, x), new_shape, current_spacing, new_spacing, **arguments of the plans) -> (c, *new_shape)`."""
@@ -33,12 +36,13 @@ def resample_data_or_seg_to_shape(
     current_spacing: Sequence[float],
     new_spacing: Sequence[float],
     is_seg: bool = False,
-    order: int = 3,
-    order_z: int = 0,
+    *,
+    order: Order = 3,
+    order_z: Order = 0,
     force_separate_z: bool | None = False,
-    separate_z_anisotropy_threshold: float = ANISOTROPY,
+    separate_z_anisotropy_threshold: Threshold = ANISOTROPY,
 ) -> np.ndarray:
-    """nnU-Net's default resampling.
+    """nnU-Net's default resampling: splines, an axis of low resolution by itself.
 
     Args:
         data: (c, z, y, x); images or logits, or a segmentation with `is_seg`.
@@ -76,9 +80,25 @@ def no_resampling_hack(
 
 
 @RESAMPLINGS.register("resample_torch_fornnunet")
-def _resample_torch_fornnunet(*arguments: Any, **options: Any) -> np.ndarray:
+def _resample_torch_fornnunet(
+    *arguments: Any,
+    memefficient_seg_resampling: bool = False,
+    force_separate_z: bool | None = None,
+    separate_z_anisotropy_threshold: Threshold = ANISOTROPY,
+    mode: str = "linear",
+    aniso_axis_mode: str = "nearest-exact",
+    **options: Any,
+) -> np.ndarray:
     """torch's interpolation, an axis of low resolution by itself."""
-    return _by_torch("resample_torch_fornnunet")(*arguments, **options)
+    return _by_torch("resample_torch_fornnunet")(
+        *arguments,
+        memefficient_seg_resampling=memefficient_seg_resampling,
+        force_separate_z=force_separate_z,
+        separate_z_anisotropy_threshold=separate_z_anisotropy_threshold,
+        mode=mode,
+        aniso_axis_mode=aniso_axis_mode,
+        **options,
+    )
 
 
 BY_TORCH = ("resample_torch_fornnunet",)

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from nnunet_trainer.checkpoints import checkpoint, files
-from nnunet_trainer.contract.faults import Stopped
+from nnunet_trainer.contract.faults import Stopped, StorageFault
 
 from ..reporting.reporter import Reporter
 from ..session.session import Session
@@ -62,6 +62,15 @@ class Checkpointing:
         if self._writer is not None:
             left = stopping.seconds_left(self.session.setup.stop)
             self._writer.close(CLOSING_SECONDS if left is None else left)
+            if self.session.setup.on_checkpoint is None and left is None:  # by hand: nnU-Net may go on in this folder
+                self._separate()
+
+    def _separate(self) -> None:
+        folder = self.session.setup.fold_folder
+        try:
+            files.separate(checkpoint.candidates(folder))
+        except StorageFault as fault:
+            self.reporter.line(f"Warning: checkpoints of {folder} share a file, which nnU-Net would write into: {fault.message}")
 
     def begun(self, resumed_from: int | None) -> None:
         """The training begins, from a whole checkpoint of this epoch or from none."""

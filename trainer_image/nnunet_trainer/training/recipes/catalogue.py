@@ -14,7 +14,7 @@ from . import presets, recipe
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 """What a planner may plan."""
-CHECKED = (*lookup.KINDS, "extractor", *PLANNER_STEPS, "preprocessingStep", "normalization")
+CHECKED = (*lookup.KINDS, "extractor", *PLANNER_STEPS, "preprocessingStep", "normalization", "resampling")
 """The kinds of components that a manifest names."""
 LINE = 160
 MANY = 10
