@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 from nnunet_trainer.contract.faults import PERMANENT
@@ -64,5 +65,9 @@ def children(parameters: JobParameters) -> tuple[list[dict[str, Any]], dict[str,
 
 
 def _annotations(order: WorkOrder) -> dict[str, str]:
-    seed = {names.SEED: str(order.seed)} if isinstance(order, TrainOrder) else {}
-    return {names.STORAGE_URI: order.storage.uri, **seed}
+    found = {names.STORAGE_URI: order.storage.uri}
+    if isinstance(order, TrainOrder):
+        found[names.SEED] = str(order.seed)
+        if order.plugin_digests:
+            found[names.PLUGIN_DIGESTS] = json.dumps(order.plugin_digests, sort_keys=True)
+    return found

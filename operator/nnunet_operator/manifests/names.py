@@ -24,6 +24,8 @@ STORAGE_URI = "nnunet.dev/storage-uri"
 """An annotation of a Job: the storage of its order, below which all that it makes lies."""
 SEED = "nnunet.dev/seed"
 """An annotation of a training's Job: its seed, should the status that keeps it not be written."""
+PLUGIN_DIGESTS = "nnunet.dev/plugin-digests"
+"""An annotation of a training's Job: its plug-ins' digests by ConfigMap, as JSON, should the status not be written."""
 RESULTS_FINALIZER = "nnunet.dev/results"
 """Holds a TrainingRun with `retention: Delete` until its results are deleted."""
 QUEUE = QUEUE_LABEL

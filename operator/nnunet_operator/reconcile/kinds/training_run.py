@@ -31,10 +31,11 @@ def reconcile(view: View[TrainingRun]) -> Outcome:
         retried = rerun.retry_failed(scope, works.values())
         rerun.record_retried(scope, [*retried, *fold_changes.retrain_changed(scope, works, starts)])
     suspend.apply(scope, works.values())
-    begun = mounted_plugins.has_begun(works.values())
+    begun = mounted_plugins.recall(view, scope.status) or mounted_plugins.has_begun(works.values())
+    kept = (scope.status.plugins or {}) if begun else {}
     for name, work in works.items():
         start = fold_changes.require_same_input(works, starts[name])
-        start = mounted_plugins.require_same(view, references, start, begun=begun)
+        start = mounted_plugins.require_same(view, references, start, kept)
         start = max_parallel_folds.limit(works.values(), work, run.spec.max_parallel_folds, start)
         if result := advance(scope, work, start):
             results.fold(folds.row(work), result.report, references.storage)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,10 @@ from ...api import reasons
 from ...api.common import State
 from ...api.fields import plugins
 from ...api.training_run import FoldStatus, TrainingRun, TrainingRunStatus
+from ...manifests import names
 from ..blocker import Blocker
-from ..view import View
+from ..observed import pods
+from ..view import Manifest, View
 from ..work import ACTIVE, Startable, Work
 from .component_names import CREATE_ANOTHER
 from .resolved import RunReferences
@@ -39,6 +42,14 @@ def ordered(view: View[Any], order: WorkOrder) -> WorkOrder:
     return dataclasses.replace(order, plugin_digests=digests)
 
 
+def recall(view: View[TrainingRun], status: TrainingRunStatus) -> bool:
+    """Tell from a Job by what plug-ins a run has begun, where the status that should say it was never written. Whether it was so."""
+    if status.plugins is None:
+        status.plugins = next((digests for job in view.jobs if (digests := _annotated(job))), None)
+        return status.plugins is not None
+    return False
+
+
 def has_begun(works: Iterable[Work]) -> bool:
     """Whether a fold of a run is trained, or being trained: until then a plug-in may be mended."""
     return any(
@@ -48,13 +59,15 @@ def has_begun(works: Iterable[Work]) -> bool:
     )
 
 
-def require_same(view: View[Any], references: RunReferences, start: Startable | Blocker, *, begun: bool) -> Startable | Blocker:
-    """Folds of one run are all trained by the same plug-ins, and those that its plans need are still those of the plans."""
+def require_same(
+    view: View[Any], references: RunReferences, start: Startable | Blocker, kept: Mapping[str, str]
+) -> Startable | Blocker:
+    """Folds of one run are all trained by the same plug-ins (`kept`: once it has begun), and those that its plans need are still
+    those of the plans."""
     if isinstance(start, Blocker):
         return start
     plans = references.plans.object
     of_plans = {each.name: each.digest for each in (plans.status.plugins if plans else None) or () if each.needed}
-    kept = (references.run.status.plugins or {}) if begun else {}
     for name, now in _digests(view, _named(start.order)).items():
         for before, since in ((of_plans.get(name), f"Plans {references.plans.name} was made"), (kept.get(name), "this run began")):
             if before and before != now:
@@ -71,6 +84,17 @@ def keep(view: View[TrainingRun], status: TrainingRunStatus, *, begun: bool) -> 
 
 def _digests(view: View[Any], wanted: Iterable[str]) -> dict[str, str]:
     return {name: digest for name in wanted if (digest := view.plugins.get(name)) is not None}
+
+
+def _annotated(job: Manifest) -> dict[str, str]:
+    """What a Job that has not failed was ordered with."""
+    if pods.condition(job, "Failed"):
+        return {}
+    try:
+        said = json.loads((job["metadata"].get("annotations") or {}).get(names.PLUGIN_DIGESTS, "{}"))
+    except ValueError:
+        return {}
+    return {str(name): str(digest) for name, digest in said.items()} if isinstance(said, dict) else {}
 
 
 def _named(order: WorkOrder) -> list[str]:

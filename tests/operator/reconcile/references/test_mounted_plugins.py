@@ -82,6 +82,26 @@ def test_what_is_being_deleted_does_not_wait_for_one(world: MemoryWorld) -> None
     assert world.job(step="delete_results")
 
 
+@pytest.mark.parametrize("ends", ["before it is looked at", "later"])
+def test_a_lost_status_write_does_not_let_the_next_fold_begin_by_another(world: MemoryWorld, ends: str) -> None:
+    """A Job is made before the status that tells of it is stored."""
+    world.plugins = {"mine": A}
+    job = begin(world)
+    about = world.get("TrainingRun", "default", "run")
+    assert about is not None
+    world.write_status(about, {name: value for name, value in about["status"].items() if name not in ("plugins", "folds")})
+    world.plugins = {"mine": B}
+    if ends == "later":
+        settled(world)
+        assert world.status("TrainingRun", "run")["plugins"] == {"mine": A}
+    world.finish(job)
+    settled(world)
+    assert world.condition("TrainingRun", "run")[1] == "PluginChanged"
+    world.plugins = {"mine": A}
+    settled(world)
+    assert world.order(world.job(step="train", fold="1"))["pluginDigests"] == {"mine": A}
+
+
 @pytest.mark.parametrize("then", ["the first fold is done", "its pods were preempted"])
 def test_a_run_that_has_begun_is_trained_by_nothing_else(world: MemoryWorld, then: str) -> None:
     world.plugins = {"mine": A}

@@ -36,6 +36,7 @@ def session(iteration, *, scaler=False, bad=()):
         sampler=SimpleNamespace(batch=batch),
         precision=SimpleNamespace(scaler=object() if scaler else None, name="fp16" if scaler else "fp32"),
         optimizer=SimpleNamespace(param_groups=[{"lr": 0.01}]),
+        recipe=SimpleNamespace(loss=SimpleNamespace(name="CE")),
     )
 
 
