@@ -43,7 +43,7 @@ def ordered(view: View[Any], order: WorkOrder) -> WorkOrder:
 
 
 def recall(view: View[TrainingRun], status: TrainingRunStatus) -> bool:
-    """Tell from a Job by what plug-ins a run has begun, where the status that should say it was never written. Whether it was so."""
+    """Tell from a Job what plug-ins a run began with, where the status that should say it was never written; whether it was so."""
     if status.plugins is None:
         status.plugins = next((digests for job in view.jobs if (digests := _annotated(job))), None)
         return status.plugins is not None
