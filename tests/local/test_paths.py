@@ -134,7 +134,7 @@ def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.Monke
     run = {
         "kind": "TrainingRun",
         "metadata": {"name": "r"},
-        "spec": {},
+        "spec": {"plansRef": {"name": "p"}},
         "status": {"results": {"uri": "file:///x"}, "meanDice": 0.5, "folds": [{"name": "0", "folder": uris.of_path(folder)}]},
     }
     lines = [
@@ -142,3 +142,8 @@ def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.Monke
     ]
     model = str(folder.parent.relative_to(tmp_path))
     assert [line[line.index("--model") + 1] if "--model" in line else line[-1] for line in lines] == [model, model]
+    assert "--plugins" not in lines[0]
+    rows = [{"name": "steps", "needed": True}, {"name": "planner", "needed": False}]
+    plans = {"kind": "Plans", "metadata": {"name": "p", "generation": 1}, "spec": {}, "status": {"plugins": rows}}
+    predict = next(line for line in closing_table.closing([run, plans], "").splitlines() if " predict " in line)
+    assert predict.endswith(" --plugins FOLDER_OF_steps")

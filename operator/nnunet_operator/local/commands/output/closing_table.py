@@ -125,6 +125,17 @@ def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) ->
             model, fold = quote(place(folds[0]["folder"]).rsplit("/", 1)[0]), folds[0]["name"]
             before = manifest["spec"].get("previousStage")
             previous = f" --previous-stage SEGMENTATIONS_OF_{before['runRef']['name']}" if before else ""
-            lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS{previous}")
+            plugins = _plugins(manifest, manifests)
+            lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS{previous}{plugins}")
             lines.append(f"{trainer} report {model}")
     return lines
+
+
+def _plugins(run: Manifest, manifests: Sequence[Manifest]) -> str:
+    """The options that prediction with a run's model needs: the folder of each plug-in that its plans need."""
+    key = (run["metadata"].get("namespace"), (run["spec"].get("plansRef") or {}).get("name"))
+    for plans in manifests:
+        if plans["kind"] == "Plans" and (plans["metadata"].get("namespace"), plans["metadata"]["name"]) == key:
+            rows = (plans.get("status") or {}).get("plugins") or []
+            return "".join(f" --plugins FOLDER_OF_{row['name']}" for row in rows if row.get("needed"))
+    return ""
