@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -134,7 +135,7 @@ def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.Monke
     run = {
         "kind": "TrainingRun",
         "metadata": {"name": "r"},
-        "spec": {},
+        "spec": {"plansRef": {"name": "p"}},
         "status": {"results": {"uri": "file:///x"}, "meanDice": 0.5, "folds": [{"name": "0", "folder": uris.of_path(folder)}]},
     }
     lines = [
@@ -142,3 +143,33 @@ def test_what_to_do_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.Monke
     ]
     model = str(folder.parent.relative_to(tmp_path))
     assert [line[line.index("--model") + 1] if "--model" in line else line[-1] for line in lines] == [model, model]
+    assert "--plugins" not in lines[0]
+    rows = [{"name": "steps", "needed": True}, {"name": "planner", "needed": False}]
+    plans = {"kind": "Plans", "metadata": {"name": "p", "generation": 1}, "spec": {}, "status": {"plugins": rows}}
+    predict = next(line for line in closing_table.closing([run, plans], "").splitlines() if " predict " in line)
+    assert predict.endswith(" --plugins FOLDER_OF_steps")
+
+
+def _run(name: str, state: str, reason: str, *, stalled: bool) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": f"{name} is so"}
+    conditions = [ready, {"type": "Stalled", "status": "True"}] if stalled else [ready]
+    return {
+        "kind": "TrainingRun",
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"configuration": "2d"},
+        "status": {"observedGeneration": 1, "conditions": conditions, "folds": [{"name": "0", "state": state}]},
+    }
+
+
+def test_what_failed_comes_before_what_waits_for_it() -> None:
+    runs = [
+        _run("a-waits", "Pending", "WaitingForRun", stalled=False),
+        _run("b-refused", "Pending", "SourceFailed", stalled=True),
+        _run("c-failed", "Failed", "PluginFailed", stalled=True),
+    ]
+    said = closing_table.closing(runs, "")
+    assert said.index("c-failed: PluginFailed") < said.index("b-refused: SourceFailed") < said.index("a-waits: WaitingForRun")
+    assert "describe trainingrun c-failed" in said
+    assert "logs trainingrun/c-failed" in said
+    states = {line.split()[0]: line.split()[-1] for line in closing_table.runs(runs).splitlines()[1:]}
+    assert states == {"a-waits": "Pending", "b-refused": "SourceFailed", "c-failed": "Failed"}

@@ -264,8 +264,13 @@ def test_what_was_made_with_a_plugin_needs_it(tmp_path: Path, caplog: pytest.Log
         provenance.require(records, ["normalization"], "Plans p")
     assert changed.value.reason == "PluginChanged"
     with caplog.at_level(logging.WARNING):
+        both = [{**record, "components": ["network N", *record["components"]]} for record in records]
+        with pytest.raises(Fault, match="is another"):
+            provenance.require(both, ["normalization"], "Plans p")
+        assert not caplog.text, "the fault says it all"
         provenance.require(records, ["network"], "Plans p")  # not needed for that
     assert "is another" in caplog.text
+    assert "not used here" in caplog.text
     for nothing in (None, [], "x", [3], [{"components": "x"}]):
         provenance.require(nothing, ["normalization"], "Plans p")
 

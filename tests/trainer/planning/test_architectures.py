@@ -211,7 +211,7 @@ def test_ones_own_is_planned_with_its_estimate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["-5", "float('nan')", "float('inf')", "'much'", "True", "None"])
 def test_impossible_estimates(tmp_path: Path, value: str) -> None:
     plugin(tmp_path, GOOD.replace("ESTIMATE", value))
-    said = rf"memory estimate of the architecture of MyNet is {eval(value)!r} for a patch of \d+×\d+×\d+ voxels"
+    said = rf"memory estimate of the architecture of MyNet \(\S+mine.py:\d+\) is {eval(value)!r} for a patch of \d+×\d+×\d+ voxels"
     with pytest.raises(BadConfiguration, match=said):
         planned(architecture={"name": "Mine"})
     with pytest.raises(BadConfiguration, match=r"is .* for a patch of 8×8×8 voxels"):

@@ -407,3 +407,40 @@ def test_a_configuration_returns_to_nnunets_preprocessing(
         return
     found = Plans(planned(fingerprint, dataset_json, **options)).configuration("3d_own")
     assert "preprocessing_steps" not in found.preprocessing_fields()
+
+
+CHANGED_RULES = """
+from nnunet_trainer.extensions import call_built_in, register
+
+@register("targetSpacingRule", "Coarser")
+def coarser(dataset, *, factor: float = 1.2):
+    return [factor * mm for mm in call_built_in("targetSpacingRule", "Percentile", dataset)]
+
+@register("targetSpacingRule", "OfAnother")
+def of_another(dataset):
+    return call_built_in("targetSpacingRule", "Coarser", dataset)
+
+@register("targetSpacingRule", "Counted")
+def counted(dataset):
+    return dataset.fingerprint["counted_mm"]
+"""
+
+
+def test_a_step_builds_on_a_built_in_one(tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any]) -> None:
+    write(tmp_path, "mine", mine=CHANGED_RULES)
+    load_plugins(tmp_path)
+    spacings = [
+        planned(fingerprint, dataset_json, parameters=parameters)["configurations"]["3d_fullres"]["spacing"]
+        for parameters in ({}, {"targetSpacingRule": {"name": "Coarser", "factor": 1.5}})
+    ]
+    assert spacings[1] == pytest.approx([1.5 * mm for mm in spacings[0]])
+    with pytest.raises(BadConfiguration, match="Coarser is not built in, but of the plug-in mine"):
+        planned(fingerprint, dataset_json, parameters={"targetSpacingRule": "OfAnother"})
+
+
+def test_a_field_that_an_extractor_would_add(tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any]) -> None:
+    write(tmp_path, "mine", mine=CHANGED_RULES)
+    load_plugins(tmp_path)
+    with pytest.raises(BadConfiguration) as refused:
+        planned(fingerprint, dataset_json, parameters={"targetSpacingRule": "Counted"})
+    assert "Mend the plug-in; or, where 'counted_mm' is a field of the fingerprint, extract it with" in refused.value.hint

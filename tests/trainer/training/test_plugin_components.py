@@ -46,7 +46,7 @@ def plug(tmp_path: Path) -> Iterator[Callable[..., None]]:
         ("return lambda logits: logits.mean()", "takes 1 positional argument but 2 were given"),
         ("return 3", "answers 3; a function of logits and target was expected"),
         ("raise ValueError('no')", "fails: ValueError: no ("),
-        ("return lambda logits, target: logits.float().mean() * float('nan')", "The loss Mine is of the plug-in own (digest"),
+        ("return lambda logits, target: logits.float().mean() * float('nan')", ") is of the plug-in own (digest"),
     ],
 )
 def test_losses(setup: Any, plug: Callable[..., None], body: str, said: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -63,6 +63,19 @@ def build(
     if initialize and hasattr(network, "initialize"):
         begin(network, negative_slope=negative_slope, zero_residuals=zero_residuals)
     return network
+
+
+def differing_weights(weights: Mapping[str, Any], network: nn.Module) -> list[str]:
+    """What keeps the weights of a checkpoint from being a network's: names that only one has, other shapes; a line each."""
+    expected = network.state_dict()
+    found = [f"{key}: not in the checkpoint" for key in expected if key not in weights]
+    found += [f"{key}: not in the network" for key in weights if key not in expected]
+    found += [
+        f"{key}: {tuple(weights[key].shape)} in the checkpoint, {tuple(value.shape)} in the network"
+        for key, value in expected.items()
+        if key in weights and weights[key].shape != value.shape
+    ]
+    return found
 
 
 def begin(network: Any, *, negative_slope: float = 1e-2, zero_residuals: bool = True) -> None:

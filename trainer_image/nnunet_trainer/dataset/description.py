@@ -16,6 +16,7 @@ from .labels import label_faults
 RGB = "rgb_to_0_1"
 """The channel name, in any case, whose values nnU-Net takes for 0 to 255."""
 
+FORGOTTEN = "where a plug-in brings it, name that in spec.plugins, or with --plugins DIR"
 REASONS = {"dataset.json": "InvalidDatasetJson", "splits_final.json": "InvalidSplits"}
 
 
@@ -124,10 +125,9 @@ def _ending_faults(dataset_json: dict[str, Any]) -> list[str]:
         lines.append(f'field file_ending is {json.dumps(ending)}, expected an ending with its dot, as ".nii.gz"')
     elif override == "None" and not by_file_ending(ending):
         known = sorted({known for reader in READERS.all() for known in reader.file_endings})
-        lines.append(f"field file_ending is {ending!r}, which no reader reads; known: {', '.join(known)}")
+        lines.append(f"field file_ending is {ending!r}, which no reader reads; known: {', '.join(known)} ({FORGOTTEN})")
     if override != "None" and (not isinstance(override, str) or override not in READERS):
-        known = ", ".join(READERS)
-        lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {known}, or a plug-in's that is given")
+        lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {', '.join(READERS)} ({FORGOTTEN})")
     return lines
 
 

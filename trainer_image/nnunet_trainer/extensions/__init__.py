@@ -6,7 +6,7 @@ A plug-in imports from here.
 from nnunet_trainer.contract.catalogue import ENTRY_POINTS
 from nnunet_trainer.contract.catalogue.shapes import Range
 
-from .kinds import KINDS, PLANNER_STEPS, find, register
+from .kinds import KINDS, PLANNER_STEPS, call_built_in, find, register
 from .plugins import digest_of, load_again, load_plugins, loaded_places, plugin_files, plugin_folders
 from .registry import Component, Parameter, Plugin, Registry
 from .schema import Choice, FromFingerprint
@@ -22,6 +22,7 @@ __all__ = [
     "Plugin",
     "Range",
     "Registry",
+    "call_built_in",
     "digest_of",
     "find",
     "load_again",

@@ -55,17 +55,19 @@ def needed(recorded: Any, needs: Collection[str]) -> Iterator[Record]:
                 yield {"version": "", **record, "components": used}
 
 
-def require(recorded: Any, needs: Collection[str], what: str) -> None:
+def require(recorded: Any, needs: Collection[str], what: str, anew: str = "") -> None:
     """That the plug-ins which something was made with are here, and the same.
 
     Args:
         recorded: `records` as they were written; None and what is no list pass (nothing was recorded).
         needs: the kinds whose components are needed now. Of others a warning is logged where they are others.
         what: was made with them, for the message.
+        anew: how that is made anew, a clause for the hint.
 
     Raises:
         BadConfiguration: one is missing, or is another.
     """
+    harmless = []
     for record in needed(recorded, kinds.KINDS):
         was = f"{record.get('name')} ({_version(record)}digest {str(record.get('digest'))[:12]})"
         for component in record["components"]:
@@ -76,7 +78,7 @@ def require(recorded: Any, needs: Collection[str], what: str) -> None:
             said = f"{what} was made with the plug-in {was}, which brings the {component}"
             if kind not in needs:
                 if now is not None:
-                    log.warning("%s; the one that is here is another: %s.", said, now)
+                    harmless.append(f"{said}; the one that is here is another: {now}. That component is not used here.")
                 continue
             if now is None:
                 raise BadConfiguration(
@@ -85,8 +87,10 @@ def require(recorded: Any, needs: Collection[str], what: str) -> None:
             raise BadConfiguration(
                 "PluginChanged",
                 f"{said}; the one that is here is another: {now}.",
-                hint="Use that which it was made with, or make it anew with this one.",
+                hint=f"Use that which it was made with, or make it anew with this one{anew}.",
             )
+    for warning in harmless:  # behind the faults: of the same plug-in they say nothing new
+        log.warning("%s", warning)
 
 
 def _version(record: Record) -> str:

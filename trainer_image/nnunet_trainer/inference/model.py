@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_trainer.architecture import build
+from nnunet_trainer.architecture import build, differing_weights
 from nnunet_trainer.checkpoints import checkpoint as checkpoints
 from nnunet_trainer.checkpoints.network import of_checkpoint, weights_digest
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
@@ -209,15 +209,7 @@ def _network(
     architecture = of_checkpoint(content, configuration.architecture, configuration.patch_size)
     channels = configuration.num_input_channels(dataset_json)
     network = build(architecture, channels, labels.num_segmentation_heads, deep_supervision=False, initialize=False)
-    expected = network.state_dict()
-    findings = [f"{key}: not in the checkpoint" for key in expected if key not in weights]
-    findings += [f"{key}: not in the network" for key in weights if key not in expected]
-    findings += [
-        f"{key}: {tuple(weights[key].shape)} in the checkpoint, {tuple(value.shape)} in the network"
-        for key, value in expected.items()
-        if key in weights and weights[key].shape != value.shape
-    ]
-    if findings:
+    if findings := differing_weights(weights, network):
         shown = findings[:20] + ([f"… and {len(findings) - 20} more"] if len(findings) > 20 else [])
         message = f"{file} does not fit the network of plans.json beside it: {len(findings)} weights differ."
         raise BadConfiguration("WeightsDoNotFit", message, findings=shown)

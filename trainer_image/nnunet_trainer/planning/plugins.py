@@ -12,6 +12,8 @@ from . import component_entries, preprocessing_steps
 FIELD = "plugins"
 FOR_DATA = (preprocessing_steps.KIND, "normalization", "resampling", "reader")
 """Kinds of components that preprocessing, and the export of predictions, need."""
+ANEW = " (a Plans object: delete it and apply it again, then set spec.rerun of its runs)"
+"""How plans are made with a plug-in's new version: those that are done stay as they were made."""
 FOR_NETWORKS = (*FOR_DATA, "network")
 """Those that training and prediction need."""
 _OF_PLANNERS = ("planner", *PLANNER_STEPS)
@@ -42,7 +44,7 @@ def require(plans: Mapping[str, Any], needs: Iterable[str]) -> None:
     Raises:
         BadConfiguration: one is missing, or is another.
     """
-    provenance.require(plans.get(FIELD), tuple(needs), f"Plans {plans.get('plans_name')}")
+    provenance.require(plans.get(FIELD), tuple(needs), f"Plans {plans.get('plans_name')}", ANEW)
 
 
 def described(plans: Mapping[str, Any]) -> list[dict[str, Any]]:

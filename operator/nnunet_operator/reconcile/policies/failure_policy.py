@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from nnunet_trainer.contract import catalogue
+
 from ...api import reasons
 from ...api.common import State
 from ...api.plans import ConfigurationStatus
@@ -24,6 +26,12 @@ MAX_DISRUPTIONS = 10
 FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
 LONGEST_BACK_OFF = timedelta(seconds=LONGEST_DELAY)
 AGAIN = "Set spec.rerun to a new value to try again."
+ANOTHER = (
+    "What the spec names never changes: create another {} with the right name or value. "
+    "Where the plug-in is wrong: mend it, and set spec.rerun to a new value to try again."
+)
+OWNERS = {"dataset": "Dataset", "plan": "Plans", "preprocess": "Plans", "train": "TrainingRun"}
+"""The kind of object that a step is of."""
 
 
 def decide(work: Work, failure: Failure) -> None:
@@ -149,8 +157,15 @@ def _try_again(work: Work, failure: Failure, wait: timedelta, counted: str) -> N
 
 def _give_up(work: Work, failure: Failure, why: str) -> None:
     detail = f"All: {failure.detail}." if failure.detail else ""
-    parts = (_sentence(work, failure), detail, failure.hint, why, AGAIN if "spec.rerun" not in failure.hint else "")
+    parts = (_sentence(work, failure), detail, failure.hint, why, _again(work, failure))
     work.fail(failure.reason, " ".join(part for part in parts if part), failure.at)
+
+
+def _again(work: Work, failure: Failure) -> str:
+    """How to try again; a name or a parameter in the spec that is wrong would be so again."""
+    if "spec.rerun" in failure.hint:
+        return ""
+    return ANOTHER.format(OWNERS.get(work.step, "object")) if failure.reason in catalogue.packaged().reasons else AGAIN
 
 
 def _sentence(work: Work, failure: Failure) -> str:

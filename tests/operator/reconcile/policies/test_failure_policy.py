@@ -57,6 +57,19 @@ def test_a_permanent_failure_is_final(train: Train, how: dict[str, Any], reason:
 
 
 @pytest.mark.parametrize(
+    ("reason", "another"),
+    [("InvalidParameter", True), ("UnknownParameter", True), ("UnknownLoss", True), ("PluginFailed", False)],
+)
+def test_what_the_spec_names_wrongly_asks_for_another_object(train: Train, reason: str, another: bool) -> None:
+    world = train()
+    world.fail(world.job(owner_name="run"), **failing(78, reason))
+    world.settle()
+    message = world.condition("TrainingRun", "run")[2]
+    assert ("create another TrainingRun" in message) == another
+    assert "et spec.rerun to a new value to try again." in message
+
+
+@pytest.mark.parametrize(
     "how", [{"code": 1}, {"code": 74}, {"code": 75}, {"code": 139}, failing(75, "Killed"), failing(74, "StorageUnavailable")]
 )
 def test_other_failures_are_tried_again_after_a_while(train: Train, how: dict[str, Any]) -> None:

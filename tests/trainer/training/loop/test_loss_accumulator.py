@@ -31,6 +31,7 @@ def session(iteration, *, scaler=False, bad=()):
         iteration=iteration,
         losses=[],
         loss_shares=[],
+        recipe=SimpleNamespace(loss=SimpleNamespace(name="DiceCE")),
         ranks=SimpleNamespace(rank=0, world_size=1),
         setup=SimpleNamespace(fold="0"),
         sampler=SimpleNamespace(batch=batch),
@@ -89,6 +90,25 @@ def test_the_iteration_is_found_among_those_looked_at_together(place):
         look(session(75), values)
     with pytest.raises(BadData, match=rf"iteration {50 + place}, .* images of case_{50 + place} hold"):
         look(session(75, bad=[50 + place]), values)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "precision", "said", "unsaid"),
+    [
+        (0, "fp32", "nothing was trained yet", "learningRate"),
+        (0, "fp16", "Set recipe.precision to fp32 or bf16.", "learningRate"),
+        (3, "fp32", "Lower recipe.optimizer.learningRate", "precision"),
+        (3, "bf16", "or set recipe.precision to fp32.", "bf16"),
+    ],
+)
+def test_what_may_help(epoch, precision, said, unsaid):
+    s = session(1)
+    s.epoch, s.precision.name = epoch, precision
+    with pytest.raises(BadConfiguration) as refused:
+        look(s, [NAN])
+    assert said in refused.value.hint
+    assert unsaid not in refused.value.hint
+    assert ("diverged" in refused.value.message) == (epoch > 0)
 
 
 def test_a_scaler_skips_and_the_step_counts_as_the_others_mean():

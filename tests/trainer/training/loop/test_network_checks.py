@@ -85,6 +85,54 @@ def test_what_does_not_fit(setup: Any, tmp_path: Path, answer: str, strides: Any
     assert re.search(pattern, refused.value.message), refused.value.message
 
 
+SUPERVISED = """
+
+class Supervised(Net):
+    def __init__(self, channels, outputs, deep_supervision):
+        super().__init__(channels, outputs)
+        self.deep_supervision = deep_supervision
+        self.heads = nn.ModuleList(nn.Conv3d(outputs, outputs, 1) for _ in range(HEADS))
+
+    def forward(self, x):
+        y = super().forward(x)
+        outputs = [head(y[..., ::f, ::f, ::f]) for head, f in zip(self.heads, (1, 2))]
+        return outputs if ALWAYS else outputs[0]
+
+
+@register("network", "Supervised")
+def supervised(arch_kwargs, channels_in, channels_out, deep_supervision):
+    return Supervised(channels_in, channels_out, deep_supervision)
+"""
+
+
+@pytest.mark.parametrize(
+    ("heads", "always", "said"),
+    [
+        ("2", "self.deep_supervision", ""),
+        (
+            "2 if deep_supervision else 1",
+            "self.deep_supervision",
+            "has 2 other weights (heads.1.weight: not in the network; heads.1",
+        ),
+        ("2", "True", "answers list when it is built with deep_supervision=False, as for prediction"),
+    ],
+)
+def test_prediction_builds_the_same_network(setup: Any, tmp_path: Path, heads: str, always: str, said: str) -> None:
+    text = TEXT.replace("ANSWER", "y").replace("REFERENCE", "5e8")
+    write(tmp_path, "net", net=text + SUPERVISED.replace("HEADS", heads).replace("ALWAYS", always))
+    load_plugins(tmp_path, ["net"])
+    strides = [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
+    own = plans(architecture={"network_class_name": "Supervised", "arch_kwargs": {"strides": strides}})
+    changes = {"epochs": 1, "iterationsPerEpoch": 1, "validationIterations": 1, "augmentation": "none"}
+    if not said:
+        assert train(setup(changes, plans=own)).epochs == 1
+        return
+    with pytest.raises(BadConfiguration) as refused:
+        train(setup(changes, plans=own))
+    assert refused.value.reason == "NetworkDoesNotFit"
+    assert said in refused.value.message
+
+
 @pytest.mark.parametrize("factor", [1e-4, 1.0])
 def test_an_estimate_that_is_far_off(setup: Any, tmp_path: Path, factor: float) -> None:
     lines: list[str] = []

@@ -133,6 +133,37 @@ def test_planners(packaged: Catalogue, name: str, parameters: dict[str, Any], re
         assert said in refused.value.message
     if reason.startswith("Unknown"):
         packaged.planners(names_pass=True, fields_pass=True).check(name, parameters)
+    assert ("spec.plugins" in refused.value.hint) == (reason == "UnknownPlanner")
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments"),
+    [
+        (Catalogue.check_extractor, ("Mine",)),
+        (lambda packaged, *given: packaged.planners().check(*given), ("ExperimentPlanner", {"pooling": "Mine"})),
+        (lambda packaged, *given: packaged.trainers().resolve(*given), ("mine", "nnUNetTrainer", {"loss": "Mine"})),
+    ],
+)
+def test_a_name_may_be_a_forgotten_plugins(packaged: Catalogue, check: Any, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(BadConfiguration) as refused:
+        check(packaged, *arguments)
+    assert "name that in spec.plugins, or with --plugins DIR" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("parameters", "belongs"),
+    [
+        ({"patchAndBatch": "BatchBeforePatch", "batch3d": 6}, "patchAndBatch: {name: BatchBeforePatch, batch3d: …}"),
+        ({"batch3d": 6}, ""),
+        ({"targetSpacingRule": {"name": "Fixed", "spacing": [1, 1, 1]}, "spacing": [1, 1, 1]}, "targetSpacingRule: {name: Fixed"),
+    ],
+)
+def test_a_parameter_of_a_step_that_is_given_to_the_planner(packaged: Catalogue, parameters: dict[str, Any], belongs: str) -> None:
+    with pytest.raises(BadConfiguration) as refused:
+        packaged.planners().check("ExperimentPlanner", parameters)
+    assert refused.value.reason == "UnknownParameter"
+    assert belongs in refused.value.hint
+    assert bool(belongs) == bool(refused.value.hint)
 
 
 @pytest.mark.parametrize("given", ["reference_3d", "reference3d", "reference3D"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..faults import BadConfiguration, unknown_name
-from .shapes import Checker, Find, Shape
+from .shapes import OF_A_PLUGIN, Checker, Find, Shape
 
 PARAMETERS = "planner.parameters"
 CROP, NORMALIZE, RESAMPLE = "Crop", "Normalize", "Resample"
@@ -46,7 +46,7 @@ class Planners:
         if name not in self.parameters:
             if self.names_pass:
                 return {}
-            raise BadConfiguration("UnknownPlanner", unknown_name("planner", name, self.parameters))
+            raise BadConfiguration("UnknownPlanner", unknown_name("planner", name, self.parameters), hint=OF_A_PLUGIN)
         checker = Checker(find=self.find, reason="InvalidParameter", names_pass=self.names_pass, fields_pass=self.fields_pass)
         known, checked = self.parameters[name], {}
         for given, value in (parameters or {}).items():
@@ -56,8 +56,24 @@ class Planners:
                 if key == "preprocessingSteps" and (fault := steps_fault([step["name"] for step in checked[key]])):
                     raise BadConfiguration("InvalidParameter", f"{where}.{given}: {fault}.")
             elif not self.fields_pass:
-                raise BadConfiguration("UnknownParameter", f"{where}: {unknown_name(f'parameter of {name}', given, known)}")
+                message = f"{where}: {unknown_name(f'parameter of {name}', given, known)}"
+                raise BadConfiguration("UnknownParameter", message, hint=self._of_a_step(name, key, parameters or {}))
         return checked
+
+    def _of_a_step(self, planner: str, wanted: str, parameters: Mapping[str, Any]) -> str:
+        """Where a parameter belongs that is not the planner's, but that of one of its steps; "" where it is none's."""
+        for key, shape in self.parameters[planner].items():
+            if shape["type"] != "component":
+                continue
+            step = parameters.get(key, shape["default"])
+            step = step["name"] if isinstance(step, Mapping) and "name" in step else step
+            try:
+                found = self.find(shape["kind"], step) if isinstance(step, str) else {}
+            except BadConfiguration:
+                continue
+            if wanted in found:
+                return f"It is a parameter of its step: {key}: {{name: {step}, {wanted}: …}}."
+        return ""
 
 
 def steps_fault(names: Sequence[str]) -> str:

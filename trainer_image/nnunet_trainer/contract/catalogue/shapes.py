@@ -167,7 +167,7 @@ class Checker:
         except BadConfiguration as unknown:
             if self.names_pass:
                 return None
-            raise BadConfiguration(unknown.reason, f"{where}: {unknown.message}") from None
+            raise BadConfiguration(unknown.reason, f"{where}: {unknown.message}", hint=unknown.hint) from None
 
     def _named(self, kind: str, value: Any, where: str) -> Any:
         if not isinstance(value, str):
@@ -250,6 +250,10 @@ def near(name: str, known: Iterable[str]) -> str:
     return " or ".join(difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5))
 
 
+OF_A_PLUGIN = "Where a plug-in brings it, name that in spec.plugins, or with --plugins DIR."
+"""What to do about a name that is not known: the plug-in may only have been forgotten."""
+
+
 def unknown_component(title: str, name: str, known: Iterable[str]) -> BadConfiguration:
     """The fault for a component that nothing bears the name of.
 
@@ -258,7 +262,7 @@ def unknown_component(title: str, name: str, known: Iterable[str]) -> BadConfigu
         name: what was asked for.
         known: the names that there are.
     """
-    return BadConfiguration(f"Unknown{title.title().replace(' ', '')}", unknown_name(title, name, known))
+    return BadConfiguration(f"Unknown{title.title().replace(' ', '')}", unknown_name(title, name, known), hint=OF_A_PLUGIN)
 
 
 def _a(noun: str) -> str:

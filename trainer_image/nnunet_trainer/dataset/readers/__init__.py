@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nnunet_trainer.contract.catalogue.shapes import OF_A_PLUGIN
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_name
 from nnunet_trainer.extensions import Component, Registry
 
@@ -51,7 +52,7 @@ def _made(make: Callable[[], Reader]) -> Reader:
 def by_name(name: str) -> Reader:
     """The reader that plans or dataset.json name."""
     if name not in READERS:
-        raise BadConfiguration("UnknownReader", unknown_name("image reader", name, READERS))
+        raise BadConfiguration("UnknownReader", unknown_name("image reader", name, READERS), hint=OF_A_PLUGIN)
     return _made(READERS[name].make)
 
 

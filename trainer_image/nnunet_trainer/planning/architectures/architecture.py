@@ -151,10 +151,13 @@ def estimate_of(
     if isinstance(found, Real) and not isinstance(found, bool) and math.isfinite(found) and found >= 0:
         return found if isinstance(found, int | float) else float(found)
     size = "×".join(f"{n:g}" for n in patch)
+    place = next(
+        (ARCHITECTURES[name].place for name in ARCHITECTURES if ARCHITECTURES[name].make is type(architecture)), "no plug-in"
+    )
     raise BadConfiguration(
         "InvalidArchitecture",
-        f"The memory estimate of the architecture of {architecture.network} is {found!r} for a patch of {size} voxels; a finite "
-        "number that is not negative was expected.",
+        f"The memory estimate of the architecture of {architecture.network} ({place}) is {found!r} for a patch of {size} voxels; "
+        "a finite number that is not negative was expected.",
         hint="Mend the plug-in.",
     )
 

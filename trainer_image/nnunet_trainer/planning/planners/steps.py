@@ -49,6 +49,11 @@ def guarded(
         return within(SECONDS, call_it, of=component.place.rpartition(":")[0])
     except TookTooLong as late:
         raise _endless(component, kind, late, tried) from None
+    except BadConfiguration as fault:
+        if isinstance(missing := fault.__cause__, KeyError):
+            other = f"where {missing} is a field of the fingerprint, extract it with the extractor that adds that"
+            fault.hint = f"Mend the plug-in; or, {other} (spec.fingerprint of the Dataset; --extractor)."
+        raise
 
 
 def fail(kind: str, choice: Choice, found: Any, expected: str) -> BadConfiguration:

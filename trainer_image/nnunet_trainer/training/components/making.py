@@ -43,6 +43,11 @@ def of_plugin(kind: str, name: str) -> str:
     return "" if plugin is None else str(plugin)
 
 
+def place(kind: str, name: str) -> str:
+    """File and line of a component."""
+    return lookup.find(kind, name).place
+
+
 def _loss(what: str, made: Any) -> Callable[[Tensor, Tensor], Tensor]:
     require_answer(callable(made), what, made, "a function of logits and target")
 

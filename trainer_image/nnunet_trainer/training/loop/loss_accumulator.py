@@ -98,11 +98,17 @@ class LossAccumulator:
             return
         often = f" for the {PATIENCE}th time in a row" if session.precision.scaler is not None else ""
         cases = sorted(set(batch.cases))
-        name = session.recipe.loss.name
-        whose = f" The loss {name} is of the plug-in {plugin}." if (plugin := making.of_plugin("loss", name)) else ""
+        name, at_first = session.recipe.loss.name, session.epoch == iteration == 0
+        whose, hints = "", [] if at_first else ["lower recipe.optimizer.learningRate", "add recipe.warmUpEpochs"]
+        if plugin := making.of_plugin("loss", name):
+            whose = f" The loss {name} ({making.place('loss', name)}) is of the plug-in {plugin}."
+            hints.insert(0, "look at the loss: a division by zero, the logarithm or the root of 0? Mend it, and set spec.rerun")
+        if session.precision.name != "fp32":
+            hints.append("set recipe.precision to fp32" + (" or bf16" if session.precision.name == "fp16" else ""))
+        hint = "; or ".join(hints or ["look at images, labels and recipe: nothing was trained yet"])
         raise BadConfiguration(
             "LossNotFinite",
-            f"The loss is {loss} at {where}{often}: the training diverged (learning rate "
+            f"The loss is {loss} at {where}{often}{'' if at_first else ': the training diverged'} (learning rate "
             f"{session.optimizer.param_groups[0]['lr']:g}, {session.precision.name}; patches of {', '.join(cases[:5])}).{whose}",
-            hint="Lower recipe.optimizer.learningRate, add recipe.warmUpEpochs, or set recipe.precision to fp32 or bf16.",
+            hint=f"{hint[0].upper()}{hint[1:]}.",
         )

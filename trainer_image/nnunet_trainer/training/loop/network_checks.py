@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nnunet_trainer.architecture import NETWORKS
+from nnunet_trainer.architecture import NETWORKS, build, differing_weights
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions.calls import guarded
 from nnunet_trainer.planning.architectures import class_name
@@ -48,6 +48,8 @@ def check_network(session: Session) -> list[str]:
         with torch.no_grad(), session.precision.autocast():
             what = f"The network {component.name} ({component.place}), with a batch of {_text(shape)},"
             problem = _problem(guarded(what, network, noise), session, share)
+        if problem is None and output_scales(configuration, session.recipe):
+            _check_prediction(session, noise[:1], component.name, component.place)
         if problem is None:
             peak = peak_of(lambda: _step(session, noise), device, network.state_dict(keep_vars=True).values())
     network.zero_grad(set_to_none=True)
@@ -61,6 +63,34 @@ def check_network(session: Session) -> list[str]:
             hint="Mend the plug-in, or its architecture's output_strides.",
         )
     return _far(session, component.name, share, peak)
+
+
+def _check_prediction(session: Session, noise: Tensor, name: str, place: str) -> None:
+    """That the network can be built without deep supervision, as prediction does, and takes the weights that are trained.
+
+    Raises:
+        BadConfiguration: it has other weights then, or answers something else than one output.
+    """
+    configuration, heads = session.configuration, session.labels.num_segmentation_heads
+    single = build(configuration.architecture, noise.shape[1], heads, deep_supervision=False, initialize=False)
+    found, expected = "", f"one output: {_text((1, heads, *configuration.patch_size))}"
+    if differing := differing_weights(session.network.state_dict(), single):
+        shown = "; ".join(differing[:3]) + ("; …" if len(differing) > 3 else "")
+        found, expected = f"has {len(differing)} other weights ({shown})", "the same weights"
+    else:
+        with torch.no_grad(), session.precision.autocast():
+            result = guarded(f"The network {name} ({place}) without deep supervision", single.to(noise.device).eval(), noise)
+        if not isinstance(result, Tensor):
+            found = f"answers {type(result).__name__}"
+        elif result.shape != (1, heads, *configuration.patch_size):
+            found = f"answers {_text(result.shape)}"
+    if found:
+        raise BadConfiguration(
+            "NetworkDoesNotFit",
+            f"The network {name} ({place}) {found} when it is built with deep_supervision=False, as for prediction; "
+            f"expected was {expected}.",
+            hint="Mend the plug-in: deep_supervision decides what forward answers, not which layers there are.",
+        )
 
 
 def _problem(result: object, session: Session, share: int) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.uri import to_path
 
 from ....api import kstatus
+from ....api.common import State
 from ....api.kstatus import Status
 from ....inspection import printer_columns
 
@@ -58,7 +59,7 @@ def runs(manifests: Sequence[Manifest]) -> str:
                     str(fold.get("epochs") or "-"),
                     "-" if dice is None else f"{dice:.4f}",
                     "-" if seconds is None else printer_columns.duration(seconds),
-                    fold.get("state", "-"),
+                    _state(manifest, fold),
                 ]
             )
         if len(status.get("folds") or []) > 1 and status.get("meanDice") is not None:
@@ -75,6 +76,20 @@ def runs(manifests: Sequence[Manifest]) -> str:
                 ]
             )
     return printer_columns.table(rows) if len(rows) > 1 else ""
+
+
+def _state(manifest: Manifest, fold: Manifest) -> str:
+    """Of a fold; of one that can never begin the reason why."""
+    state = str(fold.get("state", "-"))
+    refused = state == State.PENDING.value and kstatus.compute(manifest) is Status.FAILED and not _has_failed(manifest)
+    return kstatus.reason(manifest)[0] or state if refused else state
+
+
+def _has_failed(manifest: Manifest) -> bool:
+    """Whether work of its own has."""
+    status = manifest.get("status") or {}
+    rows = [status.get("work") or {}, *(status.get("folds") or []), *(status.get("configurations") or [])]
+    return any(row.get("state") == State.FAILED.value for row in rows)
 
 
 def folders(manifests: Sequence[Manifest]) -> list[str]:
@@ -103,6 +118,8 @@ def closing(manifests: Sequence[Manifest], store: str) -> str:
     if places := folders(manifests):
         parts.append("\n".join(["Results, in nnU-Net's layout:", *places]))
     bad = [manifest for manifest in manifests if kstatus.compute(manifest) in (Status.FAILED, Status.IN_PROGRESS)]
+    # What failed by itself comes before what waits for it, or fails by it.
+    bad.sort(key=lambda m: (kstatus.compute(m) is not Status.FAILED, not _has_failed(m)))
     for manifest in bad:
         why, message = kstatus.reason(manifest)
         parts.append(f"{manifest['kind'].lower()}/{manifest['metadata']['name']}: {why or 'not looked at yet'}: {message}")
@@ -125,6 +142,17 @@ def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) ->
             model, fold = quote(place(folds[0]["folder"]).rsplit("/", 1)[0]), folds[0]["name"]
             before = manifest["spec"].get("previousStage")
             previous = f" --previous-stage SEGMENTATIONS_OF_{before['runRef']['name']}" if before else ""
-            lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS{previous}")
+            plugins = _plugins(manifest, manifests)
+            lines.append(f"{trainer} predict --model {model} --folds {fold} -i IMAGES -o SEGMENTATIONS{previous}{plugins}")
             lines.append(f"{trainer} report {model}")
     return lines
+
+
+def _plugins(run: Manifest, manifests: Sequence[Manifest]) -> str:
+    """The options that prediction with a run's model needs: the folder of each plug-in that its plans need."""
+    key = (run["metadata"].get("namespace"), (run["spec"].get("plansRef") or {}).get("name"))
+    for plans in manifests:
+        if plans["kind"] == "Plans" and (plans["metadata"].get("namespace"), plans["metadata"]["name"]) == key:
+            rows = (plans.get("status") or {}).get("plugins") or []
+            return "".join(f" --plugins FOLDER_OF_{row['name']}" for row in rows if row.get("needed"))
+    return ""
