@@ -31,12 +31,12 @@ def session(iteration, *, scaler=False, bad=()):
         iteration=iteration,
         losses=[],
         loss_shares=[],
-        recipe=SimpleNamespace(loss=SimpleNamespace(name="DiceCE")),
         ranks=SimpleNamespace(rank=0, world_size=1),
         setup=SimpleNamespace(fold="0"),
         sampler=SimpleNamespace(batch=batch),
         precision=SimpleNamespace(scaler=object() if scaler else None, name="fp16" if scaler else "fp32"),
         optimizer=SimpleNamespace(param_groups=[{"lr": 0.01}]),
+        recipe=SimpleNamespace(loss=SimpleNamespace(name="CE")),
     )
 
 
