@@ -127,7 +127,8 @@ def _ending_faults(dataset_json: dict[str, Any]) -> list[str]:
         known = sorted({known for reader in READERS.all() for known in reader.file_endings})
         lines.append(f"field file_ending is {ending!r}, which no reader reads; known: {', '.join(known)} ({FORGOTTEN})")
     if override != "None" and (not isinstance(override, str) or override not in READERS):
-        lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {', '.join(READERS)} ({FORGOTTEN})")
+        known = ", ".join(READERS)
+        lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {known}, or a plug-in's that is given")
     return lines
 
 

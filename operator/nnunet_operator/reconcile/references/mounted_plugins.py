@@ -12,11 +12,11 @@ from nnunet_trainer.contract.work_order import DeleteResultsOrder, WorkOrder
 
 from ...api import reasons
 from ...api.common import State
+from ...api.conditions import condition_of
 from ...api.fields import plugins
 from ...api.training_run import FoldStatus, TrainingRun, TrainingRunStatus
 from ...manifests import names
 from ..blocker import Blocker
-from ..observed import pods
 from ..view import Manifest, View
 from ..work import ACTIVE, Startable, Work
 from .component_names import CREATE_ANOTHER
@@ -88,7 +88,7 @@ def _digests(view: View[Any], wanted: Iterable[str]) -> dict[str, str]:
 
 def _annotated(job: Manifest) -> dict[str, str]:
     """What a Job that has not failed was ordered with."""
-    if pods.condition(job, "Failed"):
+    if condition_of(job, "Failed", "True"):
         return {}
     try:
         said = json.loads((job["metadata"].get("annotations") or {}).get(names.PLUGIN_DIGESTS, "{}"))

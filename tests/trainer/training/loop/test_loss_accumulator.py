@@ -31,7 +31,6 @@ def session(iteration, *, scaler=False, bad=()):
         iteration=iteration,
         losses=[],
         loss_shares=[],
-        recipe=SimpleNamespace(loss=SimpleNamespace(name="DiceCE")),
         ranks=SimpleNamespace(rank=0, world_size=1),
         setup=SimpleNamespace(fold="0"),
         sampler=SimpleNamespace(batch=batch),
