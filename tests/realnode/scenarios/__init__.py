@@ -4,6 +4,7 @@ ALL = (
     "install",
     "waiting",
     "quickstart",
+    "plugins",
     "distributed",
     "gpus",
     "shared_memory",

@@ -15,7 +15,7 @@ LOSS = """
 from nnunet_trainer.extensions import register
 
 @register("loss", "Mine")
-def mine():
+def mine(context):
     return lambda logits, target: {factor} * logits.square().mean()
 """
 

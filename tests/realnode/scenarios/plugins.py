@@ -1,0 +1,73 @@
+"""A plug-in's ConfigMap: waited for, its preprocessing step and loss used in pods, and changed under a run."""
+
+from typing import Any
+
+import yaml
+from support.apiclient import wait_until
+
+from ..cluster import NAMESPACE, Cluster, quickstart, training
+
+NAME = "of-our-own"
+STEP = """
+from typing import Annotated
+
+from nnunet_trainer.extensions import Range, register
+
+
+@register("preprocessingStep", "Halve")
+def halve(images, case, *, times: Annotated[int, Range(1, 8)] = 1):
+    images *= 0.5**times
+"""
+LOSS = """
+from nnunet_trainer.extensions import call_built_in, register
+
+
+@register("loss", "TwiceDiceCE")
+def twice(context):
+    once = call_built_in("loss", "DiceCE", context)
+    return lambda logits, target: 2 * once(logits, target)
+"""
+
+
+def config_map(comment: str = "") -> dict[str, Any]:
+    data = {"step.py": STEP, "loss.py": comment + LOSS}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": data}
+
+
+def run(cluster: Cluster) -> str:
+    documents = [document for file in quickstart() for document in yaml.safe_load_all(file.read_text()) if document]
+    dataset, plans = (
+        next(m for m in documents if (m["kind"], m["metadata"]["name"]) == (kind, "hippocampus")) for kind in ("Dataset", "Plans")
+    )
+    named = {"plugins": [{"configMapName": NAME}]}
+    steps = ["Crop", {"name": "Halve", "times": 2}, "Normalize", "Resample"]
+    own = {"plansName": "nnUNetPlans_own", "planner": {"parameters": {"preprocessingSteps": steps}}}
+    cluster.apply(dataset)
+    cluster.apply({**plans, "metadata": {"name": NAME}, "spec": plans["spec"] | own | named})
+
+    def told(kind: str, reason: str) -> str:
+        def found() -> str | None:
+            condition = cluster.condition(kind, NAME)
+            return str(condition.get("message")) if condition.get("reason") == reason else None
+
+        return wait_until(found, timeout=240, what=lambda: f"Ready of {kind} {NAME} to say {reason}: {cluster.said(kind, NAME)}")
+
+    waits = told("Plans", "WaitingForPlugin")
+    assert not cluster.pods(NAME), waits
+    cluster.apply(config_map())
+    cluster.wait_ready("Plans", NAME, seconds=240)
+    run = training(NAME, epochs=8, folds=["0", "1"], maxParallelFolds=1, plansRef={"name": NAME}, **named)
+    run["spec"]["trainer"]["recipe"]["loss"] = {"name": "TwiceDiceCE"}
+    cluster.apply(run)
+    cluster.wait_epoch(NAME, 1)
+    cluster.apply(config_map("# Another version.\n"))
+    changed = told("TrainingRun", "PluginChanged")
+    wait_until(lambda: cluster.fold(NAME)["state"] == "Succeeded", timeout=240, what="fold 0 to go on by its own copy")
+    assert "job" not in cluster.object("TrainingRun", NAME)["status"]["folds"][1], cluster.said("TrainingRun", NAME)
+    cluster.apply(config_map())
+    healed = lambda: cluster.condition("TrainingRun", NAME, "Stalled")["status"] != "True"  # noqa: E731
+    wait_until(healed, timeout=120, what="the run to go on with the plug-in that it began with")
+    cluster.wait_ready("TrainingRun", NAME, seconds=240)
+    for kind in ("TrainingRun", "Plans"):
+        cluster.delete(kind, NAME)
+    return f"{waits} | {changed}"
