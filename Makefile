@@ -39,7 +39,8 @@ format: $(VENV)/.dev  ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev controlplane  ## Run every benchmark; each prints one line of JSON last
-	@for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+	@missed=; for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || missed="$$missed $$benchmark"; done; \
+	if [ -n "$$missed" ]; then echo "A target was missed, or the benchmark failed:$$missed" >&2; exit 1; fi
 
 crds: $(VENV)/.product  ## Write the CRDs from the API's models
 	$(BIN)/nnunet-operator crds -o crds
