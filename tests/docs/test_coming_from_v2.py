@@ -21,7 +21,7 @@ from nnunet_operator.local.object_store.store import Store
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.cli import COMMANDS, main
 from nnunet_trainer.nnunet_folders import PREPROCESSED, RAW, RESULTS
-from support import pages, wheel
+from support import pages, small_networks, wheel
 from support.controlplane import ROOT
 from support.datasets import make_dataset
 
@@ -30,20 +30,6 @@ pytestmark = [pytest.mark.reference, pytest.mark.e2e]
 TEXT = (ROOT / "docs/coming-from-v2.md").read_text(encoding="utf-8")
 TRAINER = "nnUNetTrainer_short"
 RECIPE = "base: nnUNetTrainer\nrecipe: {epochs: 1, iterationsPerEpoch: 2, validationIterations: 1, augmentation: none}\n"
-TINY = {
-    "batch_size": 2,
-    "patch_size": [8, 16, 16],
-    "architecture": {
-        "arch_kwargs": {
-            "n_stages": 3,
-            "features_per_stage": [4, 8, 8],
-            "kernel_sizes": [[3, 3, 3]] * 3,
-            "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1, 1],
-            "n_conv_per_stage_decoder": [1, 1],
-        }
-    },
-}
 
 
 @pytest.fixture
@@ -55,7 +41,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in (RAW, PREPROCESSED, RESULTS):
         monkeypatch.setenv(variable, str(tmp_path / variable))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.json").write_text(json.dumps({"configurations": {"3d_fullres": TINY}}))
+    (tmp_path / "tiny.json").write_text(json.dumps({"configurations": {"3d_fullres": small_networks.CONFIGURATION}}))
     (tmp_path / "short.yaml").write_text(RECIPE)
     return tmp_path
 
@@ -134,9 +120,9 @@ def test_we_go_on_from_nnunets_and_it_from_ours(folders: Path) -> None:
     raw, preprocessed = folders / RAW / "Dataset004_Tiny", folders / PREPROCESSED / "Dataset004_Tiny"
     say("nnunet-trainer fingerprint -d 4")
     plans = wheel.plan(raw, folders / PREPROCESSED)
-    tiny = {**TINY["architecture"]["arch_kwargs"]}
+    tiny = {**small_networks.ARCHITECTURE["arch_kwargs"]}
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"] |= tiny
-    plans["configurations"]["3d_fullres"]["patch_size"] = TINY["patch_size"]
+    plans["configurations"]["3d_fullres"]["patch_size"] = small_networks.CONFIGURATION["patch_size"]
     (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
     say("nnunet-trainer preprocess -d 4")  # as nnU-Net: all that the plans have
     assert (preprocessed / "nnUNetPlans_2d").is_dir()
@@ -158,7 +144,7 @@ def begin_with(weights: Path, raw: Path) -> None:
     for each in objects:
         assert parse(each)
     dataset["spec"]["source"]["uri"] = str(raw)
-    plans["spec"]["patch"] = {"configurations": {"3d_fullres": TINY}}
+    plans["spec"]["patch"] = {"configurations": {"3d_fullres": small_networks.CONFIGURATION}}
     run["spec"] |= {"trainer": {"name": TRAINER, **yaml.safe_load(RECIPE)}, "workers": {"gpusPerNode": 0}}
     run["spec"]["pretrained"]["uri"] = str(weights)
     Path("all.yaml").write_text(yaml.safe_dump_all(objects))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.inference import prediction
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.sliding_window import SlidingWindow
-from nnunet_trainer.preprocessing.case import preprocess_image
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from support.datasets import make_dataset
+from support.predictions import preprocessed_for_prediction
 from support.world import MemoryWorld
 
 MANIFESTS = """
@@ -101,14 +100,7 @@ def test_presets_and_steps_from_manifests_to_predictions(tmp_path: Path, monkeyp
     assert names == ["Crop", "ClipPercentiles", "N4BiasFieldCorrection", "MatchHistogram", "Normalize", "Resample"]
     assert "2d" in model.plans.content["configurations"]
 
-    seen: dict[str, np.ndarray] = {}
-
-    def spied(images: np.ndarray, properties: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        found = preprocess_image(images, properties, *arguments, **options)
-        seen[str(properties["spacing"])] = found[0].copy()
-        return found
-
-    monkeypatch.setattr(prediction, "preprocess_image", spied)
+    seen = preprocessed_for_prediction(monkeypatch)
     prediction.predict_folder(
         model, raw.folder / "imagesTr", tmp_path / "predicted", window=SlidingWindow(patch_size=(16, 16, 16), step=1.0)
     )

@@ -26,6 +26,7 @@ from nnunet_trainer.preprocessing import storage
 from nnunet_trainer.preprocessing.case import read_and_preprocess, segmentation_from_logits
 from nnunet_trainer.preprocessing.dataset import preprocess_dataset
 from nnunet_trainer.preprocessing.storage import SUFFIXES, PreprocessedFolder
+from support import small_networks
 from support.datasets import make_dataset, write_nifti
 from support.disk import NoDisk, enlarge, small_disk
 
@@ -266,22 +267,6 @@ def test_the_wheel_finds_our_folder(raw: RawDataset, plans: dict[str, Any], tmp_
     assert sorted(kind.get_identifiers(str(tmp_path / "out"))) == list(raw.cases)
 
 
-TINY = {
-    "batch_size": 2,
-    "patch_size": [8, 16, 16],
-    "architecture": {
-        "arch_kwargs": {
-            "n_stages": 3,
-            "features_per_stage": [4, 8, 8],
-            "kernel_sizes": [[3, 3, 3]] * 3,
-            "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1, 1],
-            "n_conv_per_stage_decoder": [1, 1],
-        }
-    },
-}
-
-
 @pytest.mark.reference
 def test_the_wheel_trains_on_our_folder(raw: RawDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All by the commands: what its trainer wants beside the cases is there."""
@@ -290,7 +275,7 @@ def test_the_wheel_trains_on_our_folder(raw: RawDataset, tmp_path: Path, monkeyp
     monkeypatch.setattr("nnunet_trainer.fingerprint.extraction.TOTAL_SAMPLES", 1e5)
     made, out = tmp_path / "made", tmp_path / "preprocessed" / raw.name
     fingerprint, plans_file = str(made / "dataset_fingerprint.json"), str(made / "nnUNetPlans.json")
-    patch = json.dumps({"configurations": {C: TINY}})
+    patch = json.dumps({"configurations": {C: small_networks.CONFIGURATION}})
     for call in (
         ["fingerprint", str(raw.folder), "-o", fingerprint, "--workers", "1"],
         ["plan", str(raw.folder), "--fingerprint", fingerprint, "--patch", patch, "-o", plans_file],

@@ -29,6 +29,7 @@ from nnunet_trainer.preprocessing.dataset import preprocess_dataset
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from support.datasets import make_dataset, write_nifti
 from support.plugins import isolated, write
+from support.predictions import preprocessed_for_prediction
 
 from trainer.inference import models
 
@@ -116,14 +117,7 @@ def test_training_and_prediction_see_the_same_voxels(
     plans["configurations"] = {"small": small}
     preprocess_dataset(raw, plans, "small", tmp_path / "data")
     model = Model.load(models.write(tmp_path / "model", plans, raw.dataset_json))
-    seen: dict[str, np.ndarray] = {}
-
-    def spied(images: np.ndarray, properties: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        found = preprocess_image(images, properties, *arguments, **options)
-        seen[str(properties["spacing"])] = found[0].copy()
-        return found
-
-    monkeypatch.setattr(prediction, "preprocess_image", spied)
+    seen = preprocessed_for_prediction(monkeypatch)
     prediction.predict_folder(model, raw.folder / "imagesTr", tmp_path / "predicted")
     assert len(seen) == len(raw.cases)
     data = PreprocessedFolder(tmp_path / "data")

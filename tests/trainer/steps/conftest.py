@@ -28,6 +28,7 @@ from nnunet_trainer.contract.work_order import (
 from nnunet_trainer.dataset import parallel
 from nnunet_trainer.fingerprint import extraction
 from nnunet_trainer.steps import dataset, plan, preprocess, train, transfer
+from support import small_networks
 from support.s3 import s3, s3_server  # noqa: F401
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
@@ -38,16 +39,7 @@ SMALL = {
         "3d_fullres": {
             "batch_size": 2,
             "patch_size": [16, 16, 16],
-            "architecture": {
-                "arch_kwargs": {
-                    "n_stages": 3,
-                    "features_per_stage": [4, 8, 8],
-                    "kernel_sizes": [[3, 3, 3]] * 3,
-                    "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-                    "n_conv_per_stage": [1, 1, 1],
-                    "n_conv_per_stage_decoder": [1, 1],
-                }
-            },
+            "architecture": small_networks.ARCHITECTURE,
         }
     }
 }
