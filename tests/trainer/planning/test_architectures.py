@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import load_plugins
-from nnunet_trainer.planning import beyond_nnunet
 from nnunet_trainer.planning.architectures import ARCHITECTURES, of_network, output_strides
 from nnunet_trainer.planning.gpu_memory import estimate_gb
 from nnunet_trainer.planning.planner_presets import PLANNERS, planner
 from nnunet_trainer.planning.planners.experiment import plan
-from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.planning.plans import Plans, beyond_nnunet
 from support.plugins import isolated, write
 
 from .conftest import DATASET_JSON, FINGERPRINT

@@ -14,10 +14,10 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import PLANNER_STEPS, load_plugins, register
 from nnunet_trainer.extensions.registry import IMPORTING, Plugin
 from nnunet_trainer.extensions.time_limit import THREAD
-from nnunet_trainer.planning import plugins as plans_plugins
 from nnunet_trainer.planning.planners import facts, steps
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.planning.plans import plugins as plans_plugins
 from nnunet_trainer.planning.transfer import transfer
 from support.plugins import isolated, write
 

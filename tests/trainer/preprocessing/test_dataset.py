@@ -20,7 +20,7 @@ from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.fingerprint.extraction import extract
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
-from nnunet_trainer.planning.plans_patch import merge
+from nnunet_trainer.planning.plans.patch import merge
 from nnunet_trainer.preprocessing import dataset as preprocessing
 from nnunet_trainer.preprocessing import storage
 from nnunet_trainer.preprocessing.case import read_and_preprocess, segmentation_from_logits

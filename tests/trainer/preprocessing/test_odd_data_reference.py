@@ -14,7 +14,7 @@ from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.fingerprint.extraction import extract
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
-from nnunet_trainer.planning.plans_patch import merge
+from nnunet_trainer.planning.plans.patch import merge
 from nnunet_trainer.preprocessing.case import read_and_preprocess
 from support import wheel
 from support.datasets import make_dataset, write_nifti

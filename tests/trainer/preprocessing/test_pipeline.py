@@ -18,12 +18,11 @@ from nnunet_trainer.extensions import load_plugins
 from nnunet_trainer.fingerprint.extraction import extract
 from nnunet_trainer.inference import prediction
 from nnunet_trainer.inference.model import Model
-from nnunet_trainer.planning import preprocessing_steps
 from nnunet_trainer.planning.planners.experiment import plan
-from nnunet_trainer.planning.plans import Plans
-from nnunet_trainer.planning.plans_patch import merge
+from nnunet_trainer.planning.plans import Plans, preprocessing_steps
+from nnunet_trainer.planning.plans.patch import merge
+from nnunet_trainer.planning.plans.validate import validate
 from nnunet_trainer.planning.transfer import transfer
-from nnunet_trainer.planning.validate import validate
 from nnunet_trainer.preprocessing.case import preprocess_image, read_and_preprocess, segmentation_from_logits
 from nnunet_trainer.preprocessing.dataset import preprocess_dataset
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder

@@ -20,7 +20,7 @@ from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import DatasetOrder, Location, PlannerChoice, TrainerChoice, TrainOrder
 from nnunet_trainer.extensions import kinds, load_again, loaded_places
 from nnunet_trainer.inference.model import Model
-from nnunet_trainer.planning.plans_patch import merge
+from nnunet_trainer.planning.plans.patch import merge
 from nnunet_trainer.steps import common, owners
 from support.plugins import isolated, write
 

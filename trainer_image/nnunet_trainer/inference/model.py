@@ -19,8 +19,7 @@ from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.extensions import provenance
-from nnunet_trainer.planning import plugins
-from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.planning.plans import Configuration, Plans, plugins
 
 from .large_images import Goal, goal, segment
 from .precision import of_recipe

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.diff:
         from nnunet_trainer.contract.yaml_text import writer
 
-        from .difference import difference, patch_between
+        from .plans.difference import difference, patch_between
 
         before, after = (files.read_json(path, "The plans file") for path in arguments.diff)
         if arguments.as_patch:
@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     command_line.load(arguments)
     from nnunet_trainer.dataset.raw import RawDataset
 
-    from . import beyond_nnunet, preprocessing_steps
     from .planners.experiment import plan
+    from .plans import beyond_nnunet, preprocessing_steps
 
     dataset = nnunet_folders.chosen(
         arguments,

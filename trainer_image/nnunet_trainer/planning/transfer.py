@@ -10,14 +10,13 @@ from typing import Any, Literal
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.description import channel_names
 
-from . import plugins, preprocessing_steps
-from .component_entries import name_of
-from .names import MASKED, NORMALIZATION
-from .normalization_schemes import Scheme, shown
 from .planners.normalization_rules import recomputed
-from .plans import Plans
-from .plans_patch import merge
-from .validate import validate
+from .plans import Plans, plugins, preprocessing_steps
+from .plans.component_entries import name_of
+from .plans.names import MASKED, NORMALIZATION
+from .plans.normalization_schemes import Scheme, shown
+from .plans.patch import merge
+from .plans.validate import validate
 
 Policy = Literal["Transfer", "Recompute"]
 

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_trainer.dataset import files
     from nnunet_trainer.dataset.raw import RawDataset
 
-    from . import preprocessing_steps
+    from .plans import preprocessing_steps
     from .transfer import transfer
 
     target = RawDataset.open(arguments.to)

@@ -13,8 +13,8 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.dataset.raw import Case
 from nnunet_trainer.dataset.readers import by_name as reader_by_name
 from nnunet_trainer.dataset.values import spacing_fault
-from nnunet_trainer.planning.names import PREPROCESSORS, STEPWISE
 from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.planning.plans.names import PREPROCESSORS, STEPWISE
 
 from ..dataset.cropping import slices
 from .locations import class_locations, classes_to_locate

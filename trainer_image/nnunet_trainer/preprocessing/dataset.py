@@ -14,8 +14,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset import files, parallel
 from nnunet_trainer.dataset.raw import Case, RawDataset, files_of
-from nnunet_trainer.planning import plugins
-from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.planning.plans import Configuration, Plans, plugins
 
 from . import storage
 from .case import read_and_preprocess

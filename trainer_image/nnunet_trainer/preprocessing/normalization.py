@@ -11,7 +11,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData, unknown_na
 from nnunet_trainer.dataset.values import rgb_fault
 from nnunet_trainer.extensions import Component, Registry
 from nnunet_trainer.extensions.calls import guarded
-from nnunet_trainer.planning import component_entries, normalization_schemes
+from nnunet_trainer.planning.plans import component_entries, normalization_schemes
 
 EPSILON = 1e-8
 Properties = dict[str, float]

@@ -13,11 +13,10 @@ from ..contract.report import Report
 from ..contract.work_order import PlannerChoice, PlanOrder
 from ..dataset import splits
 from ..extensions import provenance
-from ..planning import beyond_nnunet, plugins, preprocessing_steps
 from ..planning.gpu_memory import CALIBRATION
 from ..planning.planner_presets import planner
 from ..planning.planners.experiment import plan
-from ..planning.plans import Plans
+from ..planning.plans import Plans, beyond_nnunet, plugins, preprocessing_steps
 from . import calibrations
 from .common import Teller, import_plugins, read_input, report_of, with_plugins
 from .raw import Source

@@ -22,8 +22,7 @@ from ..contract.work_order import PreprocessOrder
 from ..dataset import parallel
 from ..dataset.raw import RawDataset
 from ..dataset.readers import by_name
-from ..planning import plugins
-from ..planning.plans import Configuration, Plans
+from ..planning.plans import Configuration, Plans, plugins
 from ..preprocessing.dataset import preload, preprocess_and_store
 from ..preprocessing.memory import memory_estimate
 from ..preprocessing.storage import SUFFIXES

@@ -22,8 +22,7 @@ from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..extensions import provenance
-from ..planning import plugins
-from ..planning.plans import Configuration, Plans
+from ..planning.plans import Configuration, Plans, plugins
 from ..training.loop.fold_training import train
 from ..training.loop.full_evaluation import EVALUATED
 from ..training.loop.stopping import StopRequest, seconds_left

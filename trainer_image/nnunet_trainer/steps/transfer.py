@@ -9,7 +9,7 @@ from ..contract import keys
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import TransferOrder
-from ..planning import preprocessing_steps
+from ..planning.plans import preprocessing_steps
 from ..planning.transfer import transfer
 from . import plan
 from .common import Teller, import_plugins, read_input, report_of, with_plugins

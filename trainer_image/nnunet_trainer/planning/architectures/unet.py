@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..old_format import NETWORK_CLASSES, arguments
 from .architecture import ARCHITECTURES, Architecture, PlannedConfiguration, Reference, StageShapes
 from .feature_maps import conv_feature_map_size, fabians_unet_size
+
+NETWORK_CLASSES = {
+    "PlainConvUNet": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "ResidualEncoderUNet": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+}
 
 
 class UNet(Architecture):
@@ -72,3 +76,31 @@ class FabiansUNet(ResidualEncoderUNet):
             channels=channels,
             outputs=outputs,
         )
+
+
+def arguments(
+    *,
+    dimensions: int,
+    features: list[int],
+    kernel_sizes: list[Any],
+    strides: list[Any],
+    blocks: dict[str, Any],
+    decoder: list[int],
+) -> dict[str, Any]:
+    """`arch_kwargs` of a U-Net, in nnU-Net's order of keys. `blocks` is the encoder's own argument and its value."""
+    return {
+        "n_stages": len(features),
+        "features_per_stage": features,
+        "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
+        "kernel_sizes": kernel_sizes,
+        "strides": strides,
+        **blocks,
+        "n_conv_per_stage_decoder": decoder,
+        "conv_bias": True,
+        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
+        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+        "dropout_op": None,
+        "dropout_op_kwargs": None,
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    }

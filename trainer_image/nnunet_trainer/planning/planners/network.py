@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from nnunet_trainer.extensions import Range, Registry
 
-from .. import resampling_functions
-from ..names import ANISOTROPY
-from ..normalization_schemes import Scheme
+from ..plans import resampling_functions
+from ..plans.names import ANISOTROPY
+from ..plans.normalization_schemes import Scheme
 from .facts import Candidate, ConfigurationFacts
 
 CONVOLUTIONS_PER_STAGE: Registry[Callable[..., tuple[Sequence[int], Sequence[int]]]] = Registry("planner step")

@@ -10,9 +10,9 @@ import numpy as np
 from nnunet_trainer.extensions import Choice, Registry
 from nnunet_trainer.extensions.schema import Of
 
-from ..names import MASKED, NORMALIZATION
-from ..normalization_schemes import Scheme, as_held
 from ..planner_presets import PLANNERS, Planner, planner
+from ..plans.names import MASKED, NORMALIZATION
+from ..plans.normalization_schemes import Scheme, as_held
 from .facts import DatasetFacts
 from .steps import call, fail
 

@@ -9,10 +9,9 @@ import numpy as np
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions import Component
 from nnunet_trainer.extensions.calls import guarded
-from nnunet_trainer.planning import component_entries, preprocessing_steps
-from nnunet_trainer.planning.names import STEPWISE
-from nnunet_trainer.planning.plans import Configuration
-from nnunet_trainer.planning.preprocessing_steps import KIND
+from nnunet_trainer.planning.plans import Configuration, component_entries, preprocessing_steps
+from nnunet_trainer.planning.plans.names import STEPWISE
+from nnunet_trainer.planning.plans.preprocessing_steps import KIND
 
 from .registry import CaseState
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnunet_trainer.planning.names import ANISOTROPY
+from nnunet_trainer.planning.plans.names import ANISOTROPY
 
 
 def separate_axis(

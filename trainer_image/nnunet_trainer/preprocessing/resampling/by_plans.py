@@ -11,7 +11,7 @@ import numpy as np
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.limits import memory_limit
 from nnunet_trainer.planning.plans import Configuration
-from nnunet_trainer.planning.preprocessing_steps import keeps_first_axis
+from nnunet_trainer.planning.plans.preprocessing_steps import keeps_first_axis
 
 from . import resampling
 

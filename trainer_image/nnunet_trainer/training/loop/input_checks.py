@@ -5,7 +5,7 @@ from __future__ import annotations
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.inference.validation import require_ground_truth
-from nnunet_trainer.planning.validate import validate
+from nnunet_trainer.planning.plans.validate import validate
 
 from ..session.session import Session
 from ..session.setup import TrainingSetup

@@ -12,8 +12,8 @@ from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.contract.work_order import PretrainedPolicies
 from nnunet_trainer.dataset.labels import LabelManager
-from nnunet_trainer.planning.difference import difference
 from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.planning.plans.difference import difference
 
 from . import channels, tensors
 from .heads import HeadMatch, source_labels

@@ -18,8 +18,8 @@ from nnunet_trainer.dataset import splits
 from nnunet_trainer.dataset.description import channel_names, read_json
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.extensions import provenance
-from nnunet_trainer.planning import network_changes, plugins
-from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.planning import network_changes
+from nnunet_trainer.planning.plans import Configuration, Plans, plugins
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from ..components import lookup, making, schedules

@@ -17,7 +17,7 @@ from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.case import preprocess_image
 from support.plugins import isolated, write
 
-from .conftest import DATASET_JSON, FINGERPRINT
+from ..conftest import DATASET_JSON, FINGERPRINT
 
 PLUGIN = """
     from typing import Annotated

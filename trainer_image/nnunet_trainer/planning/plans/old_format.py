@@ -6,10 +6,8 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration
 
-NETWORK_CLASSES = {
-    "PlainConvUNet": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-    "ResidualEncoderUNet": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
-}
+from ..architectures.unet import NETWORK_CLASSES, arguments
+
 REPLACED = (
     "UNet_class_name",
     "UNet_base_num_features",
@@ -53,31 +51,3 @@ def modernize(configuration: dict[str, Any]) -> None:
     }
     for field in REPLACED:
         configuration.pop(field, None)
-
-
-def arguments(
-    *,
-    dimensions: int,
-    features: list[int],
-    kernel_sizes: list[Any],
-    strides: list[Any],
-    blocks: dict[str, Any],
-    decoder: list[int],
-) -> dict[str, Any]:
-    """`arch_kwargs` of a U-Net, in nnU-Net's order of keys. `blocks` is the encoder's own argument and its value."""
-    return {
-        "n_stages": len(features),
-        "features_per_stage": features,
-        "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
-        "kernel_sizes": kernel_sizes,
-        "strides": strides,
-        **blocks,
-        "n_conv_per_stage_decoder": decoder,
-        "conv_bias": True,
-        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
-        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.planning import names
 from nnunet_trainer.planning.architectures.feature_maps import conv_feature_map_size
-from nnunet_trainer.planning.difference import difference, patch_between
-from nnunet_trainer.planning.plans import Plans
-from nnunet_trainer.planning.plans_patch import merge
-from nnunet_trainer.planning.validate import validate
+from nnunet_trainer.planning.plans import Plans, names
+from nnunet_trainer.planning.plans.difference import difference, patch_between
+from nnunet_trainer.planning.plans.patch import merge
+from nnunet_trainer.planning.plans.validate import validate
 
 
 def test_inheritance(plans: dict[str, Any]) -> None:

@@ -13,9 +13,9 @@ from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 
+from ..gpu_memory import CALIBRATION, estimate_gb
 from . import old_format, plugins, preprocessing_steps
 from .component_entries import name_of
-from .gpu_memory import CALIBRATION, estimate_gb
 from .names import STEPWISE, WITHOUT_PROPERTIES
 from .normalization_schemes import Scheme
 
