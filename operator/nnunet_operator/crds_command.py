@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write them; on standard output as one stream, for `kubectl apply --server-side -f -`."""
-    from .api import crds
+    from .api.schema import crds
 
     if arguments.output:
         for path in crds.write(arguments.output):

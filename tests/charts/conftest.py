@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nnunet_operator.api import crds
+from nnunet_operator.api.schema import crds
 from support.controlplane import ControlPlane
 
 

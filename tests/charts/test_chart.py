@@ -11,7 +11,7 @@ from typing import Any
 import helm_python as helm
 import pytest
 import yaml
-from nnunet_operator.api import crds
+from nnunet_operator.api.schema import crds
 from nnunet_operator.cluster import command, preflight, settings
 from support.apiclient import ApiError, Manifest
 from support.chart import CHART, Values, chart, container, environment, one, render

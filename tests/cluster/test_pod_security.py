@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
-from nnunet_operator.api import validation
-from nnunet_operator.api.common import ResourcesSpec, TemplateSpec
 from nnunet_operator.api.resources import parse
+from nnunet_operator.api.schema import validation
+from nnunet_operator.api.template import ResourcesSpec, TemplateSpec
 from nnunet_operator.manifests import names
 from nnunet_operator.manifests.job import children
 from nnunet_operator.manifests.job_parameters import JobParameters

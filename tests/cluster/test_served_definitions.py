@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from nnunet_operator.api import crds
+from nnunet_operator.api.schema import crds
 from nnunet_operator.cluster import served_definitions
 from nnunet_operator.cluster.api.client import ApiError
 from nnunet_operator.cluster.served_definitions import lacking

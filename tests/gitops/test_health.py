@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from nnunet_operator.api import crds, kstatus
+from nnunet_operator.api import kstatus
 from nnunet_operator.api.kstatus import Status
+from nnunet_operator.api.schema import crds
 from nnunet_trainer.contract.report import Error
 from support import argocd
 from support import kstatus as reference

@@ -8,9 +8,10 @@ from nnunet_trainer.contract.work_order import PlannerChoice, PreprocessOrder, T
 from pydantic import Field
 
 from .base import FreeForm, Resource, Rule, SpecModel, StatusModel, fixed
-from .common import ArtifactStatus, CommonSpec, CommonStatus, LocationStatus, Reference, ResourcesSpec, WorkStatus
+from .common import ArtifactStatus, CommonSpec, CommonStatus, LocationStatus, Reference, WorkStatus
 from .fields.names import NO_SEPARATOR, Component, Configuration, PlansName, no_separator
 from .fields.plugins import Plugins
+from .template import ResourcesSpec
 
 # Numbers of planning, as those of a recipe: what nnU-Net computes with is written as a number, with its fraction.
 Spacing = Annotated[list[Annotated[float, Field(gt=0, le=10_000)]], Field(min_length=2, max_length=3)]

@@ -10,9 +10,9 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration
 
-from ..api import crds
 from ..api.base import GROUP, VERSION
 from ..api.resources import API_VERSION
+from ..api.schema import crds
 from .api.client import Api, ApiError
 from .api.kinds import OURS
 from .api.retry import ask

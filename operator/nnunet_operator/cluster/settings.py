@@ -16,8 +16,8 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from pydantic import ValidationError
 
 from ..api.base import SpecModel
-from ..api.common import ResourcesSpec
 from ..api.fields.uris import StorageSpec
+from ..api.template import ResourcesSpec
 from ..reconcile.view import Settings
 
 TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")

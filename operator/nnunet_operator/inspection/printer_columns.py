@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ..api.crds import COLUMNS
 from ..api.resources import GROUP
+from ..api.schema.crds import COLUMNS
 
 Manifest = dict[str, Any]
 

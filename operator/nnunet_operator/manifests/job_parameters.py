@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from nnunet_trainer.contract.work_order import WorkOrder
 
-from ..api.common import ResourcesSpec, TemplateSpec
 from ..api.resources import Resource
+from ..api.template import ResourcesSpec, TemplateSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from nnunet_trainer.contract import pod as contract
 
-from ..api.common import OPERATORS_VARIABLES, ResourcesSpec, TemplateSpec
 from ..api.fields.own_keys import is_operators_key
+from ..api.template import OPERATORS_VARIABLES, ResourcesSpec, TemplateSpec
 from . import names, service, volumes
 from .job_parameters import JobParameters
 

@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_trainer.contract import pod, uri
 from nnunet_trainer.contract.work_order import Location
 
-from ..api.common import ScratchSpec
+from ..api.template import ScratchSpec
 from .job_parameters import JobParameters
 
 TMP_MOUNT = "/tmp"

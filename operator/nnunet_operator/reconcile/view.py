@@ -15,9 +15,9 @@ from nnunet_trainer.contract import catalogue
 from nnunet_trainer.contract.catalogue import Catalogue
 from nnunet_trainer.contract.progress import Progress
 
-from ..api.common import ResourcesSpec
 from ..api.fields.uris import StorageSpec
 from ..api.resources import Resource
+from ..api.template import ResourcesSpec
 
 R = TypeVar("R", bound=Resource)
 

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterator
 
 import pytest
-from nnunet_operator.api import crds
 from nnunet_operator.api.resources import TrainingRun, parse
+from nnunet_operator.api.schema import crds
 from support.apiclient import ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ControlPlane
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nnunet_operator.api import crds
+from nnunet_operator.api.schema import crds
 from nnunet_operator.cli import main
 from nnunet_operator.cluster.preflight import WORKLOADS
 from nnunet_trainer.contract.faults import ExitCode

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from nnunet_operator.api import crds, reasons
+from nnunet_operator.api import reasons
 from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.api.resources import KINDS
+from nnunet_operator.api.schema import crds
 from nnunet_operator.cluster.diagnosis import definitions, findings, leader, objects, storage
 from nnunet_operator.cluster.diagnosis.findings import Finding, Level
 from nnunet_operator.cluster.diagnosis.storage import Place

@@ -207,7 +207,7 @@ def test_what_is_done_is_said_at_once_and_its_rules_are_not_even_loaded(shell: S
     shell("apply", "-f", "manifests")
     code = (
         "import sys; from nnunet_operator.cli import main; code = main(['local', 'apply', '-f', 'manifests']);"
-        "slow = {'cel', 'jsonschema', 'torch', 'kopf', 'kubernetes', 'nnunet_operator.api.validation'} & sys.modules.keys();"
+        "slow = {'cel', 'jsonschema', 'torch', 'kopf', 'kubernetes', 'nnunet_operator.api.schema.validation'} & sys.modules.keys();"
         "print('slow:', sorted(slow)); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=shell.folder, env=shell.environment, capture_output=True, text=True)

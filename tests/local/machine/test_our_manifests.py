@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nnunet_operator.api.common import TemplateSpec
 from nnunet_operator.api.resources import parse
+from nnunet_operator.api.template import TemplateSpec
 from nnunet_operator.local.machine import job_controller
 from nnunet_operator.local.machine.kubelet.host import Host
 from nnunet_operator.local.machine.kubelet.launch import prepare

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from api_manifests import VERSION, dataset, plans, run, transfer
 from nnunet_operator.api.resources import PLURALS
 from support.controlplane import ControlPlane
+
+from .api_manifests import VERSION, dataset, plans, run, transfer
 
 pytestmark = pytest.mark.controlplane
 

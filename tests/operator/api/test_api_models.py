@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
-from api_manifests import GOOD, plans, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_operator.api import conditions, crds, reasons, validation
+from nnunet_operator.api import conditions, reasons
 from nnunet_operator.api.resources import KINDS, Plans, TrainingRun, kind_of, parse
+from nnunet_operator.api.schema import crds, validation
 from nnunet_operator.api.training_run import FoldStatus
 from nnunet_trainer.contract.faults import BadUsage
+
+from .api_manifests import GOOD, plans, run
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

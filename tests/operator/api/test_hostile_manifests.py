@@ -14,16 +14,17 @@ from functools import cache
 from typing import Any
 
 import pytest
-from api_manifests import GOOD, Manifest, dataset, plans, run, transfer
-from nnunet_operator.api import crds, metadata, validation
 from nnunet_operator.api.base import DEEPEST
 from nnunet_operator.api.fields.own_keys import is_operators_key
 from nnunet_operator.api.resources import KINDS, parse
+from nnunet_operator.api.schema import crds, metadata, validation
 from nnunet_trainer.contract import pod as contract
 from nnunet_trainer.contract.faults import BadUsage
 from nnunet_trainer.contract.work_order import decode
 from support.objects import finish
 from support.world import CHAIN, MemoryWorld
+
+from .api_manifests import GOOD, Manifest, dataset, plans, run, transfer
 
 LONG = 5000
 TRICKS = {

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_operator.api.common import ResourcesSpec, TemplateSpec
 from nnunet_operator.api.resources import Resource, parse
+from nnunet_operator.api.template import ResourcesSpec, TemplateSpec
 from nnunet_operator.manifests import names
 from nnunet_operator.manifests.job import children
 from nnunet_operator.manifests.job_parameters import JobParameters

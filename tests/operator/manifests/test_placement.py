@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nnunet_operator.api.common import TemplateSpec
+from nnunet_operator.api.template import TemplateSpec
 from nnunet_operator.manifests import names
 from nnunet_operator.manifests.job import children
 from nnunet_operator.manifests.job_parameters import JobParameters

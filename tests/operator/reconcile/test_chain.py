@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from nnunet_operator.api import crds
+from nnunet_operator.api.schema import crds
 from support.world import KINDS, MemoryWorld
 
 QUICKSTART = sorted((Path(__file__).parents[3] / "examples/quickstart").glob("[0-9]*.yaml"))

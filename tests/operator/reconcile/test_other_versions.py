@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nnunet_operator.api import crds
 from nnunet_operator.api.common import State
 from nnunet_operator.api.resources import KINDS, parse
+from nnunet_operator.api.schema import crds
 from nnunet_operator.reconcile.view import Key
 from support import objects
 from support.world import MemoryWorld

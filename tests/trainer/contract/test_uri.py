@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nnunet_operator.api.cel_rules import violations
 from nnunet_operator.api.fields.uris import SourceSpec
+from nnunet_operator.api.schema.cel_rules import violations
 from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration, ExitCode
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration, ExitCode, Fault
 
-from ...api import metadata
 from ...api.resources import KINDS, parse
+from ...api.schema import metadata
 from ...controller.object_client import key_of
 from ...inspection import object_names
 from ...reconcile.references import component_names
@@ -45,7 +45,7 @@ def apply(arguments: argparse.Namespace) -> int:
 def _admit(manifest: Manifest, old: Manifest | None) -> Manifest:
     if manifest["kind"] not in KINDS:
         return metadata.admitted_config_map(manifest)
-    from ...api.validation import admit  # slow to import, and not needed where nothing has changed
+    from ...api.schema.validation import admit  # slow to import, and not needed where nothing has changed
 
     return admit(manifest, old)
 

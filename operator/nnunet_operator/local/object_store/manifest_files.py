@@ -12,8 +12,8 @@ from nnunet_trainer.contract import uri
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.contract.yaml_text import reader
 
-from ...api import metadata
 from ...api.resources import API_VERSION, KINDS
+from ...api.schema import metadata
 
 Manifest = dict[str, Any]
 

@@ -104,6 +104,6 @@ def _owners(manifest: Manifest) -> Any:
 
 
 def _admit(manifest: Manifest, old: Manifest | None) -> Any:
-    from ...api.validation import admit  # slow to import, and rarely needed
+    from ...api.schema.validation import admit  # slow to import, and rarely needed
 
     return admit(manifest, old)

@@ -7,8 +7,8 @@ import dataclasses
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.work_order import DeleteResultsOrder
 
-from ...api.common import ResourcesSpec
 from ...api.resources import TrainingRun
+from ...api.template import ResourcesSpec
 from ...manifests.job_parameters import JobParameters
 from .. import locations
 from ..blocker import Blocker

@@ -7,8 +7,8 @@ from typing import Any
 
 from nnunet_trainer.contract.work_order import TrainOrder, WorkOrder
 
-from ...api.common import TemplateSpec
 from ...api.resources import Resource
+from ...api.template import TemplateSpec
 from ...manifests import names
 from ...manifests.job_parameters import JobParameters
 from ..view import Settings

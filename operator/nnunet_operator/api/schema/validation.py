@@ -1,6 +1,6 @@
 """What the API server would say of a manifest, without one: strict decoding, defaults, schema, list types, CEL.
 
-The schema is that of the CRDs (`api.crds`); messages name the field as the API server does.
+The schema is that of the CRDs (`schema.crds`); messages name the field as the API server does.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import jsonschema
 from nnunet_trainer.contract.faults import BadUsage, unknown_name
 
+from ..base import API_VERSION
+from ..fields.int_or_string import MARK as INT_OR_STRING
+from ..resources import KINDS
 from . import cel_rules, crds, metadata
-from .base import API_VERSION
-from .fields.int_or_string import MARK as INT_OR_STRING
-from .resources import KINDS
 
 Schema = dict[str, Any]
 Manifest = dict[str, Any]

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from nnunet_operator.api import metadata, validation
+from nnunet_operator.api.schema import metadata, validation
 from nnunet_trainer.contract.yaml_text import reader
 from support.apiclient import ApiError
 from support.controlplane import ControlPlane

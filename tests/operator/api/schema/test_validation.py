@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_manifests import BAD, CHANGES, GOOD, VERSION, dataset, plans, run, transfer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nnunet_operator.api import validation
 from nnunet_operator.api.resources import PLURALS, parse
+from nnunet_operator.api.schema import validation
 from nnunet_trainer.contract.faults import BadUsage
 from support.apiclient import ApiError
 from support.controlplane import ControlPlane
+
+from ..api_manifests import BAD, CHANGES, GOOD, VERSION, dataset, plans, run, transfer
 
 Manifest = dict[str, Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from nnunet_trainer.contract.yaml_text import writer
 
-from .base import GROUP, VERSION, Resource, Rule
-from .fields.int_or_string import MARK as INT_OR_STRING
-from .resources import CATEGORY, KINDS
+from ..base import GROUP, VERSION, Resource, Rule
+from ..fields.int_or_string import MARK as INT_OR_STRING
+from ..resources import CATEGORY, KINDS
 
 Schema = dict[str, Any]
 
