@@ -6,8 +6,9 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from nnunet_operator.inspection import explanation, object_names, waiting
+from nnunet_operator.inspection import object_names
 from nnunet_operator.inspection.terminal import Terminal
+from nnunet_operator.inspection.why import explanation, waiting
 from nnunet_trainer.contract.faults import ExitCode
 
 from .. import connection

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from nnunet_trainer.contract.faults import ExitCode
 
-from ...inspection import explanation, object_names, waiting
+from ...inspection import object_names
 from ...inspection.terminal import Terminal
+from ...inspection.why import explanation, waiting
 from . import store_argument
 
 

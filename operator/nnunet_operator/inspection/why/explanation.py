@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import remedies
-from .terminal import Cell, Terminal
+from .. import remedies
+from ..terminal import Cell, Terminal
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,22 @@ from datetime import datetime
 
 from nnunet_trainer.contract.faults import unknown_name
 
-from ..api import kstatus, reasons
-from ..api.common import State
-from ..api.conditions import READY, condition_of
-from ..api.kstatus import Status
-from ..api.resources import Resource
-from ..controller.object_client import key_of
-from ..manifests import ownership
-from ..reconcile.blocker import STALLING
-from ..reconcile.kinds import invalid
-from ..reconcile.references.dependencies import needed_by, wanted_by
-from ..reconcile.view import Key, Manifest
-from . import parts, printer_columns
+from ...api import kstatus, reasons
+from ...api.common import State
+from ...api.conditions import READY, condition_of
+from ...api.kstatus import Status
+from ...api.resources import Resource
+from ...controller.object_client import key_of
+from ...manifests import ownership
+from ...reconcile.blocker import STALLING
+from ...reconcile.kinds import invalid
+from ...reconcile.references.dependencies import needed_by, wanted_by
+from ...reconcile.view import Key, Manifest
+from .. import parts, printer_columns
+from ..object_names import short
+from ..parts import Part
+from ..reader import ObjectReader
 from .explanation import Explanation
-from .object_names import short
-from .parts import Part
-from .reader import ObjectReader
 from .waiting_pods import explain_job
 
 WAITS_FOR = {

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nnunet_operator.inspection import explanation, waiting
 from nnunet_operator.inspection.terminal import Terminal
+from nnunet_operator.inspection.why import explanation, waiting
 from nnunet_operator.reconcile.view import Manifest
 from support.world import stamp
 
-from .conftest import WorldReader
+from ..conftest import WorldReader
 
 Advance = Callable[..., None]
 PREPARATION = ("dataset", "plan", "transfer", "preprocess")

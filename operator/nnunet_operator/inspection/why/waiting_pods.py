@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from ..api import reasons
-from ..api.conditions import condition_of
-from ..manifests import ownership
-from ..reconcile.observed import pending_pods, pods, queues
-from ..reconcile.view import Manifest
-from . import printer_columns
+from ...api import reasons
+from ...api.conditions import condition_of
+from ...manifests import ownership
+from ...reconcile.observed import pending_pods, pods, queues
+from ...reconcile.view import Manifest
+from .. import printer_columns
+from ..reader import ObjectReader
 from .explanation import Explanation
-from .reader import ObjectReader
 
 MOST_PODS, MOST_EVENTS = 4, 3
 

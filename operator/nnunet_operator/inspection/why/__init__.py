@@ -1,0 +1,1 @@
+"""`why`: what an object waits for, and what to do about it."""
