@@ -24,7 +24,7 @@ from nnunet_trainer.architecture import build
 from prediction import plans
 
 sys.path.insert(0, str(ROOT / "tests"))
-from support.cgroup import NoGroup, limited
+from support.containers.cgroup import NoGroup, limited
 
 MINUTES = 20
 PATCH, SPACING, IMAGE_SPACING = [128, 128, 128], [0.8, 0.8, 0.8], (0.8, 0.75, 0.75)

@@ -12,7 +12,7 @@ from pathlib import Path
 import _measure as measure
 
 sys.path.insert(0, str(measure.ROOT / "tests"))
-from support.cgroup import NoGroup, limited
+from support.containers.cgroup import NoGroup, limited
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--volumes", type=int, default=2, help="default: %(default)s")

@@ -16,7 +16,7 @@ import _measure as measure
 sys.path.insert(0, str(measure.ROOT / "tests"))
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.work_order import Location, TrainerChoice
-from support import training_kills
+from support.trainings import training_kills
 from trainer.steps.conftest import RECIPE, Chain, copy_examples
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -17,12 +17,12 @@ import yaml
 from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
-from support import kueue
 from support.apiclient import ApiClient, Manifest, wait_until
 from support.audit import Rule
 from support.controlplane import ROOT, ControlPlane
 from support.operator import OperatorProcess
 from support.pretend import Ending, PretendKubelet, succeed
+from support.third_party import kueue
 
 API_VERSION = "nnunet.dev/v1alpha1"
 VALUES: dict[str, Any] = {}

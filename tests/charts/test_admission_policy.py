@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from support.apiclient import ApiClient, ApiError, Manifest, wait_until
-from support.chart import render
 from support.controlplane import ControlPlane
+from support.third_party.chart import render
 
 API_VERSION = "nnunet.dev/v1alpha1"
 FILES = {"uri": "file:///data"}

@@ -14,8 +14,8 @@ import yaml
 from nnunet_operator.api.schema import crds
 from nnunet_operator.cluster import command, preflight, settings
 from support.apiclient import ApiError, Manifest
-from support.chart import CHART, Values, chart, container, environment, one, render
 from support.controlplane import ROOT, ControlPlane
+from support.third_party.chart import CHART, Values, chart, container, environment, one, render
 
 TABLE: dict[str, Values] = {
     "defaults": {},

@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 import yaml
-from support import chart
 from support.apiclient import APPLY, Manifest
 from support.controlplane import ROOT, ControlPlane
-from support.kubectl import kubectl
+from support.third_party import chart
+from support.third_party.kubectl import kubectl
 
 BASE = ("kustomization.yaml", "crds", "deploy")
 EXAMPLE = ROOT / "examples" / "kustomize" / "kustomization.yaml"

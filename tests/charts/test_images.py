@@ -11,9 +11,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.containers.images import DOCKERFILES, instructions
+from support.containers.images import last_stage as image
 from support.controlplane import ROOT
-from support.images import DOCKERFILES, instructions
-from support.images import last_stage as image
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys

@@ -18,15 +18,15 @@ from nnunet_operator.manifests import names
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.supervision import server
 from nnunet_trainer.supervision.current_progress import CurrentProgress
-from support import chart
 from support.apiclient import Manifest, wait_until
-from support.chart import CHART, one, render
 from support.controlplane import ControlPlane
 from support.network_policies import matches
 from support.operator import OperatorProcess
 from support.ports import free_port
 from support.pretend import Ending, PretendKubelet, fail, succeed
-from support.prometheus import Prometheus, program
+from support.third_party import chart
+from support.third_party.chart import CHART, one, render
+from support.third_party.prometheus import Prometheus, program
 
 ALERTS = CHART / "files" / "alerts.yaml"
 UNIT_TESTS = Path(__file__).with_name("alerts.test.yaml")

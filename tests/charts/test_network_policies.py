@@ -14,8 +14,8 @@ from nnunet_operator.manifests.job import children
 from nnunet_operator.manifests.job_parameters import JobParameters
 from nnunet_trainer.contract.work_order import Input, Location, TrainOrder
 from support.apiclient import Manifest
-from support.chart import Values, one, render
 from support.network_policies import Endpoint, allowed
+from support.third_party.chart import Values, one, render
 
 SYSTEM, TEAM, OTHER = "nnunet-system", "team-a", "team-b"
 VALUES: Values = {

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import helm_python as helm
 import pytest
-from support import audit, chart, kueue
+from support import audit
 from support.audit import Rule
-from support.chart import Values
 from support.controlplane import ControlPlane
+from support.third_party import chart, kueue
+from support.third_party.chart import Values
 
 from . import operator_exercises as exercises
 from .operator_exercises import EXERCISES, OPTIONAL, VALUES, Exercise, Scene

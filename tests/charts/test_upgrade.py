@@ -11,9 +11,9 @@ import helm_python as helm
 import pytest
 import yaml
 from support.apiclient import Manifest, wait_until
-from support.chart import CHART, Values, container
 from support.controlplane import ROOT, ControlPlane
-from support.kubectl import kubectl
+from support.third_party.chart import CHART, Values, container
+from support.third_party.kubectl import kubectl
 
 pytestmark = pytest.mark.controlplane
 

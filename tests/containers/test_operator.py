@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.contract.faults import ExitCode
-from support import chart, container
-from support.container import NOBODY, Container
-from support.images import DOCKERFILES
+from support.containers import container
+from support.containers.container import NOBODY, Container
+from support.containers.images import DOCKERFILES
+from support.third_party import chart
 
 KOPF = """
 import asyncio, kopf

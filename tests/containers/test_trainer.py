@@ -31,10 +31,10 @@ from nnunet_trainer.contract.work_order import (
     TransferOrder,
     WorkOrder,
 )
-from support import container
-from support.container import NOBODY, Container
+from support.containers import container
+from support.containers.container import NOBODY, Container
+from support.containers.images import DOCKERFILES
 from support.datasets import SOURCE, TARGET
-from support.images import DOCKERFILES
 
 STORE = Location(uri="pvc://claim/artifacts")
 SMALL = {

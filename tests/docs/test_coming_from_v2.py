@@ -21,9 +21,11 @@ from nnunet_operator.local.object_store.store import Store
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.cli import COMMANDS, main
 from nnunet_trainer.nnunet_folders import PREPROCESSED, RAW, RESULTS
-from support import pages, small_networks, wheel
+from support import pages
 from support.controlplane import ROOT
 from support.datasets import make_dataset
+from support.third_party import wheel
+from support.trainings import small_networks
 
 pytestmark = [pytest.mark.reference, pytest.mark.e2e]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.chart import CHART, chart
 from support.controlplane import ROOT
+from support.third_party.chart import CHART, chart
 
 INSTALL = ROOT / "docs" / "install.md"
 DOCUMENTS = [ROOT / "README.md", CHART / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

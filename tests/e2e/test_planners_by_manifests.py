@@ -18,7 +18,7 @@ from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.sliding_window import SlidingWindow
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from support.datasets import make_dataset
-from support.predictions import preprocessed_for_prediction
+from support.trainings.predictions import preprocessed_for_prediction
 from support.world import MemoryWorld
 
 MANIFESTS = """

@@ -18,12 +18,13 @@ from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.artifacts.store import ObjectStore
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.work_order import Location
-from support import chart, quickstart
+from support import quickstart
 from support.apiclient import ApiClient, wait_until
 from support.controlplane import ROOT, ControlPlane
 from support.node import ProcessNode
 from support.operator import OperatorProcess
 from support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from support.third_party import chart
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.s3, pytest.mark.e2e, pytest.mark.xdist_group("quickstart-on-a-cluster")]
 

@@ -20,13 +20,14 @@ from nnunet_trainer.contract import work_order
 from nnunet_trainer.contract.work_order import TrainOrder
 from nnunet_trainer.steps.train import run_digest
 from nnunet_trainer.training.recipes import presets, recipe
-from support import audit, chart
+from support import audit
 from support.apiclient import APPLY, ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ROOT, ControlPlane
-from support.kstatus import compute
-from support.kubectl import kubectl
 from support.operator import OperatorProcess
 from support.pretend import Ending, PretendKubelet, succeed
+from support.third_party import chart
+from support.third_party.kstatus import compute
+from support.third_party.kubectl import kubectl
 
 pytestmark = pytest.mark.controlplane
 

@@ -13,11 +13,11 @@ from nnunet_operator.api import kstatus
 from nnunet_operator.api.kstatus import Status
 from nnunet_operator.api.schema import crds
 from nnunet_trainer.contract.report import Error
-from support import argocd
-from support import kstatus as reference
 from support.apiclient import Manifest
-from support.chart import chart
 from support.controlplane import ROOT
+from support.third_party import argocd
+from support.third_party import kstatus as reference
+from support.third_party.chart import chart
 from support.world import KINDS, MemoryWorld
 
 QUICKSTART = sorted((ROOT / "examples" / "quickstart").glob("[0-9]*.yaml"))

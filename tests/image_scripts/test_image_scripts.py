@@ -15,8 +15,8 @@ from types import ModuleType
 
 import kubernetes
 import pytest
+from support.containers.images import DOCKERFILES, instructions
 from support.controlplane import ROOT
-from support.images import DOCKERFILES, instructions
 
 SCRIPTS = ROOT / "images"
 

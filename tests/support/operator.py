@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .apiclient import wait_until
-from .container import Container
+from .containers.container import Container
 from .controlplane import ControlPlane
 from .ports import free_port
 

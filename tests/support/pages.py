@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from .controlplane import ROOT
-from .kubectl import BUILD
+from .third_party.kubectl import BUILD
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")

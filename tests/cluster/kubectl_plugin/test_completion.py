@@ -12,7 +12,7 @@ import pytest
 from kubectl_nnunet import completion
 from kubectl_nnunet.cli import COMMANDS
 from support.controlplane import ControlPlane
-from support.kubectl import kubectl
+from support.third_party.kubectl import kubectl
 
 from ..conftest import dataset, plans, training_run
 

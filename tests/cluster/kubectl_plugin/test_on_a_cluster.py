@@ -11,7 +11,7 @@ import pytest
 from nnunet_operator.api.base import format_time
 from support.apiclient import ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ControlPlane
-from support.kubectl import kubectl
+from support.third_party.kubectl import kubectl
 
 from ..conftest import API_VERSION, StartOperator, condition, dataset, plans, training_run
 from .conftest import Nnunet

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from nnunet_operator.cluster.preflight import WORKLOADS
-from support import kueue
 from support.apiclient import Manifest, wait_until
 from support.controlplane import NODE, ControlPlane
 from support.operator import OperatorProcess
 from support.pretend import PretendKubelet, succeed
+from support.third_party import kueue
 
 from ..conftest import API_VERSION, STORAGE, StartOperator, condition, dataset, grant, plans, training_run
 

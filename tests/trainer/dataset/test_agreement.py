@@ -20,8 +20,8 @@ from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.dataset.readers.agreement import same_spacing
 from nnunet_trainer.dataset.verify import verify
 from nnunet_trainer.fingerprint.extraction import extract
-from support import wheel
 from support.datasets import make_2d, make_dataset, write_nifti
+from support.third_party import wheel
 
 SHAPE, SPACING = (8, 14, 12), (2.0, 1.0, 1.0)
 

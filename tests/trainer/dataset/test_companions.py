@@ -15,8 +15,8 @@ from nnunet_trainer.dataset.readers import READERS, by_name
 from nnunet_trainer.dataset.readers.detached import data_files
 from nnunet_trainer.dataset.readers.packed import check_packed
 from nnunet_trainer.dataset.verify import verify
-from support.companions import KINDS, SPACING, make
 from support.datasets import make_2d, make_dataset
+from support.trainings.companions import KINDS, SPACING, make
 
 
 @pytest.mark.parametrize("listed", [False, True])

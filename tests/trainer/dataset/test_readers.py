@@ -10,8 +10,8 @@ import pytest
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import by_name, choose
-from support import wheel
 from support.datasets import SOURCE, make_2d
+from support.third_party import wheel
 
 
 def oblique(path: Path, rng: np.random.Generator, label: bool = False) -> Path:

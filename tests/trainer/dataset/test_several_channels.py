@@ -14,8 +14,8 @@ from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import READERS, by_name, choose
 from nnunet_trainer.dataset.verify import verify
-from support import wheel
 from support.datasets import describe
+from support.third_party import wheel
 
 SHAPE = (4, 6, 5)
 SPACING, ORIGIN = (0.8, 1.5, 2.5), (3.0, -4.0, 5.0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.fingerprint.extraction import extract
-from support import wheel
 from support.datasets import TARGET, make_2d, make_dataset, write_nifti
+from support.third_party import wheel
 
 pytestmark = pytest.mark.reference
 EXACT = ("max", "min", "median", "percentile_00_5", "percentile_99_5")

@@ -16,7 +16,7 @@ from nnunet_trainer.inference.prediction import predict_folder
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.case import preprocess_image
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
-from support.wheel import quiet
+from support.third_party.wheel import quiet
 
 from . import models
 from .test_warnings import voxels, write

@@ -11,8 +11,8 @@ import pytest
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.planning import planner_presets
 from nnunet_trainer.planning.planners.experiment import plan
-from support import wheel
 from support.datasets import SOURCE
+from support.third_party import wheel
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore:WARNING")]
 

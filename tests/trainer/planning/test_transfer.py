@@ -13,8 +13,8 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.transfer import Comparison, transfer
-from support import wheel
 from support.datasets import SOURCE, TARGET
+from support.third_party import wheel
 
 
 def moved(plans: dict[str, Any], dataset_json: dict[str, Any], **options: Any) -> tuple[dict[str, Any], dict[str, Comparison]]:

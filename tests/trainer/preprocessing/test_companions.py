@@ -20,7 +20,7 @@ from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.companions import write_companions
 from nnunet_trainer.preprocessing.dataset import preprocess_dataset
-from support.companions import KINDS, SHAPE, beside, make
+from support.trainings.companions import KINDS, SHAPE, beside, make
 
 C = "3d_fullres"
 

@@ -26,9 +26,9 @@ from nnunet_trainer.preprocessing import storage
 from nnunet_trainer.preprocessing.case import read_and_preprocess, segmentation_from_logits
 from nnunet_trainer.preprocessing.dataset import preprocess_dataset
 from nnunet_trainer.preprocessing.storage import SUFFIXES, PreprocessedFolder
-from support import small_networks
+from support.containers.disk import NoDisk, enlarge, small_disk
 from support.datasets import make_dataset, write_nifti
-from support.disk import NoDisk, enlarge, small_disk
+from support.trainings import small_networks
 
 C = "3d_fullres"
 
@@ -291,7 +291,7 @@ def test_the_wheel_trains_on_our_folder(raw: RawDataset, tmp_path: Path, monkeyp
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     monkeypatch.setenv("nnUNet_compile", "f")
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-    from support.wheel import quiet
+    from support.third_party.wheel import quiet
 
     with quiet():
         content = json.loads((out / "nnUNetPlans.json").read_text()) | {"continue_training": False}

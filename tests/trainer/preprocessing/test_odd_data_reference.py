@@ -16,8 +16,8 @@ from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.planning.plans.patch import merge
 from nnunet_trainer.preprocessing.case import read_and_preprocess
-from support import wheel
 from support.datasets import make_dataset, write_nifti
+from support.third_party import wheel
 
 pytestmark = pytest.mark.reference
 SAMPLES = 1e5

@@ -28,7 +28,7 @@ from nnunet_trainer.preprocessing.dataset import preprocess_dataset
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from support.datasets import make_dataset, write_nifti
 from support.plugins import isolated, write
-from support.predictions import preprocessed_for_prediction
+from support.trainings.predictions import preprocessed_for_prediction
 
 from trainer.inference import models
 

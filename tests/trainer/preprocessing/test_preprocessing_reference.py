@@ -13,8 +13,8 @@ from nnunet_trainer.fingerprint.extraction import extract
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.case import read_and_preprocess
-from support import wheel
 from support.datasets import SOURCE, TARGET, make_2d, make_dataset
+from support.third_party import wheel
 
 pytestmark = pytest.mark.reference
 

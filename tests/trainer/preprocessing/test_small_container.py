@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nnunet_trainer import cli
-from support.cgroup import Group, NoGroup, limited
+from support.containers.cgroup import Group, NoGroup, limited
 from support.datasets import describe, write_nifti
 
 LIMIT = 400 << 20

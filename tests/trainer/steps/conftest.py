@@ -28,8 +28,8 @@ from nnunet_trainer.contract.work_order import (
 from nnunet_trainer.dataset import parallel
 from nnunet_trainer.fingerprint import extraction
 from nnunet_trainer.steps import dataset, plan, preprocess, train, transfer
-from support import small_networks
 from support.s3 import s3, s3_server  # noqa: F401
+from support.trainings import small_networks
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
 TARGET, SOURCE = "Dataset004_Hippocampus", "Dataset104_HippocampusSource"

@@ -20,7 +20,7 @@ from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import Location
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.steps.raw import SourceFile, SourceFiles
-from support.companions import KINDS, SPACING, make
+from support.trainings.companions import KINDS, SPACING, make
 
 from .conftest import SMALL as SMALL_NETWORK
 from .conftest import TARGET, Chain

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.contract.work_order import TrainerChoice
-from support import training_kills
+from support.trainings import training_kills
 
 from .conftest import RECIPE, Prepared
 

@@ -20,7 +20,7 @@ from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.contract.work_order import Location
 from nnunet_trainer.steps import msd
 from nnunet_trainer.steps.raw import Source
-from support.wheel import convert_msd
+from support.third_party.wheel import convert_msd
 
 from .conftest import TARGET, Chain
 

@@ -14,8 +14,8 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 from nnunet_trainer.training.components.registries import LOSSES
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.ranks import distributed, gradients
-from support import ranks
 from support.apiclient import wait_until
+from support.trainings import ranks
 
 from trainer.inference import models
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.training.ranks import peer_watch
-from support import ranks
+from support.trainings import ranks
 
 from . import failing_ranks
 

@@ -5,7 +5,7 @@ import torch
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.training.loop.fold_training import train
-from support import ranks
+from support.trainings import ranks
 
 from trainer.training.conftest import short_setup
 

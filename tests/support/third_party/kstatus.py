@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .apiclient import Manifest
+from ..apiclient import Manifest
 
 
 def compute(manifest: Manifest) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .controlplane import ROOT
+from ..controlplane import ROOT
 from .images import environment as image_environment
 
 NOBODY = 65532

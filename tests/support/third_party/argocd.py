@@ -8,8 +8,8 @@ from typing import Any
 import lupa
 import yaml
 
-from .apiclient import Manifest
-from .controlplane import ROOT
+from ..apiclient import Manifest
+from ..controlplane import ROOT
 
 FILE = ROOT / "examples" / "gitops" / "argocd" / "health-and-actions.yaml"
 GROUP = "nnunet.dev"

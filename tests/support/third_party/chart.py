@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import helm_python as helm
 import yaml
 
-from .apiclient import Manifest
-from .container import Container, Mount, of_pod, require
-from .controlplane import ROOT, ControlPlane
-from .images import DOCKERFILES
-from .operator import OperatorProcess
+from ..apiclient import Manifest
+from ..containers.container import Container, Mount, of_pod, require
+from ..containers.images import DOCKERFILES
+from ..controlplane import ROOT, ControlPlane
+from ..operator import OperatorProcess
 
 CHART = ROOT / "charts" / "nnunet-operator"
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from .apiclient import ApiClient, Manifest, wait_until
-from .controlplane import BUILD, ROOT, ControlPlane, assets, established
+from ..apiclient import ApiClient, Manifest, wait_until
+from ..controlplane import BUILD, ROOT, ControlPlane, assets, established
 
 
 def install_crds(plane: ControlPlane) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from .controlplane import ROOT
+from ..controlplane import ROOT
 
 BUILD = ROOT / "tests" / "kubectl" / "build.sh"
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .apiclient import wait_until
-from .controlplane import ROOT
-from .ports import free_port
+from ..apiclient import wait_until
+from ..controlplane import ROOT
+from ..ports import free_port
 
 FETCH = ROOT / "tests" / "prometheus" / "fetch.sh"
 

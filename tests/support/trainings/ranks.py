@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from .ports import free_port
+from ..ports import free_port
 
 STACKS_SECONDS = 2.0
 _servers = multiprocessing.get_context("forkserver")

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import tifffile
 
-from .datasets import blobs, describe
+from ..datasets import blobs, describe
 
 SHAPE, SPACING = (8, 16, 16), (4.0, 1.5, 1.0)
 Write = Callable[[Path, np.ndarray], None]

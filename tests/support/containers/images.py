@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from .controlplane import ROOT
+from ..controlplane import ROOT
 
 DOCKERFILES = {"operator": ROOT / "operator" / "Dockerfile", "trainer": ROOT / "trainer_image" / "Dockerfile"}
 

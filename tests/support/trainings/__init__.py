@@ -1,0 +1,1 @@
+"""Datasets, networks, ranks and whole trainings, small enough for tests."""
