@@ -16,67 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import OURS, SHIPPED, compare, cost, report, wheel, wheel_environment
+from _measure import OURS, ROOT, SHIPPED, compare, cost, report, wheel, wheel_environment
+
+sys.path.insert(0, str(ROOT / "tests"))
+
 from nnunet_trainer.architecture import build
+from support.trainings import plans as skeleton
 
 LIMITS = {"cpu": 0.5, "wall": 0.5, "memory": 0.9, "wide_cpu": 0.85, "wide_wall": 0.85}
 SLIM, WIDE = [4, 8, 16, 32], [32, 64, 128, 256]
-RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 
 
 def plans(features: list[int]) -> dict[str, Any]:
     """The default plans' shape, with features for each stage and a spacing that resamples every image."""
-    architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": 4,
-            "features_per_stage": features,
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * 4,
-            "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2]],
-            "n_conv_per_stage": [2, 2, 2, 2],
-            "n_conv_per_stage_decoder": [2, 2, 2],
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-    configuration = {
-        "data_identifier": "nnUNetPlans_3d_fullres",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 2,
-        "patch_size": [40, 56, 40],
-        "median_image_size_in_voxels": [36.0, 50.0, 35.0],
-        "spacing": [0.9, 0.9, 0.9],
-        "normalization_schemes": ["ZScoreNormalization"],
-        "use_mask_for_norm": [False],
-        "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": RESAMPLING,
-        "resampling_fn_seg": "resample_data_or_seg_to_shape",
-        "resampling_fn_seg_kwargs": {**RESAMPLING, "is_seg": True, "order": 1},
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {**RESAMPLING, "order": 1},
-        "architecture": architecture,
-        "batch_dice": False,
-    }
-    return {
-        "dataset_name": SHIPPED.name,
-        "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
-        "original_median_shape_after_transp": [36, 50, 35],
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {"3d_fullres": configuration},
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": {"mean": 1.0, "std": 1.0}},
-    }
+    configuration = skeleton.configuration(
+        patch_size=[40, 56, 40],
+        median_image_size_in_voxels=[36.0, 50.0, 35.0],
+        spacing=[0.9, 0.9, 0.9],
+        architecture=skeleton.unet(3, features, blocks=[2, 2, 2, 2], decoder=[2, 2, 2]),
+    )
+    return skeleton.plans(SHIPPED.name, {"3d_fullres": configuration})
 
 
 def write_model(folder: Path, features: list[int]) -> None:

@@ -13,6 +13,7 @@ from nnunet_trainer.architecture import build
 from nnunet_trainer.preprocessing.storage import write_case
 from nnunet_trainer.training.recipes.recipe import read
 from nnunet_trainer.training.session.setup import TrainingSetup
+from support.trainings import plans as skeleton
 
 DATASET = "Dataset902_Noise"
 DATASET_JSON = {
@@ -26,28 +27,8 @@ DATASET_JSON = {
 def architecture(dimensions: int, features: list[int], *, residual: bool = False) -> dict[str, Any]:
     """nnU-Net's, of as many stages as there are features."""
     stages = len(features)
-    blocks = {"n_blocks_per_stage": [1, 3, 4, *[6] * stages][:stages]} if residual else {"n_conv_per_stage": [2] * stages}
-    return {
-        "network_class_name": "dynamic_network_architectures.architectures.unet."
-        + ("ResidualEncoderUNet" if residual else "PlainConvUNet"),
-        "arch_kwargs": {
-            "n_stages": stages,
-            "features_per_stage": features,
-            "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
-            "kernel_sizes": [[3] * dimensions] * stages,
-            "strides": [[1] * dimensions, *[[2] * dimensions] * (stages - 1)],
-            **blocks,
-            "n_conv_per_stage_decoder": [1 if residual else 2] * (stages - 1),
-            "conv_bias": True,
-            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
-            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
+    blocks = [1, 3, 4, *[6] * stages][:stages] if residual else [2] * stages
+    return skeleton.unet(dimensions, features, blocks=blocks, decoder=[1 if residual else 2] * (stages - 1), residual=residual)
 
 
 WIDE_3D, WIDE_2D = [32, 64, 128, 256, 320, 320], [32, 64, 128, 256, 512, 512, 512, 512]
@@ -87,43 +68,25 @@ def write(folder: Path, edge: int, cases: int = 5) -> Path:
     return folder
 
 
-RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
-
-
 def plans(plan: Plan) -> dict[str, Any]:
     """plans.json with one configuration, `tried`."""
     network, patch, batch = plan
-    configuration = {
-        "data_identifier": "data",
-        "preprocessor_name": "DefaultPreprocessor",
-        "normalization_schemes": ["CTNormalization"],
-        "use_mask_for_norm": [False],
-        "batch_dice": False,
-        "batch_size": batch,
-        "patch_size": patch,
-        "median_image_size_in_voxels": [200.0] * len(patch),
-        "spacing": [1.0] * len(patch),
-        "architecture": network,
-        **{f"resampling_fn_{what}": "resample_data_or_seg_to_shape" for what in ("data", "seg", "probabilities")},
-        "resampling_fn_data_kwargs": RESAMPLING,
-        "resampling_fn_seg_kwargs": {**RESAMPLING, "is_seg": True, "order": 1},
-        "resampling_fn_probabilities_kwargs": {**RESAMPLING, "order": 1},
-    }
-    return {
-        "dataset_name": DATASET,
-        "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
-        "original_median_shape_after_transp": [128, 128, 128],
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {"tried": configuration},
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {
-            "0": {"mean": 0.0, "std": 1.0, "percentile_00_5": -3.0, "percentile_99_5": 3.0, "median": 0.0, "min": -5.0, "max": 5.0}
-        },
-    }
+    configuration = skeleton.configuration(
+        data_identifier="data",
+        normalization_schemes=["CTNormalization"],
+        batch_size=batch,
+        patch_size=patch,
+        median_image_size_in_voxels=[200.0] * len(patch),
+        spacing=[1.0] * len(patch),
+        architecture=network,
+    )
+    intensities = {"mean": 0.0, "std": 1.0, "percentile_00_5": -3.0, "percentile_99_5": 3.0, "median": 0.0, "min": -5.0, "max": 5.0}
+    return skeleton.plans(
+        DATASET,
+        {"tried": configuration},
+        original_median_shape_after_transp=[128, 128, 128],
+        foreground_intensity_properties_per_channel={"0": intensities},
+    )
 
 
 def setup(preprocessed: Path, results: Path, plan: Plan, **more: Any) -> TrainingSetup:

@@ -14,13 +14,13 @@ from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case, write_previous_stage
 from support.datasets import make_dataset
+from support.trainings import plans as skeleton
 
 from trainer.architecture.plans import plain
 
 DATASET, CASES = "Dataset001_A", 5
 IDENTIFIER = "nnUNetPlans_3d_fullres"
 RECIPE = "{epochs: 1, iterationsPerEpoch: 2, validationIterations: 1}"
-RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 
 
 class Hands:
@@ -58,43 +58,26 @@ class Hands:
 
 
 def _plans(fingerprint: Path) -> dict[str, object]:
-    three = {
-        "data_identifier": IDENTIFIER,
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 2,
-        "patch_size": [8, 16, 16],
-        "median_image_size_in_voxels": [8.0, 16.0, 14.0],
-        "spacing": [2.0, 1.0, 1.0],
-        "normalization_schemes": ["ZScoreNormalization"],
-        "use_mask_for_norm": [False],
-        "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": RESAMPLING,
-        "resampling_fn_seg": "resample_data_or_seg_to_shape",
-        "resampling_fn_seg_kwargs": {**RESAMPLING, "is_seg": True, "order": 1},
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {**RESAMPLING, "order": 1},
-        "architecture": plain(3),
-        "batch_dice": False,
+    three = skeleton.configuration(
+        data_identifier=IDENTIFIER,
+        patch_size=[8, 16, 16],
+        median_image_size_in_voxels=[8.0, 16.0, 14.0],
+        spacing=[2.0, 1.0, 1.0],
+        architecture=plain(3),
+    )
+    configurations = {
+        "3d_fullres": three,
+        "first": {"inherits_from": "3d_fullres", "next_stage": "second"},
+        "second": {"inherits_from": "3d_fullres", "previous_stage": "first"},
     }
-    return {
-        "dataset_name": DATASET,
-        "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": [2.0, 1.0, 1.0],
-        "original_median_shape_after_transp": [8, 16, 14],
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {
-            "3d_fullres": three,
-            "first": {"inherits_from": "3d_fullres", "next_stage": "second"},
-            "second": {"inherits_from": "3d_fullres", "previous_stage": "first"},
-        },
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": json.loads(fingerprint.read_text())[
-            "foreground_intensity_properties_per_channel"
-        ],
-    }
+    intensities = "foreground_intensity_properties_per_channel"
+    return skeleton.plans(
+        DATASET,
+        configurations,
+        original_median_spacing_after_transp=[2.0, 1.0, 1.0],
+        original_median_shape_after_transp=[8, 16, 14],
+        **{intensities: json.loads(fingerprint.read_text())[intensities]},
+    )
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from nnunet_trainer.inference.prediction import predict_case, predict_folder
 from nnunet_trainer.inference.spacing import unit_fault, unlike_training
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
+from support.trainings.plans import RESAMPLING
 
 from . import models
 
@@ -410,7 +411,7 @@ def test_a_file_that_cannot_be_read_stops_no_other(tmp_path, capsys):
 
 def test_logits_that_fit_neither_whole_nor_in_parts_are_refused(tmp_path, capsys, monkeypatch):
     content = models.plans(spacing=(1.0, 0.8, 1.0), patch=(16, 16, 16))
-    content["configurations"]["small"]["resampling_fn_probabilities_kwargs"] = {**models.RESAMPLING, "order": 3}
+    content["configurations"]["small"]["resampling_fn_probabilities_kwargs"] = {**RESAMPLING, "order": 3}
     model, images, out = (
         models.write(tmp_path / "model", content, models.DATASET, mirror_axes=()),
         tmp_path / "images",
