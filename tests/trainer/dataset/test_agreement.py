@@ -14,11 +14,11 @@ import pytest
 import SimpleITK as sitk
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset import splits
-from nnunet_trainer.dataset.findings import MOST_WARNINGS, Finding, warnings
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.dataset.readers.agreement import same_spacing
-from nnunet_trainer.dataset.verify import verify
+from nnunet_trainer.dataset.verification.findings import MOST_WARNINGS, Finding, warnings
+from nnunet_trainer.dataset.verification.verify import verify
 from nnunet_trainer.fingerprint.extraction import extract
 from support.datasets import make_2d, make_dataset, write_nifti
 from support.third_party import wheel

@@ -14,7 +14,7 @@ from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import READERS, by_name
 from nnunet_trainer.dataset.readers.detached import data_files
 from nnunet_trainer.dataset.readers.packed import check_packed
-from nnunet_trainer.dataset.verify import verify
+from nnunet_trainer.dataset.verification.verify import verify
 from support.datasets import make_2d, make_dataset
 from support.trainings.companions import KINDS, SPACING, make
 

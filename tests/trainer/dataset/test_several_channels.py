@@ -13,7 +13,7 @@ import tifffile
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import READERS, by_name, choose
-from nnunet_trainer.dataset.verify import verify
+from nnunet_trainer.dataset.verification.verify import verify
 from support.datasets import describe
 from support.third_party import wheel
 

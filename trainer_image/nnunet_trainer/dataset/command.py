@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     parallel.single_threaded()
     command_line.load(arguments)
     from .raw import RawDataset
-    from .verify import verify
+    from .verification.verify import verify
 
     dataset = nnunet_folders.chosen(arguments, needs=[nnunet_folders.RAW], paths={"raw": "RAW"})
     folder = dataset.existing_raw() if dataset else arguments.raw

@@ -16,9 +16,9 @@ from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import DatasetOrder
 from ..dataset import description, msd_description, parallel, splits
-from ..dataset.findings import Finding
-from ..dataset.findings import warnings as few_lines
 from ..dataset.raw import RawDataset
+from ..dataset.verification.findings import Finding
+from ..dataset.verification.findings import warnings as few_lines
 from ..extensions import provenance
 from ..fingerprint import extractors
 from ..fingerprint.extraction import extract
@@ -119,7 +119,7 @@ def _check_description(source: Source, listing: Mapping[str, ObjectInfo]) -> Non
 
 def _verify(raw: RawDataset, tell: Teller) -> list[Finding]:
     """What is odd about the data without being a fault."""
-    from ..dataset.verify import verify
+    from ..dataset.verification.verify import verify
 
     tell("verifying", 0, len(raw.cases))
     found = verify(raw.folder, parallel.cpu_limit())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nnunet_trainer import cli
-from nnunet_trainer.dataset.verify import Finding, verify
+from nnunet_trainer.dataset.verification.verify import Finding, verify
 from support.datasets import TARGET, make_2d, make_dataset, write_nifti
 
 SHAPE, SPACING = (8, 14, 12), (2.0, 1.0, 1.0)

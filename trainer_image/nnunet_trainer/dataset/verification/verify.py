@@ -8,12 +8,12 @@ from pathlib import Path
 
 from nnunet_trainer.contract.faults import BadData
 
-from . import description, parallel, splits
+from .. import description, parallel, splits
+from ..labels import LabelManager
+from ..memory import PROCESS, reading_estimate
+from ..raw import Case, RawDataset
 from .case_faults import CaseFaults, verify_case
 from .findings import Finding
-from .labels import LabelManager
-from .memory import PROCESS, reading_estimate
-from .raw import Case, RawDataset
 
 __all__ = ["Finding", "verify"]
 
@@ -48,7 +48,7 @@ def verify(folder: str | os.PathLike[str], workers: int | None = None) -> list[F
         reader = raw.reader
     except BadData:
         # The first image is one of those that cannot be read: its finding comes from the reader of the ending.
-        from .readers import choose
+        from ..readers import choose
 
         reader = choose(dataset_json, None).name
     labels = LabelManager(dataset_json)

@@ -12,17 +12,17 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadData
 
-from .description import RGB
+from ..description import RGB
+from ..raw import Case
+from ..readers import Image, Reader, by_name
+from ..readers.agreement import grid_differences, placement_differences
+from ..readers.base import label_values
+from ..readers.gzipped import check_nifti
+from ..readers.nifti_header import floating_voxels
+from ..readers.packed import check_packed
+from ..readers.repairs import odd_pixdims
+from ..values import rgb_fault, spacing_fault
 from .findings import Finding
-from .raw import Case
-from .readers import Image, Reader, by_name
-from .readers.agreement import grid_differences, placement_differences
-from .readers.base import label_values
-from .readers.gzipped import check_nifti
-from .readers.nifti_header import floating_voxels
-from .readers.packed import check_packed
-from .readers.repairs import odd_pixdims
-from .values import rgb_fault, spacing_fault
 
 MAX_VALUES = 8
 TRIAL = 8
