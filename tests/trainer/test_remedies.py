@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadData, ExitCode
-from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case, write_previous_stage
+from nnunet_trainer.preprocessing.previous_stage import write_previous_stage
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 from support.datasets import make_dataset
 from support.trainings import plans as skeleton
 

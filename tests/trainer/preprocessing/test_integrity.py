@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nnunet_trainer.preprocessing import integrity, storage
+from nnunet_trainer.preprocessing import integrity, previous_stage, storage
 from nnunet_trainer.preprocessing.blosc2_arrays import write_array
 
 PROPERTIES = {
@@ -110,8 +110,8 @@ def test_the_wheels_previous_stage_is_whole(tmp_path: Path) -> None:
         folder = tmp_path / kind.__name__
         folder.mkdir()
         kind.save_seg(segmentation, str(folder / "c"))
-        assert storage.has_previous_stage(folder, "c")
-        file = storage.previous_stage_file(folder, "c")
+        assert previous_stage.has_previous_stage(folder, "c")
+        file = previous_stage.previous_stage_file(folder, "c")
         assert file is not None
         file.write_bytes(file.read_bytes()[:-1])
-        assert not storage.has_previous_stage(folder, "c")
+        assert not previous_stage.has_previous_stage(folder, "c")

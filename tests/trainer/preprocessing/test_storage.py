@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadData, StorageFault
-from nnunet_trainer.preprocessing import blosc2_arrays, storage
+from nnunet_trainer.preprocessing import blosc2_arrays, previous_stage, storage
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 
 PATCH = [8, 16, 16]
@@ -134,7 +134,7 @@ def test_the_previous_stage_of_a_cascade(tmp_path: Path) -> None:
     previous = np.maximum(seg[0], 0)
     (tmp_path / "cases").mkdir()
     write_case(tmp_path / "cases", "a", data, seg, properties, PATCH)
-    storage.write_previous_stage(tmp_path / "previous", "a", previous, PATCH)
+    previous_stage.write_previous_stage(tmp_path / "previous", "a", previous, PATCH)
     folder = PreprocessedFolder(tmp_path / "cases", tmp_path / "previous")
     assert np.array_equal(folder.open("a").previous[2:5, 3:9], previous[2:5, 3:9])
     assert PreprocessedFolder(tmp_path / "cases").open("a").previous is None

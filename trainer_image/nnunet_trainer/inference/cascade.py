@@ -11,10 +11,10 @@ import torch
 
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
+from nnunet_trainer.preprocessing.previous_stage import has_previous_stage, write_previous_stage
 from nnunet_trainer.preprocessing.resampling import resampling
 from nnunet_trainer.preprocessing.resampling.by_plans import resampling_of, target_spacing
 from nnunet_trainer.preprocessing.resampling.by_slabs import parts
-from nnunet_trainer.preprocessing.storage import has_previous_stage, write_previous_stage
 
 from .export import segmentation_by_heads
 from .large_images import Goal

@@ -1,4 +1,4 @@
-"""Arrays in Blosc2 files: how they are cut into chunks and blocks, how they are packed."""
+"""Arrays in Blosc2 files: how they are cut into chunks and blocks, how they are packed, and how they fail."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import errno
 import math
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nnunet_trainer.contract.faults import StorageFault
+
 BLOCK_BYTES = 128 * 1024
 CHUNK_BYTES = 6 * 1024**2
 CHUNK_TO_PATCH = 1.5
+
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What Blosc2 and numpy raise for damaged files."""
 
 
 def open_array(path: Path) -> Any:
@@ -83,3 +90,16 @@ def block_shapes(shape: Sequence[int], patch_size: Sequence[int], itemsize: int)
         if not grown:
             return (1, *block), (1, *chunk)
         chunk = min(grown)[3]
+
+
+def cannot_write(folder: Path, what: str, error: Exception) -> StorageFault:
+    """What to say when a file could not be written."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Free some space, or enlarge the volume. What is finished is kept."
+        return StorageFault("NoSpace", f"{folder}: {what} cannot be written: no space is left.", hint=hint)
+    return StorageFault("CannotWrite", f"{folder}: {what} cannot be written: {error}.")
+
+
+def by(shape: Sequence[int]) -> str:
+    """`40×56×40`, for messages."""
+    return "×".join(map(str, shape))

@@ -5,13 +5,10 @@ All parts of a case are written beside, then named, the .pkl last. A case is who
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pickle
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,16 +18,13 @@ from typing import Any
 import numpy as np
 
 from nnunet_trainer.contract import keys
-from nnunet_trainer.contract.faults import BadData, StorageFault
+from nnunet_trainer.contract.faults import BadData
 
 from . import integrity
-from .blosc2_arrays import open_array, write_array
+from .blosc2_arrays import UNREADABLE, by, cannot_write, open_array, write_array
+from .previous_stage import can_be_unpacked, damaged_previous_stage, open_previous_stage, previous_stage_file
 
 SUFFIXES = (".b2nd", "_seg.b2nd", ".pkl")
-PREVIOUS_STAGE = (".b2nd", ".npy", ".npz")
-"""Endings of the previous stage's segmentations: today's, and those that nnU-Net writes beside its older data."""
-UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What Blosc2 and numpy raise for damaged files."""
 MARKER = Path(".nnunet") / "preprocessing.json"
 """In a folder that was made here: its format, and the fields of the plans that decided its data."""
 
@@ -90,10 +84,12 @@ class PreprocessedFolder:
             else:
                 data, seg = self._array(case, "data", ""), self._array(case, "seg", "_seg")
         if tuple(data.shape[1:]) != tuple(seg.shape[1:]):
-            shapes = f"its image has shape {_by(data.shape[1:])}, its label {_by(seg.shape[1:])}"
+            shapes = f"its image has shape {by(data.shape[1:])}, its label {by(seg.shape[1:])}"
             message = f"{self.folder}: case {case} cannot be read: {shapes}. One of the two is another case's."
             raise BadData("InvalidPreprocessedData", message, hint=remedy(self.folder, case))
-        return StoredCase(data, seg, properties, self._previous(case, tuple(data.shape[1:])))
+        shape, folder = tuple(data.shape[1:]), self.previous_stage
+        previous = None if folder is None else open_previous_stage(folder, case, shape)
+        return StoredCase(data, seg, properties, previous)
 
     @contextmanager
     def reading(self, case: str) -> Iterator[None]:
@@ -107,8 +103,8 @@ class PreprocessedFolder:
         except UNREADABLE as error:
             damaged = [(path, why) for path in self._files(case) if (why := integrity.fault(path))]
             previous = None if self.previous_stage is None else previous_stage_file(self.previous_stage, case)
-            if not damaged and previous is not None and not _can_be_unpacked(previous):
-                raise _damaged_previous_stage(previous, str(error)) from error
+            if not damaged and previous is not None and not can_be_unpacked(previous):
+                raise damaged_previous_stage(previous, str(error)) from error
             why = f"{damaged[0][0].name}: {damaged[0][1]}" if damaged else str(error).rstrip(".")
             message = f"{self.folder}: case {case} cannot be read: {why}."
             raise BadData("InvalidPreprocessedData", message, hint=remedy(self.folder, case)) from error
@@ -133,37 +129,9 @@ class PreprocessedFolder:
         suffixes = SUFFIXES if packed else (".npy", "_seg.npy") if (self.folder / f"{case}.npy").exists() else (".npz",)
         return [self.folder / f"{case}{suffix}" for suffix in suffixes]
 
-    def _previous(self, case: str, shape: tuple[int, ...]) -> Any:
-        folder = self.previous_stage
-        if folder is None:
-            return None
-        path = previous_stage_file(folder, case)
-        if path is None:
-            hint = "Run the previous stage's final validation first: it predicts what this stage needs."
-            raise BadData("MissingPreviousStage", f"{folder} has no segmentation of case {case!r}.", hint=hint)
-        try:
-            found = _open_previous(path)
-        except UNREADABLE as error:
-            raise _damaged_previous_stage(path, str(error)) from error
-        if tuple(found.shape) != shape:
-            message = f"{path} has shape {_by(found.shape)}, the preprocessed case {_by(shape)}: it was predicted for other data."
-            raise BadData("PreviousStageMismatch", message, hint=_predict_again(path))
-        return found
-
     def _array(self, case: str, key: str, suffix: str) -> Any:
         unpacked = self.folder / f"{case}{suffix}.npy"
         return np.load(unpacked, mmap_mode="r") if unpacked.exists() else np.load(self.folder / f"{case}.npz")[key]
-
-
-def has_previous_stage(folder: Path, case: str) -> bool:
-    """Whether a folder holds the previous stage's segmentation of a case, whole: the one that `PreprocessedFolder` would read."""
-    found = previous_stage_file(folder, case)
-    return found is not None and integrity.is_whole(found)
-
-
-def previous_stage_file(folder: Path, case: str) -> Path | None:
-    """The previous stage's segmentation of a case, whole or not."""
-    return next((path for ending in PREVIOUS_STAGE if (path := folder / f"{case}{ending}").exists()), None)
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:
@@ -262,54 +230,4 @@ def write_case(
                 os.replace(part, folder / part.name)
         return size
     except (OSError, RuntimeError) as error:
-        raise _cannot_write(folder, f"case {case}", error) from error
-
-
-def write_previous_stage(folder: Path, case: str, segmentation: np.ndarray, patch_size: Sequence[int]) -> None:
-    """Write a segmentation (z, y, x), at the next stage's shape, as `case.b2nd` for the cascade; beside, then named."""
-    folder.mkdir(parents=True, exist_ok=True)
-    kind = np.uint8 if segmentation.max(initial=0) < 255 else np.uint16
-    beside = folder / f".partial-{os.getpid()}-{case}.b2nd"
-    try:
-        write_array(beside, segmentation.astype(kind), patch_size)
-        os.replace(beside, folder / f"{case}.b2nd")
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise _cannot_write(folder, case, error) from error
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape))
-
-
-def _damaged_previous_stage(path: Path, why: str) -> BadData:
-    why = integrity.fault(path) or f"it cannot be read: {why.rstrip('.')}"
-    return BadData(
-        "MissingPreviousStage", f"{path}, the previous stage's segmentation, is damaged: {why}.", hint=_predict_again(path)
-    )
-
-
-def _predict_again(path: Path) -> str:
-    """What makes a previous stage's segmentation anew: a final validation leaves alone what is whole."""
-    again = "train the previous stage again with --continue: its final validation predicts what is missing"
-    return f"{again[0].upper()}{again[1:]}." if integrity.fault(path) else f"Remove {path}, then {again}."
-
-
-def _can_be_unpacked(path: Path) -> bool:
-    try:
-        _open_previous(path)[:]
-    except UNREADABLE:
-        return False
-    return True
-
-
-def _open_previous(path: Path) -> Any:
-    found = open_array(path) if path.suffix == ".b2nd" else np.load(path, mmap_mode="r")
-    return found["seg"] if path.suffix == ".npz" else found
-
-
-def _cannot_write(folder: Path, what: str, error: Exception) -> StorageFault:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = "Free some space, or enlarge the volume. What is finished is kept."
-        return StorageFault("NoSpace", f"{folder}: {what} cannot be written: no space is left.", hint=hint)
-    return StorageFault("CannotWrite", f"{folder}: {what} cannot be written: {error}.")
+        raise cannot_write(folder, f"case {case}", error) from error

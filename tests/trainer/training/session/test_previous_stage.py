@@ -6,7 +6,8 @@ import torch
 from nnunet_trainer import cli
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_previous_stage
+from nnunet_trainer.preprocessing.previous_stage import write_previous_stage
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from nnunet_trainer.training.data.augmentation import augmentation_set
 from nnunet_trainer.training.data.augmentation.transforms.previous_stage import PreviousStageTransform
 from nnunet_trainer.training.data.case_memory import CaseMemory

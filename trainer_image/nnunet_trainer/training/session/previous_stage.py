@@ -11,7 +11,8 @@ from nnunet_trainer.dataset import splits
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing import integrity
-from nnunet_trainer.preprocessing.storage import PreprocessedFolder, has_previous_stage, previous_stage_file
+from nnunet_trainer.preprocessing.previous_stage import has_previous_stage, previous_stage_file
+from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 
 from .setup import TrainingSetup
 
