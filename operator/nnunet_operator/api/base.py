@@ -1,6 +1,6 @@
 """What all models share: camelCase outside, snake_case inside.
 
-Admission is strict (`api.validation`, the CRDs); reading what is stored is lenient: fields of another version are kept as they are.
+Admission is strict (`schema.validation`, the CRDs); reading what is stored is lenient: fields of another version stay as they are.
 """
 
 from __future__ import annotations

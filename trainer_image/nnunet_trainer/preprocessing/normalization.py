@@ -93,7 +93,7 @@ def normalize(
     Args:
         data: the channels.
         seg: (1, z, y, x), -1 outside the nonzero region.
-        schemes: as plans hold them (`planning.normalization_schemes`).
+        schemes: as plans hold them (`planning.plans.normalization_schemes`).
         use_mask: whether each is taken inside the nonzero region alone.
         properties: by channel, foreground_intensity_properties_per_channel.
 
