@@ -96,6 +96,13 @@ def test_what_comes_before_and_after_is_run_in_order() -> None:
         torch.testing.assert_close(channels_last.run(modules, x.clone()), nn.Sequential(*modules)(x.clone()))
 
 
+class Doubled(nn.InstanceNorm2d):
+    """Made of torch's, but not the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("module", "x"),
     [
@@ -104,8 +111,9 @@ def test_what_comes_before_and_after_is_run_in_order() -> None:
         (norm((1, 3, 1, 1)), given((2, 3, 5, 4)).bfloat16()),
         (nn.InstanceNorm2d(3, affine=True, track_running_stats=True), given((2, 3, 5, 4))),
         (nn.BatchNorm2d(3), given((2, 3, 5, 4))),
+        (Doubled(3, affine=True), given((2, 3, 5, 4))),
     ],
-    ids=["contiguous", "not affine", "another precision", "running statistics", "another normalization"],
+    ids=["contiguous", "not affine", "another precision", "running statistics", "another normalization", "a class made of it"],
 )
 def test_what_does_not_fit_is_left_to_torch(module: nn.Module, x: Tensor) -> None:
     assert not channels_last.normalizes(module, x)

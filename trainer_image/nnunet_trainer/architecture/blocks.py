@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,9 @@ class ConvBlock(nn.Module):
     Each operation is registered twice, by its name and in `all_modules`: nnU-Net's checkpoints have both keys.
     """
 
+    normalized_by: channels_last.NormalizedBy = "torch"
+    """See `normalize_by`."""
+
     def __init__(
         self,
         ops: Ops,
@@ -73,7 +77,25 @@ class ConvBlock(nn.Module):
         self.all_modules = nn.Sequential(*sequence)
 
     def forward(self, x: Tensor) -> Tensor:
-        return channels_last.run(self.all_modules, x)
+        return channels_last.run(self.all_modules, x, self.normalized_by)
+
+
+def with_instance_norm(network: nn.Module) -> list[ConvBlock]:
+    """The blocks to which `normalize_by` makes a difference."""
+    blocks = (module for module in network.modules() if isinstance(module, ConvBlock))
+    return [block for block in blocks if channels_last.is_instance_norm(getattr(block, "norm", nn.Identity()))]
+
+
+def normalize_by(network: nn.Module, way: channels_last.NormalizedBy) -> None:
+    """How its blocks normalize where channels lie last on a GPU.
+
+    Raises:
+        ImportError: there is no Triton, which `kernels` need.
+    """
+    if way == "kernels":
+        importlib.import_module(f"{__package__}.fused_norm")  # not before: it imports Triton, which a CPU has no use for
+    for block in with_instance_norm(network):
+        block.normalized_by = way
 
 
 class ConvStack(nn.Module):
