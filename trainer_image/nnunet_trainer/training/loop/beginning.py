@@ -15,7 +15,7 @@ from ..ranks import devices, distributed
 from ..ranks.agreement import require_same
 from ..recipes.warnings import warnings_of
 from ..reporting.reporter import Reporter
-from ..session import memory_layout
+from ..session import memory_layout_trial
 from ..session.convolution_check import check_convolutions
 from ..session.session import Session
 from ..state import continuation, resuming
@@ -82,16 +82,19 @@ def try_gpu(session: Session, extra: Mapping[str, Any], log: Callable[[str], Non
     if session.ranks.first:
         slots = rank_slots(configuration.batch_size, 0, session.ranks.world_size)
         channels = configuration.num_input_channels(session.setup.dataset_json)
-        layout = memory_layout.chosen(
+        layout = memory_layout_trial.chosen(
             session.network,
             (len(slots), channels, *configuration.patch_size),
             session.precision,
             device,
             saved=extra.get("memory_layout"),
             fixed=session.setup.deterministic,
+            compiles=session.runner is not session.network,
+            steps=session.recipe.epochs * session.recipe.iterations_per_epoch,
         )
     session.lay_out(distributed.from_first(layout))
-    log(session.layout.said())
+    for line in session.layout.said():
+        log(line)
     order = session.layout.format(configuration.dimensions)
     count = check_convolutions(session.network, configuration.patch_size, session.precision.name, device, order)
     log(f"Convolutions in {session.precision.name} agree with the CPU's in fp32 ({count} of the network's were tried).")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunet_trainer import architecture
+from nnunet_trainer.architecture.blocks import normalize_by
 from nnunet_trainer.contract import keys
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.extensions.schema import Choice
@@ -122,6 +123,7 @@ class Session:
         """Bring the network, and what the optimizer knows of it, into this order in memory."""
         self.layout = layout
         self.network.to(memory_format=layout.format(self.configuration.dimensions))  # type: ignore[call-overload]
+        normalize_by(self.network, layout.normalized_by)
         optimizers.align(self.optimizer)
 
     def enter(self, phase: str) -> None:
