@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.loop import fold_training
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.reporting import reporter
+from nnunet_trainer.training.session import memory_layout_trial
 from nnunet_trainer.training.session.batch_preparation import BatchPreparation
+from nnunet_trainer.training.session.memory_layout import MemoryLayout
 
 DRAWN = reporter.progress_plot
 
@@ -42,10 +45,30 @@ def epoch_seconds(preprocessed: Path, plan: data.Plan, device: str, steps: int, 
         return (logged["epoch_end_timestamps"][1] - logged["epoch_start_timestamps"][1]) / steps
 
 
-def speed(preprocessed: Path, name: str, plan: data.Plan, device: str, steps: int, workers: int | None = None) -> dict[str, float]:
-    """One plan's figures, with as many cores as there are."""
-    whole = epoch_seconds(preprocessed, plan, device, steps, workers)
-    fixed = epoch_seconds(preprocessed, plan, device, steps, workers, sampling={"fixedBatch": True})
+def memory_layout(preprocessed: Path, plan: data.Plan, device: torch.device) -> MemoryLayout:
+    """What a training of full length would choose, with its times of each layout."""
+    session = checks.Bench(preprocessed, preprocessed, plan, device).session()
+    shape = plan[2], session.configuration.num_input_channels(data.DATASET_JSON), *plan[1]
+    compiles, steps = session.runner is not session.network, memory_layout_trial.WORTH_COMPILING
+    found = memory_layout_trial.chosen(session.network, shape, session.precision, device, compiles=compiles, steps=steps)
+    print("\n".join(found.said()), flush=True)
+    return found
+
+
+def speed(
+    preprocessed: Path,
+    name: str,
+    plan: data.Plan,
+    device: str,
+    steps: int,
+    workers: int | None = None,
+    layout: MemoryLayout | None = None,
+) -> dict[str, float]:
+    """One plan's figures, with as many cores as there are; in a layout, or in that which so short a training chooses."""
+    given = mock.patch.object(memory_layout_trial, "chosen", return_value=layout) if layout else nullcontext()
+    with given:
+        whole = epoch_seconds(preprocessed, plan, device, steps, workers)
+        fixed = epoch_seconds(preprocessed, plan, device, steps, workers, sampling={"fixedBatch": True})
     found = {f"{name}_seconds_a_patch": whole / plan[2], f"{name}_epoch_over_fixed_batch": whole / fixed}
     print(f"{name}: {plan[2] / whole:.1f} patches/s, {plan[2] / fixed:.1f} on a fixed batch", flush=True)
     return found

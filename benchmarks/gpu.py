@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from _gpu_speed import checks, data, reporter
 from _measure import report
+from nnunet_trainer.training.session.memory_layout import MemoryLayout, restored
 
 PATCHES_A_SECOND = 36
 """Of the goal: 3D, 128³, batch 2, on an H100."""
@@ -82,6 +83,7 @@ class Measurement:
         self.image = data.write_image(folder / "image.npy", self.image_shape)
         self.figures: dict[str, Any] = {}
         self.left_out: list[str] = []
+        self.layout: MemoryLayout | None = None
 
     def run(self) -> None:
         """The most important first."""
@@ -114,10 +116,22 @@ class Measurement:
 
     def _plan(self, name: str) -> None:
         plan = self.plans[name]
-        self.figures |= measured.speed(self.preprocessed, name, plan, self.device.type, self.steps, self.workers)
+        layout = self._memory_layout(name) if name == "3d_fullres" else None
+        self.figures |= measured.speed(self.preprocessed, name, plan, self.device.type, self.steps, self.workers, layout)
         self.figures[f"{name}_augmentation_ms"] = measured.augmentation_ms(self.preprocessed, plan, self.device, 2 * self.steps)
         if name == "3d_fullres":
             self.figures["epoch_end_ms"] = measured.epoch_end_ms(self.preprocessed, plan, self.device.type)
+
+    def _memory_layout(self, name: str) -> MemoryLayout | None:
+        """Of a plan, with the time of a step in each; on a CPU there is nothing to choose."""
+        if not self.cuda:
+            self.left_out.append("memory layouts: there is no GPU")
+            return None
+        self.layout = found = measured.memory_layout(self.preprocessed, self.plans[name], self.device)
+        self.figures[f"{name}_layout"], self.figures[f"{name}_layouts_left_out"] = found.name, found.left_out
+        for layout, seconds in (found.seconds or {}).items():
+            self.figures[f"{name}_{layout.replace(' ', '_')}_ms"] = 1000 * seconds
+        return found
 
     def _at_cores(self, count: int) -> None:
         """The 3D plan in a process that has so many cores, and nnU-Net's; with the most of them an image is predicted too."""
@@ -164,6 +178,7 @@ class Measurement:
             "dataset_json": data.DATASET_JSON,
             "device": self.device.type,
             "steps": self.steps // 2 if self.cuda and whose != "ours" else self.steps,
+            "layout": None if self.layout is None else self.layout.saved(),
         }
         if predicts:
             order |= {"model": str(self.model), "image": str(self.image), "spacing": self.spacing}
@@ -206,7 +221,8 @@ def ordered(order: dict[str, Any]) -> dict[str, float]:
     """What a process of few cores is to do, as `Measurement._order` says it."""
     device, cuda = torch.device(order["device"]), order["device"] == "cuda"
     plan = (data.PLANS if cuda else data.SMALL_PLANS)["3d_fullres"]
-    found = measured.speed(Path(order["folder"]), "3d_fullres", plan, device.type, order["steps"], None if cuda else 0)
+    layout = None if order["layout"] is None else restored(order["layout"])
+    found = measured.speed(Path(order["folder"]), "3d_fullres", plan, device.type, order["steps"], None if cuda else 0, layout)
     if "image" in order:
         model, image = Path(order["model"]), Path(order["image"])
         found["prediction_seconds"], segmentation = measured.prediction(model, image, order["spacing"], device)

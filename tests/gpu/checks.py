@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from nnunet_trainer.architecture import fused_norm_check
+from nnunet_trainer.architecture.blocks import normalize_by
 from nnunet_trainer.contract.faults import GpuOutOfMemory
 from nnunet_trainer.training.data.augmentation import augmentation_set
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
@@ -21,6 +23,7 @@ from nnunet_trainer.training.ranks import distributed
 from nnunet_trainer.training.ranks.distributed import Ranks
 from nnunet_trainer.training.session.batch_preparation import BatchPreparation
 from nnunet_trainer.training.session.convolution_check import check_convolutions
+from nnunet_trainer.training.session.memory_layout import CHANNELS_LAST, COMPILED, FUSED, MemoryLayout
 from nnunet_trainer.training.session.preparation import prepare
 from nnunet_trainer.training.session.session import Session
 
@@ -55,6 +58,10 @@ class Bench:
         with session.loader:
             found, targets = next(batches(session, session.sampler, session.augmenter, 1))
             return found.clone(), [target.clone() for target in targets]
+
+
+ODD_SHAPES = [(2, 3, 7, 5), (1, 33, 65, 31), (3, 2, 1, 1, 3), (2, 48, 19, 18, 17), (1, 320, 5, 4, 6), (2, 32, 128, 128, 128)]
+"""(b, c, *patch)."""
 
 
 def _close(found: float, expected: float, tolerance: float, what: str) -> None:
@@ -111,6 +118,35 @@ def augmentation(bench: Bench) -> None:
         for a, b in zip(found_labels, labels, strict=True):
             # A tie of float32 sums may go either way.
             assert (a != b).float().mean() < 5e-3
+
+
+def fused_norm(bench: Bench) -> None:
+    """Fused kernels give torch's values and gradients, of odd shapes too; whole steps with them, eager and compiled, its losses.
+
+    The last step while torch refuses whatever waits for the GPU.
+    """
+    normalize_by(torch.nn.Identity(), "kernels")  # registers the operator
+    for shape, dtype in itertools.product(ODD_SHAPES, fused_norm_check.ALLOWED):
+        for what, error in fused_norm_check.errors(shape, dtype, bench.device):
+            assert error <= fused_norm_check.ALLOWED[dtype], f"{shape}, {dtype}, {what}: {error}"
+    for precision, compile in itertools.product(("fp32", "fp16", "bf16"), (False, True)):
+        losses = {}
+        for name in (CHANNELS_LAST, FUSED, COMPILED):
+            torch.compiler.reset()  # no more than a few networks are compiled of one class
+            session = bench.session(precision=precision, compile=compile)
+            session.lay_out(MemoryLayout(name))
+            batch = bench.batch(bench.session(augmentation="none"))
+            found = []
+            for number in range(5):
+                found.append(iteration.train_step(session, *batch))
+                if number == 3:  # what is made once, or compiled, is made
+                    torch.cuda.synchronize()
+                    torch.cuda.set_sync_debug_mode("error")
+            torch.cuda.set_sync_debug_mode("default")
+            losses[name] = [loss.item() for loss in found]
+        for name in (FUSED, COMPILED):
+            for a, b in zip(losses[name], losses[CHANNELS_LAST], strict=True):
+                _close(a, b, 5e-3 if precision == "fp32" else 0.05, f"a loss in {precision}, {name}, compile {compile}")
 
 
 def no_waiting(bench: Bench) -> None:
@@ -192,4 +228,4 @@ def resumption(bench: Bench) -> None:
 
 Check = Callable[[Bench], None]
 ANYWHERE: tuple[Check, ...] = (convolutions, precisions, group_of_one)
-ON_A_GPU: tuple[Check, ...] = (augmentation, no_waiting, out_of_memory, compiled, resumption)
+ON_A_GPU: tuple[Check, ...] = (augmentation, fused_norm, no_waiting, out_of_memory, compiled, resumption)
