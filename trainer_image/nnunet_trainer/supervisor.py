@@ -52,18 +52,20 @@ def _carry_out(file: Path) -> Report:
     except OSError as error:
         raise BadUsage("InvalidWorkOrder", f"The work order {file} cannot be read: {error.strerror}.") from error
     order = work_order.decode(text)
-    state = CurrentProgress(order.step)
     scratch = pod.scratch()
     scratch.mkdir(parents=True, exist_ok=True)
     kills = oom_kills.oom_kills()
 
-    def hear(line: str) -> None:
-        heard = progress.decode(line)
-        if heard is not None:
-            state.hear(heard)
+    with tempfile.TemporaryDirectory(prefix="reports-", dir=scratch) as folder:
+        state = CurrentProgress(order.step, shared=Path(folder))
 
-    with serve(state), tempfile.TemporaryDirectory(prefix="reports-", dir=scratch) as folder:
-        ends = ranks.run(ranks.environments(order, os.environ), file.resolve(), Path(folder), hear)
+        def hear(line: str) -> None:
+            heard = progress.decode(line)
+            if heard is not None:
+                state.hear(heard)
+
+        with serve(state):
+            ends = ranks.run(ranks.environments(order, os.environ), file.resolve(), Path(folder), hear)
         end = _conclude(order, ends, Path(folder), oom=oom_kills.oom_kills() > kills)
     return end if end.error is None else replace(end, summary={**_how_far(state), **end.summary})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +9,16 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import BadConfiguration, Fault, means_gpu_out_of_memory
 
+from . import slow_calls
+
 
 def guarded(what: str, function: Callable[..., Any], /, *arguments: Any, **parameters: Any) -> Any:
-    """`guarded_as`, with the reason PluginFailed."""
-    return guarded_as("PluginFailed", what, function, *arguments, **parameters)
+    """`guarded_as`, with the reason PluginFailed; where it does not end for long, it is said where it is (`slow_calls`).
+
+    What is called in each step of a training is called by `guarded_as`: there the ranks watch each other.
+    """
+    with slow_calls.watched(what, function):
+        return guarded_as("PluginFailed", what, function, *arguments, **parameters)
 
 
 def guarded_as(reason: str, what: str, function: Callable[..., Any], /, *arguments: Any, **parameters: Any) -> Any:
@@ -59,16 +64,9 @@ def require_answer(fits: bool, what: str, found: Any, expected: str) -> None:
 def _place(error: Exception, function: Callable[..., Any]) -> str:
     """The last line of the plug-in's own files that was run: of a library that it calls its author knows no line."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
-    source = _source(inspect.unwrap(function)) or _source(type(function))
+    source = slow_calls.source_of(function)
     own = [frame for frame in frames if source and Path(frame.filename).parent == Path(source).parent]
     if not (own or frames):  # the call itself: other arguments than it takes
         return source or repr(function)
     frame = (own or frames)[-1]
     return f"{frame.filename}, line {frame.lineno}: {frame.line}"
-
-
-def _source(function: Any) -> str:
-    try:
-        return inspect.getsourcefile(function) or ""
-    except TypeError:
-        return ""

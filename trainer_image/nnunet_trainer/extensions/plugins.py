@@ -12,6 +12,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -23,9 +24,12 @@ from nnunet_trainer.contract.faults import BadConfiguration, Temporary
 
 from . import kinds, schema
 from .registry import IMPORTING, Plugin
+from .time_limit import TookTooLong, within
 
 log = logging.getLogger(__name__)
 
+IMPORT_SECONDS = 600.0
+"""A plug-in whose import takes longer is taken to loop for ever: that of torch takes seconds, minutes from the slowest of disks."""
 IN_THE_IMAGE = "What a plug-in imports beside its own files must be installed where it runs: in the trainer's image."
 
 _LOADED: dict[str, Plugin] = {}
@@ -108,7 +112,7 @@ def _installed(name: str, entries: list[metadata.EntryPoint]) -> Plugin:
     version = entries[0].dist.version if entries[0].dist else ""
     plugin = Plugin(name=name, version=version, digest=_package_digest(entries), installed=True)
     for entry in sorted(entries, key=lambda e: e.name):
-        _import(plugin, lambda entry=entry: entry.load(), entry.value)
+        _import(plugin, entry.load, entry.value)
     if not _registered(plugin):
         log.warning("The installed package %s has an entry point %s, and registers no component.", name, ENTRY_POINTS)
     _LOADED[place] = plugin
@@ -140,7 +144,8 @@ def _mounted(folder: Path) -> Plugin:
     module.__spec__ = ModuleSpec(package, None, is_package=True)
     sys.modules[package] = module
     for path in files:
-        _import(plugin, lambda name=f"{package}.{path.stem}": importlib.import_module(name), f"{plugin.name}/{path.name}")
+        name = f"{package}.{path.stem}"
+        _import(plugin, partial(importlib.import_module, name), f"{plugin.name}/{path.name}", str(path))
     if not _registered(plugin):
         raise BadConfiguration(
             "EmptyPlugin",
@@ -202,17 +207,24 @@ def _no_bytecode() -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def _import(plugin: Plugin, load: Callable[[], Any], what: str) -> None:
+def _import(plugin: Plugin, load: Callable[[], Any], what: str, file: str = "") -> None:
     token = IMPORTING.set(plugin)
     try:
         with _no_bytecode():
-            load()
+            within(IMPORT_SECONDS, load, of=file)
         for _, registry in kinds.imported():
             for component in registry.of(plugin):
                 schema.check_declared(registry.kind, component)
     except BadConfiguration as fault:
         fault.message = f"The plug-in {plugin.name}: {fault.message}"
         raise
+    except TookTooLong as late:
+        where = f"; it is at {late.file}, line {late.line}" if late.file else ""
+        raise BadConfiguration(
+            "PluginFailed",
+            f"The plug-in {what} is not imported after {IMPORT_SECONDS / 60:g} minutes{where}.",
+            hint="Mend the plug-in: what takes long belongs into its functions.",
+        ) from None
     except (Exception, SystemExit) as error:
         raise BadConfiguration(
             "PluginFailed",

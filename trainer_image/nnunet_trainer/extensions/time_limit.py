@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import os
 import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -34,7 +36,7 @@ def within(seconds: float, function: Callable[[], Any], *, of: str = "") -> Any:
     Args:
         seconds: of wall clock.
         function: without arguments.
-        of: the file that it is of; where it is late, the line of this file that it has got to is told.
+        of: the file that it is of; where it is late, the line that it has got to of this file, or one beside it, is told.
 
     Raises:
         TookTooLong: it has not ended.
@@ -67,16 +69,25 @@ def within(seconds: float, function: Callable[[], Any], *, of: str = "") -> Any:
     return outcome.answer
 
 
+def frame_of(stack: Sequence[FrameType], file: str) -> FrameType | None:
+    """The innermost frame of a plug-in's own files, else the innermost of all: of a library its author knows no line.
+
+    Args:
+        stack: the outermost frame first.
+        file: of the plug-in; "" if not known.
+    """
+    own = [frame for frame in stack if file and os.path.dirname(frame.f_code.co_filename) == os.path.dirname(file)]
+    return (own or stack or [None])[-1]
+
+
 class _Outcome:
     answer: Any = None
     error: BaseException | None = None
 
 
 def _place(thread: threading.Thread, file: str) -> tuple[str | None, int | None]:
-    innermost = frame = sys._current_frames().get(thread.ident or 0)
-    while frame is not None and frame.f_code.co_filename != file:
-        frame = frame.f_back
-    found: FrameType | None = frame or innermost
+    stack = [frame for frame, _ in traceback.walk_stack(sys._current_frames().get(thread.ident or 0))]
+    found = frame_of(stack[::-1], file)
     return (found.f_code.co_filename, found.f_lineno) if found is not None else (None, None)
 
 

@@ -14,6 +14,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.dataset import files, parallel
 from nnunet_trainer.dataset.raw import Case, RawDataset, files_of
+from nnunet_trainer.extensions import slow_calls
 from nnunet_trainer.planning.plans import Configuration, Plans, plugins
 
 from . import storage
@@ -99,7 +100,8 @@ def preprocess_and_store(
     loaded = Plans(plans)
     resolved = loaded.configuration(configuration)
     try:
-        data, seg, properties = read_and_preprocess(case, loaded, resolved, dataset_json)
+        with slow_calls.concerning(f"Case {name}"):
+            data, seg, properties = read_and_preprocess(case, loaded, resolved, dataset_json)
     except BadData as fault:
         raise BadData(fault.reason, f"Case {name}: {fault.message}", hint=fault.hint, findings=fault.findings) from fault
     return storage.write_case(folder, name, data, seg, properties, resolved.patch_size)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import TextIO
 
-from ..contract import codec
+from ..contract import codec, pod
 from ..contract.progress import Progress
 from ..report.progress_log import ProgressLog
 
@@ -29,6 +31,9 @@ GAUGES = {
     "updated_at": "Unix time of the last change.",
 }
 
+MOST_SLOW_CALLS, LONGEST_SLOW_CALL = 4, 1024
+"""As many are told: the operator takes answers of 16 KiB at most."""
+
 
 class CurrentProgress:
     """Thread-safe: one thread hears, others answer.
@@ -36,9 +41,11 @@ class CurrentProgress:
     Args:
         step: of the work order.
         log: where lines are written (`ProgressLog`); default: standard output.
+        shared: the folder in which the step's processes say what calls have not ended for long.
     """
 
-    def __init__(self, step: str, log: TextIO | None = None) -> None:
+    def __init__(self, step: str, log: TextIO | None = None, shared: Path | None = None) -> None:
+        self._shared = shared
         self._progress = Progress(step=step, phase="starting")
         self._lock = threading.Lock()
         self._log = ProgressLog(log)
@@ -46,7 +53,9 @@ class CurrentProgress:
     @property
     def progress(self) -> Progress:
         with self._lock:
-            return self._progress
+            progress = self._progress
+        slow = _slow_calls(self._shared) if self._shared else []
+        return replace(progress, warnings=[*(progress.warnings or []), *slow]) if slow else progress
 
     def hear(self, progress: Progress) -> None:
         """Take what rank 0 says, and write the lines that it is worth."""
@@ -55,7 +64,7 @@ class CurrentProgress:
             self._log(progress)
 
     def as_json(self) -> str:
-        return codec.dumps(replace(self.progress))
+        return codec.dumps(self.progress)
 
     def as_metrics(self) -> str:
         """Prometheus' text format, 0.0.4."""
@@ -70,3 +79,11 @@ class CurrentProgress:
         about = "# HELP nnunet_warnings Signs of trouble that there are now; /progress names them."
         lines += [about, "# TYPE nnunet_warnings gauge", f"nnunet_warnings{labels} {len(progress.warnings or [])}"]
         return "\n".join(lines) + "\n"
+
+
+def _slow_calls(folder: Path) -> list[str]:
+    found = []
+    for file in sorted(folder.glob(f"{pod.SLOW_CALL}*"))[:MOST_SLOW_CALLS]:
+        with contextlib.suppress(OSError):  # it has ended just now
+            found.append(file.read_text(encoding="utf-8", errors="replace")[:LONGEST_SLOW_CALL])
+    return found

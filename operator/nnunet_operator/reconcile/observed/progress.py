@@ -53,7 +53,8 @@ def of(scope: Scope[Any], work: Work, running: Running) -> None:
     fingerprinting = bool(status.phase) and str(status.phase).startswith("fingerprint")
     reason = reasons.VALIDATING if validating else reasons.FINGERPRINTING if fingerprinting else DOING[work.step]
     pending = f"; pod {running.pending.pod} does not run yet" if running.pending else ""
-    message = f"{work.title}: {_sentence(work, validating, heard)}{pending}{_silence(scope, work, running)}"
+    said = f"{_sentence(work, validating, heard)}{_warned(scope, work, running)}"
+    message = f"{work.title}: {said}{pending}{_silence(scope, work, running)}"
     work.set_state(State.VALIDATING if validating else State.RUNNING, reason, message)
 
 
@@ -132,16 +133,26 @@ def _sentence(work: Work, validating: bool, heard: Heard | None) -> str:
         dice = f", pseudo-Dice {status.pseudo_dice:.3f}" if status.pseudo_dice is not None else ""
         left = f", about {status.eta} left" if status.eta else ""
         what = "validating after epoch" if validating else "epoch"
-        warnings = status.warnings or []
-        more = f" (and {len(warnings) - 1} more in status.folds)" if len(warnings) > 1 else ""
-        warned = f"; warning: {warnings[0].rstrip('.')}{more}" if warnings else ""
         continued = f"; it {status.continued}" if status.continued else ""
-        return f"{what} {status.epoch}{of_all}{dice}{left}{warned}{continued}"
+        return f"{what} {status.epoch}{of_all}{dice}{left}{continued}"
     if isinstance(status, ConfigurationStatus) and status.cases_done is not None:
         return f"{status.cases_done} of {status.cases_total} cases preprocessed"
     if heard is not None and heard.progress.total:
         return f"{status.phase or 'running'}, {heard.progress.done} of {heard.progress.total}"
     return status.phase or "running"
+
+
+def _warned(scope: Scope[Any], work: Work, running: Running) -> str:
+    """The first warning; those of a fold stand in its status, those of other work only here."""
+    if isinstance(work.status, FoldStatus):
+        warnings, more = work.status.warnings or [], "more in status.folds"
+    else:
+        pods = [scope.view.heard[uid].progress for uid in running.pods if uid in scope.view.heard]
+        found = [text for said in pods if said.step == work.step for text in said.warnings or []]
+        warnings, more = [text[:LONGEST_WARNING] for text in found], "more in the pods' logs"
+    if not warnings:
+        return ""
+    return f"; warning: {warnings[0].rstrip('.')}" + (f" (and {len(warnings) - 1} {more})" if len(warnings) > 1 else "")
 
 
 def _silence(scope: Scope[Any], work: Work, running: Running) -> str:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 import pytest
 from nnunet_operator.reconcile import reconcile
-from nnunet_operator.reconcile.view import Key
+from nnunet_operator.reconcile.view import Heard, Key
 from nnunet_operator.reconcile.view_builder import build_view
-from support.world import MemoryWorld
+from nnunet_trainer.contract.progress import Progress
+from support.world import CHAIN, MemoryWorld
 
 Train = Callable[..., MemoryWorld]
 
@@ -98,6 +99,36 @@ def test_what_a_training_warns_of_is_shown_and_told_once(train: Train) -> None:
         ("Normal", "WarningOver", f"no longer: {clipped}"),
         ("Normal", "WarningOver", f"no longer: {starving}"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "step", "before"),
+    [
+        ("Dataset", "data", "dataset", []),
+        ("Plans", "plans", "plan", ["dataset"]),
+        ("Plans", "plans", "preprocess", ["dataset", "plan"]),
+        ("TrainingRun", "run", "train", ["dataset", "plan", "preprocess"]),
+    ],
+)
+def test_what_any_step_warns_of_is_in_the_message_while_it_lasts(kind: str, name: str, step: str, before: list[str]) -> None:
+    """Such as a plug-in's function that does not end: also before a training's first epoch, and of a pod that is not the first."""
+    world = MemoryWorld()
+    world.put(CHAIN.replace("[3d_fullres]", "[3d_fullres], shards: 2"))
+    for done in before:
+        world.settle()
+        world.finish(world.job(step=done))
+    world.settle()
+    job = world.job(step=step)
+    last = world.run(job)[-1]["metadata"]["uid"]
+    slow, more = "Case a: The step Smooth (a.py:3) has not ended for 5 minutes; it is at a.py, line 4: f(x).", "Another."
+    for warnings in (None, [slow], [slow, more], None):
+        world.wait(minutes=1)
+        said = Progress(step=step, phase="working", warnings=warnings)
+        world.heard[last] = Heard(progress=said, at=world.now)
+        world.settle()
+        message = world.condition(kind, name)[2]
+        assert (f"; warning: {slow.rstrip('.')}" in message) == (slow in (warnings or []))
+        assert ("(and 1 more in " in message) == (len(warnings or []) == 2)
 
 
 def test_how_fast_a_training_is_stands_in_its_fold(train: Train) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadData, StorageFault
 from nnunet_trainer.contract.uri import is_utf8, printable
+from nnunet_trainer.extensions import slow_calls
 
 from ..storage_errors import require_storage
 from .agreement import grid_differences
@@ -83,7 +84,8 @@ class Reader(ABC):
         """
         self._require(path, label=label)
         try:
-            image = self.load(path, label=label)
+            with slow_calls.watched(f"Reading {path} by {self.name}", type(self).load):
+                image = self.load(path, label=label)
         except BadData:
             raise
         except MemoryError:
@@ -147,7 +149,8 @@ class Reader(ABC):
         shutil.rmtree(beside, ignore_errors=True)
         try:
             beside.mkdir(parents=True)
-            self.write_seg(segmentation, beside / path.name, properties)
+            with slow_calls.watched(f"Writing {path} by {self.name}", type(self).write_seg):
+                self.write_seg(segmentation, beside / path.name, properties)
             written = sorted(beside.iterdir(), key=lambda file: (file.name == path.name, file.name))
             for file in written:
                 os.replace(file, path.parent / file.name)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.extensions.calls import guarded, require_answer
+from nnunet_trainer.extensions.calls import guarded, guarded_as, require_answer
 from nnunet_trainer.extensions.schema import Choice
 
 from ..ranks import peer_faults
@@ -69,7 +69,7 @@ def _loss(what: str, made: Any) -> Callable[[Tensor, Tensor], Tensor]:
 def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """As `guarded`; but that another rank went away is no fault of a plug-in that adds up over ranks."""
     try:
-        return guarded(what, function, *arguments)
+        return guarded_as("PluginFailed", what, function, *arguments)
     except BadConfiguration as fault:
         cause = fault.__cause__
         if cause is not None and peer_faults.is_broken_collective(cause):

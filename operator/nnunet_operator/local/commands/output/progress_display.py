@@ -78,6 +78,8 @@ def _pod_progress(label: str, progress: Progress) -> PodProgress:
         words.append(f"Dice {progress.ema_pseudo_dice:.3f}")
     if progress.eta_seconds:
         words.append(f"{printer_columns.duration(progress.eta_seconds)} left")
+    if progress.warnings:
+        words.append("warning: see `nnunet-operator local why`")
     return PodProgress(label, done, total, ", ".join(words))
 
 
