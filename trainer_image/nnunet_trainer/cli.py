@@ -40,7 +40,14 @@ def main(argv: list[str] | None = None) -> int:
     if not WAITING.keys() & os.environ.keys():
         os.environ.update(WAITING)  # read when the libraries are loaded, here and in processes that this one starts
     description = "nnU-Net's steps, each by hand or from a work order."
-    return command_line.run("nnunet-trainer", description, COMMANDS, __package__ or "nnunet_trainer", argv)
+    try:
+        return command_line.run("nnunet-trainer", description, COMMANDS, __package__ or "nnunet_trainer", argv)
+    except Exception as error:
+        from .extensions.uncaught_errors import plugins_fault
+
+        if (fault := plugins_fault(error)) is None:
+            raise
+        return command_line.tell(fault)
 
 
 if __name__ == "__main__":

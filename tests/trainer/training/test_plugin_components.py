@@ -5,6 +5,7 @@ It is said once, with the plug-in's line, and is not tried again: a GPU is not t
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,6 +77,87 @@ def test_optimizers(setup: Any, plug: Callable[..., None], body: str, said: str)
     refused(setup({**SHORT, "optimizer": "Mine"}), said)
 
 
+STEPS = {
+    "its own step": (
+        "class Own(torch.optim.SGD):\n    @torch.no_grad()\n    def step(self, closure=None):\n        return self.nothing\n"
+        "return Own(parameter_groups, lr=learning_rate)",
+        r"The optimizer Mine \(.*own.py:5\), in its step, fails: AttributeError: .*own.py, line 10: return self.nothing",
+    ),
+    "one that needs a closure": (
+        "return torch.optim.LBFGS([p for group in parameter_groups for p in group['params']], lr=learning_rate)",
+        r"The optimizer Mine .*, in its step, fails: TypeError: .*closure",
+    ),
+    "its gradients": (
+        "class Own(torch.optim.SGD):\n    def zero_grad(self, set_to_none=True):\n        raise ValueError('no')\n"
+        "return Own(parameter_groups, lr=learning_rate)",
+        r"The plug-in own fails in zero_grad: ValueError: no \(.*own.py, line 9: raise ValueError\('no'\)\)",
+    ),
+    "a hook": (
+        "found = torch.optim.SGD(parameter_groups, lr=learning_rate)\n"
+        "found.register_step_post_hook(lambda *given: 1 / 0)\nreturn found",
+        r"The optimizer Mine .*, in its step, fails: ZeroDivisionError",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STEPS)
+def test_what_an_optimizer_does_in_the_training(setup: Any, plug: Callable[..., None], what: str) -> None:
+    body, said = STEPS[what]
+    plug("optimizer", "parameter_groups, *, learning_rate: float = 1e-2", body)
+    refused_as(setup({**SHORT, "optimizer": "Mine"}), said)
+
+
+NETWORKS = {
+    "a forward pass": (
+        "return self.conv(x) if self.weights() else self.nothing",
+        "The plug-in own fails in forward: AttributeError",
+    ),
+    "a hook": (
+        "y = self.conv(x)\nif y.requires_grad and not self.weights():\n    y.register_hook(lambda gradient: 1 / 0)\nreturn y",
+        "The plug-in own fails in <lambda>: ZeroDivisionError: division by zero",
+    ),
+    "a backward pass": (
+        "return self.conv(x) if self.weights() else Broken.apply(self.conv(x))",
+        r"The plug-in own fails in backward: ValueError: no \(.*own.py, line \d+: raise ValueError\('no'\)\)",
+    ),
+}
+"""`self.weights()`: whether it has the weights that it began with."""
+
+
+@pytest.mark.parametrize("what", NETWORKS)
+def test_what_a_network_does_once_it_trains(setup: Any, plug: Callable[..., None], what: str) -> None:
+    """Its first passes have been looked at, and were well."""
+    forward, said = NETWORKS[what]
+    body = f"""\
+class Broken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ValueError('no')
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv3d(channels_in, channels_out, 1)
+        self.first = None
+
+    def weights(self):
+        now = self.conv.weight.detach().flatten()[0].item()
+        self.first = now if self.first is None else self.first
+        return now == self.first
+
+    def forward(self, x):
+{textwrap.indent(forward, "        ")}
+
+return Network()"""
+    plug("network", "arch_kwargs, channels_in, channels_out, deep_supervision", body)
+    architecture = {"network_class_name": "Mine", "arch_kwargs": {}}
+    refused_as(setup({**SHORT, "deepSupervision": False}, plans=plans(architecture=architecture)), said)
+
+
 def test_an_optimizer_without_a_learning_rate(plug: Callable[..., None]) -> None:
     with pytest.raises(
         BadConfiguration, match=r"The plug-in own: The optimizer Mine \(.*\) has no keyword-only argument learning_rate"
@@ -130,7 +212,11 @@ def test_what_fits(setup: Any, plug: Callable[..., None]) -> None:
 
 
 def refused(setup: Any, said: str) -> None:
+    refused_as(setup, re.escape(said))
+
+
+def refused_as(setup: Any, pattern: str) -> None:
     with pytest.raises(BadConfiguration) as raised:
         train(setup)
-    assert said in raised.value.message
+    assert re.search(pattern, raised.value.message), raised.value.message
     assert as_fault(raised.value).exit_code == ExitCode.BAD_CONFIGURATION

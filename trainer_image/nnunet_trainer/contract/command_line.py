@@ -21,6 +21,12 @@ MACHINE = (
 """What a full disk, a forbidden folder, a folder where a file belongs, a path that nothing can have says: nobody's bug."""
 
 
+def tell(fault: Fault) -> int:
+    """Print a person's mistake; answers the exit code."""
+    print(f"{fault.reason}: {fault}", file=sys.stderr)
+    return int(fault.exit_code)
+
+
 def run(program: str, description: str, commands: Mapping[str, tuple[str, str]], package: str, argv: list[str] | None) -> int:
     """Run one command; a person's mistake ends in one message and the contract's exit code.
 
@@ -57,8 +63,7 @@ def run(program: str, description: str, commands: Mapping[str, tuple[str, str]],
     try:
         return int(arguments.run(arguments))
     except Fault as fault:
-        print(f"{fault.reason}: {fault}", file=sys.stderr)
-        return int(fault.exit_code)
+        return tell(fault)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -28,6 +28,8 @@ from .time_limit import TookTooLong, within
 
 log = logging.getLogger(__name__)
 
+PACKAGE_PREFIX = "nnunet_plugin_"
+"""How the names of the packages begin that mounted plug-ins are imported as."""
 IMPORT_SECONDS = 600.0
 """A plug-in whose import takes longer is taken to loop for ever: that of torch takes seconds, minutes from the slowest of disks."""
 IN_THE_IMAGE = "What a plug-in imports beside its own files must be installed where it runs: in the trainer's image."
@@ -68,6 +70,17 @@ def load_again(places: Iterable[str]) -> None:
     for place in wanted:
         if Path(place).is_dir():
             _mounted(Path(place))
+
+
+def loaded_from(module: str, file: str) -> Plugin | None:
+    """The plug-in that a module of this name, in this file, is of; None where it is of none."""
+    if module.startswith(PACKAGE_PREFIX):
+        return _LOADED.get(str(Path(file).parent))
+    top = module.partition(".")[0]
+    for name, entries in _entry_points().items():
+        if any(entry.value.partition(":")[0].partition(".")[0] == top for entry in entries):
+            return _LOADED.get(f"package {name}")
+    return None
 
 
 def plugin_folders(folder: Path | None, names: Iterable[str] | None) -> list[Path]:
@@ -138,7 +151,7 @@ def _mounted(folder: Path) -> Plugin:
     if _LOADED.get(str(folder)) == plugin:
         return plugin
     # A package of its own for each: two ConfigMaps may both hold a losses.py. Its files may import each other (`from . import x`).
-    package = f"nnunet_plugin_{hashlib.sha256(f'{folder} {digest}'.encode()).hexdigest()[:8]}"
+    package = f"{PACKAGE_PREFIX}{hashlib.sha256(f'{folder} {digest}'.encode()).hexdigest()[:8]}"
     module = types.ModuleType(package)
     module.__path__ = [str(folder)]
     module.__spec__ = ModuleSpec(package, None, is_package=True)

@@ -72,7 +72,9 @@ def main(order_file: str, report_file: str) -> int:
         report = _step(order.step).carry_out(order, ProgressSender(descriptor))
         code = 0
     except BaseException as error:
-        fault = failures.as_fault(error, kills)
+        from ..extensions.uncaught_errors import plugins_fault
+
+        fault = plugins_fault(error) or failures.as_fault(error, kills)
         if fault is not error:
             log.error("%s", fault.reason, exc_info=error)
         report, code = _failed(order, fault), int(fault.exit_code)

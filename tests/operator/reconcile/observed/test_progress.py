@@ -10,6 +10,7 @@ from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.view import Heard, Key
 from nnunet_operator.reconcile.view_builder import build_view
 from nnunet_trainer.contract.progress import Progress
+from support.objects import resource
 from support.world import CHAIN, MemoryWorld
 
 Train = Callable[..., MemoryWorld]
@@ -114,6 +115,7 @@ def test_what_any_step_warns_of_is_in_the_message_while_it_lasts(kind: str, name
     """Such as a plug-in's function that does not end: also before a training's first epoch, and of a pod that is not the first."""
     world = MemoryWorld()
     world.put(CHAIN.replace("[3d_fullres]", "[3d_fullres], shards: 2"))
+    world.put(resource("TrainingRun", "run", plansRef={"name": "plans"}, folds=["0"]))
     for done in before:
         world.settle()
         world.finish(world.job(step=done))

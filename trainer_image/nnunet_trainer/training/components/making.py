@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -66,10 +67,10 @@ def _loss(what: str, made: Any) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
-def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def _called(what: str, function: Callable[..., Any], *arguments: Any, **parameters: Any) -> Any:
     """As `guarded`; but that another rank went away is no fault of a plug-in that adds up over ranks."""
     try:
-        return guarded_as("PluginFailed", what, function, *arguments)
+        return guarded_as("PluginFailed", what, function, *arguments, **parameters)
     except BadConfiguration as fault:
         cause = fault.__cause__
         if cause is not None and peer_faults.is_broken_collective(cause):
@@ -80,6 +81,13 @@ def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 def _optimizer(what: str, made: Any) -> torch.optim.Optimizer:
     require_answer(isinstance(made, torch.optim.Optimizer), what, made, "a torch.optim.Optimizer")
     found: torch.optim.Optimizer = made
+    take_step = found.step
+
+    @functools.wraps(take_step)
+    def step(*arguments: Any, **parameters: Any) -> Any:
+        return _called(f"{what}, in its step,", take_step, *arguments, **parameters)
+
+    found.step = step  # type: ignore[method-assign]
     return found
 
 

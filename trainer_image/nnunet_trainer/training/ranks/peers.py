@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import torch.distributed as dist
 
 from nnunet_trainer.contract.faults import Fault, Stopped, Temporary
+from nnunet_trainer.extensions.uncaught_errors import plugins_fault
 from nnunet_trainer.process_exit.abort import abort
 from nnunet_trainer.process_exit.failures import as_fault
 
@@ -125,9 +126,11 @@ class Peers:
     # --- The end
 
     def _cause(self, error: BaseException) -> BaseException:
-        """What a broken collective is the consequence of; any other error is its own cause."""
+        """What a broken collective is the consequence of; the fault of a plug-in's error; any other error is its own cause."""
         watch = self._watch
-        if isinstance(error, Fault) or self.world_size == 1 or not peer_faults.is_broken_collective(error):
+        if not peer_faults.is_broken_collective(error):
+            return plugins_fault(error) or error
+        if isinstance(error, Fault) or self.world_size == 1:
             return error
         if watch.stopping:
             left = "The training was stopped; another rank left before all had agreed on that."
