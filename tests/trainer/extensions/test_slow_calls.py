@@ -19,6 +19,7 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.dataset.raw import RawDataset
 from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.extensions import load_plugins, plugins, slow_calls
+from nnunet_trainer.extensions.time_limit import THREAD
 from nnunet_trainer.fingerprint.extraction import extract
 from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.preprocessing.dataset import preprocess_dataset
@@ -225,3 +226,6 @@ def test_an_import_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytes
     file = tmp_path / "mine" / f"{list(files)[-1]}.py"
     assert "The plug-in mine/a.py is not imported after 0.005 minutes; it is at " in fault.value.message
     assert f"{file}, line 2" in fault.value.message or f"{file}, line 3" in fault.value.message
+    for left in [each for each in threading.enumerate() if each.name == THREAD]:
+        left.join(60)
+        assert not left.is_alive()
