@@ -109,8 +109,24 @@ class _Walk:
             for key in needed_by(resource):
                 if key.kind in WAITS_FOR[reason]:
                     self._reference(key, reason, depth)
+        if reason == reasons.PLUGIN_CHANGED:
+            self._made_with(resource, manifest, depth)
         self._children(resource, manifest, depth)
         self._parts(manifest, depth)
+
+    def _made_with(self, resource: Resource, manifest: Manifest, depth: int) -> None:
+        """The Plans that were made with a plug-in that is said to be another now."""
+        found = [self.reader.get(*key) for key in needed_by(resource) if key.kind == "Plans"]
+        for plans in [manifest] if resource.kind == "Plans" else found:
+            for each in ((plans or {}).get("status") or {}).get("plugins") or []:
+                if plans is None or not each.get("needed") or each["name"] not in kstatus.reason(manifest)[1]:
+                    continue
+                name, digest = short(plans), str(each.get("digest") or "")[:12]
+                self.found.step(depth, name, f"was made with the plug-in {each['name']} (digest {digest})", "waiting")
+                transferred = (plans["spec"].get("transferFrom") or {}).get("plansRef")
+                origin = f"plans/{transferred['name']}" if transferred else name
+                then = f", then {self.command} rerun {short(manifest)}" if origin != short(manifest) else ""
+                self.found.advise(f"Put the ConfigMap back; or plan anew with it as it is now: {self.command} rerun {origin}{then}")
 
     def _reference(self, key: Key, reason: str, depth: int) -> None:
         if key in self._seen:

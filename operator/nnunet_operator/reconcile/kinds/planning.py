@@ -12,6 +12,7 @@ from ..lifecycle.advance import advance
 from ..observed import results
 from ..orders import planning as orders
 from ..policies import rerun, suspend
+from ..references import mounted_plugins
 from ..references.resolved import PlansReferences
 from ..scope import Scope
 from ..status import conditions
@@ -51,6 +52,21 @@ def plan(scope: Scope[PlansStatus], references: PlansReferences, work: Work) -> 
         work.succeed(reasons.PLANNED, "", result.at)
     if rerun.is_input(start, work):
         _remember_inputs(scope.status, references)
+
+
+def replan_changed(scope: Scope[PlansStatus], work: Work, *, failed: bool) -> bool:
+    """On a rerun: plan anew what was planned with a plug-in that is another now; whether it is.
+
+    A transfer begins anew with the plans that it is of. Where something had `failed`, the rerun is for that, and a plug-in that
+    planning alone needs does not change it.
+    """
+    made_with = [each for each in scope.status.plugins or [] if each.needed or not failed]
+    changed = mounted_plugins.changed(scope.view, made_with)
+    if not changed or work.status.state is not State.SUCCEEDED or scope.view.object.spec.transfer_from:
+        return False
+    rerun.start_over(scope, work)
+    rerun.record(scope, f"{work.title} begins anew with the plug-in {', '.join(changed)} as it is now, and what follows from it")
+    return True
 
 
 def was_restored(references: PlansReferences, work: Work) -> bool:

@@ -20,7 +20,9 @@ def reconcile(view: View[Plans]) -> Outcome:
     plan, rows = planning.work(scope), preprocessing.works(scope)
     scope.status.plans_name = scope.status.plans_name or view.object.spec.plans_name
     if rerun.requested(scope):
-        rerun.record_retried(scope, rerun.retry_failed(scope, [plan, *rows.values()]))
+        retried = rerun.retry_failed(scope, [plan, *rows.values()])
+        if not planning.replan_changed(scope, plan, failed=bool(retried)):
+            rerun.record_retried(scope, retried)
     planning.plan(scope, references, plan)
     for name, row in rows.items():
         preprocessing.preprocess(scope, references, plan, row, name)

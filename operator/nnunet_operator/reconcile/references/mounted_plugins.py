@@ -14,6 +14,7 @@ from ...api import reasons
 from ...api.common import State
 from ...api.conditions import condition_of
 from ...api.fields import plugins
+from ...api.plans import PluginStatus
 from ...api.training_run import FoldStatus, TrainingRun, TrainingRunStatus
 from ...manifests import names
 from ..blocker import Blocker
@@ -68,12 +69,22 @@ def require_same(
         return start
     plans = references.plans.object
     of_plans = {each.name: each.digest for each in (plans.status.plugins if plans else None) or () if each.needed}
+    made = f"Plans {references.plans.name} was made"
+    origin = plans.spec.transfer_from.plans_ref.name if plans and plans.spec.transfer_from else references.plans.name
+    anew = f"put it back, or set spec.rerun of Plans {origin} to a new value: they are then planned anew with it."
+    other = f"put it back. {CREATE_ANOTHER.format('TrainingRun')}"
     for name, now in _digests(view, _named(start.order)).items():
-        for before, since in ((of_plans.get(name), f"Plans {references.plans.name} was made"), (kept.get(name), "this run began")):
+        for before, since, do in ((of_plans.get(name), made, anew), (kept.get(name), "this run began", other)):
             if before and before != now:
-                text = f"the ConfigMap {name} of spec.plugins was changed since {since} ({before[:12]} → {now[:12]}): put it back."
-                return Blocker(reasons.PLUGIN_CHANGED, f"{text} {CREATE_ANOTHER.format('TrainingRun')}")
+                text = f"the ConfigMap {name} of spec.plugins was changed since {since} ({before[:12]} → {now[:12]}): {do}"
+                return Blocker(reasons.PLUGIN_CHANGED, text)
     return start
+
+
+def changed(view: View[Any], made_with: Iterable[PluginStatus]) -> list[str]:
+    """The ConfigMaps that hold something else now than when a Plans was made with them; one that is missing has not changed."""
+    now = _digests(view, plugins.names(view.object.spec.plugins))
+    return [each.name for each in made_with if each.digest and now.get(each.name, each.digest) != each.digest]
 
 
 def keep(view: View[TrainingRun], status: TrainingRunStatus, *, begun: bool) -> None:

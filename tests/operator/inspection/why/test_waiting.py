@@ -9,6 +9,7 @@ import pytest
 from nnunet_operator.inspection.terminal import Terminal
 from nnunet_operator.inspection.why import explanation, waiting
 from nnunet_operator.reconcile.view import Manifest
+from support.objects import resource
 from support.world import stamp
 
 from ..conftest import WorldReader
@@ -188,6 +189,24 @@ def test_a_failed_dependency_leads_to_what_failed(chain_: WorldReader, advance: 
     assert "Failed, attempt 1" in steps[-1]
     assert todo[0].startswith("OutOfGPUMemory: A larger GPU")
     assert todo[-1] == "When that is mended: kubectl nnunet rerun trainingrun/pretrain"
+
+
+@pytest.mark.parametrize("transferred", [False, True])
+def test_a_plugin_that_was_changed_leads_to_the_plans(chain_: WorldReader, advance: Advance, transferred: bool) -> None:
+    advance(chain_, *PREPARATION)
+    world, name = chain_.world, "target-to-source" if transferred else "target"
+    made_with = [{"name": "mine", "digest": "a" * 64, "needed": True}, {"name": "planning-only", "digest": "c" * 64}]
+    world.status("Plans", name)["plugins"] = made_with
+    world.plugins = {"mine": "b" * 64}
+    world.put(resource("TrainingRun", "new", plansRef={"name": name}, folds=["0"], plugins=[{"configMapName": "mine"}]))
+    world.settle()
+    steps, todo = why(chain_, "TrainingRun", "new")
+    assert "PluginChanged" in steps[0]
+    assert steps[1].strip() == f"plans/{name}: was made with the plug-in mine (digest aaaaaaaaaaaa)"
+    assert todo == [
+        "Put the ConfigMap back; or plan anew with it as it is now: kubectl nnunet rerun plans/target, "
+        "then kubectl nnunet rerun trainingrun/new"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from nnunet_operator.reconcile.view import Manifest
-from support.objects import dataset, finish, plans, run
-from support.world import MemoryWorld
+from support.objects import dataset, events, finish, finish_open, plans, resource, run, transfer
+from support.world import MemoryWorld, report_of
 
 MINE = [{"configMapName": "mine"}]
 A, B = "a" * 64, "b" * 64
@@ -142,6 +143,20 @@ def test_one_that_fails_at_once_may_be_mended(world: MemoryWorld) -> None:
     assert world.status("TrainingRun", "run")["plugins"] == {"mine": B}
 
 
+def test_of_transferred_plans_those_that_they_are_of_are_planned_anew(world: MemoryWorld) -> None:
+    world.put(transfer("moved"))
+    world.settle()
+    finish(world, "transfer")
+    finish_open(world, step="preprocess")
+    world.status("Plans", "moved")["plugins"] = [{"name": "mine", "digest": A, "needed": True}]
+    world.plugins = {"mine": B}
+    world.put(run(plugins=MINE, plansRef={"name": "moved"}))
+    settled(world)
+    message = world.condition("TrainingRun", "run")[2]
+    assert "was changed since Plans moved was made" in message
+    assert "set spec.rerun of Plans plans to a new value" in message
+
+
 @pytest.mark.parametrize("needed", [True, False])
 def test_a_run_of_plans_whose_plugin_was_changed_takes_no_gpu(world: MemoryWorld, needed: bool) -> None:
     world.status("Plans", "plans")["plugins"] = [{"name": "mine", "digest": A, "needed": needed}]
@@ -154,3 +169,109 @@ def test_a_run_of_plans_whose_plugin_was_changed_takes_no_gpu(world: MemoryWorld
         assert "was changed since Plans plans was made" in message
     else:
         assert world.job(step="train")
+
+
+def planned_with(world: MemoryWorld, *, needed: bool) -> None:
+    """Plans `own`, made with the plug-in A, whose configuration is preprocessed."""
+    world.plugins = {"mine": A}
+    world.put(plans("own", plugins=MINE))
+    world.settle()
+    job = world.job(step="plan", owner_name="own")
+    report = report_of(job)
+    about = [{"name": "mine", "digest": A, "needed": needed}]
+    world.finish(job, dataclasses.replace(report, summary={**report.summary, "plugins": about}))
+    world.settle()
+    finish(world, "preprocess", owner_name="own")
+    assert world.condition("Plans", "own")[0] == "True"
+
+
+def plannings(world: MemoryWorld, name: str = "own") -> list[Manifest]:
+    return world.jobs(step="plan", owner_name=name)
+
+
+@pytest.mark.parametrize(
+    ("now", "needed", "failed", "anew"),
+    [
+        (B, True, False, True),
+        (B, False, False, True),
+        (B, True, True, True),
+        (B, False, True, False),
+        (A, True, False, False),
+        (A, True, True, False),
+        (None, True, False, False),
+    ],
+    ids=lambda value: {A: "same", B: "changed", None: "missing"}.get(value, str(value)),
+)
+def test_a_rerun_plans_anew_with_a_plugin_that_was_changed(
+    world: MemoryWorld, now: str | None, needed: bool, failed: bool, anew: bool
+) -> None:
+    """Where something failed, it is tried again; a plug-in that planning alone needs changes nothing of that."""
+    planned_with(world, needed=needed)
+    if failed:
+        row = next(row for row in world.status("Plans", "own")["configurations"] if row["name"] == "3d_fullres")
+        row["state"] = "Failed"
+    world.plugins = {"mine": now}
+    settled(world)
+    assert len(plannings(world)) <= 1, "nothing happens by itself"
+    since = len(world.events)
+    world.edit("Plans", "own", rerun="2")
+    settled(world)
+    [told] = [message for reason, message in events(world, "Plans", "own", since) if reason == "Rerun"]
+    going = [job for job in plannings(world) if not job.get("status")]
+    assert ("begins anew with the plug-in mine as it is now" in told) == bool(going) == anew
+    if not anew:
+        assert bool([job for job in world.jobs(step="preprocess", owner_name="own") if not job.get("status")]) == failed
+        assert world.condition("Plans", "own")[0] == ("False" if failed else "True")
+        return
+    assert world.order(going[0])["pluginDigests"] == {"mine": B}
+    world.finish(going[0], report_of(going[0], "2"))
+    settled(world)
+    assert [job for job in world.jobs(step="preprocess", owner_name="own") if not job.get("status")], "and what follows from it"
+
+
+def test_a_run_whose_plans_are_planned_anew(world: MemoryWorld) -> None:
+    """One that has not begun goes on with them; one that is done keeps its results until its own rerun."""
+    planned_with(world, needed=True)
+    own = {"plansRef": {"name": "own"}, "folds": ["0"], "plugins": MINE}
+    world.put(resource("TrainingRun", "done", **own))
+    world.settle()
+    finish(world, "train", owner_name="done")
+    world.plugins = {"mine": B}
+    world.put(resource("TrainingRun", "later", **own))
+    settled(world)
+    status, reason, message = world.condition("TrainingRun", "later")
+    assert (status, reason) == ("False", "PluginChanged")
+    assert "since Plans own was made (aaaaaaaaaaaa → bbbbbbbbbbbb): put it back, or set spec.rerun of Plans own" in message
+    world.edit("Plans", "own", rerun="2")
+    settled(world)
+    [job] = [job for job in plannings(world) if not job.get("status")]
+    report = report_of(job, "2")
+    about = [{"name": "mine", "digest": B, "needed": True}]
+    world.finish(job, dataclasses.replace(report, summary={**report.summary, "plugins": about}))
+    settled(world)
+    finish_open(world, "2", step="preprocess", owner_name="own")
+    settled(world)
+    assert world.order(world.job(step="train", owner_name="later"))["pluginDigests"] == {"mine": B}
+    assert world.condition("TrainingRun", "done")[0] == "True"
+    assert "ReferenceChanged" in [reason for reason, _ in events(world, "TrainingRun", "done")]
+    assert len([job for job in world.jobs(step="train", owner_name="done") if not job.get("status")]) == 0
+    world.edit("TrainingRun", "done", rerun="2")
+    settled(world)
+    [again] = [job for job in world.jobs(step="train", owner_name="done") if not job.get("status")]
+    assert world.order(again)["pluginDigests"] == {"mine": B}
+
+
+def test_a_transfer_is_not_made_anew_by_itself(world: MemoryWorld) -> None:
+    """Its plans say what the plans that it is of were made with."""
+    world.plugins = {"mine": A}
+    world.put(transfer("moved"))
+    world.settle()
+    finish(world, "transfer")
+    finish_open(world, step="preprocess")
+    world.edit("Plans", "moved", plugins=MINE)
+    world.status("Plans", "moved")["plugins"] = [{"name": "mine", "digest": A, "needed": True}]
+    world.plugins = {"mine": B}
+    world.edit("Plans", "moved", rerun="2")
+    settled(world)
+    assert len(world.jobs(step="transfer")) <= 1
+    assert world.status("Plans", "moved")["work"]["state"] == "Succeeded"

@@ -12,8 +12,8 @@ from . import component_entries, preprocessing_steps
 FIELD = "plugins"
 FOR_DATA = (preprocessing_steps.KIND, "normalization", "resampling", "reader")
 """Kinds of components that preprocessing, and the export of predictions, need."""
-ANEW = " (a Plans object: delete it and apply it again, then set spec.rerun of its runs)"
-"""How plans are made with a plug-in's new version: those that are done stay as they were made."""
+ANEW = " (a Plans object: set its spec.rerun to a new value, then that of its runs)"
+"""How plans are made with a plug-in's new version."""
 FOR_NETWORKS = (*FOR_DATA, "network")
 """Those that training and prediction need."""
 _OF_PLANNERS = ("planner", *PLANNER_STEPS)
