@@ -198,6 +198,32 @@ def test_a_transfer_recomputes_what_planning_took_from_the_fingerprint_and_nothi
     assert found == ([other["histogram_landmarks"], before] if recomputed and policy == "Recompute" else [before, before])
 
 
+@pytest.mark.parametrize("policy", ["Transfer", "Recompute"])
+@pytest.mark.parametrize("plans_are", ["of today", "of before", "written by hand", "the same landmarks"])
+def test_what_a_transfer_keeps_although_the_target_has_other_landmarks_is_said(
+    raw: RawDataset, fingerprint: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: str, plans_are: str
+) -> None:
+    """Plans made before they said what planning took from the fingerprint cannot be told from landmarks that somebody wrote."""
+    step = {"name": "MatchHistogram", "landmarks": LANDMARKS} if plans_are == "written by hand" else "MatchHistogram"
+    plans = planned(raw, fingerprint, "Crop", step, "Normalize", "Resample")
+    if plans_are != "of today":
+        for configuration in plans["configurations"].values():
+            configuration["preprocessing_steps"][1].pop("fromFingerprint", None)
+    other = {**fingerprint, "histogram_landmarks": {"percentiles": [5, 50, 95], "0": [0, 10, 100], "1": [0, 90, 100]}}
+    target = fingerprint if plans_are == "the same landmarks" else other
+    for name, content in (("plans", plans), ("fingerprint", target)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    files = {"--plans": "plans.json", "--to-fingerprint": "fingerprint.json", "-o": "moved.json"}
+    arguments = [word for option, file in files.items() for word in (option, str(tmp_path / file))]
+    assert cli.main(["transfer", "--to", str(raw.folder), *arguments, "--intensity-properties", policy]) == 0
+    said = capsys.readouterr().err
+    kept = policy == "Recompute" and plans_are in ("of before", "written by hand")
+    line = "landmarks of MatchHistogram: as in the plans → others in its fingerprint: transferred"
+    assert (line in said) == kept
+    note = "Note: 2d, 3d_fullres: landmarks of MatchHistogram: the plans do not say that planning took them from a fingerprint"
+    assert (note in said) == kept
+
+
 @pytest.mark.parametrize("scheme", ["CTNormalization", "CT2Normalization", "RGBTo01Normalization", "ZScoreNormalization"])
 @pytest.mark.parametrize(
     ("steps", "channels"),

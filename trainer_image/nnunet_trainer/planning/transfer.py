@@ -102,6 +102,8 @@ def transfer(
         found = fingerprint["foreground_intensity_properties_per_channel"]
         content["foreground_intensity_properties_per_channel"] = {str(c): dict(p) for c, p in found.items()}
         preprocessing_steps.refreshed(content, fingerprint)
+        kept = preprocessing_steps.kept(content, fingerprint)
+        report += [Comparison(what, "as in the plans", "others in its fingerprint", "transferred") for what in kept]
     if lacking := _channels_without_intensities(content, len(channel_names(dict(dataset_json)))):
         report.append(Comparison("intensities", "of fewer channels", f"CT in channel {', '.join(lacking)}", "incompatible"))
     report += _compare_normalization(source, dataset_json, planned, normalization)

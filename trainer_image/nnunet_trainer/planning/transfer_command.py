@@ -40,13 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     from .transfer import transfer
 
     target = RawDataset.open(arguments.to)
+    fingerprint = files.read_json(arguments.to_fingerprint, "The fingerprint") if arguments.to_fingerprint else None
     plans, report = transfer(
         files.read_json(arguments.plans, "The plans file"),
         dataset_name=target.name,
         dataset_json=target.dataset_json,
         reader=target.any_reader,
         plans_name=arguments.plans_name,
-        fingerprint=files.read_json(arguments.to_fingerprint, "The fingerprint") if arguments.to_fingerprint else None,
+        fingerprint=fingerprint,
         source_dataset_json=RawDataset.open(arguments.source).dataset_json if arguments.source else None,
         normalization=arguments.normalization,
         intensity_properties=arguments.intensity_properties,
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for line in report:
         print(line, file=sys.stderr if line.verdict != "same" else sys.stdout)
-    for text in preprocessing_steps.warnings(plans):
+    kept = preprocessing_steps.kept(plans, fingerprint or {}) if arguments.intensity_properties == "Recompute" else {}
+    for text in (*kept.values(), *preprocessing_steps.warnings(plans)):
         print(f"Note: {text}.", file=sys.stderr)
     output = Path(arguments.output or f"{plans['plans_name']}.json")
     if output.exists() and not arguments.overwrite and files.read_json(output, "The plans file") != plans:

@@ -38,14 +38,14 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
     if there := artifact.find_whole(storage, prefix):
         return report_of("transfer", there, found=True)
     tell("transferring")
-    dataset_json = dataset.read_json("dataset.json")
+    dataset_json, fingerprint = dataset.read_json("dataset.json"), dataset.read_json("dataset_fingerprint.json")
     plans, lines = transfer(
         theirs.read_json(f"{theirs.manifest.summary['plansName']}.json"),
         dataset_name=order.dataset_name,
         dataset_json=dataset_json,
         reader=dataset.manifest.summary["reader"],
         plans_name=order.plans_name,
-        fingerprint=dataset.read_json("dataset_fingerprint.json"),
+        fingerprint=fingerprint,
         source_dataset_json=from_dataset.read_json("dataset.json"),
         normalization=order.normalization,
         intensity_properties=order.intensity_properties,
@@ -53,10 +53,12 @@ def carry_out(order: TransferOrder, listener: ProgressHook) -> Report:
         patch=order.patch,
     )
     tell("uploading")
+    differs = [str(line) for line in lines if line.verdict == "differs"]
+    kept = preprocessing_steps.kept(plans, fingerprint) if order.intensity_properties == "Recompute" else {}
     summary = {
         **plan.describe(plans, dataset.read_json("splits_final.json")),
         "planner": plans.get("experiment_planner_used"),
-        "warnings": [*(str(line) for line in lines if line.verdict == "differs"), *preprocessing_steps.warnings(plans)],
+        "warnings": [*differs, *kept.values(), *preprocessing_steps.warnings(plans)],
         "compatibility": [line.as_dict() for line in lines],
     }
     inputs = {"plans": order.from_plans.digest, "dataset": order.dataset.digest}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS, NORMALIZE, RESAMPLE, steps_fault
@@ -118,11 +118,31 @@ def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
     Raises:
         BadData: it lacks such a field.
     """
-    for configuration in content["configurations"].values():
-        for step in configuration.get(FIELD) or ():
+    for _, step, parameter, field in _could_be_taken(content):
+        if parameter in step.get(TAKEN, ()):
+            step[parameter] = _field(fingerprint, field, step["name"])
+
+
+def kept(content: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    """What `refreshed` leaves as it is although the fingerprint has another value: by parameter and step, why.
+
+    Somebody wrote it into the plans, or they were made before plans said what planning took from the fingerprint.
+    """
+    found: dict[str, list[str]] = {}
+    for label, step, parameter, field in _could_be_taken(content):
+        if parameter not in step.get(TAKEN, ()) and field in fingerprint and step.get(parameter) != fingerprint[field]:
+            found.setdefault(f"{parameter} of {step['name']}", []).append(label)
+    why = "the plans do not say that planning took them from a fingerprint, so that they stay as they are"
+    anew = "If nobody wrote them by hand, the plans are of an earlier version: plan that dataset anew, then transfer"
+    return {what: f"{', '.join(labels)}: {what}: {why}. {anew}" for what, labels in found.items()}
+
+
+def _could_be_taken(plans: Mapping[str, Any]) -> Iterator[tuple[str, Step, str, str]]:
+    """Each parameter that planning may take from a fingerprint: its configuration, step, name, and the fingerprint's field."""
+    for label, content in plans["configurations"].items():
+        for step in content.get(FIELD) or ():
             for parameter, field in _taken(step["name"]).items():
-                if parameter in step.get(TAKEN, ()):
-                    step[parameter] = _field(fingerprint, field, step["name"])
+                yield label, step, parameter, field
 
 
 def _completed(step: Choice, fingerprint: Mapping[str, Any]) -> Step:
