@@ -72,6 +72,54 @@ def test_a_case_that_a_process_was_decoding_when_it_died_is_decoded_by_another()
     assert np.array_equal(memory.keep("case_0", case).data, case.data.array)
 
 
+@pytest.mark.parametrize("ends", ["before another one decodes it", "while another one does", "when another one has"])
+def test_what_a_process_writes_that_was_given_up_falls_on_nothing_that_is_kept(ends):
+    """One that was killed and does not end has begun; what it was to decode, and more, is decoded by others."""
+    store = Store([(8, 8, 8)] * 3)
+    memory, case = CaseMemory(store.cases, 2**20), store.cases["case_0"]
+    begun, let_go = os.pipe(), os.pipe()
+
+    class Hanging(Recorded):
+        def __getitem__(self, place):
+            os.write(begun[1], b".")
+            os.read(let_go[0], 1)
+            return super().__getitem__(place)
+
+    class Waiting(Recorded):
+        def __getitem__(self, place):
+            if ends == "while another one does":
+                end()
+                assert memory.find("case_0", case) is None, "it is not decoded yet"
+            return super().__getitem__(place)
+
+    def end():
+        os.write(let_go[1], b".")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            other = SimpleNamespace(data=Hanging(np.full_like(case.data.array, 7)), seg=case.seg, previous=None)
+            code = int(memory.keep("case_0", other) is not None)
+        finally:
+            os._exit(code)
+    os.close(begun[1])
+    assert os.read(begun[0], 1) == b"."
+    memory.forget(child)
+    if ends.startswith("before"):
+        end()
+        assert memory.find("case_0", case) is None
+    own = SimpleNamespace(data=Waiting(case.data.array), seg=case.seg, previous=None)
+    kept = {name: memory.keep(name, own if name == "case_0" else store.cases[name]) for name in store.cases}
+    if ends.startswith("when"):
+        end()
+    for name, arrays in kept.items():
+        found = memory.find(name, store.cases[name])
+        assert np.array_equal(arrays.data, store.cases[name].data.array)
+        assert np.array_equal(found.data, store.cases[name].data.array)
+
+
 def test_few_large_cases_stay_open(monkeypatch):
     monkeypatch.setattr(case_cache, "OPEN_CASES", 3)
     store = Store([(8, 8, 8)] * 6)

@@ -98,13 +98,19 @@ class CaseMemory:
                 kept &= _decode(stored.previous, arrays.previous)
         finally:
             with self._shared_table.locked():
-                row[_STATE] = _READY if kept else _REFUSED
+                if (row[_OFFSET], row[_OWNER]) == (offset, os.getpid()):
+                    row[_STATE] = _READY if kept else _REFUSED
+                else:
+                    kept = False  # another process was told to decode it anew
         return arrays if kept else None
 
     def forget(self, pid: int) -> None:
-        """A process has ended while it decoded: another one may do that."""
+        """A process has ended while it decoded: another one may do that.
+
+        Its room stays taken: what one that was killed and does not end, as it waits for a disk, still writes falls on nothing else.
+        """
         with self._shared_table.locked():
-            self._table[(self._table[:, _STATE] == _FILLING) & (self._table[:, _OWNER] == pid), _STATE] = _ABSENT
+            self._table[(self._table[:, _STATE] == _FILLING) & (self._table[:, _OWNER] == pid)] = _ABSENT, 0, 0
 
     def clear(self) -> None:
         """Give all memory back; no other process may be reading."""
