@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 import textwrap
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, Fault, Temporary
-from nnunet_trainer.extensions import find, load_plugins, plugins, provenance
+from nnunet_trainer.extensions import find, kinds, load_plugins, plugins, provenance
 from support.plugins import isolated, write
 
 NORMALIZATION = """
@@ -297,6 +298,20 @@ def test_all_kinds_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert cli.main(["components", "planers"]) == 78
     assert "Did you mean planner" in capsys.readouterr().err
     assert cli.main(["components", "--plugins", str(tmp_path / "nowhere")]) == 64
+
+
+def test_without_a_kind_names_alone_are_listed_and_all_of_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "mine", a=NORMALIZATION)
+    assert cli.main(["components", "--plugins", str(tmp_path / "mine")]) == 0
+    said = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in said.splitlines() if re.match(r"[a-z]\w+: ", line)] == list(kinds.KINDS)
+    assert len(said.splitlines()) < 80
+    words = set(re.findall(r"[\w.]+", said))
+    for kind in kinds.KINDS:
+        assert words >= set(kinds.registry(kind)), kind
+    assert "  Halved: Half of it.\n    From the plug-in mine" in said
+    assert "0, default" not in said, "no parameters of built-in ones"
+    assert said.endswith("nnunet-trainer components KIND\n")
 
 
 def test_built_in_components_that_a_plugin_brings_in_are_not_its_own(tmp_path: Path) -> None:

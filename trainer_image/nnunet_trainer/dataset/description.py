@@ -128,7 +128,7 @@ def _ending_faults(dataset_json: dict[str, Any]) -> list[str]:
         lines.append(f"field file_ending is {ending!r}, which no reader reads; known: {', '.join(known)} ({FORGOTTEN})")
     if override != "None" and (not isinstance(override, str) or override not in READERS):
         known = ", ".join(READERS)
-        lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {known}, or a plug-in's that is given")
+        lines.append(f"field overwrite_image_reader_writer is {json.dumps(override)}; known: {known} ({FORGOTTEN})")
     return lines
 
 

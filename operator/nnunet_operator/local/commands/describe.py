@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import textwrap
 from datetime import UTC, datetime
 from typing import Any
 
 from nnunet_trainer.contract.faults import ExitCode
+from nnunet_trainer.contract.uri import to_path
 from nnunet_trainer.contract.yaml_text import writer
 
 from ...inspection import printer_columns
@@ -47,6 +49,11 @@ def described(manifest: Manifest, store: Store) -> str:
             for c in conditions
         ]
         parts.append(f"Conditions:\n{_wrapped(rows)}")
+    if notes := _notes(status):
+        folded = (
+            "\n    ".join(textwrap.wrap(note, _columns() - 4, break_on_hyphens=False, break_long_words=False)) for note in notes
+        )
+        parts.append("Notes of the planner:\n" + "\n".join(f"  {note}" for note in folded))
     if children := _children(meta["uid"], store, now):
         parts.append(f"Work:\n{children}")
     events = sorted(store.owned(meta["uid"], "Event"), key=lambda event: event["lastTimestamp"])
@@ -62,6 +69,20 @@ def described(manifest: Manifest, store: Store) -> str:
     if logs.is_dir():
         parts.append(f"Logs:       {logs}")
     return "\n\n".join(parts)
+
+
+def _notes(status: Manifest) -> list[str]:
+    """Why plans are as they are (`plan --explain`), from their report; none where it is not on this machine."""
+    path = to_path(str(status.get("report") or ""))
+    try:
+        notes = json.loads(path.read_text(encoding="utf-8")).get("notes") if path else None
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [str(note) for note in notes] if isinstance(notes, list) else []
+
+
+def _columns() -> int:
+    return max(80, shutil.get_terminal_size((140, 24)).columns)
 
 
 def _children(uid: str, store: Store, now: datetime) -> str:

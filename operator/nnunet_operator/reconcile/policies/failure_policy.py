@@ -20,6 +20,7 @@ from .. import times
 from ..observed import pods as reading
 from ..observed.attempts import Attempt
 from ..observed.failures import Cause, Failure
+from ..status.sentences import NEVER_CHANGES
 from ..work import Work
 
 MAX_DISRUPTIONS = 10
@@ -27,7 +28,7 @@ FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
 LONGEST_BACK_OFF = timedelta(seconds=LONGEST_DELAY)
 AGAIN = "Set spec.rerun to a new value to try again."
 ANOTHER = (
-    "What the spec names never changes: create another {} with the right name or value. "
+    f"What the spec names {NEVER_CHANGES} {{}} with the right name or value. "
     "Where the plug-in is wrong: mend it, and set spec.rerun to a new value to try again."
 )
 OWNERS = {"dataset": "Dataset", "plan": "Plans", "preprocess": "Plans", "train": "TrainingRun"}

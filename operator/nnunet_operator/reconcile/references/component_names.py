@@ -16,12 +16,13 @@ from ...api import reasons
 from ...api.plans import PlansSpec
 from ...api.resources import Dataset, Plans, Resource, TrainingRun
 from ..blocker import Blocker
+from ..status.sentences import NEVER_CHANGES
 from ..view import Settings
 
 Recipe = dict[str, Any]
 
 
-CREATE_ANOTHER = "This part of the spec never changes: create another {}."
+CREATE_ANOTHER = f"This part of the spec {NEVER_CHANGES} {{}}."
 
 
 def blocker(resource: Resource, settings: Settings) -> Blocker | None:

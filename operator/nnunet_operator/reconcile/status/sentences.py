@@ -1,4 +1,4 @@
-"""Long texts made short, where they are repeated."""
+"""Parts of sentences that stand in several messages, and long texts made short where they are repeated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ LONGEST = 240
 
 KEEP_RESULTS = "To let the object go now and keep its results, set spec.retention to Retain."
 """The way out of a deletion that does not come to its end."""
+
+NEVER_CHANGES = "never changes: create another"
+"""In the message of what nothing but another object helps."""
 
 _END = re.compile(r"(?<=[^\W_])[)\]'\"»]?\.\s+(?=[A-Z])")
 """A full stop that ends a sentence: `1.5` and `dataset.json` go on."""
