@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from kubectl_nnunet import cli, connection
-from kubectl_nnunet.results import storage
+from kubectl_nnunet.results import download, storage
 from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.artifacts.artifact import ArtifactWriter
 from nnunet_trainer.contract.work_order import Location
@@ -92,3 +96,40 @@ def test_a_case_that_two_folds_have_predicted_differently_is_not_taken_from_the_
     assert f"{MODEL}/predicted_next_stage/3d_cascade_fullres/case.npz" in capsys.readouterr().err
     assert not folder.exists()
     assert fetch(folder, "--fold", "0") == 0
+
+
+def test_another_fetch_into_the_same_folder_is_waited_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs may have files of the same names: which of them are there is looked at when the other call has ended."""
+    codes, said = list[int](), ""
+    with download.alone_in(folder):
+        other = threading.Thread(target=lambda: codes.append(fetch(folder)))
+        other.start()
+        deadline = time.monotonic() + 60
+        while "Another fetch into" not in said and time.monotonic() < deadline:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+        assert "Another fetch into" in said
+        target = folder / MODEL / "fold_0" / "checkpoint_final.pth"
+        target.parent.mkdir(parents=True)
+        target.write_bytes(b"of the other run")
+    other.join(60)
+    assert codes == [64]
+    assert target.read_bytes() == b"of the other run"
+    assert "FilesDiffer" in capsys.readouterr().err
+
+
+def test_a_file_system_without_locks_is_fetched_into_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert fetch(folder) == 0
+
+
+def test_where_nothing_is_fetched_no_folder_is_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(folder.parent / "bucket" / "nnUNet_results" / MODEL / "fold_1")
+    assert fetch(folder) != 0
+    assert not folder.exists()
+    folder.write_text("a file")
+    assert fetch(folder) == 64
+    assert "is a file; a folder to fetch into was expected" in capsys.readouterr().err

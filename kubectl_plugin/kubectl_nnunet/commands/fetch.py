@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadUsage("NothingYet", f"{name} has nothing in its storage yet: no fold has a checkpoint or is trained.")
     results, differ = [], list[str]()
     taken: dict[str, WantedFile] = {}  # what all folds share is fetched with the first
-    with ExitStack() as stores:
+    with download.alone_in(arguments.folder), ExitStack() as stores:
         compared: list[tuple[Part, FoldPlace, Comparison]] = []
         for part, place in found:
             if place is None:
