@@ -60,7 +60,7 @@ def resume(manifest: Manifest) -> Change:
 
 
 def rerun(manifest: Manifest, value: str | None = None, now: datetime | None = None) -> Change:
-    """Have what failed tried again; a Dataset's source read again; a run whose plans or weights changed trained anew.
+    """Have what failed tried again; a Dataset's source read again; Plans whose plug-in changed planned anew, and runs trained anew.
 
     Args:
         manifest: the object.
@@ -88,14 +88,25 @@ def rerun(manifest: Manifest, value: str | None = None, now: datetime | None = N
         says = "it is tried again"
     elif status.get("changedInput"):
         says = "its folds are trained anew, on what has changed"
+    elif made_with := _plugins_of_plans(manifest):
+        says = f"planned anew if {made_with} holds something else now than it was planned with; else nothing changes"
     else:
         stands = kstatus.reason(manifest)[0] or "new"
         raise BadUsage(
             "NothingToRerun",
             f"{name} is {stands}: nothing of it has failed, and nothing has changed, so a new spec.rerun would do nothing.",
-            hint=f"To train the same once more, apply it under another name. What it waits for: why {short(manifest)}",
+            hint=f"To train the same once more, apply it under another name. What it waits for, `why {short(manifest)}` says.",
         )
     return Change({"rerun": value}, f"{name} rerun ({value}): {says}")
+
+
+def _plugins_of_plans(manifest: Manifest) -> str:
+    """The ConfigMaps that Plans were made with."""
+    if manifest["kind"] != "Plans":
+        return ""
+    mounted = {each.get("configMapName") for each in (manifest.get("spec") or {}).get("plugins") or []}
+    names = [each["name"] for each in (manifest.get("status") or {}).get("plugins") or [] if each["name"] in mounted]
+    return f"the ConfigMap {' or '.join(names)}" if names else ""
 
 
 def _refuse_unsuspendable(manifest: Manifest) -> None:

@@ -104,6 +104,22 @@ def test_rerun_where_nothing_would_be_done(chain_: WorldReader, advance: Advance
         changes.rerun(chain_.of("Plans", "target"))
 
 
+@pytest.mark.parametrize(("name", "asked"), [("mine", True), ("an-installed-package", False)])
+def test_rerun_of_plans_that_are_done_is_for_a_plugin_that_was_changed(
+    chain_: WorldReader, advance: Advance, name: str, asked: bool
+) -> None:
+    advance(chain_, *PREPARATION)
+    manifest = chain_.of("Plans", "target")
+    manifest["spec"]["plugins"] = [{"configMapName": "mine"}, {"configMapName": "unused"}]
+    manifest["status"]["plugins"] = [{"name": name, "digest": "a" * 64, "needed": True}]
+    if asked:
+        said = "rerun (2): planned anew if the ConfigMap mine holds something else now than it was planned with"
+        assert said in changes.rerun(manifest, "2").says
+    else:
+        with pytest.raises(BadUsage, match="is Preprocessed: nothing"):
+            changes.rerun(manifest, "2")
+
+
 def test_rerun_of_a_run_whose_plans_have_changed(chain_: WorldReader, advance: Advance) -> None:
     advance(chain_, *PREPARATION, "train")
     chain_.of("TrainingRun", "finetune")["status"]["changedInput"] = "abc"
