@@ -1,22 +1,41 @@
-"""A store that calls itself S3 compatible and is not: it ignores `If-None-Match`, or refuses boto3's default checksums."""
+"""A store that calls itself S3 compatible and is not: it ignores `If-None-Match`, or refuses boto3's default checksums.
+
+It may speak TLS with a certificate of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class OddStore(ThreadingHTTPServer):
-    def __init__(self, *, refuses_checksums: bool = False, refuses_conditions: bool = False, full: bool = False) -> None:
+    request_queue_size = 64
+
+    def __init__(
+        self,
+        *,
+        refuses_checksums: bool = False,
+        refuses_conditions: bool = False,
+        full: bool = False,
+        certificate: Path | None = None,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.scheme = "https" if certificate else "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.refuses_checksums, self.refuses_conditions, self.full = refuses_checksums, refuses_conditions, full
         self.objects: dict[str, bytes] = {}
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     def __enter__(self) -> OddStore:
         self.thread.start()
@@ -26,6 +45,9 @@ class OddStore(ThreadingHTTPServer):
         self.shutdown()
         self.thread.join()
         self.server_close()
+
+    def handle_error(self, *about: object) -> None:
+        """A client that does not trust the certificate hangs up."""
 
 
 class Handler(BaseHTTPRequestHandler):

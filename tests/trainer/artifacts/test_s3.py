@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import SSLError
 from nnunet_trainer.artifacts import ObjectStore, open_store
 from nnunet_trainer.artifacts.s3 import S3Store
+from nnunet_trainer.artifacts.s3_faults import translate
 from nnunet_trainer.contract import pod
-from nnunet_trainer.contract.faults import ExitCode, Fault
+from nnunet_trainer.contract.faults import ExitCode, Fault, StorageFault
 from nnunet_trainer.contract.work_order import Location
 from support.s3 import S3Server
 
@@ -155,3 +157,54 @@ def test_boto3_is_imported_only_for_s3(tmp_path: Path) -> None:
         "assert not {'boto3', 'numpy', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def self_signed(folder: Path, name: str) -> Path:
+    """A certificate of 127.0.0.1, with its key beside it."""
+    made = folder / f"{name}.crt"
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(made.with_suffix(".key"))]
+    subprocess.run(["openssl", "req", "-x509", *key, *subject, "-out", str(made)], check=True, capture_output=True)
+    return made
+
+
+@pytest.mark.parametrize("named_by", ["caConfigMap", "AWS_CA_BUNDLE"])
+@pytest.mark.usefixtures("mounted")
+def test_certificates_that_are_brought_later_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_by: str) -> None:
+    """A CA that is replaced under a training that lasts for days."""
+    old, new = self_signed(tmp_path, "old"), self_signed(tmp_path, "new")
+    bundle = tmp_path / "ca" / "ours" / "ca.crt"
+    bundle.parent.mkdir(parents=True)
+    bundle.write_bytes(old.read_bytes())
+    if named_by == "caConfigMap":
+        monkeypatch.setenv(pod.ENV_CA, str(tmp_path / "ca"))
+    else:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    location = Location(uri="s3://b/p", secret_name="s", ca_config_map="ours" if named_by == "caConfigMap" else None)
+    with OddStore(certificate=new) as server:
+        server.objects = {"/b/p/0": b"0"}
+        store = S3Store(replace(location, endpoint=server.endpoint), attempts=1)
+        with pytest.raises(Fault) as refused:
+            store.get("0")
+        assert refused.value.reason == "StorageCertificateRejected"
+        bundle.write_bytes(old.read_bytes() + new.read_bytes())
+        assert store.get("0") == b"0"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer", "StorageCertificateRejected"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "StorageCertificateRejected"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "StorageCertificateRejected"),
+        ("EOF occurred in violation of protocol (_ssl.c:2427)", "StorageUnreachable"),
+        ("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol", "StorageUnreachable"),
+        ("The handshake operation timed out", "StorageUnreachable"),
+        ("[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed or bad record mac", "StorageUnreachable"),
+    ],
+)
+def test_a_connection_that_is_cut_is_no_certificate_that_is_wrong(said: str, reason: str) -> None:
+    """The one passes, and is waited for; the other ends a training."""
+    location = Location(uri="s3://b/p", endpoint="https://store")
+    found = translate(SSLError(endpoint_url="https://store", error=said), location, "s3://b/p/x")
+    assert (found.reason, isinstance(found, StorageFault)) == (reason, reason == "StorageUnreachable")

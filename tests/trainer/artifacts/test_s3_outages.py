@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +130,25 @@ def test_keys_that_expire_are_read_anew_from_the_secret(s3_server: S3Server, s3:
         store.get("x")
     s3_server.mount(tmp_path / "secrets", s3.secret_name, AWS_SECRET_ACCESS_KEY=SECRET_KEY)  # as the kubelet brings a change
     assert store.get("x") == b"1"
+
+
+def test_threads_that_are_refused_at_once_all_go_on_with_the_new_keys(s3_server: S3Server, s3: Location, tmp_path: Path) -> None:
+    S3Store(s3).put("x", b"1")
+    assert s3.secret_name is not None
+    s3_server.mount(tmp_path / "secrets", s3.secret_name, AWS_SECRET_ACCESS_KEY="expired")
+    store, together = S3Store(s3), threading.Barrier(4)
+    expired = store._client.get_object
+
+    def refused_together(**arguments: object) -> object:
+        try:
+            return expired(**arguments)
+        finally:
+            together.wait(60)
+
+    store._client.get_object = refused_together
+    s3_server.mount(tmp_path / "secrets", s3.secret_name, AWS_SECRET_ACCESS_KEY=SECRET_KEY)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(store.get, ["x"] * 4)) == [b"1"] * 4
 
 
 def test_a_conditional_write_whose_answer_is_lost_was_this_ones(location: Location, proxy: S3Proxy) -> None:

@@ -44,7 +44,7 @@ class S3Store:
     Files above 16 MiB go up and down in parts. Requests are tried five times, with growing pauses, and once more with the keys
     that the Secret holds now where the old ones are refused. A store that refuses boto3's
     default checksums is asked without them from then on; one that ignores `If-None-Match` is found out by a probe before the first
-    conditional write. Both are logged once.
+    conditional write. Both are logged once. A CA's file is read for each new connection.
     """
 
     def __init__(self, location: Location, address: locations.Address | None = None, attempts: int | None = None) -> None:
@@ -55,6 +55,7 @@ class S3Store:
         self.prefix = f"{address.prefix}/" if address.prefix else ""
         self._attempts = attempts or ATTEMPTS
         self._checksums = "when_supported"
+        self._renewing = threading.Lock()
         self._client = self._connect()
 
     def uri(self, key: str = "") -> str:
@@ -184,14 +185,15 @@ class S3Store:
         return self._ask(key, write)
 
     def _ask(self, key: str, request: Callable[[Any], T]) -> T:
+        client = self._client
         try:
-            return request(self._client)
+            return request(client)
         except NotImplementedError:
             raise
         except Exception as error:
             if not (self._checksums == "when_supported" and refuses_checksums(error)):
                 fault = translate(error, self.location, self.uri(key))
-                if fault.reason != "StorageAccessDenied" or not self._keys_changed():
+                if fault.reason != "StorageAccessDenied" or not self._has_new_keys(client):
                     raise fault from error
                 return self._ask(key, request)
         self._checksums = "when_required"
@@ -199,13 +201,17 @@ class S3Store:
         log.warning("%s refuses boto3's default checksums; going on without them", self.uri())
         return self._ask(key, request)
 
-    def _keys_changed(self) -> bool:
-        """Whether the Secret holds other keys than those that are in use; from now on they are. The kubelet brings them."""
-        with _session_lock:
-            if self._keys == self._secret():
-                return False
-        self._client = self._connect()
-        return True
+    def _has_new_keys(self, client: Any) -> bool:
+        """Whether the Secret holds other keys than this client's, or did when another thread asked; from now on they are in use.
+
+        The kubelet brings them. Threads that are refused at once share the client that the first of them makes.
+        """
+        with self._renewing:
+            if self._client is client:
+                if self._keys == self._secret():
+                    return False
+                self._client = self._connect()
+            return True
 
     def _secret(self) -> dict[str, str | None]:
         if not self.location.secret_name:

@@ -117,7 +117,7 @@ def _without_answer(cause: BaseException, uri: str, endpoint: str, whose: str) -
     if isinstance(cause, boto.SSLError) and "WRONG_VERSION_NUMBER" in str(cause):
         message = f"{endpoint} does not answer with TLS ({uri})."
         return BadConfiguration("StorageCertificateRejected", message, hint="Is it an endpoint for http://?")
-    if isinstance(cause, boto.SSLError):
+    if isinstance(cause, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(cause):  # others are of a connection that was cut
         message = f"The certificate of {endpoint} is not trusted: {cause}."
         return BadConfiguration("StorageCertificateRejected", message, hint="Name the CA's ConfigMap (caConfigMap).")
     if isinstance(cause, (boto.ParamValidationError, boto.InvalidRegionError, boto.InvalidS3AddressingStyleError, ValueError)):
