@@ -10,6 +10,8 @@ from nnunet_operator.cluster import preflight, served_definitions
 from nnunet_operator.cluster.api import retry
 from nnunet_operator.cluster.api.client import ApiError
 from nnunet_operator.cluster.api.kinds import OURS
+from nnunet_operator.cluster.diagnosis import access
+from nnunet_operator.cluster.diagnosis.findings import Level
 from nnunet_trainer.contract.faults import ExitCode, StorageFault
 from support.controlplane import ControlPlane
 from support.operator import OperatorProcess
@@ -76,6 +78,20 @@ async def test_more_is_needed_for_what_settings_ask_and_the_cluster_offers(
     needed, gangs = await preflight.asked_for(Offering(pod_groups=offered), chosen)  # type: ignore[arg-type]
     assert gangs == (wanted and offered)
     assert needed == [preflight.POD_GROUPS] * gangs + [preflight.WORKLOADS] * (workloads is not None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "level"), [(False, False, None), (True, True, Level.OK), (True, False, Level.WARNING)]
+)
+async def test_diagnose_says_whether_there_is_the_gang_scheduling_that_is_asked_for(
+    wanted: bool, offered: bool, level: Level | None
+) -> None:
+    chosen = SimpleNamespace(reconcile=SimpleNamespace(gang_scheduling=wanted))
+    found = await access.gang_scheduling(Offering(pod_groups=offered), chosen)  # type: ignore[arg-type]
+    assert [finding.level for finding in found] == ([] if level is None else [level])
+    if level is Level.WARNING:
+        assert "has no PodGroups" in found[0].message
+        assert "gangScheduling: false" in found[0].hint
 
 
 @pytest.fixture

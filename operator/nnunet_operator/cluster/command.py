@@ -59,7 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     chosen = settings.load(arguments)
     logs.configure(as_json=chosen.json_logs, verbose=chosen.verbose)
-    status = asyncio.new_event_loop().run_until_complete(run_application(chosen))
+    loop = asyncio.new_event_loop()
+    try:
+        status = loop.run_until_complete(run_application(chosen))
+    except BaseException:
+        loop.close()  # else Python does at its end, in whatever order, and may print a stack trace
+        raise
     # All that must be tidied is tidied. kopf's tasks would be waited for, and may wait for an API server that is away.
     logging.shutdown()
     sys.stderr.flush()

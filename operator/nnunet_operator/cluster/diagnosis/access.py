@@ -6,6 +6,7 @@ import asyncio
 
 from .. import preflight
 from ..api.client import Api, ApiError
+from ..api.kinds import KINDS
 from ..settings import ClusterSettings
 from .findings import Finding, Level
 
@@ -55,3 +56,15 @@ async def permissions(api: Api, settings: ClusterSettings, service_account: tupl
         ]
     verbs = sum(len(verbs) for _, (_, _, verbs) in wanted)
     return [Finding(check="permissions", level=Level.OK, about=who, message=f"may do all {verbs} things that the operator does")]
+
+
+async def gang_scheduling(api: Api, settings: ClusterSettings) -> list[Finding]:
+    """Whether the API server has what `--gang-scheduling` asks for; nothing where it is not asked for."""
+    if not settings.reconcile.gang_scheduling:
+        return []
+    check, about = "scheduling", KINDS["PodGroup"].api_version
+    if await preflight.offers_pod_groups(api):
+        return [Finding(check=check, level=Level.OK, about=about, message="the API server has PodGroups")]
+    message = "the API server has no PodGroups: pods of a training on several nodes are placed one by one"
+    hint = "Kubernetes 1.37 with the feature gate GenericWorkload has them (docs/scheduling.md). Else set gangScheduling: false."
+    return [Finding(check=check, level=Level.WARNING, about=about, message=message, hint=hint)]

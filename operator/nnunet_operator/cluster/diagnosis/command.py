@@ -81,6 +81,7 @@ async def _look(
         found = [await access.version(api)]
         found += await definitions.check(api)
         found += await access.permissions(api, chosen, account)
+        found += await access.gang_scheduling(api, chosen)
         found.append(await leader.check(api, chosen.lease_namespace, chosen.lease_name))
         found += await storage.check(api, chosen.namespaces, chosen.reconcile.storage)
         found += await objects.check(api, chosen.namespaces, patience)

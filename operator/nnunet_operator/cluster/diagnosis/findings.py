@@ -25,7 +25,8 @@ class Finding:
     """One finding.
 
     Attributes:
-        check: what was looked at: kubernetes, definitions, permissions, operator, storage, objects.
+        check: what was looked at: kubernetes, definitions, permissions, scheduling, operator, storage,
+            objects.
         about: what it is about: an object, an address.
         message: what was found.
         hint: what to do about it.
