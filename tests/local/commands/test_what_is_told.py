@@ -48,6 +48,28 @@ def test_who_waits_or_may_try_again_hears_nothing_of_deleting() -> None:
     assert "local delete" not in said
 
 
+def test_who_has_begun_with_a_plugin_that_was_changed_hears_nothing_of_deleting() -> None:
+    """Its results are there; the ConfigMap is put back."""
+    world = MemoryWorld()
+    for each in (dataset(), plans(), run(plugins=[{"configMapName": "mine"}])):
+        world.put(each)
+    world.plugins = {"mine": "a" * 64}
+    for step in ("dataset", "plan", "preprocess"):
+        world.settle()
+        world.finish(world.job(step=step))
+    world.settle()
+    job = world.job(step="train")
+    world.run(job)
+    world.say(job, epoch=3, epochs=10)
+    world.settle()
+    world.plugins = {"mine": "b" * 64}
+    world.disrupt(job)
+    world.wait(minutes=1)
+    said = ended(world)
+    assert "trainingrun/run: PluginChanged" in said
+    assert "local delete" not in said
+
+
 @pytest.mark.parametrize(
     ("report", "told"),
     [

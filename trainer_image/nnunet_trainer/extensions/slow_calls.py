@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import logging
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from typing import Any
 
 from nnunet_trainer.contract import pod
 
-from .time_limit import frame_of
+from .time_limit import frame_of, stack_of
 
 FIRST_SECONDS = 300.0
 """When it is said first; then after twice as long, four times …"""
@@ -66,18 +65,18 @@ def source_of(function: Any) -> str:
 
 
 def _watch(ended: threading.Event, caller: int, what: str, function: Callable[..., Any]) -> None:
-    seconds, waited, file = FIRST_SECONDS, 0.0, source_of(function)
+    seconds, waited = FIRST_SECONDS, 0.0
     try:
         while not ended.wait(seconds - waited):
             waited, seconds = seconds, seconds * 2
-            _say(f"{what} has not ended for {_duration(waited)}", caller, file)
+            _say(f"{what} has not ended for {_duration(waited)}", caller, function)
     finally:
         if waited:
             _withdraw(caller)
 
 
-def _say(text: str, caller: int, file: str) -> None:
-    stack = [frame for frame, _ in traceback.walk_stack(sys._current_frames().get(caller))][::-1]
+def _say(text: str, caller: int, function: Callable[..., Any]) -> None:
+    stack, file = stack_of(caller), source_of(function)
     inner = frame_of(stack, file)
     if inner is not None:
         line = traceback.extract_stack(inner, limit=1)[0]

@@ -69,11 +69,17 @@ def within(seconds: float, function: Callable[[], Any], *, of: str = "") -> Any:
     return outcome.answer
 
 
+def stack_of(thread: int | None) -> list[FrameType]:
+    """The frames of a thread, by its identifier, the outermost first; none where it has ended."""
+    frame = sys._current_frames().get(thread or 0)
+    return [] if frame is None else [each for each, _ in traceback.walk_stack(frame)][::-1]
+
+
 def frame_of(stack: Sequence[FrameType], file: str) -> FrameType | None:
     """The innermost frame of a plug-in's own files, else the innermost of all: of a library its author knows no line.
 
     Args:
-        stack: the outermost frame first.
+        stack: of `stack_of`.
         file: of the plug-in; "" if not known.
     """
     own = [frame for frame in stack if file and os.path.dirname(frame.f_code.co_filename) == os.path.dirname(file)]
@@ -86,8 +92,7 @@ class _Outcome:
 
 
 def _place(thread: threading.Thread, file: str) -> tuple[str | None, int | None]:
-    stack = [frame for frame, _ in traceback.walk_stack(sys._current_frames().get(thread.ident or 0))]
-    found = frame_of(stack[::-1], file)
+    found = frame_of(stack_of(thread.ident), file)
     return (found.f_code.co_filename, found.f_lineno) if found is not None else (None, None)
 
 

@@ -16,6 +16,7 @@ from .recipes import catalogue
 STEPS = (*kinds.PLANNER_STEPS, "preprocessingStep")
 """The kinds whose names say little by themselves."""
 WIDTH = 130
+"""Of the lines of names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.uri import to_path
 
-from ....api import kstatus
+from ....api import kstatus, reasons
 from ....api.common import State
 from ....api.kstatus import Status
 from ....inspection import printer_columns
@@ -134,7 +134,7 @@ def _next(manifests: Sequence[Manifest], bad: Sequence[Manifest], store: str) ->
     lines += [f"{ours} describe {bad[0]['kind'].lower()} {bad[0]['metadata']['name']}{store}"] if bad else []
     paused = [m for m in manifests if kstatus.compute(m) is Status.SUSPENDED]
     lines += [f"{ours} resume trainingrun/{manifest['metadata']['name']}{store}" for manifest in paused]
-    refused = [m for m in bad if NEVER_CHANGES in kstatus.reason(m)[1]]
+    refused = [m for m in bad if NEVER_CHANGES in kstatus.reason(m)[1] and kstatus.reason(m)[0] != reasons.PLUGIN_CHANGED]
     again = "# then apply it with the right name or value"
     lines += [f"{ours} delete {m['kind'].lower()}/{m['metadata']['name']}{store}  {again}" for m in refused]
     runs_ = [m for m in manifests if m["kind"] == "TrainingRun" and (m.get("status") or {}).get("results")]
