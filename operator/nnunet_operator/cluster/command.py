@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     chosen = settings.load(arguments)
     logs.configure(as_json=chosen.json_logs, verbose=chosen.verbose)
-    loop = asyncio.new_event_loop()
+    loop = _event_loop()
     try:
         status = loop.run_until_complete(run_application(chosen))
     except BaseException:
@@ -69,3 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, which takes less CPU; asyncio's own where there is none for the platform."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

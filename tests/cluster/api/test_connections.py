@@ -228,6 +228,17 @@ async def test_a_server_that_does_not_answer_is_given_up_and_its_late_answer_goe
         assert len(server.heard) == 2
 
 
+async def test_a_server_is_found_by_the_one_of_its_addresses_that_answers() -> None:
+    server = Server([OK])
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)  # and not on ::1, where hosts have that
+    context: Any = None
+    client = Connections(f"http://localhost:{listening.sockets[0].getsockname()[1]}", context, at_once=4)
+    assert (await get(client)).status == 200
+    await client.close()
+    listening.close()
+    await listening.wait_closed()
+
+
 async def test_no_server_is_an_error_of_the_connection() -> None:
     async with serving() as (_, client):
         pass

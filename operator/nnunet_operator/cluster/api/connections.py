@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -17,8 +18,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from aiohappyeyeballs import start_connection
+
 CONNECT = 10.0
 """Seconds for a connection to be made."""
+HAPPY_EYEBALLS = 0.25
+"""Seconds after which the server's next address is tried beside one that does not answer (RFC 8305)."""
 IDLE = 15.0
 """Seconds after which a connection that nobody has used is closed: servers and what is between close them sooner or later."""
 LONGEST_HEAD = 2**20
@@ -183,13 +188,13 @@ class Connections:
         reader = _Reader(limit=LONGEST_HEAD)
         protocol = _Protocol(reader)
         async with asyncio.timeout(CONNECT):
+            addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            connected = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS)
             transport, _ = await loop.create_connection(
                 lambda: protocol,
-                self._host,
-                self._port,
+                sock=connected,
                 ssl=self._context,
                 server_hostname=self._server_name if self._context else None,
-                happy_eyeballs_delay=0.25,
             )
         return _Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
