@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
@@ -34,6 +35,9 @@ from .work_queue import WorkQueue
 from .workers import Workers
 
 log = logging.getLogger(__name__)
+
+ALLOCATIONS = 5_000
+"""Containers more than were freed after which cycles among them are looked for: what is known of the cluster has none."""
 
 LOST = 75
 """Exit status when the lease or the watches are lost: whoever started us starts us again."""
@@ -158,6 +162,9 @@ class Operator:
         self._phase = "listing the cluster"
         await self._relist.fill()
         self._wake(self._cache.keys(*OURS))
+        gc.collect()
+        gc.freeze()  # else each collection would look through the program itself
+        gc.set_threshold(ALLOCATIONS)
         log.info("working; %d objects known", len(self._cache))
         self._reconciliation.listening_since = self._api.clock.now()
         tasks = [asyncio.create_task(self._workers.work(), name=f"worker {i}") for i in range(self._settings.workers)]

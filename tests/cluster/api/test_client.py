@@ -1,39 +1,9 @@
-"""What the client makes of a stream, and of the environment."""
+"""What the client makes of the environment."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import pytest
 from nnunet_operator.cluster.api import client
-
-
-class Stream:
-    """A body that comes in these chunks."""
-
-    def __init__(self, *chunks: bytes) -> None:
-        self._chunks = chunks
-
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        for chunk in self._chunks:
-            yield chunk
-
-
-@pytest.mark.parametrize(
-    ("chunks", "lines"),
-    [
-        ([b"one\ntwo\n"], [b"one", b"two"]),
-        ([b"o", b"n", b"e\nt", b"wo\n"], [b"one", b"two"]),
-        ([b"one", b"\n", b"\n", b"two\n"], [b"one", b"two"]),
-        ([b"one\n", b"cut off"], [b"one"]),  # the connection ended within an event
-        ([b"x" * 300_000, b"y" * 300_000 + b"\nz\n"], [b"x" * 300_000 + b"y" * 300_000, b"z"]),
-        ([], []),
-    ],
-)
-async def test_lines_are_whole_wherever_the_chunks_end(chunks: list[bytes], lines: list[bytes]) -> None:
-    stream: Any = Stream(*chunks)
-    assert [line async for line in client._lines(stream)] == lines
 
 
 @pytest.mark.parametrize(

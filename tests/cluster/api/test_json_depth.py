@@ -76,12 +76,18 @@ async def test_lines_of_a_watch_stay_whole(size: int) -> None:
     lines[7] = b'{"type":"ADDED","object":{"spec":' + nested(3000) + b"}}"
     whole = b"\n".join(lines) + b"\n" + b'{"last":1}'
 
-    class Content:
+    class Answer:
+        connection = None
+
+        @property
+        def content(self) -> Answer:
+            return self
+
         async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
             for begin in range(0, len(whole), size):
                 yield whole[begin : begin + size]
 
-    blocks = [block async for block in _WholeLines(Content(), OwnWrites()).iter_chunked(size)]  # type: ignore[arg-type]
+    blocks = [block async for block in _WholeLines(Answer(), OwnWrites()).iter_chunked(size)]  # type: ignore[arg-type]
     assert all(block.endswith(b"\n") for block in blocks[:-1])
     read = [json.loads(line) for line in b"".join(blocks).splitlines()]
     assert [event["object"].get("n") for event in read[:-1]] == [*range(7), None, *range(8, 20)]

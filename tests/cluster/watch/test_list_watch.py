@@ -51,7 +51,9 @@ class Script:
             del item["kind"]  # an item of a list does not say what it is
             yield {"metadata": {"resourceVersion": "100"}, "items": [item]}
 
-    async def watch(self, kind: ApiKind, namespace: str | None, version: str, seconds: int) -> AsyncIterator[Manifest]:
+    async def watch(
+        self, kind: ApiKind, namespace: str | None, version: str, seconds: int, *, rest: float
+    ) -> AsyncIterator[Manifest]:
         self.asked.append(version)
         if not self._watches:
             self.done.set()

@@ -20,7 +20,7 @@ from yarl import URL
 
 from ...reconcile.view import Manifest
 from ..monitoring import metrics
-from . import wire
+from . import streams, wire
 from .clock import ServerClock
 from .connections import CONNECT, Answer, Connections
 from .credentials import Renewal
@@ -194,12 +194,15 @@ class Api:
                 return
             query["continue"] = go_on
 
-    async def watch(self, kind: ApiKind, namespace: str | None, version: str, seconds: int) -> AsyncIterator[Manifest]:
+    async def watch(
+        self, kind: ApiKind, namespace: str | None, version: str, seconds: int, *, rest: float = 0.0
+    ) -> AsyncIterator[Manifest]:
         """WATCH by the kind's own label selector: events (`type`, `object`), bookmarks too, until the server ends the watch.
 
         Args:
             version: the resourceVersion after which it begins.
             seconds: after which the server is asked to end it.
+            rest: seconds for which nothing is read after some events were.
 
         Raises:
             ApiError: the server's answer is an error: 410 where it does not know the version any more.
@@ -208,10 +211,10 @@ class Api:
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(seconds)}
         query |= {"labelSelector": kind.selector} if kind.selector else {}
         decode = wire.decode if kind.kind in OURS else wire.decode_child
-        async for line in self._stream(
-            kind.path(namespace), query, aiohttp.ClientTimeout(total=seconds + 60, sock_connect=CONNECT)
-        ):
-            yield decode(line)
+        limit = aiohttp.ClientTimeout(total=seconds + 60, sock_connect=CONNECT)
+        async for lines in self._stream(kind.path(namespace), query, limit, rest=rest):
+            for line in lines:
+                yield decode(line)
 
     async def log(self, namespace: str, pod: str, query: dict[str, str]) -> AsyncIterator[str]:
         """The lines of a pod's log, as it grows where the query says `follow`.
@@ -221,13 +224,14 @@ class Api:
             OSError, asyncio.TimeoutError: as `request`.
         """
         path = KINDS["Pod"].path(namespace, pod, "log")
-        async for line in self._stream(path, query, aiohttp.ClientTimeout(total=None, sock_connect=CONNECT), text=True):
-            yield line.decode(errors="replace").rstrip("\r")
+        async for lines in self._stream(path, query, aiohttp.ClientTimeout(total=None, sock_connect=CONNECT), text=True):
+            for line in lines:
+                yield line.decode(errors="replace").rstrip("\r")
 
     async def _stream(
-        self, path: str, query: dict[str, str], limit: aiohttp.ClientTimeout, *, text: bool = False
-    ) -> AsyncIterator[bytes]:
-        """The lines of an answer, as they come: events, or (`text`) any."""
+        self, path: str, query: dict[str, str], limit: aiohttp.ClientTimeout, *, text: bool = False, rest: float = 0.0
+    ) -> AsyncIterator[list[bytes]]:
+        """The lines of an answer (`streams.lines`): events, or (`text`) any."""
         target, headers = _target(path, query), {"Accept": "*/*" if text else JSON, "User-Agent": self.user_agent}
         code: int | None = None
         token = await self._authenticate("GET", target, headers)
@@ -240,8 +244,8 @@ class Api:
                     await self.another_token(token)  # for the next attempt
                 if answer.status >= 300:
                     raise _error(answer.status, await answer.read())
-                async for line in _lines(answer.content, text=text):
-                    yield line
+                async for lines in streams.lines(answer, text=text, rest=rest):
+                    yield lines
         finally:
             metrics.count_request("GET", target, code)
 
@@ -302,23 +306,6 @@ def _object(data: bytes, what: str) -> Manifest:
     if not isinstance(found, dict):
         raise ApiError(502, "BadGateway", f"{what} was answered, but not by the API server: {data[:100]!r}")
     return found
-
-
-async def _lines(content: aiohttp.StreamReader, *, text: bool = False) -> AsyncIterator[bytes]:
-    """The lines of a stream, however long they are. Of `text` the empty ones too, and the last one that no end of line ends."""
-    rest = b""
-    async for chunk in content.iter_any():
-        *lines, last = chunk.split(b"\n")
-        if lines:
-            lines[0] = rest + lines[0]
-            rest = last
-        else:
-            rest += last
-        for line in lines:
-            if line or text:
-                yield line
-    if rest and text:
-        yield rest
 
 
 def _proxy(host: str) -> str | None:

@@ -11,21 +11,24 @@ from typing import Any
 import aiohttp
 import kopf
 
-from ..api import json_depth
+from ..api import json_depth, streams
 from ..monitoring import metrics
 from .own_writes import OwnWrites
+
+REST = 0.02
+"""Seconds for which nothing is read of a watch after some of it was. So much later a new object may be seen."""
 
 
 class _WholeLines:
     """The body of a watch, one or several whole lines at a time.
 
     Args:
-        content: the body as it comes.
+        answer: of the server.
         own: what is left out.
     """
 
-    def __init__(self, content: aiohttp.StreamReader, own: OwnWrites) -> None:
-        self._content, self._own = content, own
+    def __init__(self, answer: aiohttp.ClientResponse, own: OwnWrites) -> None:
+        self._answer, self._content, self._own = answer, answer.content, own
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
@@ -39,6 +42,7 @@ class _WholeLines:
                 if others := self._own.without(b"".join((*rest, lines, end))):
                     yield json_depth.shallow(others)
                 rest = []
+                await streams.rest_from_reading(self._answer, REST)
             rest.append(begun)
         if any(rest):
             yield json_depth.shallow(b"".join(rest))
@@ -53,7 +57,7 @@ class _Response(aiohttp.ClientResponse):
         await super().start(connection)
         metrics.count_request(self.method, self.url.raw_path_qs, self.status)
         if "watch" in self.url.query:
-            self.content = _WholeLines(self.content, self.own_writes)  # type: ignore[assignment]
+            self.content = _WholeLines(self, self.own_writes)  # type: ignore[assignment]
         return self
 
     async def json(self, **_: Any) -> Any:
