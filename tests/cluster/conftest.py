@@ -44,7 +44,10 @@ def grant(plane: ControlPlane, namespace: str, *more: Permission, without: tuple
 
 @pytest.fixture
 def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[StartOperator]:
-    """Starts operators for the test's namespace, under the least rights; all are stopped after the test."""
+    """Starts operators for the test's namespace, under the least rights; all are killed after the test.
+
+    How one ends when it is asked to has tests of its own; it takes a second.
+    """
     started: list[OperatorProcess] = []
     kubeconfig = grant(control_plane, namespace)
 
@@ -62,7 +65,7 @@ def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) 
 
     yield start
     for process in started:
-        process.stop()
+        process.kill()
 
 
 def quickstart(namespace: str) -> list[Manifest]:

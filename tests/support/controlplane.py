@@ -272,7 +272,8 @@ class ControlPlane:
 
     def _end(self, name: str) -> None:
         if pid := self.pids.pop(name, None):
-            stop(pid)
+            # An API server ends when its last watch does, which may be never: its clients see it end in either way.
+            stop(pid, patience=1 if name == "kube-apiserver" else 8)
             if process := self._processes.pop(name, None):
                 process.wait()
 

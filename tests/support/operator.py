@@ -125,7 +125,7 @@ class OperatorProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
@@ -142,4 +142,4 @@ class OperatorProcess:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self.stop()
+            self.kill()  # how it ends when it is asked to has tests of its own; it takes a second

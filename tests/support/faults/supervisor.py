@@ -39,8 +39,8 @@ class Supervisor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
-        self._thread.join(30)
-        self.operator.stop()
+        self._thread.join(60)
+        self.operator.kill()
         if kind is None and not set(self.ended) <= EXPECTED:
             raise RuntimeError(f"The operator ended with {self.ended}:\n{self.operator.log[-5000:]}")
 
