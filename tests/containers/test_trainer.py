@@ -5,9 +5,7 @@ The Job comes from `manifests`, the variables from it and from the Dockerfile. E
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +32,7 @@ from nnunet_trainer.contract.work_order import (
 from support.containers import container
 from support.containers.container import NOBODY, Container
 from support.containers.images import DOCKERFILES
-from support.datasets import SOURCE, TARGET
+from support.datasets import SOURCE, TARGET, copy_examples
 
 STORE = Location(uri="pvc://claim/artifacts")
 SMALL = {
@@ -52,7 +50,6 @@ SMALL = {
     },
 }
 RECIPE = {"epochs": 1, "iterationsPerEpoch": 1, "validationIterations": 1}
-CASES = 5
 OTHER_USER = 1000660000
 """As OpenShift gives a namespace."""
 
@@ -62,13 +59,7 @@ class Pods:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.claim = folder, folder / "claim"
-        for dataset in (TARGET, SOURCE):
-            for part in ("imagesTr", "labelsTr"):
-                (self.claim / "raw" / dataset.name / part).mkdir(parents=True)
-                for path in sorted((dataset / part).iterdir())[:CASES]:
-                    shutil.copy(path, self.claim / "raw" / dataset.name / part)
-            described = json.loads((dataset / "dataset.json").read_text())
-            (self.claim / "raw" / dataset.name / "dataset.json").write_text(json.dumps({**described, "numTraining": CASES}))
+        copy_examples(self.claim / "raw")
         # What fsGroup makes of a claim; a user namespace has no other user anyway.
         for path in [self.claim, *self.claim.rglob("*")]:
             if os.geteuid() == 0:

@@ -1,6 +1,6 @@
 """docs/tutorials: the commands, manifests and plug-ins of each page work as they stand, and print what the page shows.
 
-All pages work in one checkout with five cases of each dataset, and in one store: what one has read and preprocessed the next finds.
+All pages work in one checkout and in one store: what one has read and preprocessed the next finds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGES = sorted(f"tutorials/{page.name}" for page in (ROOT / "docs/tutorials").gl
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pages.checkout(tmp_path_factory.mktemp("checkout"), cases=5)
+    return pages.checkout(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.mark.parametrize("page", PAGES)

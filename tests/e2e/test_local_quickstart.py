@@ -1,4 +1,4 @@
-"""The quickstart on this machine, as `make quickstart` runs it but with fewer iterations: real images, the real trainer."""
+"""The quickstart on this machine, as `make quickstart` runs it but with fewer iterations and cases: real images and trainer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import support.quickstart
 from nnunet_operator.local.object_store.store import Store
 from support.apiclient import wait_until
 from support.controlplane import ROOT
+from support.datasets import copy_examples
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("local-quickstart")]
 
@@ -27,15 +28,16 @@ class Quickstart:
 
     def __init__(self, folder: Path) -> None:
         self.manifests, self.root = folder / "manifests", folder / "store"
+        self.data = copy_examples(folder / "data")
         self.manifests.mkdir()
-        for name, text in support.quickstart.manifests(epochs=2, iterations=4).items():
+        for name, text in support.quickstart.manifests(epochs=2, iterations=2).items():
             (self.manifests / name).write_text(re.sub(r"(?m)^ *seed: .*\n", "", text))
         self.process: subprocess.Popen[str] | None = None
 
     def begin(self) -> subprocess.Popen[str]:
         recipe = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "local apply" in line)
         words = recipe.split("nnunet-operator ", 1)[1].replace("examples/quickstart", str(self.manifests))
-        words = words.replace("$(STORE)", str(self.root))
+        words = words.replace("$(STORE)", str(self.root)).replace("examples/data", str(self.data))
         command = [sys.executable, "-m", "nnunet_operator.cli", *words.split()]
         environment = {**os.environ, "COLUMNS": "200"}
         self.process = subprocess.Popen(

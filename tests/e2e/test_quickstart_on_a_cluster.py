@@ -1,6 +1,6 @@
 """The quickstart's own manifests on the real API server, with pods as processes and artifacts in a real S3 server.
 
-They train for fewer iterations than people's; `make e2e` applies them as they are, to a real node.
+They train for fewer iterations than people's, with fewer cases; `make e2e` applies them as they are, to a real node.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.work_order import Location
 from support import quickstart
 from support.apiclient import ApiClient, wait_until
-from support.controlplane import ROOT, ControlPlane
+from support.controlplane import ControlPlane
+from support.datasets import copy_examples
 from support.node import ProcessNode
 from support.operator import OperatorProcess
 from support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
@@ -38,7 +39,7 @@ def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv(pod.ENV_SECRETS, str(tmp_path / "secrets"))
     place = s3_server.mount(tmp_path / "secrets")
     store = open_store(Location(uri=f"s3://{BUCKET}", endpoint=place.endpoint, region=place.region, secret_name=place.secret_name))
-    data = ROOT / "examples" / "data"
+    data = copy_examples(tmp_path / "data")
     for file in sorted(path for path in data.rglob("*") if path.is_file()):
         store.put_file(file, f"raw/{file.relative_to(data).as_posix()}")
     return store
@@ -54,7 +55,7 @@ def operator(control_plane: ControlPlane, namespace: str, s3_server: S3Server, t
 
 
 def manifests(namespace: str, seed: int) -> list[dict[str, Any]]:
-    files = quickstart.manifests(epochs=2, iterations=4)
+    files = quickstart.manifests(epochs=2, iterations=2)
     found = [document for text in files.values() for document in yaml.safe_load_all(text) if document]
     random.Random(seed).shuffle(found)
     for manifest in found:

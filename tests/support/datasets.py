@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,18 @@ import numpy as np
 EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
 TARGET = EXAMPLES / "Dataset004_Hippocampus"
 SOURCE = EXAMPLES / "Dataset104_HippocampusSource"
+
+
+def copy_examples(folder: Path, cases: int = 5) -> Path:
+    """`examples/data` with fewer cases of each dataset: what has five folds needs five."""
+    for dataset in EXAMPLES.glob("Dataset*"):
+        for part in ("imagesTr", "labelsTr"):
+            (folder / dataset.name / part).mkdir(parents=True)
+            for file in sorted((dataset / part).iterdir())[:cases]:
+                shutil.copy(file, folder / dataset.name / part)
+        content = json.loads((dataset / "dataset.json").read_text())
+        (folder / dataset.name / "dataset.json").write_text(json.dumps({**content, "numTraining": cases}))
+    return folder
 
 
 def write_nifti(path: Path, array: np.ndarray, spacing: tuple[float, ...], origin: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:

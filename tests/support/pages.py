@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from .controlplane import ROOT
+from .datasets import copy_examples
 from .third_party.kubectl import BUILD
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,19 +28,9 @@ def blocks(page: str, language: str) -> list[str]:
     return [body for found, body in all_blocks(page) if found == language]
 
 
-def checkout(folder: Path, cases: int | None = None) -> Path:
-    """A folder with the repository's examples in it; of `examples/data` only so many cases of each dataset."""
-    if cases is None:
-        (folder / "examples").symlink_to(ROOT / "examples")
-        return folder
-    for dataset in (ROOT / "examples" / "data").glob("Dataset*"):
-        copy = folder / "examples" / "data" / dataset.name
-        for part in ("imagesTr", "labelsTr"):
-            (copy / part).mkdir(parents=True)
-            for file in sorted((dataset / part).iterdir())[:cases]:
-                shutil.copy(file, copy / part)
-        content = json.loads((dataset / "dataset.json").read_text())
-        (copy / "dataset.json").write_text(json.dumps({**content, "numTraining": cases}))
+def checkout(folder: Path) -> Path:
+    """A folder with the repository's example data in it, five cases of each dataset."""
+    copy_examples(folder / "examples" / "data")
     return folder
 
 

@@ -16,7 +16,7 @@ from support.datasets import describe, write_nifti
 
 LIMIT = 400 << 20
 SHAPE = (96, 240, 220)
-CASES = 4
+CASES = 3
 COMMAND = [sys.executable, "-m", "nnunet_trainer.cli"]
 HEEDLESS = """
 import sys

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +26,11 @@ from nnunet_trainer.contract.work_order import (
 from nnunet_trainer.dataset import parallel
 from nnunet_trainer.fingerprint import extraction
 from nnunet_trainer.steps import dataset, plan, preprocess, train, transfer
+from support.datasets import copy_examples
 from support.s3 import s3, s3_server  # noqa: F401
 from support.trainings import small_networks
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
 TARGET, SOURCE = "Dataset004_Hippocampus", "Dataset104_HippocampusSource"
-CASES = 5
 SMALL = {
     "configurations": {
         "3d_fullres": {
@@ -130,19 +127,6 @@ class Chain:
 
     def train(self, order: TrainOrder) -> Report:
         return train.carry_out(order, self.heard.append)
-
-
-def copy_examples(target: Path, cases: int = CASES) -> Path:
-    """Both shipped datasets with their first cases."""
-    for name in (TARGET, SOURCE):
-        described = json.loads((EXAMPLES / name / "dataset.json").read_text())
-        for part in ("imagesTr", "labelsTr"):
-            (target / name / part).mkdir(parents=True)
-            for path in sorted((EXAMPLES / name / part).iterdir())[:cases]:
-                shutil.copy(path, target / name / part)
-        described["numTraining"] = cases
-        (target / name / "dataset.json").write_text(json.dumps(described))
-    return target
 
 
 def make_quick(patch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,9 @@ from nnunet_trainer.contract.work_order import Input, Location, PreviousStage, T
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder
 from nnunet_trainer.steps import staging, train
 from support import pages
+from support.datasets import copy_examples
 
-from .conftest import RECIPE, TARGET, Chain, copy_examples, make_quick
+from .conftest import RECIPE, TARGET, Chain, make_quick
 
 OBJECTS = [document for text in pages.blocks("cascade.md", "yaml") for document in yaml.safe_load_all(text)]
 CASCADE = next(each["spec"]["patch"] for each in OBJECTS if each["kind"] == "Plans")

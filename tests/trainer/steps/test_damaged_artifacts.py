@@ -12,8 +12,9 @@ from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import Location
 from nnunet_trainer.steps import preprocess
+from support.datasets import copy_examples
 
-from .conftest import Chain, Prepared, copy_examples, make_quick
+from .conftest import Chain, Prepared, make_quick
 
 
 def halve(path: Path) -> None:
