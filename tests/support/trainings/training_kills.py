@@ -25,8 +25,9 @@ from . import ranks
 
 OFTEN = CheckpointPolicy(every_epochs=1, every_minutes=0, keep=2)
 """A checkpoint after every iteration, so that there is hardly an instant at which none is being written or uploaded."""
-RENDEZVOUS_SECONDS = 20
-STARTS_WITHIN, ENDS_WITHIN = 600.0, RENDEZVOUS_SECONDS + peer_watch.CONNECT_SECONDS + peer_watch.OUT_SECONDS + 30.0
+RENDEZVOUS_SECONDS, RENDEZVOUS_AFTER_A_KILL = 120, 8
+"""One that is killed before it has come is waited for so long, which need not be long where one is killed."""
+STARTS_WITHIN, ENDS_WITHIN = 600.0, RENDEZVOUS_AFTER_A_KILL + peer_watch.CONNECT_SECONDS + peer_watch.OUT_SECONDS + 30.0
 """Seconds in which the other ranks must have ended once one was killed and they look for it: it may not have come to them yet, or
 not be connected. Before that they read data and plans, which takes any time where the machine is busy."""
 EARLIER = 0.7
@@ -71,7 +72,7 @@ def killed(order: TrainOrder, world: int, folder: Path, *, kills: int, seed: int
     """
     chance, outcome, attempt = random.Random(seed), Outcome(), 0
     while outcome.kills < kills:
-        processes = _start(order, world, folder, attempt)
+        processes = _start(order, world, folder, attempt, RENDEZVOUS_AFTER_A_KILL)
         victims = processes if chance.random() < 0.5 else [chance.choice(processes)]
         time.sleep(chance.uniform(0.05, 0.6) * seconds)  # the instant is what is tried here
         alive = [victim for victim in victims if victim.is_alive()]
@@ -86,10 +87,11 @@ def killed(order: TrainOrder, world: int, folder: Path, *, kills: int, seed: int
             outcome.hung.append(f"attempt {attempt} ended with {codes}: {_logs(folder)}")
         outcome.kills += bool(alive)
         attempt += 1
-        if not alive:  # it was faster than the kill, and has ended: once more from the beginning, with earlier kills
+        if not alive:  # it has ended before the kill: earlier from now on
             seconds *= EARLIER
-            outcome.differences += differences(final(folder), expected)
-            shutil.rmtree(folder / "store")
+            if codes == [0] * world:  # and once more from the beginning
+                outcome.differences += differences(final(folder), expected)
+                shutil.rmtree(folder / "store")
     codes = ranks.ends(_start(order, world, folder, attempt), 600)
     if codes != [0] * world:
         outcome.lost = True
@@ -129,7 +131,7 @@ def _different(where: str, one: Any, other: Any) -> list[str]:
     return [] if repr(one) == repr(other) else [f"{where}: {one!r} and {other!r}"]
 
 
-def _start(order: TrainOrder, world: int, folder: Path, attempt: int) -> list[Any]:
+def _start(order: TrainOrder, world: int, folder: Path, attempt: int, rendezvous_seconds: int = RENDEZVOUS_SECONDS) -> list[Any]:
     place = _place(folder, attempt)
     (place / "reports").mkdir(parents=True)
     storage = Location(uri=f"file://{folder}/store")
@@ -138,8 +140,7 @@ def _start(order: TrainOrder, world: int, folder: Path, attempt: int) -> list[An
     )
     (place / "order.json").write_text(work_order.encode(own))
     environment = {pod.ENV_SCRATCH: str(place / "scratch"), pod.ENV_SHARED: str(place / "reports"), pod.ENV_DEVICE: "cpu"}
-    # One that is killed before it has come is waited for so long.
-    environment[pod.ENV_RENDEZVOUS_SECONDS] = str(RENDEZVOUS_SECONDS)
+    environment[pod.ENV_RENDEZVOUS_SECONDS] = str(rendezvous_seconds)
     return ranks.start(world, _rank, (str(place),), place, environment)
 
 

@@ -17,7 +17,7 @@ KILLS = 3
 
 @pytest.mark.parametrize("world", [1, 2])
 def test_killed_at_random_instants(prepared: Prepared, tmp_path: Path, world: int) -> None:
-    recipe = {**RECIPE, "epochs": 3, "iterationsPerEpoch": 4, "validationIterations": 2}
+    recipe = {**RECIPE, "epochs": 2, "iterationsPerEpoch": 4, "validationIterations": 2}
     trainer = TrainerChoice(name="tiny", base="nnUNetTrainer", recipe=recipe)
     order = prepared.chain.train_order(prepared.data, prepared.plans, trainer=trainer)
     expected, seconds = training_kills.whole(order, world, tmp_path / "whole")

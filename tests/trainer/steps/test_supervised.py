@@ -55,7 +55,7 @@ def stopped_after(epochs: int, process: subprocess.Popen[str], folder: Path, res
 def test_two_ranks_are_stopped_and_one_goes_on(prepared: Prepared, tmp_path: Path) -> None:
     chain = prepared.chain
     # It would never be done before it is stopped, however late that is.
-    trainer = TrainerChoice(name="tiny", base="nnUNetTrainer", recipe={**RECIPE, "epochs": 100_000, "iterationsPerEpoch": 30})
+    trainer = TrainerChoice(name="tiny", base="nnUNetTrainer", recipe={**RECIPE, "epochs": 100_000, "iterationsPerEpoch": 10})
     order = chain.train_order(prepared.data, prepared.plans, trainer=trainer, gpus_per_node=2)
     process = start(tmp_path / "first", order, **{pod.ENV_DEVICE: "cpu"})  # two GPUs are ordered, and there are none
     epoch = stopped_after(1, process, tmp_path / "first")

@@ -36,18 +36,27 @@ def finish(processes, folder, expected=0):
     assert found == [expected] * len(processes), logs
 
 
-@pytest.mark.parametrize(("world", "batch_size"), [(2, 3), (3, 5)])
-def test_gradients_of_uneven_splits_are_those_of_one_process(preprocessed, tmp_path, world, batch_size):
-    arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path), "batch_size": batch_size}
+@pytest.fixture(scope="module")
+def gradients_of_one(preprocessed, tmp_path_factory):
+    """By scenario, those of one process for a batch of five."""
+    arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path_factory.mktemp("one")), "batch_size": 5}
+    with distributed.ranks("cpu") as alone:
+        return {
+            name: rank_worker.gradients(rank_worker.make_setup(**arguments, scenario=name), alone)
+            for name in [*rank_worker.SCENARIOS, *rank_worker.RECIPES]
+        }
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_gradients_of_uneven_splits_are_those_of_one_process(preprocessed, gradients_of_one, tmp_path, world):
+    arguments = {"preprocessed": str(preprocessed), "results": str(tmp_path), "batch_size": 5}
     finish(launch(world, "gradients", arguments), tmp_path)
-    for name in [*rank_worker.SCENARIOS, *rank_worker.RECIPES]:
-        with distributed.ranks("cpu") as alone:
-            expected = rank_worker.gradients(rank_worker.make_setup(**arguments, scenario=name), alone)
-        for rank in range(world):
-            found = torch.load(tmp_path / f"rank_{rank}.pt")[name]
-            assert found.keys() == expected.keys()
+    of_ranks = [torch.load(tmp_path / f"rank_{rank}.pt") for rank in range(world)]
+    for name, expected in gradients_of_one.items():
+        for rank, found in enumerate(of_ranks):
+            assert found[name].keys() == expected.keys()
             for key, value in expected.items():
-                difference = (found[key].double() - value.double()).norm()
+                difference = (found[name][key].double() - value.double()).norm()
                 assert difference <= 1e-6 * value.double().norm() + 1e-9, f"{name}, rank {rank}: {key}"
 
 
