@@ -178,7 +178,7 @@ def test_nothing_that_looks_like_a_child_speaks_for_an_object(
         # A pass over the object after all of that: a change of it is answered by one.
         edited = api.patch(stands(), {"spec": {"failurePolicy": {"maxRestarts": 7}}})
         generation = edited["metadata"]["generation"]
-        wait_until(lambda: stands()["status"].get("observedGeneration") == generation, timeout=30, what="a pass over the object")
+        wait_until(lambda: stands()["status"].get("observedGeneration") == generation, what="a pass over the object")
         assert condition(stands())["status"] == "False"
         assert "forged" not in str(stands()["status"])
         mine = api.get("batch/v1", "Job", namespace, ours["metadata"]["name"])
@@ -190,7 +190,6 @@ def test_nothing_that_looks_like_a_child_speaks_for_an_object(
         assert "forged" not in str(stands()["status"])
         wait_until(
             lambda: api.get("batch/v1", "Job", namespace, ours["metadata"]["name"]) is None,
-            timeout=30,
             what="our own Job to be deleted",
         )
         jobs = {job["metadata"]["uid"] for space in (namespace, neighbour) for job in api.list("batch/v1", "Job", space)}
@@ -223,7 +222,7 @@ def test_a_job_of_somebody_else_in_the_place_of_ours_is_told_and_left(
     def stands() -> Manifest:
         return api.get(API_VERSION, "Dataset", namespace, "brain") or {}
 
-    wait_until(lambda: condition(stands()).get("reason") == "ChildRefused", timeout=40, what=lambda: f"it to be told: {stands()}")
+    wait_until(lambda: condition(stands()).get("reason") == "ChildRefused", what=lambda: f"it to be told: {stands()}")
     message = condition(stands())["message"]
     assert f"Job {name} is there already and is not of this Dataset. Delete or rename it" in message
     found = api.get("batch/v1", "Job", namespace, name)

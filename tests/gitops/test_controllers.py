@@ -92,7 +92,7 @@ class GitOpsController:
             yield
         finally:
             ended.set()
-            thread.join(30)
+            thread.join(60)
 
 
 def _decided(manifest: Manifest) -> Manifest:
@@ -155,7 +155,7 @@ def test_a_second_field_manager_applies_prunes_and_creates_again(
         with controller.syncing():
             wait_until(lambda: len(controller.applied) == len(given), what="all to be applied")
             # As a person or a pipeline waits.
-            arguments = ("wait", "--for=condition=Ready", "--timeout=90s", "-n", namespace, *names)
+            arguments = ("wait", "--for=condition=Ready", "--timeout=180s", "-n", namespace, *names)
             kubectl(*arguments, kubeconfig=control_plane.kubeconfig, timeout=100)
             wait_until(all_current, what=standing)
         assert Counter(kubelet.steps()) == {"dataset": 2, "plan": 1, "transfer": 1, "preprocess": 2, "train": 3}

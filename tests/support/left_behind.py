@@ -12,7 +12,7 @@ import pytest
 
 MARK = "NNUNET_TEST_RUN"
 """A variable of the run's own value, which what tests start inherits, workers and what those start as well."""
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds for what was asked to end."""
 PYTHONS_OWN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 """They end with the process that made them."""

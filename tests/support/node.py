@@ -71,11 +71,11 @@ class ProcessNode:
             RuntimeError: the node met an error of its own.
         """
         self._stop.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=60)
         for pod in self._known.values():
             self.runner.stop(pod, 0)
         pause = threading.Event()
-        for _ in range(500):
+        for _ in range(3000):
             if not any(self.runner.alive(pod) for pod in self._known.values()):
                 break
             pause.wait(0.02)

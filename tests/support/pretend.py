@@ -71,7 +71,7 @@ class PretendKubelet:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join(10)
+        self._thread.join(60)
         if self._problem is not None:
             raise self._problem
 

@@ -46,7 +46,7 @@ class S3Server:
     def endpoint(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def start(self, seconds: float = 40) -> S3Server:
+    def start(self, seconds: float = 120) -> S3Server:
         """Start, and wait until the bucket answers."""
         weed = shutil.which("weed") or str(Path(sys.executable).with_name("weed"))
         kinds = ["master", "filer", "volume", "admin", "s3"]

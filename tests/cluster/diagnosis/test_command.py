@@ -181,7 +181,7 @@ def test_definitions_of_other_versions(private_control_plane: ControlPlane, diag
             for one in [said.one("definitions", f"{plural}.nnunet.dev")]
         )
 
-    wait_until(seen, timeout=40, what=lambda: f"it to be seen: {diagnose(rights, '-n', 'default').of('definitions')}")
+    wait_until(seen, what=lambda: f"it to be seen: {diagnose(rights, '-n', 'default').of('definitions')}")
 
 
 ANSWERS = {

@@ -86,7 +86,7 @@ def test_a_leader_that_cannot_renew_ends(private_control_plane: ControlPlane, tm
         wait_until(lambda: leading([operator]), what="it to lead")  # whether it lists or works by then: both must end
         plane.stop_apiserver()
         try:
-            assert operator.process.wait(30) == ExitCode.TRY_AGAIN
+            assert operator.process.wait(60) == ExitCode.TRY_AGAIN
         finally:
             plane.start_apiserver()
 

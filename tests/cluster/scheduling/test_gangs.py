@@ -131,7 +131,7 @@ def test_with_pod_groups_none_is_half_started_and_both_finish(plane_with_pod_gro
             what=team.state,
         )
         waits = next(name for name in RUNS if team.placed(name) == 0)
-        wait_until(lambda: condition(team.run(waits)).get("reason") == "Unschedulable", timeout=30, what=team.state)
+        wait_until(lambda: condition(team.run(waits)).get("reason") == "Unschedulable", what=team.state)
         team.released = True
         wait_until(lambda: all(team.ready(name) for name in RUNS), timeout=90, what=team.state)
         assert [team.run(name)["status"]["folds"][0]["attempt"] for name in RUNS] == [0, 0]

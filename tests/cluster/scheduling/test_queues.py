@@ -140,4 +140,4 @@ def test_a_job_that_another_controller_runs(control_plane: ControlPlane, namespa
         done = {"status": "True", "reason": "CompletionsReached", "message": "", "lastTransitionTime": at, "lastProbeTime": at}
         conditions = [{"type": kind, **done} for kind in ("SuccessCriteriaMet", "Complete")]
         api.patch(job, {"status": {"startTime": at, "completionTime": at, "succeeded": 1, "conditions": conditions}}, sub="status")
-        wait_until(lambda: ready("theirs"), timeout=30, what="the other one to be Ready")
+        wait_until(lambda: ready("theirs"), what="the other one to be Ready")

@@ -88,7 +88,7 @@ class Script:
         )
         running = asyncio.create_task(watch.run())
         waiting = asyncio.create_task(self.done.wait())
-        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
         assert not running.done(), running.exception()
         assert waiting.done()
         running.cancel()

@@ -311,7 +311,7 @@ def test_suspend_and_resume_beside_a_working_shell(shell: Shell) -> None:
     refused = shell.quick("run", code=75)
     assert f"Process {process.pid} works on" in refused
     process.terminate()
-    assert process.wait(timeout=30) == 143
+    assert process.wait(timeout=60) == 143
 
 
 def test_without_a_working_shell_suspending_and_deleting_stop_what_runs(shell: Shell) -> None:

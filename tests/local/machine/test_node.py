@@ -70,7 +70,7 @@ def job(name: str, script: str, *args: str, cpu: str = "1", gpus: int = 0, **spe
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "default"}, "spec": whole}
 
 
-def wait(node: Node, until: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait(node: Node, until: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Turn the node until something holds."""
     deadline = time.monotonic() + seconds
     while True:
@@ -349,7 +349,7 @@ def test_two_shims_of_one_pod_start_one_process(node: Node, tmp_path: Path) -> N
     (launch,) = node.runner.folder.glob(f"*/{shim.LAUNCH}")
     others = [subprocess.Popen([sys.executable, "-I", "-S", shim.__file__, str(launch.parent)]) for _ in range(3)]
     assert ended(node, "once")["type"] == "Complete"
-    assert [other.wait(timeout=10) for other in others] == [0, 0, 0]
+    assert [other.wait(timeout=60) for other in others] == [0, 0, 0]
     assert len([f for f in tmp_path.iterdir() if f.name.isdigit()]) == 1
 
 

@@ -58,13 +58,13 @@ class ApiProxy:
 
     def __enter__(self) -> ApiProxy:
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(60):
             raise TimeoutError("The proxy did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     async def _serve(self) -> None:
         app = web.Application(client_max_size=10_000_000)

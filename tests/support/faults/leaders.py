@@ -79,8 +79,8 @@ def leader_lost(plane: ControlPlane, folder: Path, *, by: signal.Signals, times:
             number += 1
             if by == signal.SIGSTOP:
                 process.send_signal(signal.SIGCONT)
-                if (status := process.wait(30)) != ExitCode.TRY_AGAIN:
+                if (status := process.wait(60)) != ExitCode.TRY_AGAIN:
                     count.doubled.append(f"the leader that was frozen went on, and ended with {status}")
-            process.wait(30)
+            process.wait(60)
             leader = other
         return trial.settle(count)

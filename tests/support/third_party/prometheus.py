@@ -65,7 +65,7 @@ class Prometheus:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def _is_ready(self) -> bool:
         if self._process.poll() is not None:

@@ -31,7 +31,7 @@ def test_no_more_threads_than_asked_for() -> None:
         with lock:
             together += 1
             most = max(most, together)
-        gate.wait(10)
+        gate.wait(60)
         with lock:
             together -= 1
 
