@@ -72,7 +72,6 @@ class Scene:
         """Wait until it is Ready, or not for this reason."""
         wait_until(
             lambda: self.ready(kind, name).get("reason") == reason if reason else self.ready(kind, name).get("status") == "True",
-            timeout=90,
             what=lambda: f"{kind} {name} to be {reason or 'Ready'}, it is {self.ready(kind, name)}; {self.operator.log[-2000:]}",
         )
 
@@ -90,7 +89,6 @@ class Scene:
         """Wait until a run has children of this kind, or none."""
         wait_until(
             lambda: bool(self.children(kind, run, version)) == there,
-            timeout=60,
             what=f"{kind} of {run} to be {'there' if there else 'gone'}",
         )
         return self.children(kind, run, version)
@@ -171,7 +169,6 @@ def disruption_suspension_and_deletion(scene: Scene) -> None:
     scene.api.delete(pod)
     wait_until(
         lambda: any(job["metadata"]["name"].endswith("-1") for job in scene.children("Job", "stopped", "batch/v1")),
-        timeout=60,
         what=lambda: f"its second attempt: {scene.get('TrainingRun', 'stopped').get('status')}",
     )
     for suspend, reason in ((True, "Suspended"), (False, "Training"), (True, "Suspended")):
@@ -185,7 +182,7 @@ def disruption_suspension_and_deletion(scene: Scene) -> None:
 def an_object_whose_time_is_over(scene: Scene) -> None:
     """`ttlSecondsAfterFinished` deletes the run."""
     scene.run("expiring", ttlSecondsAfterFinished=0)
-    wait_until(lambda: not scene.get("TrainingRun", "expiring"), timeout=60, what="the run to be deleted")
+    wait_until(lambda: not scene.get("TrainingRun", "expiring"), what="the run to be deleted")
 
 
 @exercise(needs("trainingruns.nnunet.dev", "patch"), needs("namespaces", "get"))
@@ -196,7 +193,6 @@ def results_that_go_with_their_run(scene: Scene) -> None:
     scene.api.delete(manifest)
     wait_until(
         lambda: not scene.get("TrainingRun", "unwanted"),
-        timeout=60,
         what=lambda: f"the run to be gone, it is {scene.ready('TrainingRun', 'unwanted')}",
     )
 
@@ -257,7 +253,6 @@ def a_run_in_a_queue_that_says_what_for(scene: Scene) -> None:
     kueue.workload(scene.api, job, "insufficient unused quota")
     wait_until(
         lambda: scene.ready("TrainingRun", "queued").get("message", "").endswith("waits in queue gpus: insufficient unused quota"),
-        timeout=60,
         what=lambda: f"the run to say it: {scene.ready('TrainingRun', 'queued')}; {scene.operator.log[-2000:]}",
     )
     scene.api.patch(job, {"spec": {"suspend": False}})
@@ -272,4 +267,4 @@ def another_replica_takes_over(scene: Scene) -> None:
         scene.operator.stop()
         wait_until(lambda: second.metric("nnunet_operator_leading") == 1, what=lambda: f"the second to lead: {second.log[-2000:]}")
         scene.run("expired", ttlSecondsAfterFinished=0)
-        wait_until(lambda: not scene.get("TrainingRun", "expired"), timeout=60, what="the second to work")
+        wait_until(lambda: not scene.get("TrainingRun", "expired"), what="the second to work")

@@ -21,7 +21,7 @@ def api(control_plane: ControlPlane) -> ApiClient:
     return control_plane.admin
 
 
-def until(api: ApiClient, manifest: Manifest, reason: str | None = None, *, timeout: float = 40) -> Manifest:
+def until(api: ApiClient, manifest: Manifest, reason: str | None = None) -> Manifest:
     """Wait until an object is Ready, or not Ready for this reason."""
     kind, namespace, name = manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
@@ -34,7 +34,7 @@ def until(api: ApiClient, manifest: Manifest, reason: str | None = None, *, time
     def stands() -> object:
         return f"{kind} {name} to be {reason or 'Ready'}; it is {condition(api.get(API_VERSION, kind, namespace, name))}"
 
-    return wait_until(look, timeout=timeout, what=stands)
+    return wait_until(look, what=stands)
 
 
 def test_a_dataset_becomes_ready(api: ApiClient, namespace: str, start_operator: StartOperator) -> None:
@@ -55,9 +55,15 @@ def test_a_dataset_becomes_ready(api: ApiClient, namespace: str, start_operator:
     assert operator.metric("nnunet_operator_api_requests_total", verb="create", resource="jobs", code="201") == 1
     assert operator.metric("nnunet_operator_api_requests_total", verb="watch", resource="datasets", code="200") >= 1
     assert operator.metric("nnunet_operator_queue_seconds_count") > 0
-    lines = [json.loads(line) for line in operator.log.splitlines()]
     about = {"kind": "Dataset", "namespace": namespace, "name": "brain"}
-    assert {line["message"].split()[0] for line in lines if about.items() <= line.items()} == {"created", "deleted"}
+
+    def logged() -> set[str]:
+        whole = operator.log.rpartition("\n")[0].splitlines()
+        lines = [json.loads(line) for line in whole]
+        return {line["message"].split()[0] for line in lines if about.items() <= line.items()}
+
+    # What is done is logged a moment later.
+    wait_until(lambda: logged() == {"created", "deleted"}, what=lambda: f"the lines about the Dataset: {logged()}")
     wait_until(lambda: operator.metric("nnunet_operator_objects", kind="Dataset", ready="True") == 1, what="the metric of objects")
     assert operator.get("/healthz") == (200, "ok\n")
     assert operator.stop() < 30, "the grace period of a pod"
@@ -72,7 +78,7 @@ def test_the_whole_chain_in_any_order(api: ApiClient, namespace: str, start_oper
         for manifest in manifests:
             api.apply(manifest)
         for manifest in manifests:
-            until(api, manifest, timeout=60)
+            until(api, manifest)
     assert sorted(kubelet.steps()) == sorted(["dataset"] * 2 + ["plan", "transfer"] + ["preprocess"] * 2 + ["train"] * 3)
     finetune = next(order for order in kubelet.orders.values() if order.get("run") == "finetune")
     assert finetune["pretrained"]["sha256"] == "a" * 64
@@ -144,9 +150,7 @@ def test_deleting_an_object_deletes_what_it_started(api: ApiClient, namespace: s
         wait_until(lambda: kubelet.orders, what="a running pod")
         api.delete(manifest)
         for version, kind in (("batch/v1", "Job"), ("v1", "Pod")):
-            wait_until(
-                lambda version=version, kind=kind: not api.list(version, kind, namespace), timeout=60, what=f"no {kind} to be left"
-            )
+            wait_until(lambda version=version, kind=kind: not api.list(version, kind, namespace), what=f"no {kind} to be left")
 
 
 def test_a_run_that_refers_to_nothing_waits_and_says_for_what(

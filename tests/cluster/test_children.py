@@ -52,7 +52,7 @@ def job_of(api: ApiClient, namespace: str, kind: str) -> Manifest:
         jobs = api.list("batch/v1", "Job", namespace)
         return next((job for job in jobs if selector.items() <= job["metadata"]["labels"].items()), None)
 
-    return wait_until(found, timeout=60, what=f"the Job of the {kind}")
+    return wait_until(found, what=f"the Job of the {kind}")
 
 
 def without_controller(job: Manifest) -> list[Manifest]:
@@ -170,7 +170,7 @@ def test_nothing_that_looks_like_a_child_speaks_for_an_object(
             theirs.create(copied_inside(ours, neighbour))
         forged = [theirs.create(forge(ours, neighbour)) for forge in OUTSIDE]
         forged = [*forged, *(api.create(forge(ours, neighbour)) for forge in INSIDE), adopt_by_hand(api, ours)]
-        wait_until(lambda: all(ended_or_gone(api, one) for one in forged), timeout=60, what="all that was forged to have ended")
+        wait_until(lambda: all(ended_or_gone(api, one) for one in forged), what="all that was forged to have ended")
 
         def stands() -> Manifest:
             return api.get(API_VERSION, kind, namespace, about["metadata"]["name"]) or {}
@@ -186,7 +186,7 @@ def test_nothing_that_looks_like_a_child_speaks_for_an_object(
         assert mine["metadata"]["uid"] == ours["metadata"]["uid"]
         assert "deletionTimestamp" not in mine["metadata"]
         released.set()
-        wait_until(lambda: condition(stands()).get("status") == "True", timeout=60, what=lambda: f"it to be Ready: {stands()}")
+        wait_until(lambda: condition(stands()).get("status") == "True", what=lambda: f"it to be Ready: {stands()}")
         assert "forged" not in str(stands()["status"])
         wait_until(
             lambda: api.get("batch/v1", "Job", namespace, ours["metadata"]["name"]) is None,
@@ -230,4 +230,4 @@ def test_a_job_of_somebody_else_in_the_place_of_ours_is_told_and_left(
     assert found["metadata"]["uid"] == theirs["metadata"]["uid"]
     api.delete(theirs)
     with PretendKubelet(api, namespace, succeed):
-        wait_until(lambda: condition(stands()).get("status") == "True", timeout=60, what=lambda: f"it to heal: {stands()}")
+        wait_until(lambda: condition(stands()).get("status") == "True", what=lambda: f"it to heal: {stands()}")

@@ -29,7 +29,7 @@ def test_it_is_a_disruption_that_says_what_happened(
         wait_until(lambda: len(running(api, namespace)) == len(names), what="all pods to run")
         for pod in running(api, namespace):
             stop(api, pod)
-        wait_until(lambda: len(kubelet.orders) == 2 * len(names), timeout=60, what=lambda: state(api, namespace, names))
+        wait_until(lambda: len(kubelet.orders) == 2 * len(names), what=lambda: state(api, namespace, names))
         kubelet.script = succeed
         wait_until(
             lambda: all(condition(api.get(API_VERSION, "Dataset", namespace, name)).get("status") == "True" for name in names),

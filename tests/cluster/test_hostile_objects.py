@@ -70,12 +70,12 @@ def test_others_go_on_and_each_is_told_what_is_wrong(
         for name in ("good", "escapes"):
             wait_until(
                 lambda name=name: columns(api, "Dataset", namespace, name).get("Ready") == "True",
-                timeout=60, what=f"Dataset {name} to be Ready",
+                what=f"Dataset {name} to be Ready",
             )  # fmt: skip
         for name, (kind, reason, field) in told.items():
             wait_until(
                 lambda name=name, kind=kind, reason=reason: columns(api, kind, namespace, name).get("Reason") == reason,
-                timeout=60, what=lambda name=name, kind=kind: f"{name} to be told: {columns(api, kind, namespace, name)}",
+                what=lambda name=name, kind=kind: f"{name} to be told: {columns(api, kind, namespace, name)}",
             )  # fmt: skip
             assert field in columns(api, kind, namespace, name)["Message"]
     assert operator.process.poll() is None
@@ -95,7 +95,7 @@ def test_what_the_schema_does_not_name_is_not_kept_and_the_pod_is_restricted(
     assert kept["spec"]["template"] == {"security": {"fsGroup": 7}}
     start_operator()
     # The pod is there: the restricted level has let it in.
-    pod = wait_until(lambda: next(iter(api.list("v1", "Pod", namespace)), None), timeout=60, what="its pod")
+    pod = wait_until(lambda: next(iter(api.list("v1", "Pod", namespace)), None), what="its pod")
     assert not {"hostNetwork", "hostPID", "initContainers"} & pod["spec"].keys()
 
 

@@ -32,7 +32,7 @@ def test_a_run_is_trained_by_one_plugin_whatever_becomes_of_its_config_map(
         return found.get("reason", ""), found.get("message", "")
 
     def until(reason: str) -> str:
-        wait_until(lambda: ready()[0] == reason, timeout=60, what=lambda: f"{reason}, it is {ready()}")
+        wait_until(lambda: ready()[0] == reason, what=lambda: f"{reason}, it is {ready()}")
         return ready()[1]
 
     with PretendKubelet(api, namespace, script) as kubelet:

@@ -27,7 +27,7 @@ def trained(api: ApiClient, namespace: str, **spec: object) -> Manifest:
     run = training_run(namespace, retention="Delete", **spec)
     for manifest in (dataset(namespace), plans(namespace), run):
         api.apply(manifest)
-    wait_until(lambda: condition(found(api, namespace)).get("status") == "True", timeout=60, what="the run to be Ready")
+    wait_until(lambda: condition(found(api, namespace)).get("status") == "True", what="the run to be Ready")
     return run
 
 
@@ -49,17 +49,21 @@ def test_folds_are_added_and_all_results_go_before_the_run_does(
             status = (found(api, namespace) or {}).get("status", {})
             return status.get("foldsDone") == "2/2" and condition(found(api, namespace)).get("status") == "True"
 
-        wait_until(done, timeout=60, what=lambda: found(api, namespace))
+        wait_until(done, what=lambda: found(api, namespace))
         last = found(api, namespace)
         assert last is not None
         assert last["status"]["folds"][0] == stored["status"]["folds"][0], "fold 0 was not trained again"
         assert last["status"]["meanDice"] == 0.81
         api.delete(run)
-        wait_until(lambda: found(api, namespace) is None, timeout=60, what=lambda: condition(found(api, namespace)))
+        wait_until(lambda: found(api, namespace) is None, what=lambda: condition(found(api, namespace)))
     orders = [order for order in operator.log.splitlines() if "created Job" in order and "-delete-0" in order]
     assert len(orders) == 1
-    said = [event for event in api.list("v1", "Event", namespace) if event["reason"] == "ResultsDeleted"]
-    assert [event["message"] for event in said] == [f"7 files deleted below s3://nnunet/runs/{namespace}/run"]
+
+    def said() -> list[Manifest]:
+        return [event for event in api.list("v1", "Event", namespace) if event["reason"] == "ResultsDeleted"]
+
+    wait_until(said, what="the event, which comes after the last change of the object")
+    assert [event["message"] for event in said()] == [f"7 files deleted below s3://nnunet/runs/{namespace}/run"]
     assert operator.metric("nnunet_operator_api_requests_total", code="403") == 0
 
 
@@ -76,11 +80,11 @@ def test_a_deletion_that_fails_is_told_and_retain_lets_it_go(
         def told() -> bool:
             return condition(found(api, namespace), "Stalled").get("reason") == "StorageAccessDenied"
 
-        wait_until(told, timeout=60, what=lambda: found(api, namespace))
+        wait_until(told, what=lambda: found(api, namespace))
         message = condition(found(api, namespace))["message"]
         assert "set spec.retention to Retain" in message
         api.patch(run, {"spec": {"retention": "Retain"}})
-        wait_until(lambda: found(api, namespace) is None, timeout=60, what="the run to be gone")
+        wait_until(lambda: found(api, namespace) is None, what="the run to be gone")
 
 
 @pytest.fixture
@@ -121,7 +125,6 @@ def test_a_namespace_that_is_deleted_is_gone_and_makes_no_job(
         api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         wait_until(
             lambda: api.get("v1", "Namespace", None, namespace) is None,
-            timeout=60,
             what=lambda: (api.get("v1", "Namespace", None, namespace), operator.log[-2000:]),
         )
         assert "-delete-0" not in operator.log

@@ -92,7 +92,7 @@ class Namespace:
             found = {name: condition(self.get(name, kind)) for name in names}
             return [(name, ready) for name, ready in found.items() if ready.get("status") != "True"]
 
-        wait_until(lambda: not waiting(), timeout=90, what=lambda: f"Ready: {waiting()}")
+        wait_until(lambda: not waiting(), what=lambda: f"Ready: {waiting()}")
 
     def jobs(self, owner: str = "") -> list[Manifest]:
         return self.api.list("batch/v1", "Job", self.name, labels=f"nnunet.dev/owner-name={owner}" if owner else "")
@@ -106,11 +106,11 @@ class Namespace:
     def until_complete(self) -> None:
         """Until all Jobs have ended well."""
         ended = lambda job: (job.get("status") or {}).get("completionTime")  # noqa: E731
-        wait_until(lambda: all(ended(job) for job in self.jobs()), timeout=60, what="the Jobs to end")
+        wait_until(lambda: all(ended(job) for job in self.jobs()), what="the Jobs to end")
 
     def until_idle(self) -> None:
         """Until the operator has deleted the Jobs whose outcome is stored."""
-        wait_until(lambda: not self.jobs(), timeout=60, what=lambda: f"no Jobs: {[job['metadata']['name'] for job in self.jobs()]}")
+        wait_until(lambda: not self.jobs(), what=lambda: f"no Jobs: {[job['metadata']['name'] for job in self.jobs()]}")
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_run_made_anew_finds_its_results(here: Namespace, start_operator: Star
                 here.api.patch(everything[-1], {"spec": {"ttlSecondsAfterFinished": 0}})
             for manifest in deleted:
                 here.api.delete(manifest)
-            wait_until(lambda: here.get("run") is None, timeout=60, what="the run to be gone")
+            wait_until(lambda: here.get("run") is None, what="the run to be gone")
             here.api.apply_all(everything)
             here.until_ready("run")
             again = here.status("run")
@@ -173,7 +173,7 @@ def test_a_run_made_anew_while_its_job_runs_waits_for_the_old_pod(here: Namespac
     with SlowKubelet(here.api, here.name, storage) as kubelet:
         prepare(here)
         here.api.apply_all([training_run(here.name, name) for name in names])
-        wait_until(lambda: kubelet.steps().count("train") == 6, timeout=90, what="six pods to run")
+        wait_until(lambda: kubelet.steps().count("train") == 6, what="six pods to run")
         old = {job["metadata"]["uid"]: job for job in here.jobs()}
         assert {told_uid(pod) for pod in here.pods()} == old.keys(), "a pod knows its Job, whose uid its checkpoints' address bears"
         kubelet.graceful = True
@@ -184,16 +184,14 @@ def test_a_run_made_anew_while_its_job_runs_waits_for_the_old_pod(here: Namespac
         def reasons() -> list[str]:
             return [condition(here.get(name)).get("reason", "") for name in names]
 
-        wait_until(lambda: set(reasons()) == {"WaitingForPredecessor"}, timeout=60, what=lambda: f"all to wait: {reasons()}")
-        wait_until(lambda: not here.jobs(), timeout=60, what="the old Jobs to be collected")
+        wait_until(lambda: set(reasons()) == {"WaitingForPredecessor"}, what=lambda: f"all to wait: {reasons()}")
+        wait_until(lambda: not here.jobs(), what="the old Jobs to be collected")
         pods = here.pods()
         assert len(pods) == 6
         assert all(pod["metadata"].get("deletionTimestamp") for pod in pods)
         for name in names:  # they are looked at again, while the old pods have their grace
             here.api.patch(training_run(here.name, name), {"spec": {"failurePolicy": {"maxRestarts": 7}}})
-        wait_until(
-            lambda: all(here.status(name).get("observedGeneration") == 2 for name in names), timeout=60, what="a look at each"
-        )
+        wait_until(lambda: all(here.status(name).get("observedGeneration") == 2 for name in names), what="a look at each")
         assert set(reasons()) == {"WaitingForPredecessor"}
         assert here.jobs() == []
         kubelet.graceful = storage.held = False
@@ -210,8 +208,8 @@ def test_a_job_deleted_between_its_end_and_the_status_is_not_done_again(here: Na
     with PretendKubelet(here.api, here.name, storage) as kubelet:
         prepare(here)
         here.api.apply_all([training_run(here.name, name) for name in names])
-        wait_until(lambda: kubelet.steps().count("train") == 5, timeout=90, what="five pods to run")
-        wait_until(lambda: all(here.status(name).get("folds", [{}])[0].get("job") for name in names), timeout=60, what="a status")
+        wait_until(lambda: kubelet.steps().count("train") == 5, what="five pods to run")
+        wait_until(lambda: all(here.status(name).get("folds", [{}])[0].get("job") for name in names), what="a status")
         operator.kill()
         storage.held = False
 
@@ -220,10 +218,10 @@ def test_a_job_deleted_between_its_end_and_the_status_is_not_done_again(here: Na
                 any(c["type"] == "Complete" for c in (job.get("status") or {}).get("conditions") or []) for job in here.jobs()
             )
 
-        wait_until(complete, timeout=60, what="the Jobs to end")
+        wait_until(complete, what="the Jobs to end")
         for job in here.jobs():
             here.api.delete(job)
-        wait_until(lambda: not here.pods(), timeout=60, what="nothing to be left of them")
+        wait_until(lambda: not here.pods(), what="nothing to be left of them")
         assert storage.trainings == 5
         start_operator()
         here.until_ready(*names)
@@ -240,14 +238,14 @@ def test_the_order_of_a_job_that_queues_is_made_again(here: Namespace, start_ope
         prepare(here)
     here.api.apply_all([training_run(here.name, name, queueName="team") for name in names[:2]])
     here.api.apply_all([training_run(here.name, name) for name in names[2:]])
-    wait_until(lambda: all(here.jobs(name) for name in names), timeout=60, what="the Jobs")
+    wait_until(lambda: all(here.jobs(name) for name in names), what="the Jobs")
     before = {name: here.orders(name) for name in names}
     for [order] in before.values():
         here.api.delete(order)
     for name in names[:2]:
         [job] = here.jobs(name)
         here.api.patch(job, {"spec": {"suspend": False}})  # as Kueue does
-    wait_until(lambda: all(here.orders(name) for name in names), timeout=60, what="the orders to be there again")
+    wait_until(lambda: all(here.orders(name) for name in names), what="the orders to be there again")
     for name, [order] in before.items():
         [again] = here.orders(name)
         assert (again["data"], again["metadata"]["name"]) == (order["data"], order["metadata"]["name"])
@@ -287,7 +285,7 @@ def test_killed_between_two_deletions_nothing_is_left(
     with PretendKubelet(here.api, here.name, storage) as kubelet:
         prepare(here)
         here.api.apply_all([training_run(here.name, name) for name in names])
-        wait_until(lambda: kubelet.steps().count("train") == 3, timeout=90, what="three pods to run")
+        wait_until(lambda: kubelet.steps().count("train") == 3, what="three pods to run")
         operator.kill()
         storage.held = False
         here.until_complete()

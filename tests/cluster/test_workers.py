@@ -39,4 +39,4 @@ def test_a_job_that_a_quota_forbids_is_said_and_made_once_there_is_room(
         told = [event for event in api.list("v1", "Event", namespace) if event["reason"] == "ChildRefused"]
         assert [(event["type"], event["count"]) for event in told] == [("Warning", 1)]
         api.delete(quota)
-        wait_until(lambda: condition(found()).get("status") == "True", timeout=60, what=lambda: f"it to heal: {found()}")
+        wait_until(lambda: condition(found()).get("status") == "True", what=lambda: f"it to heal: {found()}")

@@ -60,7 +60,7 @@ class Cluster:
             _, found, message = self.ready(name)
             return message if found == reason and all(word in message for word in words) else None
 
-        return wait_until(said, timeout=60, what=lambda: f"{name} to be {reason}: {words}; it is {self.ready(name)}")
+        return wait_until(said, what=lambda: f"{name} to be {reason}: {words}; it is {self.ready(name)}")
 
     def edit(self, name: str, **spec: object) -> None:
         found = self.api.get(API_VERSION, "TrainingRun", self.namespace, name)
@@ -94,7 +94,7 @@ def test_on_a_cluster_the_second_stage_says_what_it_waits_for(control_plane: Con
         assert not [order for order in kubelet.orders.values() if order.get("run") == "cascade"]
         cluster.ending |= dict.fromkeys(FOLDS, "well")
         cluster.edit("lowres", rerun="2")
-        wait_until(lambda: cluster.ready("cascade")[0] == "True", timeout=60, what=lambda: str(cluster.ready("cascade")))
+        wait_until(lambda: cluster.ready("cascade")[0] == "True", what=lambda: str(cluster.ready("cascade")))
     (order,) = [order for order in kubelet.orders.values() if order.get("run") == "cascade"]
     assert order["previousStage"]["run"] == "lowres"
     assert sorted(order["previousStage"]["folds"]) == FOLDS

@@ -172,7 +172,7 @@ def test_a_second_field_manager_applies_prunes_and_creates_again(
 
         with controller.syncing():
             wait_until(lambda: set(controller.applied.values()) == {2}, what=lambda: controller.applied)
-            wait_until(all_current, timeout=90, what=standing)
+            wait_until(all_current, what=standing)
 
     assert controller.problems == []
     assert set(trainer.trained.values()) == {1}, "nothing was trained twice"

@@ -36,7 +36,7 @@ class ApiError(Exception):
         return str(self.status.get("message", ""))
 
 
-def wait_until(condition: Callable[[], T | None], *, timeout: float = 60, what: str | Callable[[], object] = "the condition") -> T:
+def wait_until(condition: Callable[[], T | None], *, timeout: float = 120, what: str | Callable[[], object] = "the condition") -> T:
     """Ask `condition` until its answer is truthy, and return that answer.
 
     Raises:

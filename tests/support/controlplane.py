@@ -302,7 +302,7 @@ class ControlPlane:
             except OSError:
                 return False
 
-        wait_until(ready, timeout=90, what=lambda: f"{name} to be ready:\n{self.log(name)}")
+        wait_until(ready, what=lambda: f"{name} to be ready:\n{self.log(name)}")
 
     def log(self, name: str, size: int = 2000) -> str:
         """The end of a component's log."""

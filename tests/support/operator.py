@@ -71,7 +71,7 @@ class OperatorProcess:
                 self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         if ready:
-            wait_until(self.is_ready, timeout=60, what=lambda: f"the operator to be ready ({self.readiness()}):\n{self.log}")
+            wait_until(self.is_ready, what=lambda: f"the operator to be ready ({self.readiness()}):\n{self.log}")
         return self
 
     @property

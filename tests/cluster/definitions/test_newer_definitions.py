@@ -73,7 +73,7 @@ def test_what_the_next_version_adds_is_neither_refused_nor_lost(
         for manifest in manifests:
             api.apply(manifest)
         for manifest in manifests:
-            found = wait_until(lambda manifest=manifest: ready(manifest), timeout=60, what=stands)
+            found = wait_until(lambda manifest=manifest: ready(manifest), what=stands)
             assert condition(found, "FieldsIgnored")["message"].startswith("spec.novel, spec.template.novel: ")
             assert {**manifest["spec"], **found["spec"]} == found["spec"], "as it was written"
         wait_until(lambda: not api.list("batch/v1", "Job", namespace), what="the finished Jobs to be deleted")

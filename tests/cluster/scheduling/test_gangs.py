@@ -98,10 +98,10 @@ def test_without_pod_groups_a_half_started_run_gives_its_node_back_and_both_fini
     with three_gpus(control_plane), team.operator, PretendKubelet(team.api, team.namespace, team.script):
         assert "--gang-scheduling is ignored: the API server has no PodGroups" in team.operator.log
         team.begin(deadline=2)
-        wait_until(lambda: any("gave its nodes back" in text for text in team.said()), timeout=90, what=team.state)
+        wait_until(lambda: any("gave its nodes back" in text for text in team.said()), what=team.state)
         assert sorted(team.placed(name) for name in RUNS)[-1] == 2, "one of the two has all that it needs"
         team.released = True
-        wait_until(lambda: all(team.ready(name) for name in RUNS), timeout=90, what=team.state)
+        wait_until(lambda: all(team.ready(name) for name in RUNS), what=team.state)
         for name in RUNS:
             fold = team.run(name)["status"]["folds"][0]
             assert (fold.get("restarts", 0), fold.get("disruptions", 0)) == (0, 0), "giving back counts as neither"
@@ -127,13 +127,12 @@ def test_with_pod_groups_none_is_half_started_and_both_finish(plane_with_pod_gro
         team.begin(deadline=2)
         wait_until(
             lambda: sorted((len(team.pods(name)), team.placed(name)) for name in RUNS) == [(2, 0), (2, 2)],
-            timeout=60,
             what=team.state,
         )
         waits = next(name for name in RUNS if team.placed(name) == 0)
         wait_until(lambda: condition(team.run(waits)).get("reason") == "Unschedulable", what=team.state)
         team.released = True
-        wait_until(lambda: all(team.ready(name) for name in RUNS), timeout=90, what=team.state)
+        wait_until(lambda: all(team.ready(name) for name in RUNS), what=team.state)
         assert [team.run(name)["status"]["folds"][0]["attempt"] for name in RUNS] == [0, 0]
         assert not any("gave its nodes back" in text for text in team.said())
         wait_until(

@@ -53,15 +53,12 @@ def test_the_next_attempt_starts_beside_the_pod_that_stays(control_plane: Contro
         api.apply_all([dataset(namespace), plans(namespace), training_run(namespace, failurePolicy=policy, workers=workers)])
         wait_until(
             lambda: [pod["status"].get("phase") for pod in pods(0)] == ["Running"] * nodes,
-            timeout=60,
             what=lambda: f"all pods to run: {condition(run())}",
         )
         lost = max(pods(0), key=lambda pod: pod["metadata"]["name"])
         kubelet.dead.add(lost["metadata"]["name"])
         api.delete(lost, grace=1)
-        wait_until(
-            lambda: condition(run()).get("status") == "True", timeout=60, what=lambda: f"the run to be Ready: {run()['status']}"
-        )
+        wait_until(lambda: condition(run()).get("status") == "True", what=lambda: f"the run to be Ready: {run()['status']}")
         still = api.get("v1", "Pod", namespace, lost["metadata"]["name"])
         assert still is not None, "the test is of a pod that stays"
         assert (still["metadata"]["uid"], still["status"]["phase"]) == (lost["metadata"]["uid"], "Running")

@@ -59,7 +59,7 @@ def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlP
         chain = [("Dataset", "brain"), *[("Plans", "brain")] * 2, *[("Plans", "moved")] * 2, ("TrainingRun", "run")]
         for owner in chain:
             about = ("PlanTransfer", "moved") if owner == ("Plans", "moved") else owner
-            job = wait_until(lambda owner=owner: first_of(owner), timeout=60, what=lambda owner=owner: f"a Job of {owner}")  # type: ignore[misc]
+            job = wait_until(lambda owner=owner: first_of(owner), what=lambda owner=owner: f"a Job of {owner}")  # type: ignore[misc]
             queue = job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
             assert queue == ("gpus" if owner[0] == "TrainingRun" else "cpus")
             kueue.workload(api, job, "forged", controller=False)
@@ -70,7 +70,6 @@ def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlP
                     lambda about=about, said=said, queue=queue: (  # type: ignore[misc]
                         condition(stands(*about))["message"].endswith(f"waits in queue {queue}: {said}")
                     ),
-                    timeout=60,
                     what=lambda about=about: f"{about} to say it: {condition(stands(*about))}\n{operator.log[-2000:]}",  # type: ignore[misc]
                 )
             assert condition(stands(*about))["reason"] == "Queued"
@@ -82,7 +81,6 @@ def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlP
         for kind, name in {*chain, ("PlanTransfer", "moved")}:
             wait_until(
                 lambda kind=kind, name=name: condition(stands(kind, name)).get("status") == "True",  # type: ignore[misc]
-                timeout=60,
                 what=lambda kind=kind, name=name: f"{kind} {name} to be Ready: {condition(stands(kind, name))}",  # type: ignore[misc]
             )
     assert operator.log.count("cannot be read") == 0
@@ -118,7 +116,7 @@ def test_a_job_that_another_controller_runs(control_plane: ControlPlane, namespa
         def ready(name: str) -> bool:
             return condition(api.get(API_VERSION, "Dataset", namespace, name)).get("status") == "True"
 
-        wait_until(lambda: ready("ours"), timeout=60, what="the ordinary one to be Ready")
+        wait_until(lambda: ready("ours"), what="the ordinary one to be Ready")
         (job,) = api.list("batch/v1", "Job", namespace, labels="nnunet.dev/owner-name=theirs")
         assert job["spec"]["managedBy"] == "example.com/elsewhere"
         assert not job.get("status", {}).get("startTime"), "Kubernetes' Job controller has touched it"

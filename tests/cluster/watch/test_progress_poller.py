@@ -64,7 +64,7 @@ def test_progress_is_heard_and_a_lying_pod_does_no_harm(
             return operator.metric("nnunet_operator_progress_requests_total", outcome="unreadable")
 
         with progress_server(address, codec.dumps(told).encode()) as asked:
-            wait_until(lambda: fold().get("epoch") == 37, timeout=60, what=lambda: f"epoch 37 in the status: {fold()}")
+            wait_until(lambda: fold().get("epoch") == 37, what=lambda: f"epoch 37 in the status: {fold()}")
         assert set(asked) == {"/progress"}
         before = unreadable()
         with progress_server(address, json.dumps({"step": "train", "epoch": "x" * 100_000}).encode()):

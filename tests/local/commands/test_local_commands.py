@@ -307,7 +307,7 @@ def test_suspend_and_resume_beside_a_working_shell(shell: Shell) -> None:
     assert (shell.root / "checkpoint-run").exists()
     (shell.root / "hold").unlink()
     assert "resumed" in shell.quick("resume", "trainingrun/run")
-    wait_until(lambda: shell.reason("TrainingRun", "run") == "Completed", timeout=60, what="the run to be done")
+    wait_until(lambda: shell.reason("TrainingRun", "run") == "Completed", what="the run to be done")
     refused = shell.quick("run", code=75)
     assert f"Process {process.pid} works on" in refused
     process.terminate()

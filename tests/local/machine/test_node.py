@@ -343,14 +343,28 @@ def test_draining_asks_all_to_stop_and_counts_as_a_disruption(node: Node, tmp_pa
 
 
 def test_two_shims_of_one_pod_start_one_process(node: Node, tmp_path: Path) -> None:
-    script = "import os, sys, time; open(sys.argv[1] + f'/{os.getpid()}', 'w').close(); time.sleep(0.3)"
+    script = """
+        import os, sys, time
+        with open(sys.argv[1] + f"/new-{os.getpid()}", "w") as file:
+            file.write(str(os.getppid()))
+        os.rename(file.name, sys.argv[1] + f"/{os.getpid()}")
+        while not os.path.exists(sys.argv[1] + "/go"):
+            time.sleep(0.01)
+    """
     node.store.create(job("once", script, str(tmp_path)))
     wait(node, lambda: node.runner.folder.exists() and list(node.runner.folder.glob(f"*/{shim.LAUNCH}")))
     (launch,) = node.runner.folder.glob(f"*/{shim.LAUNCH}")
     others = [subprocess.Popen([sys.executable, "-I", "-S", shim.__file__, str(launch.parent)]) for _ in range(3)]
+
+    def started() -> list[int]:
+        """The parents of the processes that were started."""
+        return [int(file.read_text()) for file in tmp_path.iterdir() if file.name.isdigit()]
+
+    wait(node, lambda: started() and all(other.poll() is not None or other.pid in started() for other in others))
+    (tmp_path / "go").touch()
     assert ended(node, "once")["type"] == "Complete"
     assert [other.wait(timeout=60) for other in others] == [0, 0, 0]
-    assert len([f for f in tmp_path.iterdir() if f.name.isdigit()]) == 1
+    assert len(started()) == 1
 
 
 def test_a_deleted_pod_stays_until_its_job_says_how_it_ended(node: Node, tmp_path: Path) -> None:

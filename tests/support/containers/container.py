@@ -76,7 +76,7 @@ class Container:
         return [*outer, "--propagation", "private", "sh", "-euc", self._script(), "container", *own, *inside]
 
     def run(
-        self, argv: Sequence[str], environment: Mapping[str, str] | None = None, timeout: float = 120
+        self, argv: Sequence[str], environment: Mapping[str, str] | None = None, timeout: float = 180
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end.
 

@@ -73,7 +73,7 @@ def leader_lost(plane: ControlPlane, folder: Path, *, by: signal.Signals, times:
             os.kill(process.pid, by)
             began = time.monotonic()
             trial.run(number)
-            wait_until(lambda: leads(other) and acted(trial, number), timeout=60, what="the other to act")  # noqa: B023
+            wait_until(lambda: leads(other) and acted(trial, number), what="the other to act")  # noqa: B023
             count.seconds = max(count.seconds or 0.0, time.monotonic() - began)
             count.tried += 1
             number += 1

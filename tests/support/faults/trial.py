@@ -197,7 +197,7 @@ class Trial:
         except TimeoutError:
             result.lost += self.unready()
         try:
-            wait_until(lambda: not self.left(), timeout=60)
+            wait_until(lambda: not self.left())
         except TimeoutError:
             result.left += self.left()
         result.doubled += self.records.doubled

@@ -278,7 +278,7 @@ def test_uploads_end_when_the_time_is_over_and_say_what_is_lost(
     away.set()
     training.save(2)
     if not hangs:
-        away.wait_for(1)
+        away.wait_for(2)  # the first is known by then
     problem = uploads.close(0.3)
     assert problem is not None
     assert ("its upload takes longer than the 0 s" if hangs else "from epoch 2 on are not in the store: no answer") in problem

@@ -40,7 +40,7 @@ def stopped_after(epochs: int, process: subprocess.Popen[str], folder: Path, res
             assert heard.resumed_from_epoch == resumed_from
             break
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=180)
     stopped = report.decode((folder / "termination-log").read_text())
     assert process.returncode == ExitCode.STOPPED, err
     assert stopped is not None
@@ -68,7 +68,7 @@ def test_two_ranks_are_stopped_and_one_goes_on(prepared: Prepared, tmp_path: Pat
 def test_ordered_gpus_that_are_not_there_end_the_training_before_it_begins(prepared: Prepared, tmp_path: Path, gpus: int) -> None:
     order = prepared.chain.train_order(prepared.data, prepared.plans, gpus_per_node=gpus)
     process = start(tmp_path / "pod", order, CUDA_VISIBLE_DEVICES="", NVIDIA_VISIBLE_DEVICES="void")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == ExitCode.BAD_CONFIGURATION == 78, err
     found = report.decode((tmp_path / "pod/termination-log").read_text())
     assert found is not None

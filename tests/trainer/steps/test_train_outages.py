@@ -196,7 +196,7 @@ def test_a_pod_that_is_stopped_while_its_store_is_away_ends_before_it_is_killed(
         proxy.choose = s3_proxy.always(s3_proxy.SLOW)
         proxy.wait_for(s3_proxy.SLOW, 1)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=180)
     finally:
         process.kill()
         process.wait()

@@ -187,7 +187,7 @@ def test_sigterm_saves_a_checkpoint(folder, tmp_path):
         # It is said right before the first iteration.
         assert json.loads(process.stdout.readline())["phase"] == "training"
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=120)
+        _, log = process.communicate(timeout=180)
         assert process.returncode == 143
         assert "tensors loaded" in log
     finally:

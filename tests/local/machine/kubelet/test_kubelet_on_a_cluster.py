@@ -57,7 +57,7 @@ def ended(control_plane: ControlPlane, namespace: str, name: str) -> Manifest:
         conditions = found.get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
 
-    return wait_until(look, timeout=60, what=f"Job {name} to end")
+    return wait_until(look, what=f"Job {name} to end")
 
 
 def pod_of(control_plane: ControlPlane, namespace: str, name: str) -> Manifest:

@@ -255,12 +255,12 @@ def test_a_worker_that_cannot_be_killed_writes_into_nobody_elses_batch(loader, e
         patch.setattr(process_pool, "HANG_SECONDS", 0.2)
         batch = made._take(PLACES[3])
         marker.with_name("late-go").touch()
-        wait_until(marker.with_name("late-written").exists, timeout=60)
+        wait_until(marker.with_name("late-written").exists)
         assert same(batch, expected[3])
         found += [copied(batch), *all_of(made, PLACES[4:8])]
     assert made._pool._withheld
     os.kill(stuck, signal.SIGKILL)
-    wait_until(lambda: made._pool.room and not made._pool._withheld, timeout=60)
+    wait_until(lambda: made._pool.room and not made._pool._withheld)
     found += all_of(made, PLACES[8:])
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 
