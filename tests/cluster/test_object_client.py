@@ -216,6 +216,29 @@ async def test_an_event_is_said_once_until_it_happens_again(bench: Bench) -> Non
     assert found["count"] == 2
 
 
+@pytest.mark.parametrize("told", ["before", "after"])
+async def test_a_deletion_is_logged_whenever_the_watch_tells_of_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture, told: str
+) -> None:
+    """Before the API server has answered, or after."""
+    await bench.carry_out(apply=[bench.job()])
+    known = bench.cache.get("Job", bench.namespace, "child")
+    assert known is not None
+    delete = bench.api.delete
+
+    async def deleted(*arguments: object) -> object:
+        answer = await delete(*arguments)  # type: ignore[arg-type]
+        if told == "before":
+            bench.cache.remove(known)
+        return answer
+
+    bench.api.delete = deleted  # type: ignore[method-assign,assignment]
+    with caplog.at_level("INFO"):
+        await bench.carry_out(delete=[Delete("Job", "child", known["metadata"]["uid"])])
+    assert caplog.messages.count("deleted Job child") == 1
+    assert bench.cache.get("Job", bench.namespace, "child") is None
+
+
 async def test_an_object_whose_time_is_over_is_deleted(bench: Bench) -> None:
     await bench.carry_out(delete_self=True)
     assert bench.admin.get(API_VERSION, "Dataset", bench.namespace, "brain") is None

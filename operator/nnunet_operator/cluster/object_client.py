@@ -128,23 +128,28 @@ class CachedApi:
     async def delete(self, key: Key, uid: str) -> bool:
         """DELETE, its dependants in the background."""
         self._applied.pop(key, None)
+        before = self._known_as(key, uid)
         try:
             answer = await self._api.delete(KINDS[key.kind], key.namespace, key.name, uid)
         except ApiError as error:
             if error.code not in (404, 409):  # gone, or another object of that name
                 raise
-            answer = {"kind": "Status"}
-        known = self.known(key)
-        if known is None or known["metadata"].get("uid") != uid:
-            return False
-        if answer.get("kind") == "Status":
-            self._cache.remember_deleted(known)
-            owner = ownership.controlling_resource(known)
+            answer, before = {"kind": "Status"}, None
+        known = self._known_as(key, uid)
+        if answer.get("kind") != "Status":  # it waits for a finalizer
+            if known is not None:
+                self._cache.put(answer)
+        elif deleted := known or before:  # the watch may have told before the answer came
+            if known is not None:
+                self._cache.remember_deleted(known)
+            owner = ownership.controlling_resource(deleted)
             about = Key(owner[0], key.namespace, owner[1]) if owner else key
             log.info("deleted %s %s", key.kind, key.name, extra={"object": about})
-        else:  # it waits for a finalizer
-            self._cache.put(answer)
-        return True
+        return known is not None
+
+    def _known_as(self, key: Key, uid: str) -> Manifest | None:
+        known = self.known(key)
+        return known if known is not None and known["metadata"].get("uid") == uid else None
 
     async def write_status(self, about: Manifest, status: Manifest) -> bool:
         """One merge patch of the status subresource."""
