@@ -87,7 +87,7 @@ def test_sigterm_to_one_rank_stops_all_with_a_checkpoint(preprocessed, tmp_path)
     }
     processes = launch(2, "train", arguments)
     wait_until(
-        lambda: (tmp_path / "an epoch is done").exists() or not all(process.is_alive() for process in processes), timeout=120
+        lambda: (tmp_path / "an epoch is done").exists() or not all(process.is_alive() for process in processes), timeout=180
     )
     processes[1].terminate()
     finish(processes, tmp_path, expected=143)
