@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 STORE  ?= quickstart
+# Of tests: one more than two cores, since they wait for servers and processes more than a quarter of their time.
+WORKERS ?= 3
 UNIT   := tests/operator tests/trainer/contract tests/trainer/planning tests/docs/test_architecture.py
 BIN    := $(VENV)/bin
 # Of images: docker or buildah; how they are tagged; a base with Python, by digest; a folder of wheels, below the root, that are preferred.
@@ -23,7 +25,7 @@ quickstart: $(VENV)/.product  ## Run the whole chain on real images, on this mac
 	@$(BIN)/nnunet-operator local apply -f examples/quickstart --map s3://nnunet/raw=examples/data --store $(STORE)
 
 test: $(VENV)/.dev controlplane kubectl prometheus  ## Run all tests, the real API server and S3 server included
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 unit: $(VENV)/.dev  ## Run the pure tests: no torch, no servers, no processes
 	$(BIN)/python -m pytest -q -n 2 -m "not controlplane and not reference and not s3 and not e2e" $(UNIT) --ignore=tests/operator/reconcile/test_any_order.py
