@@ -128,7 +128,7 @@ def test_queries_and_alerts_say_something_about_a_real_operator(
 ) -> None:
     given = {re.sub(r"\W", "_", label) for label in one(render(ALL), "PodMonitor")["spec"]["podTargetLabels"]}
     labels = {**{name: name.removeprefix("nnunet_dev_") for name in given}, "namespace": namespace, "pod": "run-0"}
-    with urllib.request.urlopen(f"http://{training}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{training}/metrics", timeout=60) as answer:
         known = families([working.get("/metrics")[1], answer.read().decode()])
     targets = {f"127.0.0.1:{working.port}": {"namespace": namespace}, training: labels}
     with Prometheus(tmp_path / "prometheus", targets, ALERTS) as prometheus:

@@ -13,7 +13,8 @@ from support.pretend import PretendKubelet, succeed
 
 from ..conftest import API_VERSION, StartOperator, condition, dataset, plans, training_run
 
-pytestmark = pytest.mark.controlplane
+# One group: its control plane is started once, not by each worker.
+pytestmark = [pytest.mark.controlplane, pytest.mark.xdist_group("newer-definitions")]
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 

@@ -22,6 +22,8 @@ HEEDLESS = """
 import sys
 from nnunet_trainer import cli
 from nnunet_trainer.dataset import parallel
+
+pytestmark = pytest.mark.xdist_group("small-container")  # its images are made once, not by each worker
 parallel.memory_limit = lambda: 1 << 50
 sys.exit(cli.main(sys.argv[1:]))
 """

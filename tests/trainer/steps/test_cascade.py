@@ -23,6 +23,8 @@ from support.datasets import copy_examples
 
 from .conftest import RECIPE, TARGET, Chain, make_quick
 
+pytestmark = pytest.mark.xdist_group("trained-stages")  # its chain is made once, not by each worker
+
 OBJECTS = [document for text in pages.blocks("cascade.md", "yaml") for document in yaml.safe_load_all(text)]
 CASCADE = next(each["spec"]["patch"] for each in OBJECTS if each["kind"] == "Plans")
 TRAINER = TrainerChoice(name="tiny", base="nnUNetTrainer", recipe={**RECIPE, "augmentation": "noMirroring"})

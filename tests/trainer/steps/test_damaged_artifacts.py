@@ -16,6 +16,8 @@ from support.datasets import copy_examples
 
 from .conftest import Chain, Prepared, make_quick
 
+pytestmark = pytest.mark.xdist_group("damaged-artifacts")  # its chain is made once, not by each worker
+
 
 def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
