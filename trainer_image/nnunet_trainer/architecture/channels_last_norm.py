@@ -18,6 +18,8 @@ PART = 2**18
 """Elements of a part, for each thread: as float32 one MiB, a part of a core's cache."""
 ROW = 128
 """Numbers in a row, about: operations on short rows take several times as long, and some networks have eight channels."""
+PROBED = 64
+"""Voxels, spread over a sample, whose mean stands for that of all until it is known."""
 
 
 class NormActivation(torch.autograd.Function):
@@ -25,51 +27,50 @@ class NormActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None) -> Tensor:
-        count = x.shape[2:].numel()
-        centre = _totals([part.sum(1) for (part,) in _parts(x)], x) / count
-        row, left, squares = _as_row(centre, x), [], []
-        for (part,) in _parts(x):
+        result, count = torch.empty_like(x), x.shape[2:].numel()
+        # About their mean the sums of numbers round little, however far it is from zero.
+        centre = _as_matrices(x, x.shape[1])[:, :: -(-count // PROBED)].mean(1)
+        lines, result_lines = _lines(x), _lines(result)
+        (row,), left, squares = _as_rows(lines, centre), [], []
+        for (part,) in _parts(lines):
             around = part - row
             left.append(around.sum(1))
             squares.append(around.square_().sum(1))
-        # What rounding left of the mean, which counts where it is much larger than the deviation.
-        rest = _totals(left, x) / count
-        inverse = (_totals(squares, x) / count + eps).rsqrt_()
-        scale = weight * inverse
-        shift, scale = _as_row(bias - rest * scale, x), _as_row(scale, x)
-        result = torch.empty_like(x)
-        for part, out in _parts(x, result):
-            torch.sub(part, row, out=out)
-            torch.addcmul(shift, out, scale, out=out)
+        rest, inverse = _totals(x, left, squares).div_(count).unbind()
+        inverse = inverse.addcmul_(rest, rest, value=-1).add_(eps).rsqrt_()
+        mean, scale = rest.add_(centre), weight * inverse
+        scale, shift = _as_rows(lines, scale, torch.addcmul(bias, mean, scale, value=-1))
+        for part, out in _parts(lines, result_lines):
+            torch.addcmul(shift, part, scale, out=out)
             if slope is not None:
                 F.leaky_relu_(out, slope)
-        ctx.save_for_backward(x, weight, centre, rest, inverse, *([] if slope is None else [result]))
+        ctx.save_for_backward(x, weight, mean, inverse, *([] if slope is None else [result]))
         ctx.slope = slope
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, centre, rest, inverse, *result = ctx.saved_tensors
-        count = x.shape[2:].numel()
+        x, weight, mean, inverse, *result = ctx.saved_tensors
         if gradient.stride() != x.stride():
             gradient = torch.empty_like(x).copy_(gradient)
-        through = torch.empty_like(x) if result else gradient
-        row, sums, products = _as_row(centre, x), [], []
-        for part, given, after, *activated in _parts(x, gradient, through, *result):
+        found, count = torch.empty_like(x), x.shape[2:].numel()
+        lines, given_lines, found_lines = _lines(x), _lines(gradient), _lines(found)
+        through_lines = found_lines if result else given_lines
+        (row,), sums, products = _as_rows(lines, mean), [], []
+        for part, given, after, *activated in _parts(lines, given_lines, through_lines, *map(_lines, result)):
             if activated:
                 torch.ops.aten.leaky_relu_backward.grad_input(given, *activated, ctx.slope, True, grad_input=after)
             sums.append(after.sum(1))
             products.append((part - row).mul_(after).sum(1))
-        to_bias = _totals(sums, x)
-        to_weight = (_totals(products, x) - rest * to_bias) * inverse
+        to_bias, to_weight = _totals(x, sums, products).unbind()
+        to_weight = to_weight.mul_(inverse)
         # γ/σ·(g - mean(g) - x̂·mean(g·x̂)) with x̂ = (x-mean)/σ, as one line in g and x.
         scale = weight * inverse
-        slope = -scale * inverse * to_weight / count
-        shift = _as_row(-scale * to_bias / count - slope * (centre + rest), x)
-        scale, slope = _as_row(scale, x), _as_row(slope, x)
-        found = through if result else torch.empty_like(x)
-        for part, given, out in _parts(x, through, found):
+        slope = (scale * inverse).mul_(to_weight).div_(-count)
+        shift = (scale * to_bias).div_(-count).addcmul_(slope, mean, value=-1)
+        scale, slope, shift = _as_rows(lines, scale, slope, shift)
+        for part, given, out in _parts(lines, through_lines, found_lines):
             torch.addcmul(shift, given, scale, out=out).addcmul_(part, slope)
         return found, to_weight.sum(0), to_bias.sum(0), None, None
 
@@ -79,29 +80,37 @@ def rows(x: Tensor) -> Tensor:
     return x.movedim(1, -1).flatten(1, -2)
 
 
-def _voxels_in_row(x: Tensor) -> int:
-    """How many voxels, one behind the other in memory, make one row: a power of two that divides their number."""
-    channels, voxels, count = x.shape[1], x.shape[2:].numel(), 1
-    while count * channels < ROW and voxels % (2 * count) == 0:
-        count *= 2
-    return count
+def _as_matrices(x: Tensor, length: int) -> Tensor:
+    """(b, c, *patch), channels last in memory, as rows of some numbers each, (b, rows, numbers)."""
+    each = x[0].numel()
+    return x.as_strided((x.shape[0], each // length, length), (each, length, 1))
 
 
-def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """The same few rows of each tensor, (b, some, voxels in a row · c)."""
-    samples, channels = tensors[0].shape[:2]
-    length = _voxels_in_row(tensors[0]) * channels
+def _lines(x: Tensor) -> Tensor:
+    """(b, c, *patch), channels last in memory, as (b, rows, voxels in a row · c).
+
+    The voxels of a row lie one behind the other in memory: a power of two that divides their number.
+    """
+    length, voxels = x.shape[1], x.shape[2:].numel()
+    while length < ROW and voxels % 2 == 0:
+        length, voxels = 2 * length, voxels // 2
+    return _as_matrices(x, length)
+
+
+def _parts(*lines: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """The same few rows of each."""
+    samples, number, length = lines[0].shape
     some = max(1, PART * torch.get_num_threads() // (samples * length))
-    return zip(*(rows(x).view(samples, -1, length).split(some, 1) for x in tensors), strict=True)
+    return [lines] if some >= number else zip(*(each.split(some, 1) for each in lines), strict=True)
 
 
-def _totals(sums: list[Tensor], x: Tensor) -> Tensor:
-    """Sums over the rows of each part, (b, voxels in a row · c) each, as those of each sample and channel (b, c)."""
-    whole = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
-    return whole if whole.shape[1] == x.shape[1] else whole.unflatten(1, (-1, x.shape[1])).sum(1)
+def _totals(x: Tensor, *sums: list[Tensor]) -> Tensor:
+    """Sums over the rows of each part, (b, voxels in a row · c) each, as those of each sample and channel: (kinds, b, c)."""
+    stacked = torch.stack([part for kind in sums for part in kind])
+    return stacked.view(len(sums), len(sums[0]), x.shape[0], -1, x.shape[1]).sum((1, 3))
 
 
-def _as_row(values: Tensor, x: Tensor) -> Tensor:
-    """Numbers of each sample and channel (b, c) as those of a row, (b, 1, voxels in a row · c)."""
-    count = _voxels_in_row(x)
-    return (values if count == 1 else values.repeat(1, count))[:, None]
+def _as_rows(lines: Tensor, *values: Tensor) -> Iterable[Tensor]:
+    """Numbers of each sample and channel (b, c) as those of a row of the lines, (b, 1, voxels in a row · c)."""
+    repeated = lines.shape[2] // values[0].shape[1]
+    return [torch.cat([each] * repeated, 1)[:, None] for each in values]
