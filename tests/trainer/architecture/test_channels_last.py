@@ -153,3 +153,43 @@ def test_gradients_do_not_depend_on_the_layout(dimensions: int, samples: int, af
 
     for found, expected in zip(gradients(LAYOUT[dimensions + 2]), gradients(torch.contiguous_format), strict=True):
         assert (found - expected).norm() <= (1e-4 if precision is torch.float32 else 0.05) * expected.norm() + 1e-6
+
+
+class Doubled(nn.InstanceNorm3d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class DoubledConvolution(nn.Conv3d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class DoubledActivation(nn.LeakyReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def hooked(module: nn.Module) -> nn.Module:
+    """That does something else too, as of `torch.nn.utils.spectral_norm`."""
+    module.register_forward_hook(lambda module, given, result: 2 * result)
+    return module
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        [Doubled(8, affine=True)],
+        [DoubledConvolution(8, 3, 1)],
+        [DoubledConvolution(8, 8, 3, padding=1)],
+        [nn.InstanceNorm3d(8, affine=True), DoubledActivation()],
+        [hooked(nn.InstanceNorm3d(8, affine=True)), nn.LeakyReLU()],
+        [hooked(nn.Conv3d(8, 3, 1))],
+        [nn.utils.spectral_norm(nn.Conv3d(8, 8, 3, padding=1))],
+        [nn.InstanceNorm3d(8, affine=True), hooked(nn.LeakyReLU())],
+    ],
+    ids=["norm", "voxels", "convolution", "activation", "hook of norm", "hook of voxels", "spectral norm", "hook of activation"],
+)
+def test_what_does_more_than_torchs_own_is_called(modules: list[nn.Module]) -> None:
+    net, x = nn.Sequential(*modules).eval().to(memory_format=torch.channels_last_3d), given((2, 8, 4, 4, 6))
+    torch.testing.assert_close(channels_last.run(net, x), net(x))

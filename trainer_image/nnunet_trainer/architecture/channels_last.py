@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .channels_last_convolution import PairedConvolution, is_paired
 from .channels_last_norm import NormActivation, rows
+from .layers import is_torchs
 
 NormalizedBy = Literal["torch", "kernels", "expression"]
 """How instances are normalized on a GPU: by torch, by `fused_norm`, which its user has imported, or by `instance_norm`."""
@@ -32,6 +34,8 @@ def run(modules: Iterable[nn.Module], x: Tensor, normalized_by: NormalizedBy = "
         elif is_linear(module, x):
             # Of few threads torch convolves a single voxel in the other layout.
             x = F.linear(rows(x), module.weight.flatten(1), module.bias).unflatten(1, x.shape[2:]).movedim(-1, 1)
+        elif is_paired(module, x):
+            x = PairedConvolution.apply(x, module.weight, module.bias, module.padding)
         else:
             x = module(x)
             if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d) and x.device.type == "cpu":
@@ -49,7 +53,7 @@ def instance_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor
 
 def _slope(left: list[nn.Module]) -> float | None:
     """Of the leaky ReLU that comes next, which is taken away; None: another comes, or none."""
-    return left.pop(0).negative_slope if left and type(left[0]) is nn.LeakyReLU else None
+    return left.pop(0).negative_slope if left and isinstance(left[0], nn.LeakyReLU) and is_torchs(left[0]) else None
 
 
 class ContiguousGradient(torch.autograd.Function):
@@ -74,8 +78,7 @@ def channels_last(x: Tensor) -> bool:
 
 def is_instance_norm(module: nn.Module) -> bool:
     """Whether it is torch's own instance normalization with weights, always by the statistics of its input."""
-    # A class made of it may do something else.
-    own = type(module) in (nn.InstanceNorm2d, nn.InstanceNorm3d)
+    own = isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d) and is_torchs(module)
     return own and module.weight is not None and not module.track_running_stats
 
 
@@ -98,6 +101,7 @@ def is_linear(module: nn.Module, x: Tensor) -> bool:
     """Whether it convolves single voxels, that is multiplies channels by a matrix, and this is its input."""
     return (
         isinstance(module, nn.Conv2d | nn.Conv3d)
+        and is_torchs(module)
         and x.device.type == "cpu"
         and module.weight[0, 0].numel() == 1
         and set(module.stride) == {1}

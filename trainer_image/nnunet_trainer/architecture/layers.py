@@ -38,6 +38,11 @@ def layer(field: str, path: str | None) -> Callable[..., nn.Module] | None:
     )
 
 
+def is_torchs(module: nn.Module) -> bool:
+    """Whether it does what its class in torch does: a derived class, or a hook as of spectral normalization, may do more."""
+    return type(module).__module__.startswith("torch.nn.modules.") and not (module._forward_pre_hooks or module._forward_hooks)
+
+
 @LAYERS.register("ChannelGroupNorm")
 class ChannelGroupNorm(nn.GroupNorm):
     """Group normalization whose first argument is the number of channels, as plans need it."""
