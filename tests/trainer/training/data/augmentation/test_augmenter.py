@@ -1,5 +1,6 @@
 import importlib
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,12 +18,12 @@ from nnunet_trainer.training.data.augmentation import (
     set_names,
 )
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter, validation_augmenter
+from nnunet_trainer.training.data.augmentation.functional import parts
+from nnunet_trainer.training.data.augmentation.functional.intensity import power_
 from nnunet_trainer.training.data.augmentation.functional.separable import blur, lower_resolution
-from nnunet_trainer.training.data.augmentation.interpolation.sampling_grid import (
-    places,
-    sample_image,
-    sample_segmentation,
-)
+from nnunet_trainer.training.data.augmentation.interpolation.images import image_sampler
+from nnunet_trainer.training.data.augmentation.interpolation.labels import label_sampler
+from nnunet_trainer.training.data.augmentation.interpolation.sampling_grid import places
 from nnunet_trainer.training.data.augmentation.targets import at_scales, to_regions
 from nnunet_trainer.training.data.augmentation.transforms import intensity as it
 from nnunet_trainer.training.data.augmentation.transforms.separable import blur_weights, down_and_up
@@ -122,11 +123,11 @@ def test_resampling_is_batchgenerators(patch, initial, labels, monkeypatch):
         expected = transform(image=image.clone(), segmentation=seg.clone())
         monkeypatch.undo()
         where = places(torch.tensor(matrix, dtype=torch.float32)[None], patch, initial)
-        torch.testing.assert_close(sample_image(image[None], where, 1)[0], expected["image"], rtol=0, atol=1e-4)
-        assert torch.equal(sample_segmentation(seg[None], where, 1)[0], expected["segmentation"])
+        torch.testing.assert_close(image_sampler(image[None], 1)(where)[0], expected["image"], rtol=0, atol=1e-4)
+        assert torch.equal(label_sampler(seg[None], 1)(where)[0], expected["segmentation"])
         grid = torch.stack([(2 * (c - 2) + 1) / n - 1 for c, n in zip(where.coordinates, initial, strict=True)][::-1], dim=-1)
         nearest = grid_sample(seg[None].float() + 1, grid, mode="nearest", align_corners=False).to(torch.int16) - 1
-        assert torch.equal(sample_segmentation(seg[None], where, 0), nearest)
+        assert torch.equal(label_sampler(seg[None], 0)(where), nearest)
 
 
 def test_the_identity_changes_nothing():
@@ -134,14 +135,14 @@ def test_the_identity_changes_nothing():
     where = places(torch.eye(3).expand(2, 3, 3), (6, 7, 8), (6, 7, 8))
     image = torch.randn(2, 3, 6, 7, 8)
     for order in (0, 1):
-        assert torch.equal(sample_segmentation(seg, where, order), seg)
-        torch.testing.assert_close(sample_image(image, where, order), image, rtol=0, atol=1e-5)
+        assert torch.equal(label_sampler(seg, order)(where), seg)
+        torch.testing.assert_close(image_sampler(image, order)(where), image, rtol=0, atol=1e-5)
 
 
 def test_beyond_the_patch_is_minus_1_and_0():
     where = places(3 * torch.eye(2)[None], (9, 9), (9, 9))
-    seg = sample_segmentation(torch.ones(1, 1, 9, 9, dtype=torch.int16), where, 1)[0, 0]
-    image = sample_image(torch.ones(1, 1, 9, 9), where, 1)[0, 0]
+    seg = label_sampler(torch.ones(1, 1, 9, 9, dtype=torch.int16), 1)(where)[0, 0]
+    image = image_sampler(torch.ones(1, 1, 9, 9), 1)(where)[0, 0]
     assert seg[4, 4] == 1
     assert seg[0, 0] == -1
     assert image[0, 0] == 0
@@ -435,6 +436,28 @@ def test_a_sample_looks_the_same_in_any_batch():
         assert torch.equal(alone_target[0], target[slot])
     other, _ = augmenter(data, seg, keys(8, iteration=1))
     assert not torch.equal(whole, other)
+
+
+@pytest.mark.parametrize("patch", [(14, 12, 10), (4, 20, 24), (28, 22)], ids=["3d", "anisotropic", "2d"])
+@pytest.mark.parametrize("name", ["default", "DA5", "v1"])
+def test_patches_worked_on_in_parts_are_those_worked_on_at_once(name, patch, monkeypatch):
+    config = augmentation_set(name)
+    config = replace(config, spatial=replace(config.spatial, rotation_probability=0.8))
+    augmenter = Augmenter(config=config, patch_size=patch)
+    data, seg = batch(augmenter, count=8)
+    whole, (target,) = augmenter(data, seg, keys(8))
+    for values in (1, 150, 1000):
+        monkeypatch.setattr(parts, "CACHED_VOXELS", values)
+        found, (found_target,) = augmenter(data, seg, keys(8))
+        torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
+        assert torch.equal(found_target, target)
+
+
+@pytest.mark.parametrize("exponent", [0.7, 1.0, 1.5])
+def test_a_power_by_logarithms_is_a_power(exponent):
+    base = torch.cat((torch.tensor([0.0, 1e-30, 1e-7]), torch.linspace(0.001, 1.1, 999)))
+    found = power_(base[None].clone(), torch.tensor([[exponent]]))[0]
+    np.testing.assert_allclose(found.numpy(), base.double().numpy() ** np.float32(exponent), rtol=1e-5, atol=1e-7)
 
 
 def test_an_unknown_set_is_told_with_its_neighbours():

@@ -16,8 +16,11 @@ from nnunet_trainer.training.data.spatial_placement import Placements
 from .config import AugmentationConfig
 from .functional import apply, orientation
 from .functional.elastic import displacements
+from .functional.parts import put, slabs, take
 from .functional.previous_stage import previous_stage_channels
-from .interpolation.sampling_grid import centre_crop, places, sample_image, sample_segmentation
+from .interpolation.images import image_sampler
+from .interpolation.labels import label_sampler
+from .interpolation.sampling_grid import centre_crop, places
 from .plan import CACHED_VOXELS, GPU_VOXELS, AugmentationPlan, Planner, Resampled
 from .sets import none
 from .targets import at_scales, remove_outside, to_regions
@@ -137,8 +140,8 @@ class Augmenter:
         data = batch.data.new_empty(len(batch.keys), *batch.data.shape[1:])
         seg = batch.seg.new_empty(len(batch.keys), *batch.seg.shape[1:])
         if batch.rows:
-            data.index_copy_(0, plan.rows, batch.data)
-            seg.index_copy_(0, plan.rows, batch.seg)
+            put(data, plan.rows, batch.data)
+            put(seg, plan.rows, batch.seg)
         image, labels, start, initial, size = wide.data, wide.seg, wide.start, wide.initial, tuple(wide.data.shape[2:])
         if flat:
             image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
@@ -146,11 +149,13 @@ class Augmenter:
         spatial = self.config.spatial
         for some in plan.resampled:
             here = slice(some.first, some.first + len(some.matrices))
-            where = places(some.matrices, patch, initial, _moved(some, patch), (start, size))
-            sampled = sample_image(image[here], where, spatial.image_order).view(-1, *data.shape[1:])
-            data.index_copy_(0, some.rows, sampled)
-            sampled = sample_segmentation(labels[here], where, spatial.segmentation_order).view(-1, *seg.shape[1:])
-            seg.index_copy_(0, some.rows, sampled)
+            moved = _moved(some, patch)
+            samplers = image_sampler(image[here], spatial.image_order), label_sampler(labels[here], spatial.segmentation_order)
+            for slab in slabs(patch, len(some.matrices), data.device):
+                where = places(some.matrices, patch, initial, moved, (start, size), slab)
+                for sampler, result in zip(samplers, (data, seg), strict=True):
+                    target = result.narrow(2 + flat, slab.start, slab.stop - slab.start)
+                    put(target, some.rows, sampler(where).view(-1, *target.shape[1:]))
         return data, seg
 
     def _intensity(self, data: torch.Tensor, plan: AugmentationPlan) -> None:
@@ -158,11 +163,7 @@ class Augmenter:
         flat, transforms = data.view(-1, *data.shape[2:]), self.config.intensity
         for some in plan.changed:
             transform = transforms[some.transform]
-            if len(some.channels) == 1:
-                view = flat[some.channels[0] : some.channels[0] + 1]
-                view.copy_(apply(transform, view, some.numbers))
-            else:
-                flat.index_copy_(0, some.rows, apply(transform, flat.index_select(0, some.rows), some.numbers))
+            put(flat, some.rows, apply(transform, take(flat, some.rows), some.numbers))
 
 
 def _moved(some: Resampled, patch: tuple[int, ...]) -> torch.Tensor | None:

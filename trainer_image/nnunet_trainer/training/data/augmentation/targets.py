@@ -38,6 +38,14 @@ def at_scales(seg: torch.Tensor, scales: Sequence[Sequence[float]] | None) -> li
             size = seg.shape[axis]
             reduced = round(size * factor)
             if reduced != size:
-                target = target.index_select(axis, nearest_exact(size, reduced, seg.device))
-        results.append(target)
+                target = _reduced(target, axis, reduced)
+        results.append(target.contiguous())
     return results
+
+
+def _reduced(x: torch.Tensor, axis: int, count: int) -> torch.Tensor:
+    """So many layers along an axis; a view where they are evenly spaced, so that all axes are then copied at once."""
+    step, rest = divmod(x.shape[axis], count)
+    if rest:
+        return x.index_select(axis, nearest_exact(x.shape[axis], count, x.device))
+    return x[(slice(None),) * axis + (slice(step // 2, None, step),)]

@@ -10,6 +10,7 @@ import torch
 
 from ..transforms.intensity import AdditiveBrightness, Blur, Brightness, Contrast, Gamma, LowResolution, Noise, OneOf
 from . import separable
+from .parts import pieces, put, take
 
 EPSILON = 1e-7
 
@@ -32,17 +33,23 @@ def column(numbers: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def flat_range(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Minimum and maximum of each row, shaped to broadcast."""
-    low, high = torch.aminmax(rows.flatten(1), dim=1)
-    return column(low, rows), column(high, rows)
+    """Minimum and maximum of each row, (k, 1). (`torch.aminmax` along an axis is several times slower.)"""
+    flat = rows.flatten(1)
+    return flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+
+
+def power_(base: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
+    """A power of numbers that are not negative, in place; a CPU counts it by logarithms in a sixth of the time of `pow`."""
+    return base.log_().mul_(exponent).exp_() if base.device.type == "cpu" else base.pow_(exponent)
 
 
 def _flat_statistics(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and (unbiased) standard deviation of each row, shaped to broadcast. (`torch.std_mean` is several times slower.)"""
+    """Mean and (unbiased) standard deviation of each row, (k, 1). (`torch.std_mean` is several times slower.)"""
     flat = rows.flatten(1)
     mean = flat.mean(1, keepdim=True)
-    deviation = torch.linalg.vector_norm(flat - mean, dim=1) / max(flat.shape[1] - 1, 1) ** 0.5
-    return column(mean, rows), column(deviation, rows)
+    lengths = [torch.linalg.vector_norm(piece - mean, dim=1, keepdim=True) for piece in pieces(rows)]
+    length = lengths[0] if len(lengths) == 1 else torch.linalg.vector_norm(torch.cat(lengths, dim=1), dim=1, keepdim=True)
+    return mean, length / max(flat.shape[1] - 1, 1) ** 0.5
 
 
 @apply.register
@@ -75,10 +82,13 @@ def _(transform: AdditiveBrightness, rows: torch.Tensor, numbers: torch.Tensor) 
 
 @apply.register
 def _(transform: Contrast, rows: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    mean = column(rows.flatten(1).mean(1), rows)
+    mean = rows.flatten(1).mean(1, keepdim=True)
     low, high = flat_range(rows)
-    rows = rows.sub_(mean).mul_(column(numbers, rows)).add_(mean)
-    return torch.clamp_(rows, low, high) if transform.preserve_range else rows
+    for piece in pieces(rows):
+        piece.sub_(mean).mul_(numbers[:, None]).add_(mean)
+        if transform.preserve_range:
+            torch.clamp_(piece, low, high)
+    return rows
 
 
 @apply.register
@@ -90,21 +100,27 @@ def _(transform: LowResolution, rows: torch.Tensor, numbers: Any) -> torch.Tenso
 
 @apply.register
 def _(transform: Gamma, rows: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    if transform.invert:
-        rows = rows.neg_()
-    mean, deviation = _flat_statistics(rows) if transform.retain_statistics else (None, None)
     low, high = flat_range(rows)
+    if transform.invert:
+        low, high = -high, -low
     extent = high - low
-    # The negative can be a hair below 0 by rounding; a fraction's power of it would be NaN.
-    rows = rows.sub_(low).div_(extent.clamp(min=EPSILON)).clamp_(min=0).pow_(column(numbers, rows)).mul_(extent).add_(low)
+    mean, deviation = _flat_statistics(rows) if transform.retain_statistics else (None, None)
+    for piece in pieces(rows):
+        if transform.invert:
+            piece.neg_()
+        # The negative can be a hair below 0 by rounding; a fraction's power of it would be NaN.
+        power_(piece.sub_(low).div_(extent.clamp(min=EPSILON)).clamp_(min=0), numbers[:, None]).mul_(extent).add_(low)
+        if transform.invert:
+            piece.neg_()
     if mean is not None and deviation is not None:
         mean_now, deviation_now = _flat_statistics(rows)
-        rows = rows.sub_(mean_now).mul_(deviation / deviation_now.clamp(min=EPSILON)).add_(mean)
-    return rows.neg_() if transform.invert else rows
+        for piece in pieces(rows):
+            piece.sub_(mean_now).mul_(deviation / deviation_now.clamp(min=EPSILON)).add_(mean)
+    return rows
 
 
 @apply.register
 def _(transform: OneOf, rows: torch.Tensor, numbers: Sequence[tuple[int, torch.Tensor, Any]]) -> torch.Tensor:
     for option, some, own in numbers:
-        rows.index_copy_(0, some, apply(transform.options[option], rows.index_select(0, some), own))
+        put(rows, some, apply(transform.options[option], take(rows, some), own))
     return rows

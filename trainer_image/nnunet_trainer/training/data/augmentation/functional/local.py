@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..transforms.local import BlankRectangles, BrightnessGradient, LocalGamma
-from .intensity import apply, column, flat_range
+from .intensity import apply, column, flat_range, power_
 
 THINNEST = 1e-8
 
@@ -41,8 +41,8 @@ def _(transform: LocalGamma, rows: torch.Tensor, numbers: tuple[list[torch.Tenso
     profiles, lowest, gamma = numbers
     first, last = _spread(profiles, rows)
     weight = (first * last).sub_(column(lowest, rows)).clamp_(min=0)
-    low, high = flat_range(rows)
+    low, high = (column(bound, rows) for bound in flat_range(rows))
     extent = (high - low).clamp_(min=THINNEST)
     rows = rows.sub_(low).div_(extent)
-    powered = rows.pow(column(gamma, rows))
+    powered = power_(rows.clone(), column(gamma, rows))
     return rows.lerp_(powered, weight).mul_(extent).add_(low)

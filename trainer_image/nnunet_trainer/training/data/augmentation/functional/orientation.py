@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from ..transforms.orientation import Turned
+from .parts import one_by_one, put, take
 
 Change = TypeVar("Change")
 
@@ -34,4 +35,5 @@ def _together(
 ) -> None:
     for what, rows in groups:
         for tensor in tensors:
-            tensor.index_copy_(0, rows, change(tensor.index_select(0, rows), what))
+            for some in one_by_one(rows):
+                put(tensor, some, change(take(tensor, some), what))  # `change` copies

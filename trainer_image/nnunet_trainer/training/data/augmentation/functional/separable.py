@@ -6,18 +6,36 @@ from collections.abc import Sequence
 
 import torch
 
+from .parts import slabs
+
 
 def blur(rows: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
     """Gaussian blur of rows (k, *spatial) with reflected borders; weights as of `transforms.separable.blur_weights`."""
-    for axis, halves in enumerate(weights, start=1):
-        radius, size = len(halves) - 1, rows.shape[axis]
-        columns = halves.view(radius + 1, -1, *[1] * (rows.ndim - 1))
-        padded = rows.index_select(axis, reflected(size, radius, rows.device))
-        rows = padded.narrow(axis, radius, size) * columns[0]
-        for distance in range(1, radius + 1):
-            both = padded.narrow(axis, radius - distance, size) + padded.narrow(axis, radius + distance, size)
-            rows.addcmul_(both, columns[distance])
-    return rows
+    radius = len(weights[0]) - 1
+    layers, blurred = reflected(rows.shape[1], radius, rows.device), torch.empty_like(rows)
+    for slab in slabs(rows.shape[1:], len(rows), rows.device):
+        part = _weighted(rows.index_select(1, layers[slab.start : slab.stop + 2 * radius]), 1, weights[0])
+        for axis, halves in enumerate(weights[1:], start=2):
+            part = _weighted(_bordered(part, axis, len(halves) - 1), axis, halves)
+        blurred[:, slab] = part
+    return blurred
+
+
+def _bordered(x: torch.Tensor, axis: int, radius: int) -> torch.Tensor:
+    """With so many layers more on both sides of an axis, reflected at the first and the last one."""
+    layers, size = reflected(x.shape[axis], radius, x.device), x.shape[axis]
+    return torch.cat((x.index_select(axis, layers[:radius]), x, x.index_select(axis, layers[radius + size :])), dim=axis)
+
+
+def _weighted(padded: torch.Tensor, axis: int, halves: torch.Tensor) -> torch.Tensor:
+    """The sum of each layer and its neighbours, by weights (radius + 1, k) from the middle on."""
+    radius, columns = len(halves) - 1, halves.view(len(halves), -1, *[1] * (padded.ndim - 1))
+    size = padded.shape[axis] - 2 * radius
+    total = padded.narrow(axis, radius, size) * columns[0]
+    for distance in range(1, radius + 1):
+        both = padded.narrow(axis, radius - distance, size) + padded.narrow(axis, radius + distance, size)
+        total.addcmul_(both, columns[distance])
+    return total
 
 
 def lower_resolution(rows: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, ...] | None]) -> torch.Tensor:
@@ -27,8 +45,33 @@ def lower_resolution(rows: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, .
 
 
 def by_lines(rows: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, ...] | None]) -> torch.Tensor:
-    """Row by row."""
-    return torch.stack([_lower_resolution(row, numbers, i) for i, row in enumerate(rows)])
+    """Row by row, each down along all axes before it goes up, which it does slab by slab."""
+    found = torch.empty_like(rows)
+    for number, (row, target) in enumerate(zip(rows, found, strict=True)):
+        ups: list[tuple[torch.Tensor, ...] | None] = []
+        for axis, each in enumerate(numbers):
+            if each is None:
+                ups.append(None)
+                continue
+            low, high, weight = (part[number] for part in each)
+            kept, index = torch.unique(torch.stack((low, high)), return_inverse=True)
+            row = row.index_select(axis, kept)
+            ups.append((*index, weight))
+        for slab in slabs(target.shape, 1, rows.device):
+            first, *others = ups
+            part = row[slab] if first is None else _up(row, 0, [each[slab] for each in first])
+            for axis, up in enumerate(others, start=1):
+                part = part if up is None else _up(part, axis, up)
+            target[slab] = part
+    return found
+
+
+def _up(x: torch.Tensor, axis: int, numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+    low, high, weight = numbers
+    # Whole lines are copied many times faster than single values: a view of what is made line by line.
+    lines = x.movedim(axis, 0).contiguous() if axis == x.ndim - 1 else x.movedim(axis, 0)
+    column = weight.view(-1, *[1] * (x.ndim - 1))
+    return lines.index_select(0, low).lerp_(lines.index_select(0, high), column).movedim(0, axis)
 
 
 def by_voxels(rows: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, ...] | None]) -> torch.Tensor:
@@ -39,15 +82,6 @@ def by_voxels(rows: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, ...] | N
             low, high, weight = (part.view(shape) for part in each)
             rows = torch.lerp(rows.gather(axis, low.expand_as(rows)), rows.gather(axis, high.expand_as(rows)), weight)
     return rows
-
-
-def _lower_resolution(row: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, ...] | None], number: int) -> torch.Tensor:
-    for axis, each in enumerate(numbers):
-        if each is not None:
-            low, high, weight = (part[number] for part in each)
-            column = weight.view([-1 if i == axis else 1 for i in range(row.ndim)])
-            row = torch.lerp(row.index_select(axis, low), row.index_select(axis, high), column)
-    return row
 
 
 def lower_resolution_cubic(row: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, torch.Tensor | None] | None]) -> torch.Tensor:

@@ -35,35 +35,41 @@ def _weights(fraction: torch.Tensor) -> list[torch.Tensor]:
     return [*weights, 1 - sum(weights)]
 
 
-def sample_cubic(x: torch.Tensor, coordinates: list[torch.Tensor]) -> torch.Tensor:
+def spline_coefficients(x: torch.Tensor) -> torch.Tensor:
+    """Of the spline through the voxels of (n, c, *initial), mirrored `REACH` voxels beyond the border."""
+    for axis, size in enumerate(x.shape[2:], start=2):
+        x = along_axis(_prefilter_on(size, x.device, x.dtype), x, axis)
+        x = x.index_select(axis, reflected(size, REACH, x.device))
+    return x
+
+
+def sample_cubic(coefficients: torch.Tensor, coordinates: list[torch.Tensor]) -> torch.Tensor:
     """Sample images; 0 further out than half a voxel.
 
     Args:
-        x: (n, c, *initial).
-        coordinates: one tensor (n, *patch) an axis, in voxels of `initial`.
+        coefficients: (n, c, *size), as of `spline_coefficients`.
+        coordinates: one tensor (n, *places) an axis, in voxels of the image.
 
     Returns:
-        (n, c, *patch)
+        (n, c, *places)
     """
     outside = torch.zeros_like(coordinates[0], dtype=torch.bool)
     index, weights = torch.zeros_like(coordinates[0], dtype=torch.long), []
     strides, stride = [], 1
     for axis in reversed(range(len(coordinates))):
         strides.insert(0, stride)
-        stride *= x.shape[axis + 2] + 2 * REACH
+        stride *= coefficients.shape[axis + 2]
     for axis, coordinate in enumerate(coordinates):
-        size = x.shape[axis + 2]
+        size = coefficients.shape[axis + 2] - 2 * REACH
         outside |= (coordinate < -0.5) | (coordinate > size - 0.5)
         place = coordinate.clamp(0, size - 1)
         first = place.floor()
         weights.append([weight.flatten() for weight in _weights(place - first)])
         index += (first.long() + REACH - 1) * strides[axis]
-        x = along_axis(_prefilter_on(size, x.device, x.dtype), x, axis + 2)
-        x = x.index_select(axis + 2, reflected(size, REACH, x.device))
-    index += torch.arange(len(x), device=x.device).view(-1, *[1] * (index.ndim - 1)) * stride
+    index += torch.arange(len(index), device=index.device).view(-1, *[1] * (index.ndim - 1)) * stride
     index, outputs = index.flatten(), []
-    for channel in range(x.shape[1]):
-        values = _gather(x[:, channel].flatten(), index, strides, weights)
+    for channel in range(coefficients.shape[1]):
+        values = _gather(coefficients[:, channel].flatten(), index, strides, weights)
         outputs.append(values.view(coordinates[0].shape).masked_fill_(outside, 0))
     return torch.stack(outputs, dim=1)
 

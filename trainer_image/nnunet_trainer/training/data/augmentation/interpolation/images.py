@@ -1,0 +1,52 @@
+"""Sampling of images between voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.nn.functional import grid_sample, pad
+
+from .cubic import sample_cubic, spline_coefficients
+from .sampling_grid import MARGIN, SamplingGrid
+
+Sampler = Callable[[SamplingGrid], torch.Tensor]
+"""Of volumes (n, channels, *size) what lies at places of each: (n, channels, *places)."""
+
+
+def image_sampler(x: torch.Tensor, order: int) -> Sampler:
+    """Nearest (0), linear (1) or cubic (3) sampling of (n, c, *initial); 0 outside."""
+    if order == 3:
+        coefficients = spline_coefficients(x)
+        return lambda where: sample_cubic(coefficients, [c - MARGIN for c in where.coordinates])
+    if order == 1 and x.ndim == 5 and x.device.type == "cpu":
+        flat = flat_channels(x, 0)
+        return lambda where: _gather_linear(flat, where)
+    return lambda where: _grid_sample(x, where, order)
+
+
+def flat_channels(x: torch.Tensor, value: int) -> torch.Tensor:
+    """Volumes (n, c, *size) padded by `MARGIN` voxels of a value: for each channel one after the other, (c, n · voxels)."""
+    return pad(x.transpose(0, 1), [MARGIN] * (2 * (x.ndim - 2)), value=value).flatten(1)
+
+
+def _grid_sample(x: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
+    # grid_sample counts from -1 to 1, from edge to edge, the last axis first.
+    scaled = [(2 * (c - MARGIN) + 1) / size - 1 for c, size in zip(where.coordinates, x.shape[2:], strict=True)]
+    grid = torch.stack(scaled[::-1]).movedim(0, -1)  # written, and read, in whole pieces
+    return grid_sample(x, grid, mode="bilinear" if order else "nearest", padding_mode="zeros", align_corners=False)
+
+
+def _gather_linear(flat: torch.Tensor, where: SamplingGrid) -> torch.Tensor:
+    """The same in 3D on a CPU, where torch's `grid_sample` takes several times as long."""
+    fractions = [c.frac().flatten() for c in where.coordinates]
+    found = [_between(channel, where.corner, where.strides, fractions) for channel in flat]
+    return torch.stack([each.view(where.coordinates[0].shape) for each in found], dim=1)
+
+
+def _between(flat: torch.Tensor, corner: torch.Tensor, strides: Sequence[int], fractions: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Linear interpolation, one axis within the other: few values are held at once."""
+    if not strides:
+        return flat.index_select(0, corner)
+    low = _between(flat, corner, strides[1:], fractions[1:])
+    return low.lerp_(_between(flat[strides[0] :], corner, strides[1:], fractions[1:]), fractions[0])
