@@ -32,7 +32,7 @@ def flat_channels(x: torch.Tensor, value: int) -> torch.Tensor:
 
 def _grid_sample(x: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
     # grid_sample counts from -1 to 1, from edge to edge, the last axis first.
-    scaled = [(2 * (c - MARGIN) + 1) / size - 1 for c, size in zip(where.coordinates, x.shape[2:], strict=True)]
+    scaled = [(c - MARGIN).mul_(2).add_(1).div_(size).sub_(1) for c, size in zip(where.coordinates, x.shape[2:], strict=True)]
     grid = torch.stack(scaled[::-1]).movedim(0, -1)  # written, and read, in whole pieces
     return grid_sample(x, grid, mode="bilinear" if order else "nearest", padding_mode="zeros", align_corners=False)
 
@@ -40,8 +40,13 @@ def _grid_sample(x: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tens
 def _gather_linear(flat: torch.Tensor, where: SamplingGrid) -> torch.Tensor:
     """The same in 3D on a CPU, where torch's `grid_sample` takes several times as long."""
     fractions = [c.frac().flatten() for c in where.coordinates]
-    found = [_between(channel, where.corner, where.strides, fractions) for channel in flat]
-    return torch.stack([each.view(where.coordinates[0].shape) for each in found], dim=1)
+    return as_channels([_between(channel, where.corner, where.strides, fractions) for channel in flat], where)
+
+
+def as_channels(found: Sequence[torch.Tensor], where: SamplingGrid) -> torch.Tensor:
+    """What lies at all places, of each channel (n · places,): (n, channels, *places)."""
+    shaped = [each.view(where.coordinates[0].shape) for each in found]
+    return shaped[0].unsqueeze(1) if len(shaped) == 1 else torch.stack(shaped, dim=1)
 
 
 def _between(flat: torch.Tensor, corner: torch.Tensor, strides: Sequence[int], fractions: Sequence[torch.Tensor]) -> torch.Tensor:

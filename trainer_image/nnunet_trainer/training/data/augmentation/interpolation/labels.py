@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..functional.parts import slabs
-from .images import Sampler, flat_channels
+from .images import Sampler, as_channels, flat_channels
 from .sampling_grid import MARGIN, SamplingGrid
 
 OUTSIDE = -1
@@ -28,14 +28,10 @@ def label_sampler(seg: torch.Tensor, order: int) -> Sampler:
     """
     channels = flat_channels(seg, OUTSIDE)
     if seg.device.type != "cpu":
-        return lambda where: _shaped(where, [settle_all(labels, where, order) for labels in channels])
+        return lambda where: as_channels([settle_all(labels, where, order) for labels in channels], where)
     size = [edge + 2 * MARGIN for edge in seg.shape[2:]]
     volumes = [(labels, _marked(labels, size)) for labels in channels]
-    return lambda where: _shaped(where, [_settle_meetings(labels, marked, where, order) for labels, marked in volumes])
-
-
-def _shaped(where: SamplingGrid, found: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.stack([each.view(where.coordinates[0].shape) for each in found], dim=1)
+    return lambda where: as_channels([_settle_meetings(labels, marked, where, order) for labels, marked in volumes], where)
 
 
 def _marked(labels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -89,8 +85,9 @@ def _corners(labels: torch.Tensor, where: SamplingGrid) -> tuple[torch.Tensor, t
     around, weights = [labels], [torch.ones((), device=labels.device)]
     for coordinate, stride in zip(where.coordinates, where.strides, strict=True):
         part = coordinate.frac()
+        shares = 1 - part, part
         around = [each[step:] for each in around for step in (0, stride)]
-        weights = [weight * share for weight in weights for share in (1 - part, part)]
+        weights = [weight * share for weight in weights for share in shares]
     return torch.stack([each.index_select(0, where.corner) for each in around]), torch.stack(weights).mul_(1000)
 
 
@@ -103,19 +100,16 @@ def majority_of_two(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.
         nearest: (m,), which is taken among labels of the same weight.
     """
     values = labels.float()
-    scores, counts = [], []
-    extremes = values.amin(0), values.amax(0)
-    for label in extremes:
-        own = torch.eq(values, label, out=torch.empty_like(values))  # masks, and choosing by them, take several times as long
-        counts.append(own.sum(0))
-        scores.append((own * weights).sum(0).half().float())
+    low, high = values.amin(0), values.amax(0)
+    # 1 and 0: masks, and choosing by them, take several times as long.
+    owned = [torch.eq(values, label, out=torch.empty_like(values)) for label in (low, high)]
+    below, above = [(own * weights).sum(0).half().float() for own in owned]
     # 1 where the higher label wins, -1 where the lower one does, 0 where they are tied.
-    sign = scores[1].sub_(scores[0]).sign_()
-    low, high = (
-        label.sub_(nearest).mul_(part) for label, part in zip(extremes, ((-sign).clamp_(min=0), sign.clamp(min=0)), strict=True)
+    sign = above.sub_(below).sign_()
+    winner = (
+        high.sub_(nearest).mul_(sign.clamp(min=0)).sub_(low.sub_(nearest).mul_(sign.clamp(max=0))).to(labels.dtype).add_(nearest)
     )
-    winner = low.add_(high).to(labels.dtype).add_(nearest)
-    several = np.flatnonzero(counts[0].add_(counts[1]).numpy() < len(labels))
+    several = np.flatnonzero(owned[0].add_(owned[1]).sum(0).numpy() < len(labels))
     if len(several):
         some = torch.from_numpy(several)
         found = majority_of_corners(labels.index_select(1, some), weights.index_select(1, some), nearest.index_select(0, some))
