@@ -21,7 +21,8 @@ from .functional.previous_stage import previous_stage_channels
 from .interpolation.images import image_sampler
 from .interpolation.labels import label_sampler
 from .interpolation.sampling_grid import centre_crop, places
-from .plan import CACHED_VOXELS, GPU_VOXELS, AugmentationPlan, Planner, Resampled
+from .part_sizes import CACHED_VOXELS, GPU_VOXELS
+from .plan import AugmentationPlan, Planner, Resampled
 from .sets import none
 from .targets import at_scales, remove_outside, to_regions
 from .upload import uploaded

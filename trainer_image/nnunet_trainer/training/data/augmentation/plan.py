@@ -14,13 +14,11 @@ from nnunet_trainer.training.data.randomness import SampleKey
 from nnunet_trainer.training.data.spatial_placement import Placement, Placements
 
 from .config import AugmentationConfig
+from .part_sizes import CACHED_VOXELS
 from .transforms import orientation
 from .transforms.elastic import Displacements, displacements
 from .transforms.intensity import Context
 from .transforms.previous_stage import Operation, remove_component
-
-CACHED_VOXELS = 2**16
-GPU_VOXELS = 2**25
 
 
 @dataclass(frozen=True, slots=True)

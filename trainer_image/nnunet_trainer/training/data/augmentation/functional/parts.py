@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..plan import CACHED_VOXELS
+from ..part_sizes import CACHED_VOXELS
 
 
 def slabs(shape: Sequence[int], volumes: int, device: torch.device) -> list[slice]:
