@@ -36,8 +36,8 @@ from .workers import Workers
 
 log = logging.getLogger(__name__)
 
-ALLOCATIONS = 5_000
-"""Containers more than were freed after which cycles among them are looked for: what is known of the cluster has none."""
+GC_THRESHOLD = 5_000
+"""Containers made, less those freed, after which Python looks for cycles among them: what is known of the cluster has none."""
 
 LOST = 75
 """Exit status when the lease or the watches are lost: whoever started us starts us again."""
@@ -164,7 +164,7 @@ class Operator:
         self._wake(self._cache.keys(*OURS))
         gc.collect()
         gc.freeze()  # else each collection would look through the program itself
-        gc.set_threshold(ALLOCATIONS)
+        gc.set_threshold(GC_THRESHOLD)
         log.info("working; %d objects known", len(self._cache))
         self._reconciliation.listening_since = self._api.clock.now()
         tasks = [asyncio.create_task(self._workers.work(), name=f"worker {i}") for i in range(self._settings.workers)]

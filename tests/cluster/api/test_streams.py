@@ -42,13 +42,13 @@ class Pieces:
         ([], [], []),
     ],
 )
-@pytest.mark.parametrize("rest", [0.0, 0.001])
+@pytest.mark.parametrize("pause", [0.0, 0.001])
 async def test_lines_are_whole_wherever_the_pieces_end(
-    pieces: list[bytes], lines: list[bytes], text: list[bytes], rest: float
+    pieces: list[bytes], lines: list[bytes], text: list[bytes], pause: float
 ) -> None:
     answer: Any = Pieces(*pieces)
-    assert [line async for found in streams.lines(answer, rest=rest) for line in found] == lines
-    assert [line async for found in streams.lines(answer, text=True, rest=rest) for line in found] == (text or lines)
+    assert [line async for found in streams.lines(answer, pause=pause) for line in found] == lines
+    assert [line async for found in streams.lines(answer, text=True, pause=pause) for line in found] == (text or lines)
 
 
 @asynccontextmanager
@@ -77,20 +77,20 @@ async def test_what_comes_while_nothing_is_read_is_read_at_once_and_none_of_it_i
     go_on = asyncio.Event()
     async with sending(go_on, b"one\n", b"two\n", b"thr", b"ee\n", b"x" * 3_000_000 + b"\n") as answer:
         batches: list[list[bytes]] = []
-        async for lines in streams.lines(answer, rest=0.2):
+        async for lines in streams.lines(answer, pause=0.2):
             batches.append(lines)
             go_on.set()
         assert [line for lines in batches for line in lines] == [b"one", b"two", b"three", b"x" * 3_000_000]
         assert batches[0] == [b"one"], "what comes first is told at once"
 
 
-async def test_a_reader_that_is_stopped_while_it_rests_leaves_nothing_behind() -> None:
+async def test_a_reader_that_is_stopped_while_it_pauses_leaves_nothing_behind() -> None:
     go_on = asyncio.Event()
     async with sending(go_on, b"one\n", b"two\n") as answer:
         begun = asyncio.Event()
 
         async def read() -> None:
-            async for _ in streams.lines(answer, rest=60):
+            async for _ in streams.lines(answer, pause=60):
                 begun.set()
 
         reading = asyncio.create_task(read())
@@ -106,7 +106,7 @@ async def test_a_reader_that_is_stopped_while_it_rests_leaves_nothing_behind() -
 async def test_an_answer_that_is_closed_meanwhile_is_an_interrupted_one() -> None:
     go_on = asyncio.Event()
     async with sending(go_on, b"one\n", b"two\n") as answer:
-        batches = streams.lines(answer, rest=0.05)
+        batches = streams.lines(answer, pause=0.05)
         assert await anext(batches) == [b"one"]
         answer.close()
         with pytest.raises(aiohttp.ClientConnectionError):

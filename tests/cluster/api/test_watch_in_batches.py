@@ -36,7 +36,7 @@ async def test_every_object_is_told_as_it_stands_in_the_end(control_plane: Contr
     told: dict[str, str] = {}
 
     async def watch(version: str) -> None:
-        async for event in api.watch(JOB, namespace, version, 120, rest=0.1):
+        async for event in api.watch(JOB, namespace, version, 120, pause=0.1):
             if event["type"] in ("ADDED", "MODIFIED"):
                 meta = event["object"]["metadata"]
                 assert meta["annotations"]["long"] == LONG

@@ -52,7 +52,7 @@ class Script:
             yield {"metadata": {"resourceVersion": "100"}, "items": [item]}
 
     async def watch(
-        self, kind: ApiKind, namespace: str | None, version: str, seconds: int, *, rest: float
+        self, kind: ApiKind, namespace: str | None, version: str, seconds: int, *, pause: float
     ) -> AsyncIterator[Manifest]:
         self.asked.append(version)
         if not self._watches:

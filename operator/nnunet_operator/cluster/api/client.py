@@ -195,14 +195,14 @@ class Api:
             query["continue"] = go_on
 
     async def watch(
-        self, kind: ApiKind, namespace: str | None, version: str, seconds: int, *, rest: float = 0.0
+        self, kind: ApiKind, namespace: str | None, version: str, seconds: int, *, pause: float = 0.0
     ) -> AsyncIterator[Manifest]:
         """WATCH by the kind's own label selector: events (`type`, `object`), bookmarks too, until the server ends the watch.
 
         Args:
             version: the resourceVersion after which it begins.
             seconds: after which the server is asked to end it.
-            rest: seconds for which nothing is read after some events were.
+            pause: seconds for which nothing is read after some events were.
 
         Raises:
             ApiError: the server's answer is an error: 410 where it does not know the version any more.
@@ -212,7 +212,7 @@ class Api:
         query |= {"labelSelector": kind.selector} if kind.selector else {}
         decode = wire.decode if kind.kind in OURS else wire.decode_child
         limit = aiohttp.ClientTimeout(total=seconds + 60, sock_connect=CONNECT)
-        async for lines in self._stream(kind.path(namespace), query, limit, rest=rest):
+        async for lines in self._stream(kind.path(namespace), query, limit, pause=pause):
             for line in lines:
                 yield decode(line)
 
@@ -229,7 +229,7 @@ class Api:
                 yield line.decode(errors="replace").rstrip("\r")
 
     async def _stream(
-        self, path: str, query: dict[str, str], limit: aiohttp.ClientTimeout, *, text: bool = False, rest: float = 0.0
+        self, path: str, query: dict[str, str], limit: aiohttp.ClientTimeout, *, text: bool = False, pause: float = 0.0
     ) -> AsyncIterator[list[bytes]]:
         """The lines of an answer (`streams.lines`): events, or (`text`) any."""
         target, headers = _target(path, query), {"Accept": "*/*" if text else JSON, "User-Agent": self.user_agent}
@@ -244,7 +244,7 @@ class Api:
                     await self.another_token(token)  # for the next attempt
                 if answer.status >= 300:
                     raise _error(answer.status, await answer.read())
-                async for lines in streams.lines(answer, text=text, rest=rest):
+                async for lines in streams.lines(answer, text=text, pause=pause):
                     yield lines
         finally:
             metrics.count_request("GET", target, code)

@@ -9,12 +9,13 @@ from typing import cast
 import aiohttp
 
 
-async def lines(answer: aiohttp.ClientResponse, *, text: bool = False, rest: float = 0.0) -> AsyncIterator[list[bytes]]:
-    """The lines of an answer, however long they are: those that are there, again and again.
+async def lines(answer: aiohttp.ClientResponse, *, text: bool = False, pause: float = 0.0) -> AsyncIterator[list[bytes]]:
+    """The lines of an answer, however long they are, in batches: whatever whole lines have come.
 
     Args:
+        answer: whose head has come.
         text: the empty ones too, and the last one that no end of line ends.
-        rest: seconds for which nothing is read after some lines were.
+        pause: seconds for which nothing is read after some lines were.
     """
     begun = b""
     async for chunk in answer.content.iter_any():
@@ -23,16 +24,16 @@ async def lines(answer: aiohttp.ClientResponse, *, text: bool = False, rest: flo
             whole[0] = begun + whole[0]
             begun = last
             yield whole if text else [line for line in whole if line]
-            if rest:
-                await rest_from_reading(answer, rest)
+            if pause:
+                await pause_reading(answer, pause)
         else:
             begun += last
     if begun and text:
         yield [begun]
 
 
-async def rest_from_reading(answer: aiohttp.ClientResponse, seconds: float) -> None:
-    """Read nothing of an answer for a moment. What comes meanwhile is read at once then, which costs much less than each alone."""
+async def pause_reading(answer: aiohttp.ClientResponse, seconds: float) -> None:
+    """Read nothing of an answer for a time; what comes meanwhile is read at once then, which costs much less than each alone."""
     # uvloop's transports have no base class in common with asyncio's.
     transport = cast(asyncio.ReadTransport | None, answer.connection.transport if answer.connection is not None else None)
     if transport is None:

@@ -15,8 +15,8 @@ from ..api import json_depth, streams
 from ..monitoring import metrics
 from .own_writes import OwnWrites
 
-REST = 0.02
-"""Seconds for which nothing is read of a watch after some of it was. So much later a new object may be seen."""
+PAUSE = 0.02
+"""Seconds for which nothing is read of a watch after some of it was: a new object may be seen so much later."""
 
 
 class _WholeLines:
@@ -35,17 +35,17 @@ class _WholeLines:
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         """As of a StreamReader, but that lines stay whole, and are others' and no deeper than can be borne."""
-        rest: list[bytes] = []
+        incomplete: list[bytes] = []
         async for chunk in self._content.iter_chunked(size):
             lines, end, begun = chunk.rpartition(b"\n")
             if end:
-                if others := self._own.without(b"".join((*rest, lines, end))):
+                if others := self._own.without(b"".join((*incomplete, lines, end))):
                     yield json_depth.shallow(others)
-                rest = []
-                await streams.rest_from_reading(self._answer, REST)
-            rest.append(begun)
-        if any(rest):
-            yield json_depth.shallow(b"".join(rest))
+                incomplete = []
+                await streams.pause_reading(self._answer, PAUSE)
+            incomplete.append(begun)
+        if any(incomplete):
+            yield json_depth.shallow(b"".join(incomplete))
 
 
 class _Response(aiohttp.ClientResponse):

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 SECONDS = (300, 600)
 """How long one watch lasts: at random, so that not all of them end at once."""
-REST = 0.2
+PAUSE = 0.2
 """Seconds for which nothing is read of a watch after some of it was: what a Job and its pods tell comes in bursts."""
 GONE = 410
 """The server does not know our version any more: what has changed since has to be listed."""
@@ -93,7 +93,7 @@ class ListWatch:
 
     async def _watch(self, version: str, backoff: Backoff) -> None:
         seconds = random.randint(*SECONDS)
-        async for event in self._api.watch(self._kind, self._namespace, version, seconds, rest=REST):
+        async for event in self._api.watch(self._kind, self._namespace, version, seconds, pause=PAUSE):
             kind, found = event["type"], event["object"]
             if kind == "ERROR":
                 raise _error(found)
