@@ -101,10 +101,11 @@ def rerun(manifest: Manifest, value: str | None = None, now: datetime | None = N
 
 
 def _plugins_of_plans(manifest: Manifest) -> str:
-    """The ConfigMaps that Plans were made with."""
-    if manifest["kind"] != "Plans":
+    """The ConfigMaps that Plans were planned with; "" for none, and for a transfer, which is not planned."""
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] != "Plans" or spec.get("transferFrom"):
         return ""
-    mounted = {each.get("configMapName") for each in (manifest.get("spec") or {}).get("plugins") or []}
+    mounted = {each.get("configMapName") for each in spec.get("plugins") or []}
     names = [each["name"] for each in (manifest.get("status") or {}).get("plugins") or [] if each["name"] in mounted]
     return f"the ConfigMap {' or '.join(names)}" if names else ""
 

@@ -104,14 +104,18 @@ def test_rerun_where_nothing_would_be_done(chain_: WorldReader, advance: Advance
         changes.rerun(chain_.of("Plans", "target"))
 
 
-@pytest.mark.parametrize(("name", "asked"), [("mine", True), ("an-installed-package", False)])
+@pytest.mark.parametrize(
+    ("name", "transferred", "asked"), [("mine", False, True), ("mine", True, False), ("an-installed-package", False, False)]
+)
 def test_rerun_of_plans_that_are_done_is_for_a_plugin_that_was_changed(
-    chain_: WorldReader, advance: Advance, name: str, asked: bool
+    chain_: WorldReader, advance: Advance, name: str, transferred: bool, asked: bool
 ) -> None:
     advance(chain_, *PREPARATION)
     manifest = chain_.of("Plans", "target")
     manifest["spec"]["plugins"] = [{"configMapName": "mine"}, {"configMapName": "unused"}]
     manifest["status"]["plugins"] = [{"name": name, "digest": "a" * 64, "needed": True}]
+    if transferred:
+        manifest["spec"]["transferFrom"] = {"plansRef": {"name": "others"}}
     if asked:
         said = "rerun (2): planned anew if the ConfigMap mine holds something else now than it was planned with"
         assert said in changes.rerun(manifest, "2").says
