@@ -176,6 +176,13 @@ def hooked(module: nn.Module) -> nn.Module:
     return module
 
 
+def replaced(module: nn.Module) -> nn.Module:
+    """Whose method somebody has exchanged."""
+    forward = module.forward
+    module.forward = lambda x: 2 * forward(x)  # type: ignore[method-assign]
+    return module
+
+
 @pytest.mark.parametrize(
     "modules",
     [
@@ -187,9 +194,25 @@ def hooked(module: nn.Module) -> nn.Module:
         [hooked(nn.Conv3d(8, 3, 1))],
         [nn.utils.spectral_norm(nn.Conv3d(8, 8, 3, padding=1))],
         [nn.InstanceNorm3d(8, affine=True), hooked(nn.LeakyReLU())],
+        [replaced(nn.Conv3d(8, 8, 3, padding=1)), replaced(nn.InstanceNorm3d(8, affine=True)), replaced(nn.LeakyReLU())],
     ],
-    ids=["norm", "voxels", "convolution", "activation", "hook of norm", "hook of voxels", "spectral norm", "hook of activation"],
+    ids=[
+        *("norm", "voxels", "convolution", "activation"),
+        *("hook of norm", "hook of voxels", "spectral norm", "hook of activation", "methods"),
+    ],
 )
 def test_what_does_more_than_torchs_own_is_called(modules: list[nn.Module]) -> None:
     net, x = nn.Sequential(*modules).eval().to(memory_format=torch.channels_last_3d), given((2, 8, 4, 4, 6))
     torch.testing.assert_close(channels_last.run(net, x), net(x))
+
+
+@pytest.mark.parametrize("hook", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_hooks_of_the_backward_pass_are_called(size: int, hook: str) -> None:
+    called: list[nn.Module] = []
+    net = nn.Sequential(nn.Conv3d(8, 8, size, padding=size // 2), nn.InstanceNorm3d(8, affine=True), nn.LeakyReLU())
+    for module in net:
+        getattr(module, hook)(lambda module, *gradients: called.append(module))
+    x = given((2, 8, 4, 4, 6)).requires_grad_()
+    channels_last.run(net.to(memory_format=torch.channels_last_3d), x).sum().backward()
+    assert called == [*net][::-1]

@@ -39,7 +39,7 @@ def run(modules: Iterable[nn.Module], x: Tensor, normalized_by: NormalizedBy = "
         else:
             x = module(x)
             if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d) and x.device.type == "cpu":
-                x = ContiguousGradient.apply(x)
+                x = ContiguousGradient.apply(x.clone() if x._is_view() else x)  # what has a backward hook answers a view
     return x
 
 

@@ -40,7 +40,8 @@ def layer(field: str, path: str | None) -> Callable[..., nn.Module] | None:
 
 def is_torchs(module: nn.Module) -> bool:
     """Whether it does what its class in torch does: a derived class, or a hook as of spectral normalization, may do more."""
-    return type(module).__module__.startswith("torch.nn.modules.") and not (module._forward_pre_hooks or module._forward_hooks)
+    hooks = module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks
+    return type(module).__module__.startswith("torch.nn.modules.") and "forward" not in vars(module) and not any(hooks)
 
 
 @LAYERS.register("ChannelGroupNorm")
