@@ -101,6 +101,8 @@ def test_an_error_of_a_plugins_line(
         MemoryError(),
         OSError(errno.ENOSPC, "No space left on device"),
         type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        type("AcceleratorError", (RuntimeError,), {})("CUDA error: uncorrectable ECC error encountered"),
+        RuntimeError("CUDA error: unspecified launch failure"),
         KeyboardInterrupt(),
     ],
     ids=lambda error: type(error).__name__,
@@ -109,6 +111,14 @@ def test_what_is_no_fault_of_a_plugin(tmp_path: Path, error: BaseException) -> N
     write(tmp_path, "mine", of_mine=PLUGIN)
     load_plugins(tmp_path, ["mine"])
     assert plugins_fault(failure("Fails", error)) is None
+
+
+def test_what_a_plugins_kernel_asserts_is_its_fault(tmp_path: Path) -> None:
+    write(tmp_path, "mine", of_mine=PLUGIN)
+    load_plugins(tmp_path, ["mine"])
+    fault = plugins_fault(failure("Fails", RuntimeError("CUDA error: device-side assert triggered")))
+    assert fault is not None
+    assert "device-side assert" in fault.message
 
 
 def test_an_error_of_our_own_is_no_plugins(tmp_path: Path) -> None:

@@ -108,6 +108,15 @@ def means_gpu_out_of_memory(error: BaseException) -> bool:
     return False
 
 
+def means_gpu_failure(error: BaseException) -> bool:
+    """Whether an error says that a GPU has failed at its work, such as of its memory (ECC) or of a launch.
+
+    It works by itself, so this is told at whatever line comes next, which need not have to do with it. An assertion within a kernel
+    is none: a wrong index, or label, does that.
+    """
+    return isinstance(error, RuntimeError) and "CUDA error:" in str(error) and "device-side assert" not in str(error)
+
+
 class StorageFault(Fault):
     """A store that refuses or cannot be reached: wrong credentials, missing bucket, no network, no space."""
 

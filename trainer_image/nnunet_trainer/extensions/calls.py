@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract.faults import BadConfiguration, Fault, means_gpu_out_of_memory
+from nnunet_trainer.contract.faults import BadConfiguration, Fault, means_gpu_failure, means_gpu_out_of_memory
 
 from . import slow_calls
 
@@ -37,7 +37,7 @@ def guarded_as(reason: str, what: str, function: Callable[..., Any], /, *argumen
     except (Fault, MemoryError):
         raise
     except Exception as error:
-        if means_gpu_out_of_memory(error):
+        if means_gpu_out_of_memory(error) or means_gpu_failure(error):
             raise
         message = f"{what} fails: {type(error).__name__}: {error} ({_place(error, function)})."
         raise BadConfiguration(reason, message, hint="Mend the plug-in.") from error

@@ -6,7 +6,7 @@ import errno
 import traceback
 from types import FrameType
 
-from nnunet_trainer.contract.faults import BadConfiguration, Fault, means_gpu_out_of_memory
+from nnunet_trainer.contract.faults import BadConfiguration, Fault, means_gpu_failure, means_gpu_out_of_memory
 
 from .plugins import loaded_from
 from .registry import Plugin
@@ -20,9 +20,11 @@ def plugins_fault(error: BaseException) -> BadConfiguration | None:
     Most of what plug-ins do is called by `calls.guarded`, which knows what it calls. This is for the rest: what torch calls of them
     (a backward pass, a hook), a network's layers when it trains, methods that nobody asks for but their own base class.
 
-    Memory or a disk that is full is no plug-in's fault.
+    Memory or a disk that is full is no plug-in's fault, nor is a GPU that fails.
     """
-    if not isinstance(error, Exception) or isinstance(error, Fault | MemoryError) or means_gpu_out_of_memory(error):
+    if not isinstance(error, Exception) or isinstance(error, Fault | MemoryError):
+        return None
+    if means_gpu_out_of_memory(error) or means_gpu_failure(error):
         return None
     if isinstance(error, OSError) and error.errno in FULL:
         return None
