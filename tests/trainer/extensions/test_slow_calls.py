@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -212,6 +214,23 @@ def test_calls_in_worker_processes_are_told_by_the_pod_too(raw: RawDataset, go: 
     assert sorted(text.partition("with case ")[2][:7] for text in told) == ["case_00", "case_01"]
     assert err.count("loops.py") >= 2
     assert not state.progress.warnings
+
+
+def test_a_process_that_was_killed_is_not_told_of(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for pid in (ended.pid, os.getpid()):
+        (tmp_path / f"{pod.SLOW_CALL}{pid}-1").write_text(f"of {pid}.")
+    assert CurrentProgress("dataset", shared=tmp_path).progress.warnings == [f"of {os.getpid()}."]
+
+
+def of_mine(number: int) -> int:
+    return number
+
+
+@pytest.mark.parametrize("function", [of_mine, functools.partial(of_mine, 1), functools.partial(functools.partial(of_mine), 1)])
+def test_the_file_that_a_function_is_of(function: Any) -> None:
+    assert slow_calls.source_of(function) == __file__
 
 
 @pytest.mark.parametrize("where", ["the file itself", "a file that it imports"])

@@ -24,7 +24,8 @@ RENDEZVOUS_PORT = 29500
 """Of rank 0 of a training on several nodes: torchrun's default for MASTER_PORT."""
 
 SLOW_CALL = "slow-call-"
-"""How the files of `shared()` begin in which a process says what call has not ended for long, one sentence each."""
+"""How the files of `shared()` begin in which a process says what call has not ended for long, one sentence each; the process
+and the thread follow: `slow-call-17-140`."""
 
 RENDEZVOUS_SECONDS = 300
 """How long ranks wait for each other at the start."""

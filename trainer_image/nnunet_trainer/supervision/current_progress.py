@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,18 @@ class CurrentProgress:
 
 def _slow_calls(folder: Path) -> list[str]:
     found = []
-    for file in sorted(folder.glob(f"{pod.SLOW_CALL}*"))[:MOST_SLOW_CALLS]:
+    for file in sorted(file for file in folder.glob(f"{pod.SLOW_CALL}*") if _is_there(file))[:MOST_SLOW_CALLS]:
         with contextlib.suppress(OSError):  # it has ended just now
             found.append(file.read_text(encoding="utf-8", errors="replace")[:LONGEST_SLOW_CALL])
     return found
+
+
+def _is_there(slow_call: Path) -> bool:
+    """Whether the process that says so is there: one that was killed does not take it back."""
+    try:
+        os.kill(int(slow_call.name.removeprefix(pod.SLOW_CALL).partition("-")[0]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
