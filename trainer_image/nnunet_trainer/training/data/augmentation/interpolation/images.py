@@ -11,7 +11,7 @@ from .cubic import sample_cubic, spline_coefficients
 from .sampling_grid import MARGIN, SamplingGrid
 
 Sampler = Callable[[SamplingGrid], torch.Tensor]
-"""Of volumes (n, channels, *size) what lies at places of each: (n, channels, *places)."""
+"""From places in each of n volumes to what lies there: (n, channels, *places)."""
 
 
 def image_sampler(x: torch.Tensor, order: int) -> Sampler:
@@ -38,7 +38,7 @@ def _grid_sample(x: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tens
 
 
 def _gather_linear(flat: torch.Tensor, where: SamplingGrid) -> torch.Tensor:
-    """The same in 3D on a CPU, where torch's `grid_sample` takes several times as long."""
+    """As `_grid_sample` with order 1, in 3D on a CPU, where torch's takes several times as long."""
     fractions = [c.frac().flatten() for c in where.coordinates]
     return as_channels([_between(channel, where.corner, where.strides, fractions) for channel in flat], where)
 

@@ -92,7 +92,7 @@ def _corners(labels: torch.Tensor, where: SamplingGrid) -> tuple[torch.Tensor, t
 
 
 def majority_of_two(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
-    """The label of the largest total weight, of a few places where more than two labels meet.
+    """The label of the largest total weight, quickest where two labels meet; where more do, as `majority_of_corners`.
 
     Args:
         labels: (corners, m).
@@ -118,7 +118,7 @@ def majority_of_two(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.
 
 
 def majority_of_corners(labels: torch.Tensor, weights: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
-    """The same, corner by corner: which labels there are need not be known, and many of them cost nothing."""
+    """As `majority_of_two`, corner by corner: which labels there are need not be known, and many of them cost nothing."""
     winner = best = of_nearest = None
     for label in labels:
         score = (weights * (labels == label)).sum(0).half()
