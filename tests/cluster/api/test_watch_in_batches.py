@@ -1,4 +1,4 @@
-"""A watch that rests between its reads, over the API server's own TLS: whatever its size, all of it comes."""
+"""A watch that pauses between its reads, over the API server's own TLS: whatever its size, all of it comes."""
 
 from __future__ import annotations
 

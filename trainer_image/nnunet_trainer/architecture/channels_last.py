@@ -39,7 +39,8 @@ def run(modules: Iterable[nn.Module], x: Tensor, normalized_by: NormalizedBy = "
         else:
             x = module(x)
             if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d) and x.device.type == "cpu":
-                x = ContiguousGradient.apply(x.clone() if x._is_view() else x)  # what has a backward hook answers a view
+                hooked = module._backward_hooks or module._backward_pre_hooks
+                x = ContiguousGradient.apply(x.clone() if hooked else x)  # what has a backward hook answers a view
     return x
 
 
