@@ -112,24 +112,24 @@ def faults(content: Mapping[str, Any], channels: int | None = None) -> list[str]
     return [*found, *([f"{FIELD}: {fault}"] if (fault := steps_fault([step["name"] for step in steps])) else [])]
 
 
-def refreshed(content: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
+def refreshed(plans: dict[str, Any], fingerprint: Mapping[str, Any]) -> None:
     """Take from another fingerprint what was taken from one, in place: plans are made to fit another dataset.
 
     Raises:
         BadData: it lacks such a field.
     """
-    for _, step, parameter, field in _could_be_taken(content):
+    for _, step, parameter, field in _could_be_taken(plans):
         if parameter in step.get(TAKEN, ()):
             step[parameter] = _field(fingerprint, field, step["name"])
 
 
-def kept(content: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, str]:
+def kept(plans: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, str]:
     """What `refreshed` leaves as it is although the fingerprint has another value: by parameter and step, why.
 
     Somebody wrote it into the plans, or they were made before plans said what planning took from the fingerprint.
     """
     found: dict[str, list[str]] = {}
-    for label, step, parameter, field in _could_be_taken(content):
+    for label, step, parameter, field in _could_be_taken(plans):
         if parameter not in step.get(TAKEN, ()) and field in fingerprint and step.get(parameter) != fingerprint[field]:
             found.setdefault(f"{parameter} of {step['name']}", []).append(label)
     why = "the plans do not say that planning took them from a fingerprint, so that they stay as they are"
