@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from nnunet_operator.cluster.api import streams
+from support.certificates import self_signed
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -112,3 +115,49 @@ async def test_an_answer_that_is_closed_meanwhile_is_an_interrupted_one() -> Non
         with pytest.raises(aiohttp.ClientConnectionError):
             await anext(batches)
         go_on.set()
+
+
+async def test_parts_of_tls_records_that_come_while_nothing_is_read_are_read_with_the_rest(tmp_path: Path) -> None:
+    """As a network cuts them, within a record's head too; without end, as the last event before a silence comes."""
+    certificate = self_signed(tmp_path, "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    events = [b"%d:" % number + b"x" * length for number, length in enumerate((3, 3, 900, 3, 40_000, 3))]
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        for event in events:
+            writer.write(b"%x\r\n%s\n\r\n" % (len(event) + 1, event))
+        await ended.wait()
+        writer.close()
+
+    async def cut(source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int) -> None:
+        with suppress(ConnectionError):
+            while part := await source.read(most):
+                sink.write(part)
+                await sink.drain()
+                await asyncio.sleep(0.0005)
+        sink.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*server.sockets[0].getsockname())
+        await asyncio.gather(cut(reader, back, 2**16), cut(there, writer, 700))
+
+    listening = await asyncio.start_server(relay, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    trusted = ssl.create_default_context(cafile=certificate)
+    async with aiohttp.ClientSession() as session, session.get(url, ssl=trusted) as answer:
+        found: list[bytes] = []
+        async with asyncio.timeout(60):
+            async for lines in streams.lines(answer, pause=0.003):
+                found += lines
+                if len(found) == len(events):
+                    break
+        assert found == events
+        ended.set()
+    for each in (listening, server):
+        each.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_a_job_that_another_controller_runs(control_plane: ControlPlane, namespa
             return str((api.get("v1", "Pod", namespace, head["name"]) or {})["status"]["phase"])
 
         wait_until(lambda: phase() == "Succeeded", what="its pod to end")
-        at = "2026-01-01T00:00:00Z"
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # an end that is new: what pods say may come a moment later
         done = {"status": "True", "reason": "CompletionsReached", "message": "", "lastTransitionTime": at, "lastProbeTime": at}
         conditions = [{"type": kind, **done} for kind in ("SuccessCriteriaMet", "Complete")]
         api.patch(job, {"status": {"startTime": at, "completionTime": at, "succeeded": 1, "conditions": conditions}}, sub="status")

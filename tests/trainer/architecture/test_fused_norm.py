@@ -20,6 +20,8 @@ from torch import nn
 from .interpreted_norm import CASES
 
 pytest.importorskip("triton", reason="NOT RUN: there is no Triton")
+pytestmark = pytest.mark.xdist_group("fused-norm")  # its kernels are interpreted once, not by each worker
+
 EXACT = {torch.float32: 3e-7, torch.float16: 4e-4, torch.bfloat16: 5e-3}
 """Relative error (2-norms) of a result; the interpreter cuts bfloat16 off, which a GPU rounds."""
 

@@ -18,6 +18,7 @@ from nnunet_trainer.artifacts.s3_faults import translate
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import ExitCode, Fault, StorageFault
 from nnunet_trainer.contract.work_order import Location
+from support.certificates import self_signed
 from support.s3 import S3Server
 
 from .odd_store import OddStore
@@ -157,15 +158,6 @@ def test_boto3_is_imported_only_for_s3(tmp_path: Path) -> None:
         "assert not {'boto3', 'numpy', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def self_signed(folder: Path, name: str) -> Path:
-    """A certificate of 127.0.0.1, with its key beside it."""
-    made = folder / f"{name}.crt"
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(made.with_suffix(".key"))]
-    subprocess.run(["openssl", "req", "-x509", *key, *subject, "-out", str(made)], check=True, capture_output=True)
-    return made
 
 
 @pytest.mark.parametrize("named_by", ["caConfigMap", "AWS_CA_BUNDLE"])

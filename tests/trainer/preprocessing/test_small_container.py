@@ -14,16 +14,16 @@ from nnunet_trainer import cli
 from support.containers.cgroup import Group, NoGroup, limited
 from support.datasets import describe, write_nifti
 
+pytestmark = pytest.mark.xdist_group("small-container")  # its images are made once, not by each worker
+
 LIMIT = 400 << 20
 SHAPE = (96, 240, 220)
-CASES = 3
+CASES = 4
 COMMAND = [sys.executable, "-m", "nnunet_trainer.cli"]
 HEEDLESS = """
 import sys
 from nnunet_trainer import cli
 from nnunet_trainer.dataset import parallel
-
-pytestmark = pytest.mark.xdist_group("small-container")  # its images are made once, not by each worker
 parallel.memory_limit = lambda: 1 << 50
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -26,9 +26,6 @@ from . import worker
 ONE_THREAD = dict.fromkeys((*THREADS, "BLOSC_NTHREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS"), "1")
 """What workers' libraries would start threads for; also no worker may open a GPU."""
 
-KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
-"""The C library keeps what a batch frees for the next one: as new memory its pages would cost a good part of augmentation."""
-
 STACK_SECONDS, KILL_SECONDS = 2.0, 10.0
 log = logging.getLogger(__name__)
 
@@ -66,7 +63,7 @@ class WorkerProcess:
                 worker.command(theirs.fileno(), stack.fileno()),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), stack.fileno(), *fds],
-                env={**KEPT_MEMORY, **os.environ, **ONE_THREAD, "CUDA_VISIBLE_DEVICES": ""},
+                env={**os.environ, **ONE_THREAD, "CUDA_VISIBLE_DEVICES": ""},
                 start_new_session=True,
             )
             return cls(process, Connection(ours.detach()), stack)
