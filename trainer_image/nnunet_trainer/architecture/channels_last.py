@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .channels_last_convolution import PairedConvolution, is_paired
 from .channels_last_norm import NormActivation, rows
 from .layers import is_torchs
+from .memory_format import channels_last_format
 
 NormalizedBy = Literal["torch", "kernels", "expression"]
 """How instances are normalized on a GPU: by torch, by `fused_norm`, which its user has imported, or by `instance_norm`."""
@@ -74,7 +75,7 @@ def channels_last(x: Tensor) -> bool:
     """Whether a tensor (b, c, *patch) lies so, and not in the other layout too (of one channel)."""
     if x.ndim not in (4, 5) or x.is_contiguous():
         return False
-    return x.is_contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
+    return x.is_contiguous(memory_format=channels_last_format(x.ndim - 2))
 
 
 def is_instance_norm(module: nn.Module) -> bool:

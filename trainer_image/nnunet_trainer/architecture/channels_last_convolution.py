@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .layers import is_torchs
+from .memory_format import channels_last_format
 
 FEW = 8
 """Channels: half a vector of float32."""
@@ -102,4 +103,4 @@ def _strides(x: Tensor, last: int) -> list[int]:
 
 
 def _layout(x: Tensor) -> torch.memory_format:
-    return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    return channels_last_format(x.ndim - 2)

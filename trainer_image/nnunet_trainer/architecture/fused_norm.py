@@ -20,6 +20,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
+from .memory_format import channels_last_format
+
 TILE = 2048
 """Elements that a program has in registers: voxels × channels."""
 WIDEST = 64
@@ -233,7 +235,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 def _backward(ctx: Any, gradient: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * 5
-    layout = torch.channels_last if gradient.ndim == 4 else torch.channels_last_3d
+    layout = channels_last_format(gradient.ndim - 2)
     gradient = gradient.contiguous(memory_format=layout)
     return *instance_norm_backward(gradient, *ctx.saved_tensors, ctx.slope), None, None
 

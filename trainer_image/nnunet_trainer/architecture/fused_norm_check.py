@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import normalize_by, with_instance_norm
+from .memory_format import channels_last_format
 
 ALLOWED = {torch.float32: 2e-3, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 """Relative difference (2-norms); that of rounding is 2⁻¹¹ (fp16) and 2⁻⁸ (bf16) at most. In float32 it is that of the leaky ReLU's
@@ -75,7 +76,7 @@ def errors(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
         device: that computes.
     """
     noise = torch.Generator(device).manual_seed(0)
-    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    layout = channels_last_format(len(shape) - 2)
     data, upstream = (
         torch.randn(shape, device=device, dtype=dtype, generator=noise).contiguous(memory_format=layout) for _ in range(2)
     )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nnunet_trainer.architecture import build, differing_weights
+from nnunet_trainer.architecture.memory_format import channels_last_format
 from nnunet_trainer.checkpoints import checkpoint as checkpoints
 from nnunet_trainer.checkpoints.network import of_checkpoint, weights_digest
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
@@ -96,7 +97,7 @@ class Model:
                 precision = of_recipe(extra.get("recipe") if isinstance(extra, dict) else None, torch.device(device))
             network = _network(file, content, configuration, dataset_json, labels)
             # On a CPU, convolutions take about two thirds of the time so; GPUs' tensor cores want it too.
-            layout = torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
+            layout = channels_last_format(configuration.dimensions)
             networks.append(network.to(memory_format=layout))
         assert configuration is not None
         together = len(networks) == 1 or fit_together(networks, torch.device(device))

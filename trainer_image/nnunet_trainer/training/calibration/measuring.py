@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nnunet_trainer.architecture.memory_format import channels_last_format
+
 from ..components.optimizers import uncompiled
 from ..ranks.gradients import GradientExchange
 from ..session.precision import Precision
@@ -98,7 +100,7 @@ def training_step(
 
 
 def _peak(network: nn.Module, batch: int, channels: int, patch: Sequence[int], precision: Precision, device: torch.device) -> int:
-    layout = torch.channels_last if len(patch) == 2 else torch.channels_last_3d
+    layout = channels_last_format(len(patch))
     network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimizer, exchange = uncompiled.make(torch.optim.AdamW, network.parameters()), GradientExchange(())
 

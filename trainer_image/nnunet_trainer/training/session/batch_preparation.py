@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nnunet_trainer.architecture.memory_format import channels_last_format
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration
 
@@ -73,4 +74,4 @@ def preparation(
 
 def channels_last(configuration: Configuration) -> torch.memory_format:
     """How patches and weights lie in memory: a step on a CPU takes two thirds of the time so, and GPUs' tensor cores want it."""
-    return torch.channels_last if configuration.dimensions == 2 else torch.channels_last_3d
+    return channels_last_format(configuration.dimensions)

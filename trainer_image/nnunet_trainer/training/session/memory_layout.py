@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nnunet_trainer.architecture.channels_last import NormalizedBy
+from nnunet_trainer.architecture.memory_format import channels_last_format
 
 CONTIGUOUS, CHANNELS_LAST = "channels first", "channels last"
 FUSED, COMPILED = "channels last with fused normalization", "channels last with compiled normalization"
@@ -44,7 +45,7 @@ class MemoryLayout:
         """torch's, of a network of 2 or 3 dimensions."""
         if self.name == CONTIGUOUS:
             return torch.contiguous_format
-        return torch.channels_last if dimensions == 2 else torch.channels_last_3d
+        return channels_last_format(dimensions)
 
     def saved(self) -> dict[str, Any]:
         """As a checkpoint holds it."""
