@@ -35,6 +35,7 @@ def faults(runs: int) -> dict[str, Callable[[ControlPlane, Path, int], Count]]:
         "etcd-away": lambda plane, folder, seed: outages.etcd_away(plane, folder, runs=few, seconds=10, seed=seed),
         "requests-refused": lambda plane, folder, seed: refusals.requests_refused(plane, folder, runs=few, share=0.15, seed=seed),
         "deleted-by-hand": lambda plane, folder, seed: deletions.deleted_by_hand(plane, folder, runs=2 * few, seed=seed),
+        "deleted-at-once": lambda plane, folder, seed: deletions.deleted_at_once(plane, folder, runs=2 * few, seed=seed),
         "leader-killed": lambda *more: leader(signal.SIGKILL, *more),
         "leader-stopped": lambda *more: leader(signal.SIGTERM, *more),
         "leader-frozen": lambda *more: leader(signal.SIGSTOP, *more),

@@ -60,6 +60,7 @@ class MemoryWorld:
         self.plugins: dict[str, str | None] = {}  # digests of ConfigMaps of plug-ins; None: there is none
         self.events: list[tuple[Key, Event]] = []
         self._deleted_pods: dict[str, list[Manifest]] = {}  # by the uid of their Job
+        self._deleted_jobs: dict[str, list[Manifest]] = {}  # by the uid of their owner
         self.writes = 0
         self.created: list[str] = []  # names of all Jobs ever created
         self.namespace_terminating = False
@@ -85,6 +86,9 @@ class MemoryWorld:
 
     def deleted_pods(self, job: str) -> list[Manifest]:
         return self._deleted_pods.get(job, [])
+
+    def deleted_jobs(self, uid: str) -> list[Manifest]:
+        return self._deleted_jobs.get(uid, [])
 
     # What people do.
     def put(self, manifest: Manifest | str) -> Manifest:
@@ -114,13 +118,16 @@ class MemoryWorld:
         manifest["spec"].update(spec)
         manifest["metadata"]["generation"] += 1
 
-    def remove(self, kind: str, name: str) -> None:
-        """Delete an object and, as the garbage collector does, what it owns."""
+    def remove(self, kind: str, name: str, *, seen: bool = False) -> None:
+        """Delete an object and, as the garbage collector does, what it owns. `seen`: a Job's coming and going was watched."""
         gone = self.objects.pop(Key(kind, "default", name), None)
         if gone is None:
             return
         uid = gone["metadata"]["uid"]
         self._deleted_pods.pop(uid, None)
+        self._deleted_jobs.pop(uid, None)
+        if seen:
+            self._deleted_jobs.setdefault(gone["metadata"]["ownerReferences"][0]["uid"], []).append(gone)
         for key, child in list(self.objects.items()):
             if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", [])):
                 self.remove(key.kind, key.name)

@@ -141,7 +141,7 @@ class CachedApi:
                 self._cache.put(answer)
         elif deleted := known or before:  # the watch may have told before the answer came
             if known is not None:
-                self._cache.remember_deleted(known)
+                self._cache.remember_deleted(known, by_us=True)
             owner = ownership.controlling_resource(deleted)
             about = Key(owner[0], key.namespace, owner[1]) if owner else key
             log.info("deleted %s %s", key.kind, key.name, extra={"object": about})

@@ -65,11 +65,12 @@ class Settings:
 class View(Generic[R]):
     """One object and what it depends on, at one moment.
 
-    `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` and `jobs` hold what the
-    object controls by owner reference: objects of our four kinds, and Jobs. `pods` holds what its Jobs control, `deleted_pods` what
-    of that is gone while its Job is still there. `predecessors` holds Jobs and pods of earlier objects of this kind and name.
-    `name_conflicts` holds objects that bear the name of a wanted child but are not the object's own. An object that is being
-    deleted is seen only while a finalizer of ours holds it.
+    `references` holds every object that `dependencies.needed_by(object)` names and that exists. `children` and `jobs` hold what
+    the object controls by owner reference: objects of our four kinds, and Jobs. `pods` holds what its Jobs control, `deleted_pods`
+    what of that is gone while its Job is still there, `deleted_jobs` the Jobs that somebody else was seen to delete.
+    `predecessors` holds Jobs and pods of earlier objects of this kind and name. `name_conflicts` holds objects that bear the name
+    of a wanted child but are not the object's own. An object that is being deleted is seen only while a finalizer of ours holds
+    it.
     """
 
     object: R
@@ -82,6 +83,7 @@ class View(Generic[R]):
     jobs: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
     deleted_pods: tuple[Manifest, ...] = ()  # as they were last seen
+    deleted_jobs: tuple[Manifest, ...] = ()  # likewise
     predecessors: tuple[Manifest, ...] = ()
     dependents: tuple[Resource, ...] = ()  # who refers to the object; looked up when it is being deleted, or may be
     heard: Mapping[str, Heard] = field(default_factory=dict)  # by the pod's uid: names come again, and are in each namespace

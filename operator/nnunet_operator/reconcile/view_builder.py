@@ -40,6 +40,9 @@ class Objects(Protocol):
     def deleted_pods(self, job: str) -> Iterable[Manifest]:
         """The last state of those deleted pods whose controller is the Job with this uid."""
 
+    def deleted_jobs(self, uid: str) -> Iterable[Manifest]:
+        """The last state of those Jobs of the object with this uid that were seen, and that somebody else has deleted."""
+
 
 def build_view(
     objects: Objects,
@@ -75,6 +78,7 @@ def build_view(
         jobs=jobs,
         pods=pods,
         deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
+        deleted_jobs=tuple(objects.deleted_jobs(uid)),
         dependents=tuple(map(invalid.parse, objects.dependents(key))) if is_deleted(manifest) or _may_expire(resource) else (),
         predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},

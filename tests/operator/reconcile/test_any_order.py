@@ -80,7 +80,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.live = False
         self.reruns = 0
         self.over: dict[tuple[str, str, str | None], tuple[str, Any]] = {}
-        self.deleted_by_hand: set[str] = set()
+        self.deleted_unseen: set[str] = set()
         self.read: dict[Key, Manifest] = {}
 
     @initialize(
@@ -199,11 +199,12 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.disrupt(self.pick(self.open_jobs(), number), gone=gone)
 
     @precondition(lambda self: self.world.jobs())
-    @rule(number=any_number)
-    def delete_a_job_by_hand(self, number: int) -> None:
+    @rule(number=any_number, seen=st.booleans())
+    def delete_a_job_by_hand(self, number: int, seen: bool) -> None:
         job = self.pick(self.world.jobs(), number)
-        self.deleted_by_hand.add(job["metadata"]["name"])
-        self.world.remove("Job", job["metadata"]["name"])
+        if not seen:
+            self.deleted_unseen.add(job["metadata"]["name"])
+        self.world.remove("Job", job["metadata"]["name"], seen=seen)
 
     @precondition(lambda self: [job for job in self.world.jobs() if job.get("status")])
     @rule(number=any_number)
@@ -289,7 +290,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert not unwell, {name: world.condition(KIND_OF[name], name) for name in unwell}
         assert not world.jobs()
         twice = {name for name in world.created if world.created.count(name) > 1}
-        assert twice <= self.deleted_by_hand, "no Job is made twice"
+        assert twice <= self.deleted_unseen, "no Job is made twice"
         world.settle()
         world.wait(days=2)
         assert not world.turn(), "nothing changes any more"

@@ -31,6 +31,28 @@ def deleted_by_hand(plane: ControlPlane, folder: Path, *, runs: int, seed: int) 
         return trial.settle(count)
 
 
+def deleted_at_once(plane: ControlPlane, folder: Path, *, runs: int, seed: int) -> Count:
+    """Each run's first Job is deleted as soon as it is there, whether or not a pod runs or its owner's status speaks of it."""
+    count = Count("Jobs deleted by hand as soon as they are there")
+    with Trial(plane, folder, seed=seed) as trial, Supervisor(trial.operator()):
+        trial.prepare()
+        wait_until(lambda: not trial.unready(), timeout=240, what="the Plans to be ready")
+        waiting = {f"run-{number:03}-" for number in range(runs)}
+
+        def all_deleted() -> bool:
+            for job in trial.list("batch/v1", "Job"):
+                if found := {run for run in waiting if name_of(job).startswith(run)}:
+                    insist(lambda job=job: trial.api.delete(job))
+                    waiting.difference_update(found)
+                    count.tried += 1
+            return not waiting
+
+        for number in range(runs):
+            trial.run(number)
+        wait_until(all_deleted, timeout=240, what=lambda: f"the Jobs of {sorted(waiting)}")
+        return trial.settle(count)
+
+
 def name_of(manifest: Manifest) -> str:
     """An object's name."""
     return str(manifest["metadata"]["name"])

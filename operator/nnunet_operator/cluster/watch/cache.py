@@ -17,7 +17,7 @@ from ...reconcile.kinds.invalid import parse
 from ...reconcile.references.dependencies import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
-from .deleted_pods import DeletedPods
+from .deleted_children import DeletedChildren
 from .packed import PackedManifests
 from .trim import trimmed
 from .versions import is_newer, version_of
@@ -64,7 +64,7 @@ class ObjectCache:
         self._needs: dict[Key, tuple[Key, ...]] = {}
         self._needed_by: dict[Key, set[Key]] = defaultdict(set)
         self._deleted: dict[str, None] = {}  # uids, newest last: what we deleted must not come back by a late event
-        self._deleted_pods = DeletedPods()
+        self._deleted_pods, self._deleted_jobs = DeletedChildren(), DeletedChildren()
         self._states: Counter[State] = Counter()
         self._changed_pods: dict[Key, None] = {}
 
@@ -94,6 +94,10 @@ class ObjectCache:
     def deleted_pods(self, job: str) -> list[Manifest]:
         """The last state of the deleted pods of the Job with this uid, while that Job is there."""
         return self._deleted_pods.of(job)
+
+    def deleted_jobs(self, uid: str) -> list[Manifest]:
+        """The last state of the Jobs of the object with this uid that another has deleted."""
+        return self._deleted_jobs.of(uid)
 
     def take_changed_pods(self) -> list[Key]:
         """The pods that have come, changed or gone since the last call."""
@@ -211,14 +215,21 @@ class ObjectCache:
         del self._objects[key], self._known[key.kind][key]
         if key.kind == "Job":
             self._deleted_pods.forget(known.uid)
+        elif key.kind in OURS:
+            self._deleted_jobs.forget(known.uid)
         elif key.kind == "Pod":
             self._changed_pods[key] = None
         return True
 
-    def remember_deleted(self, manifest: Manifest) -> bool:
-        """Forget an object that is surely gone, and do not believe late events that it lives. Of a pod its last state is kept."""
+    def remember_deleted(self, manifest: Manifest, *, by_us: bool = False) -> bool:
+        """Forget an object that is surely gone, and do not believe late events that it lives; whether it was known.
+
+        The last state of a pod is kept, and that of a Job that another has deleted.
+        """
         if manifest["kind"] == "Pod" and self._has_job(manifest):
             self._deleted_pods.keep(manifest)
+        elif manifest["kind"] == "Job" and not by_us and self._has_owner(manifest):
+            self._deleted_jobs.keep(manifest)
         self._deleted[manifest["metadata"]["uid"]] = None
         if len(self._deleted) > 10_000:
             del self._deleted[next(iter(self._deleted))]
@@ -228,6 +239,12 @@ class ObjectCache:
         uid = labels_of(pod).get(names.OWNER_UID, "")
         job = ownership.controlling_job(pod)
         return job is not None and job[1] in {found["metadata"]["uid"] for found in self.owned(uid, "Job")}
+
+    def _has_owner(self, job: Manifest) -> bool:
+        """Whether an object controls a Job that was not known to be gone."""
+        key = owner_of(job)
+        owner = self._objects.get(key) if key is not None else None
+        return owner is not None and ownership.is_controlled_by(job, owner) and job["metadata"]["uid"] not in self._deleted
 
     def _is_of_one_at_work(self, child: Known) -> bool:
         """Whether a child's owner is at work; also where that is not known yet."""

@@ -94,6 +94,10 @@ class UriMap:
         """None: here a pod is not removed before its Job has ended."""
         return ()
 
+    def deleted_jobs(self, uid: str) -> Iterable[Manifest]:
+        """None: here nobody else deletes Jobs."""
+        return ()
+
     def _replaced(self, holder: Manifest) -> Manifest:
         wanted = holder["uri"]
         for prefix in sorted(self._folders, key=len, reverse=True):

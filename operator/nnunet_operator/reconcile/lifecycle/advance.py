@@ -115,9 +115,9 @@ def _recall_input(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start
 def _note(work: Work, mine: dict[int, Attempt]) -> None:
     """Remember that the newest Job was seen: when it is missed later, somebody has deleted it."""
     attempt = mine.get(work.status.attempt or 0)
-    if attempt is not None and attempt.job is not None:
-        work.status.job, work.status.order = attempt.name, jobs.order_of(attempt.job)
-        work.status.start_time = work.status.start_time or times.parse(attempt.job["metadata"].get("creationTimestamp"))
+    if attempt is not None and (job := attempt.seen_job) is not None:
+        work.status.job, work.status.order = attempt.name, jobs.order_of(job)
+        work.status.start_time = work.status.start_time or times.parse(job["metadata"].get("creationTimestamp"))
 
 
 def _begin(scope: Scope[Any], work: Work, mine: dict[int, Attempt], start: Startable | Blocker) -> None:

@@ -42,6 +42,8 @@ class Attempt:
     pods: tuple[Manifest, ...]
     deleted_pods: tuple[Manifest, ...] = ()
     """As they were last seen."""
+    deleted_job: Manifest | None = None
+    """The Job as it was last seen, where it was seen and somebody has deleted it."""
 
     @property
     def all_pods(self) -> tuple[Manifest, ...]:
@@ -49,9 +51,14 @@ class Attempt:
         return self.pods + self.deleted_pods
 
     @property
+    def seen_job(self) -> Manifest | None:
+        """The Job, also where somebody has deleted it."""
+        return self.job or self.deleted_job
+
+    @property
     def name(self) -> str:
         """The Job's name."""
-        return str(self.job["metadata"]["name"]) if self.job else ""
+        return str(self.seen_job["metadata"]["name"]) if self.seen_job else ""
 
     @property
     def storage(self) -> str | None:
@@ -87,10 +94,11 @@ def of(view: View[Any], work: Work) -> dict[int, Attempt]:
     counts by the Job that controls it; where that is gone, by that Job's name.
     """
     jobs = {number: job for job in view.jobs if (number := _number(view, work, job)) is not None}
+    gone = {number: job for job in view.deleted_jobs if (number := _number(view, work, job)) is not None and number not in jobs}
     pods, deleted = _by_number(view, work, jobs, view.pods), _by_number(view, work, jobs, view.deleted_pods)
     return {
-        number: Attempt(number, jobs.get(number), pods.get(number, ()), deleted.get(number, ()))
-        for number in sorted(jobs.keys() | pods.keys())
+        number: Attempt(number, jobs.get(number), pods.get(number, ()), deleted.get(number, ()), gone.get(number))
+        for number in sorted(jobs.keys() | pods.keys() | gone.keys())
     }
 
 
@@ -102,7 +110,7 @@ def newest(work: Work, mine: dict[int, Attempt]) -> int:
     known = -1 if work.status.attempt is None else work.status.attempt
     if known >= 0 and work.status.state in ACTIVE:
         return known
-    return max([known, *(number for number, attempt in mine.items() if attempt.job is not None)])
+    return max([known, *(number for number, attempt in mine.items() if attempt.seen_job is not None)])
 
 
 def state(work: Work, mine: dict[int, Attempt], now: datetime) -> AttemptState:
@@ -113,7 +121,7 @@ def state(work: Work, mine: dict[int, Attempt], now: datetime) -> AttemptState:
         return NotStarted()
     attempt = mine.get(number)
     if attempt is None or attempt.job is None:
-        return JobDeleted() if work.status.job else NotStarted()
+        return JobDeleted() if work.status.job or (attempt and attempt.deleted_job) else NotStarted()
     found = observe(attempt, now)
     if not isinstance(found, Succeeded):
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from nnunet_operator.reconcile.view import Key
 from support.world import MemoryWorld
 
@@ -41,7 +42,33 @@ def test_a_status_write_that_was_lost_makes_nothing_twice(train: Train) -> None:
     assert [name for name in world.created if name.startswith("run-")] == [world.fold("run")["job"]]
 
 
-def test_a_job_deleted_before_it_was_worth_a_note_is_made_again(train: Train) -> None:
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_job_that_was_seen_and_is_deleted_before_it_was_worth_a_note_is_another_attempt(train: Train, nodes: int) -> None:
+    world = train(workers={"nodes": nodes})
+    first = world.job(owner_name="run")["metadata"]["name"]
+    assert world.fold("run").get("job") is None, "nothing is written while a Job merely starts"
+    world.remove("Job", first, seen=True)
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run")["disruptions"]) == (1, 1)
+    assert world.job(owner_name="run")["metadata"]["name"] != first
+    assert not [key for key in world.objects if key.name.startswith(first)], "its order and its Service go too"
+
+
+def test_nor_is_it_made_twice_when_the_status_write_was_lost_too(train: Train) -> None:
+    world = train(suspend=True)
+    world.edit("TrainingRun", "run", suspend=False)
+    key = Key("TrainingRun", "default", "run")
+    outcome = world.outcome(*key[::2])
+    assert outcome is not None
+    world.carry_out(key, outcome, steps=2)
+    world.remove("Job", world.job(owner_name="run")["metadata"]["name"], seen=True)
+    world.settle()
+    assert (world.fold("run")["attempt"], world.fold("run")["disruptions"]) == (1, 1)
+    created = [name for name in world.created if name.startswith("run-")]
+    assert len(created) == len(set(created)) == 2
+
+
+def test_a_job_deleted_before_it_was_worth_a_note_while_nobody_looked_is_made_again(train: Train) -> None:
     world = train()
     world.remove("Job", world.job(owner_name="run")["metadata"]["name"])
     world.settle()

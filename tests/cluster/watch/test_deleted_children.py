@@ -1,4 +1,4 @@
-"""Deleted pods are remembered as long as their Job is there, and no longer."""
+"""Deleted pods are remembered as long as their Job is there, deleted Jobs as long as their owner is, and no longer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from nnunet_operator.cluster.watch.cache import ObjectCache
-from nnunet_operator.cluster.watch.deleted_pods import DeletedPods
+from nnunet_operator.cluster.watch.deleted_children import DeletedChildren
 from nnunet_operator.reconcile.view import Key, Manifest
 
 from ..conftest import dataset
@@ -65,8 +65,44 @@ def test_a_pod_without_a_job_is_forgotten(cache: ObjectCache, job: Manifest) -> 
     assert cache.deleted_pods(job["metadata"]["uid"]) == []
 
 
+def controlled(owner: Manifest, name: str, /, **changes: Any) -> Manifest:
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"]}
+    reference |= {"uid": owner["metadata"]["uid"], "controller": True, **changes}
+    job = child(owner, name, 2)
+    job["metadata"]["ownerReferences"] = [reference]
+    volumes = [{"name": "order", "configMap": {"name": f"{name}-0123456789"}}]
+    job["spec"] = {"template": {"spec": {"volumes": volumes, "containers": [{"image": "large"}]}}}
+    return job
+
+
+def test_a_job_that_another_deletes_is_kept_until_its_owner_goes(cache: ObjectCache) -> None:
+    owner = stored(dataset("ns"), 1)
+    cache.put(gone := controlled(owner, "gone"))
+    cache.remember_deleted(gone)
+    (kept,) = cache.deleted_jobs(owner["metadata"]["uid"])
+    assert kept["spec"]["template"]["spec"] == {"volumes": gone["spec"]["template"]["spec"]["volumes"]}, "what it is read for"
+    cache.remember_deleted(owner)
+    assert cache.deleted_jobs(owner["metadata"]["uid"]) == []
+
+
+def test_one_that_we_delete_is_not_kept_nor_what_is_told_of_it_later(cache: ObjectCache) -> None:
+    owner = stored(dataset("ns"), 1)
+    cache.put(gone := controlled(owner, "gone"))
+    cache.remember_deleted(gone, by_us=True)
+    cache.remember_deleted(gone)
+    assert cache.deleted_jobs(owner["metadata"]["uid"]) == []
+
+
+@pytest.mark.parametrize("changes", [{"controller": False}, {"uid": "another"}, {"kind": "Plans"}, {"name": "another"}])
+def test_nor_one_that_only_looks_like_a_child(cache: ObjectCache, changes: dict[str, Any]) -> None:
+    owner = stored(dataset("ns"), 1)
+    cache.put(forged := controlled(owner, "forged", **changes))
+    cache.remember_deleted(forged)
+    assert not any(cache.deleted_jobs(uid) for uid in (owner["metadata"]["uid"], "another"))
+
+
 def test_memory_is_bounded(job: Manifest) -> None:
-    kept = DeletedPods(most=3)
+    kept = DeletedChildren(most=3)
     for number in range(5):
         kept.keep(pod_of(job, f"pod-{number}", number))
     kept.keep(pod_of(job, "pod-4", 9))
