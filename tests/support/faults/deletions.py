@@ -35,6 +35,7 @@ def deleted_at_once(plane: ControlPlane, folder: Path, *, runs: int, seed: int) 
     """Each run's first Job is deleted as soon as it is there, whether or not a pod runs or its owner's status speaks of it."""
     count = Count("Jobs deleted by hand as soon as they are there")
     with Trial(plane, folder, seed=seed) as trial, Supervisor(trial.operator()):
+        trial.hold = True
         trial.prepare()
         wait_until(lambda: not trial.unready(), timeout=240, what="the Plans to be ready")
         waiting = {f"run-{number:03}-" for number in range(runs)}
@@ -50,6 +51,7 @@ def deleted_at_once(plane: ControlPlane, folder: Path, *, runs: int, seed: int) 
         for number in range(runs):
             trial.run(number)
         wait_until(all_deleted, timeout=240, what=lambda: f"the Jobs of {sorted(waiting)}")
+        trial.hold = False
         return trial.settle(count)
 
 
