@@ -29,9 +29,9 @@ from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.loop import fold_training
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.reporting import reporter
-from nnunet_trainer.training.session import memory_layout_trial
 from nnunet_trainer.training.session.batch_preparation import BatchPreparation
-from nnunet_trainer.training.session.memory_layout import MemoryLayout
+from nnunet_trainer.training.session.network import memory_layout_trial
+from nnunet_trainer.training.session.network.memory_layout import MemoryLayout
 
 DRAWN = reporter.progress_plot
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from _gpu_speed import checks, data, reporter
 from _measure import report
-from nnunet_trainer.training.session.memory_layout import MemoryLayout, restored
+from nnunet_trainer.training.session.network.memory_layout import MemoryLayout, restored
 
 PATCHES_A_SECOND = 36
 """Of the goal: 3D, 128³, batch 2, on an H100."""

@@ -22,8 +22,8 @@ from nnunet_trainer.training.loop.fold_training import start_epoch, train
 from nnunet_trainer.training.ranks import distributed
 from nnunet_trainer.training.ranks.distributed import Ranks
 from nnunet_trainer.training.session.batch_preparation import BatchPreparation
-from nnunet_trainer.training.session.convolution_check import check_convolutions
-from nnunet_trainer.training.session.memory_layout import CHANNELS_LAST, COMPILED, FUSED, MemoryLayout
+from nnunet_trainer.training.session.network.convolution_check import check_convolutions
+from nnunet_trainer.training.session.network.memory_layout import CHANNELS_LAST, COMPILED, FUSED, MemoryLayout
 from nnunet_trainer.training.session.preparation import prepare
 from nnunet_trainer.training.session.session import Session
 

@@ -9,7 +9,7 @@ from nnunet_trainer.training.calibration import measuring
 from nnunet_trainer.training.components import lookup
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.reporting import reporter
-from nnunet_trainer.training.session.precision import Precision
+from nnunet_trainer.training.session.optimization.precision import Precision
 from support.trainings import ranks
 
 from trainer.training.conftest import short_setup

@@ -9,8 +9,8 @@ import pytest
 import torch
 from nnunet_trainer.architecture.blocks import ConvBlock, Ops
 from nnunet_trainer.training.loop import beginning
-from nnunet_trainer.training.session import memory_layout_trial
-from nnunet_trainer.training.session.memory_layout import COMPILED, CONTIGUOUS, FUSED, MemoryLayout
+from nnunet_trainer.training.session.network import memory_layout_trial
+from nnunet_trainer.training.session.network.memory_layout import COMPILED, CONTIGUOUS, FUSED, MemoryLayout
 from nnunet_trainer.training.session.session import Session
 from torch import nn
 

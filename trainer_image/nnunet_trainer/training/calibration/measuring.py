@@ -17,7 +17,7 @@ from nnunet_trainer.architecture.memory_format import channels_last_format
 
 from ..components.optimizers import uncompiled
 from ..ranks.gradients import GradientExchange
-from ..session.precision import Precision
+from ..session.optimization.precision import Precision
 
 
 class AllocationCounter(TorchDispatchMode):

@@ -24,7 +24,7 @@ from nnunet_trainer.planning.gpu_memory import basis
 from nnunet_trainer.planning.planner_presets import Planner
 from nnunet_trainer.planning.planners.facts import Candidate, ConfigurationFacts, DatasetFacts
 
-from ..session.precision import Precision
+from ..session.optimization.precision import Precision
 from .measuring import training_step
 
 MARGINS = {"cuda": 0.1, "cpu": 0.25}

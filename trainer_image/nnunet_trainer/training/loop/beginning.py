@@ -15,8 +15,8 @@ from ..ranks import devices, distributed
 from ..ranks.agreement import require_same
 from ..recipes.warnings import warnings_of
 from ..reporting.reporter import Reporter
-from ..session import memory_layout_trial
-from ..session.convolution_check import check_convolutions
+from ..session.network import memory_layout_trial
+from ..session.network.convolution_check import check_convolutions
 from ..session.session import Session
 from ..state import continuation, resuming
 

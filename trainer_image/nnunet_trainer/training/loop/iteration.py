@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..data.randomness import SampleKey
-from ..session.criterion import outputs
+from ..session.optimization.criterion import outputs
 from ..session.session import Session
 from ..session.step_phases import FORWARD
 from . import pseudo_dice

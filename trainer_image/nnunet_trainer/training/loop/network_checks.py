@@ -16,7 +16,7 @@ from nnunet_trainer.planning.architectures import class_name
 from ..calibration.measuring import peak_of
 from ..data.batch import rank_slots
 from ..session.batch_preparation import channels_last
-from ..session.criterion import output_scales
+from ..session.optimization.criterion import output_scales
 from ..session.session import Session
 
 LEAST_GB = 0.05

@@ -16,7 +16,7 @@ from ..components.losses.deep_supervision import soft_targets
 from ..data.augmentation.augmenter import Augmenter
 from ..data.batch import Batch
 from ..recipes.recipe import Recipe
-from .criterion import output_scales
+from .optimization.criterion import output_scales
 
 Prepared = tuple[Tensor, list[Tensor]]
 """Patches (b, c, *patch), and the targets of each output."""

@@ -31,12 +31,13 @@ from ..ranks.distributed import Ranks
 from ..ranks.gradients import GradientExchange
 from ..recipes import recipe as recipes
 from ..recipes.recipe import Recipe
-from . import optimizers, parameter_groups, previous_stage
+from . import previous_stage
 from .batch_loading import batch_loader
 from .batch_preparation import channels_last
-from .criterion import criterion, joint, may_join, output_scales
-from .precision import Precision
-from .random_layers import draws_random_numbers
+from .network.random_layers import draws_random_numbers
+from .optimization import optimizers, parameter_groups
+from .optimization.criterion import criterion, joint, may_join, output_scales
+from .optimization.precision import Precision
 from .session import Session
 from .setup import TrainingSetup
 from .step_phases import StepPhases

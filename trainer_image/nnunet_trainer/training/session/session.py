@@ -26,12 +26,12 @@ from ..pretrained import LoadReport
 from ..ranks.distributed import Ranks
 from ..ranks.gradients import GradientExchange
 from ..recipes.recipe import Recipe
-from . import optimizers, parameter_groups
-from .criterion import Criterion, JointLoss, criterion
 from .early_stopping import exhausted
 from .history import History
-from .memory_layout import MemoryLayout
-from .precision import Precision
+from .network.memory_layout import MemoryLayout
+from .optimization import optimizers, parameter_groups
+from .optimization.criterion import Criterion, JointLoss, criterion
+from .optimization.precision import Precision
 from .setup import TrainingSetup
 from .step_phases import PHASES, StepPhases
 

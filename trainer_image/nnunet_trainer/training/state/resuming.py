@@ -21,8 +21,8 @@ from ..pretrained import LoadReport
 from ..ranks import distributed
 from ..ranks.distributed import Ranks
 from ..recipes import recipe as recipes
-from ..session import optimizers
 from ..session.history import History
+from ..session.optimization import optimizers
 from ..session.session import Session
 
 _DECISIVE = ("architecture", "patch_size", "spacing", "normalization_schemes", "previous_stage")

@@ -17,7 +17,7 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.inference.precision import autocast, resolved
 
-from ..ranks import devices
+from ...ranks import devices
 
 ALLOWED = {"fp32": 5e-3, "fp16": 5e-3, "bf16": 2e-2}
 """Relative error (2-norms); that of rounding is 2⁻¹¹ (TF32, fp16) and 2⁻⁸ (bf16) at most."""

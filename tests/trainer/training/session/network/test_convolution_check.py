@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from nnunet_trainer.contract.faults import BadConfiguration
-from nnunet_trainer.training.session.convolution_check import check_convolutions, distinct
+from nnunet_trainer.training.session.network.convolution_check import check_convolutions, distinct
 from torch import nn
 
 CPU = torch.device("cpu")

@@ -23,9 +23,9 @@ from nnunet_trainer.architecture import fused_norm_check
 from nnunet_trainer.architecture.blocks import normalize_by, with_instance_norm
 from nnunet_trainer.contract.faults import means_gpu_out_of_memory
 
-from .criterion import outputs
+from ..optimization.criterion import outputs
+from ..optimization.precision import Precision
 from .memory_layout import CHANNELS_LAST, COMPILED, FUSED, NORMALIZED_BY, OWN, MemoryLayout, restored
-from .precision import Precision
 
 WARM_UP, TIMED = 3, 5
 """Steps of a trial: in the first ones cuDNN looks for its fastest kernels, and what is compiled is compiled."""

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from nnunet_trainer.training.components import lookup
-from nnunet_trainer.training.session import optimizers
+from nnunet_trainer.training.session.optimization import optimizers
 from torch import nn
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

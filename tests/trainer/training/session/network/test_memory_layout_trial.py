@@ -9,10 +9,10 @@ import pytest
 import torch
 from nnunet_trainer.architecture import fused_norm_check
 from nnunet_trainer.architecture.blocks import ConvBlock, Ops
-from nnunet_trainer.training.session import memory_layout_trial
-from nnunet_trainer.training.session.memory_layout import CHANNELS_LAST, COMPILED, CONTIGUOUS, FUSED, OWN, MemoryLayout
-from nnunet_trainer.training.session.memory_layout_trial import WORTH_COMPILING, Trial, chosen, tried
-from nnunet_trainer.training.session.precision import Precision
+from nnunet_trainer.training.session.network import memory_layout_trial
+from nnunet_trainer.training.session.network.memory_layout import CHANNELS_LAST, COMPILED, CONTIGUOUS, FUSED, OWN, MemoryLayout
+from nnunet_trainer.training.session.network.memory_layout_trial import WORTH_COMPILING, Trial, chosen, tried
+from nnunet_trainer.training.session.optimization.precision import Precision
 from torch import nn
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

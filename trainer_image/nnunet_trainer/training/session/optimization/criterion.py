@@ -12,12 +12,12 @@ from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.architectures import class_name, output_strides
 from nnunet_trainer.planning.plans import Configuration
 
-from ..components import making
-from ..components.losses import deep_supervision
-from ..components.losses.context import LossContext
-from ..data.batch import rank_slots
-from ..ranks.distributed import Ranks, active
-from ..recipes.recipe import Recipe
+from ...components import making
+from ...components.losses import deep_supervision
+from ...components.losses.context import LossContext
+from ...data.batch import rank_slots
+from ...ranks.distributed import Ranks, active
+from ...recipes.recipe import Recipe
 
 Criterion = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 JointLoss = Callable[[Tensor, Sequence[Tensor]], Tensor]

@@ -11,12 +11,13 @@ from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.recipes import presets
 from nnunet_trainer.training.recipes.recipe import read
 from nnunet_trainer.training.recipes.warnings import warnings_of
-from nnunet_trainer.training.session import parameter_groups, preparation
+from nnunet_trainer.training.session import preparation
+from nnunet_trainer.training.session.optimization import parameter_groups
 
 from trainer.architecture.plans import plain
 
-from ..conftest import plans
-from ..pretrained.conftest import KINDS, build
+from ...conftest import plans
+from ...pretrained.conftest import KINDS, build
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

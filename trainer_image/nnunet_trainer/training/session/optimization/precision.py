@@ -13,8 +13,8 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.contract.precision import PrecisionName
 from nnunet_trainer.inference.precision import autocast, resolved
 
-from ..ranks.gradients import GradientExchange
-from .step_phases import BACKWARD, EXCHANGE, OPTIMIZER
+from ...ranks.gradients import GradientExchange
+from ..step_phases import BACKWARD, EXCHANGE, OPTIMIZER
 
 
 class Precision:

@@ -2,7 +2,7 @@
 
 import pytest
 from nnunet_trainer.architecture.transformer import Block
-from nnunet_trainer.training.session.random_layers import draws_random_numbers
+from nnunet_trainer.training.session.network.random_layers import draws_random_numbers
 from torch import nn
 
 
