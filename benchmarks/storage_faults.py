@@ -27,7 +27,8 @@ from nnunet_trainer.artifacts import open_store
 from nnunet_trainer.artifacts.digests import of_bytes, of_file
 from nnunet_trainer.artifacts.location import child
 from nnunet_trainer.artifacts.s3 import PART, S3Store
-from nnunet_trainer.contract import codec, pod
+from nnunet_trainer.contract import pod
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.work_order import Location
 from nnunet_trainer.steps.attempts.checkpoints import attempt_prefix, candidates, fetch_newest
 from nnunet_trainer.steps.attempts.patience import Backoff

@@ -15,8 +15,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from .contract import codec, oom_kills, pod, progress, report, work_order
+from .contract import control_groups, pod, progress, report, work_order
 from .contract.faults import BadUsage, ExitCode, Fault
+from .contract.json_text import codec
 from .contract.report import Report
 from .contract.work_order import WorkOrder
 from .process_exit import failures
@@ -54,7 +55,7 @@ def _carry_out(file: Path) -> Report:
     order = work_order.decode(text)
     scratch = pod.scratch()
     scratch.mkdir(parents=True, exist_ok=True)
-    kills = oom_kills.oom_kills()
+    kills = control_groups.oom_kills()
 
     with tempfile.TemporaryDirectory(prefix="reports-", dir=scratch) as folder:
         state = CurrentProgress(order.step, shared=Path(folder))
@@ -66,7 +67,7 @@ def _carry_out(file: Path) -> Report:
 
         with serve(state):
             ends = ranks.run(ranks.environments(order, os.environ), file.resolve(), Path(folder), hear)
-        end = _conclude(order, ends, Path(folder), oom=oom_kills.oom_kills() > kills)
+        end = _conclude(order, ends, Path(folder), oom=control_groups.oom_kills() > kills)
     return end if end.error is None else replace(end, summary={**_how_far(state), **end.summary})
 
 

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from nnunet_trainer.contract import codec, pod
+from nnunet_trainer.contract import pod
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.progress import Progress
 from support.apiclient import wait_until
 from support.controlplane import ControlPlane

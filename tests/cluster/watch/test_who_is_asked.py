@@ -17,7 +17,7 @@ from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.progress_poller import ProgressPoller
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.view import Key
-from nnunet_trainer.contract import codec
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.progress import Progress
 from support.apiclient import Manifest
 from support.ports import free_port

@@ -17,8 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from nnunet_trainer.contract import codec, pod
+from nnunet_trainer.contract import pod
 from nnunet_trainer.contract import report as reports
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.contract.report import Error, Report
 from support.pretend import succeed

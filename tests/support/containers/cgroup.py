@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_trainer.contract import limits
+from nnunet_trainer.contract import control_groups
 
 
 class NoGroup(Exception):
@@ -64,7 +64,7 @@ def limited(size: int) -> Iterator[Group]:
 
 def _make(size: int) -> Group:
     why = "no cgroup hierarchy with a memory controller is mounted"
-    for parent in limits.groups("memory"):
+    for parent in control_groups.groups("memory"):
         version = 1 if (parent / "memory.limit_in_bytes").exists() else 2
         folder = parent / f"nnunet-test-{os.getpid()}-{time.monotonic_ns()}"
         try:

@@ -8,8 +8,8 @@ import string
 from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract import codec
 from nnunet_trainer.contract.faults import ExitCode
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.report import Artifact, Error, Report
 
 from ..apiclient import Manifest, wait_until

@@ -20,7 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract import codec, pod, report, work_order
+from nnunet_trainer.contract import pod, report, work_order
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.contract.report import Artifact, Error, Report
 

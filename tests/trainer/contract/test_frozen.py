@@ -9,8 +9,9 @@ import typing
 from typing import Any, Literal
 
 import pytest
-from nnunet_trainer.contract import codec, progress, report, work_order
-from nnunet_trainer.contract.codec import SINCE
+from nnunet_trainer.contract import progress, report, work_order
+from nnunet_trainer.contract.json_text import codec
+from nnunet_trainer.contract.json_text.codec import SINCE
 
 from . import freeze
 
@@ -81,7 +82,7 @@ def number(version: str) -> list[int]:
 
 @each("fields")
 def test_the_contract_only_grows(version: str, key: str) -> None:
-    """No field goes, none gets another type or default; what was added says since when (`contract.additions`)."""
+    """No field goes, none gets another type or default; what was added says since when (`contract.json_text.additions`)."""
     before, kind = frozen(version, "fields")[key], freeze.contract()[key]
     now, metadata = freeze.fields_of(kind), {codec.camel(item.name): item.metadata for item in dataclasses.fields(kind)}
     for name, field in before.items():

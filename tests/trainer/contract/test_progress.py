@@ -5,7 +5,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_trainer.contract import codec, progress
+from nnunet_trainer.contract import progress
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.progress import Progress
 
 finite = st.none() | st.floats(allow_nan=False, allow_infinity=False)

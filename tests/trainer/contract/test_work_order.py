@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_trainer.contract import work_order
+from nnunet_trainer.contract import CONTRACT_VERSION, work_order
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
 from nnunet_trainer.contract.work_order import (
     CheckpointPolicy,
@@ -131,7 +131,7 @@ def test_what_is_no_order_is_refused_with_a_reason(text: str, reason: str, words
 def test_every_order_says_what_it_is(kind: type) -> None:
     fields = {f.name: f.default for f in dataclasses.fields(kind)}
     assert work_order.ORDERS[fields["step"]] is kind
-    assert fields["version"] == work_order.CONTRACT_VERSION
+    assert fields["version"] == CONTRACT_VERSION
 
 
 @given(orders)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_trainer.contract import limits
+from nnunet_trainer.contract import control_groups
 from nnunet_trainer.contract.faults import BadConfiguration, GpuOutOfMemory
 from nnunet_trainer.inference.precision import of_recipe
 from nnunet_trainer.inference.sliding_window import (
@@ -158,7 +158,7 @@ def test_on_a_cpu_small_tiles_go_together_and_never_one_alone(patch, features, l
 
 def test_a_small_container_predicts_copy_by_copy(monkeypatch):
     monkeypatch.setattr(batches, "memory_limit", lambda: 2 * 2**30)
-    assert limits.memory_limit() > 2 * 2**30
+    assert control_groups.memory_limit() > 2 * 2**30
     window = SlidingWindow(patch_size=(128, 128, 128), mirror_axes=(0, 1, 2))
     assert automatic_batch(window, torch.device("cpu")) == 1
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import Registry
 from nnunet_trainer.extensions.calls import guarded
 

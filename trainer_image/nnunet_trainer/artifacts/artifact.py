@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..contract import codec
 from ..contract.faults import BadData
+from ..contract.json_text import codec
 from ..contract.keys import MANIFEST
 from . import dataset_cache, digests
 from .digests import FileEntry

@@ -9,7 +9,8 @@ import logging
 from pathlib import Path
 from typing import TypeVar
 
-from ..contract import codec, pod, uri
+from ..contract import pod, uri
+from ..contract.json_text import codec
 from ..contract.keys import MANIFEST
 
 M = TypeVar("M")

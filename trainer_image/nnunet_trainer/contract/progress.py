@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import additions, codec, untrusted_json
+from .json_text import additions, codec, untrusted_json
 
 MAX_BYTES = 16_384
 

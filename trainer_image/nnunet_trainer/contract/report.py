@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import CONTRACT_VERSION, codec, untrusted_json
+from . import CONTRACT_VERSION
+from .json_text import codec, untrusted_json
 
 MAX_BYTES = 3500
 """The kubelet keeps only the tail of 4,096 bytes; a cut JSON document would be no report at all."""

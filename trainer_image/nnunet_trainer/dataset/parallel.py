@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from nnunet_trainer.contract.control_groups import cpu_limit as cpu_limit
+from nnunet_trainer.contract.control_groups import memory_limit as memory_limit
 from nnunet_trainer.contract.faults import Temporary
-from nnunet_trainer.contract.limits import cpu_limit as cpu_limit
-from nnunet_trainer.contract.limits import memory_limit as memory_limit
 from nnunet_trainer.extensions import load_again, loaded_places
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.contract.json_text.codec import camel
 
 from . import signatures
 from .registry import Component, Registry

@@ -15,8 +15,8 @@ from functools import cache
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.shapes import Checker, Range, Shape
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.json_text.codec import camel
 
 from .registry import Component
 

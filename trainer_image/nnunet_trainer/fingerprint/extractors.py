@@ -29,7 +29,7 @@ def make(name: str, parameters: Mapping[str, Any]) -> DatasetFingerprintExtracto
         BadConfiguration: there is none, a parameter that it does not take or needs, a value out of its range; it is no extractor.
     """
     from nnunet_trainer.contract.catalogue import check_parameters
-    from nnunet_trainer.contract.codec import camel
+    from nnunet_trainer.contract.json_text.codec import camel
     from nnunet_trainer.extensions import schema
 
     component = EXTRACTORS[name]

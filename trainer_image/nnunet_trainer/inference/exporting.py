@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from nnunet_trainer.contract.limits import cpu_limit, memory_limit
+from nnunet_trainer.contract.control_groups import cpu_limit, memory_limit
 
 MOST = 16
 """Threads. Resampling uses several cores."""

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from nnunet_trainer.architecture.unet import UNet
+from nnunet_trainer.contract.control_groups import memory_limit
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.contract.limits import memory_limit
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.plans import Configuration, Plans
 from nnunet_trainer.preprocessing.case import revert_parts, segmentation_type

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from nnunet_trainer.contract.catalogue.networks import TOKENS, check_shape
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import Range
 from nnunet_trainer.extensions.schema import NameOf
 

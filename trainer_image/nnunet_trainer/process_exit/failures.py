@@ -7,9 +7,8 @@ import signal
 import traceback
 from concurrent.futures.process import BrokenProcessPool
 
-from ..contract import oom_kills
+from ..contract.control_groups import memory_limit, oom_kills
 from ..contract.faults import ExitCode, Fault, GpuOutOfMemory, StorageFault, Temporary, means_gpu_out_of_memory
-from ..contract.limits import memory_limit
 from ..contract.report import Error
 
 SHOWN_FINDINGS = 5
@@ -23,7 +22,7 @@ def as_fault(error: BaseException, kills_before: int = 0) -> Fault:
     if means_gpu_out_of_memory(error):
         hint = "Plan for less (spec.planner.gpuMemoryGB) or ask for a larger GPU (spec.template.nodeSelector)."
         return GpuOutOfMemory("OutOfGPUMemory", _last_line(error), hint=hint)
-    if isinstance(error, MemoryError) or (isinstance(error, BrokenProcessPool) and oom_kills.oom_kills() > kills_before):
+    if isinstance(error, MemoryError) or (isinstance(error, BrokenProcessPool) and oom_kills() > kills_before):
         return Temporary("OutOfMemory", f"{out_of_memory()} {_last_line(error)}", hint="Raise spec.template.resources' memory.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" for {error.filename}" if error.filename else ""

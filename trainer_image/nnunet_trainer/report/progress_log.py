@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TextIO
 
-from ..contract import codec
+from ..contract.json_text import codec
 from ..contract.progress import EPOCH_PHASES, Progress
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from ..artifacts import ObjectInfo, ObjectStore, artifact, open_store
 from ..artifacts.artifact import Artifact, ArtifactWriter
-from ..contract import codec, keys
+from ..contract import keys
 from ..contract.faults import BadData, Fault
+from ..contract.json_text import codec
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import DatasetOrder

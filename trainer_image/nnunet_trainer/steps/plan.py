@@ -7,7 +7,8 @@ from typing import Any
 
 from ..artifacts import ObjectStore, artifact, open_store
 from ..artifacts.artifact import ArtifactWriter
-from ..contract import codec, keys
+from ..contract import keys
+from ..contract.json_text import codec
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PlannerChoice, PlanOrder

@@ -14,8 +14,9 @@ from ..artifacts import ObjectStore, artifact, digests, open_store
 from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
 from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import THREADS, for_each
-from ..contract import codec, keys, pod, report
+from ..contract import keys, pod, report
 from ..contract.faults import BadData, BadUsage
+from ..contract.json_text import codec
 from ..contract.progress import ProgressHook
 from ..contract.report import Report
 from ..contract.work_order import PreprocessOrder

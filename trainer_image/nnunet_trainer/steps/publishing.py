@@ -13,8 +13,9 @@ from ..artifacts import ObjectStore, artifact, digests
 from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
 from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import for_each
-from ..contract import codec, keys
+from ..contract import keys
 from ..contract.faults import Fault
+from ..contract.json_text import codec
 from ..contract.keys import PREDICTED_NEXT_STAGE
 from ..contract.work_order import TrainOrder
 from ..dataset.files import is_hidden

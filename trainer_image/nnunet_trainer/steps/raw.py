@@ -15,8 +15,9 @@ from ..artifacts.artifact import Artifact
 from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import for_each
 from ..artifacts.store import ObjectNotFound
-from ..contract import codec, keys, uri
+from ..contract import keys, uri
 from ..contract.faults import BadData
+from ..contract.json_text import codec
 from ..contract.work_order import Location
 from ..dataset import description, msd_description
 from ..dataset.raw import as_written

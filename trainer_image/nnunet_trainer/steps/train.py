@@ -15,8 +15,9 @@ from typing import Any
 from .. import extensions
 from ..artifacts import ObjectStore, digests, open_store
 from ..artifacts.artifact import Artifact
-from ..contract import codec, keys, pod, report
+from ..contract import keys, pod, report
 from ..contract.faults import Fault, Stopped, Temporary
+from ..contract.json_text import codec
 from ..contract.keys import PREDICTED_NEXT_STAGE
 from ..contract.progress import Progress, ProgressHook
 from ..contract.report import Report

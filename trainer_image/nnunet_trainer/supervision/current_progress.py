@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from ..contract import codec, pod
+from ..contract import pod
+from ..contract.json_text import codec
 from ..contract.progress import Progress
 from ..report.progress_log import ProgressLog
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from ..artifacts.artifact import as_json
 from ..artifacts.location import child
-from ..contract import codec, keys, oom_kills, pod, work_order
+from ..contract import control_groups, keys, pod, work_order
 from ..contract.faults import Fault
+from ..contract.json_text import codec
 from ..contract.progress import Progress
 from ..contract.report import Report
 from ..contract.work_order import WorkOrder
@@ -65,7 +66,7 @@ def main(order_file: str, report_file: str) -> int:
     logs.configure()
     descriptor = int(os.environ[ENV_PROGRESS]) if ENV_PROGRESS in os.environ else None
     order: WorkOrder | None = None
-    kills = oom_kills.oom_kills()
+    kills = control_groups.oom_kills()
     abort.report_with(lambda fault: _leave_report(_failed(order, fault), report_file))
     try:
         order = work_order.decode(Path(order_file).read_text())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunet_trainer.contract.limits import cpu_limit, memory_limit
+from nnunet_trainer.contract.control_groups import cpu_limit, memory_limit
 
 from .kubelet.resources import requested
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from nnunet_trainer.contract.faults import PERMANENT, ExitCode
-from nnunet_trainer.contract.untrusted_json import printable
+from nnunet_trainer.contract.json_text.untrusted_json import printable
 
 from ...api import reasons
 from .. import times

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nnunet_trainer.contract import codec
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.work_order import PretrainedPolicies, decode
 from support.objects import first_pass, plans, run
 from support.world import MemoryWorld

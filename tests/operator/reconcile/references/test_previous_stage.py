@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from nnunet_trainer.contract import codec
+from nnunet_trainer.contract.json_text import codec
 from nnunet_trainer.contract.work_order import TrainOrder, decode
 from support.world import CHAIN, MemoryWorld, report_of
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from nnunet_trainer.contract.control_groups import memory_limit
 from nnunet_trainer.contract.faults import means_gpu_out_of_memory
-from nnunet_trainer.contract.limits import memory_limit
 
 from .window import FEATURES, SlidingWindow
 

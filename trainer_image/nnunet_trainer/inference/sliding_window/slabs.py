@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import torch
 
+from nnunet_trainer.contract.control_groups import memory_limit
 from nnunet_trainer.contract.faults import GpuOutOfMemory, means_gpu_out_of_memory
-from nnunet_trainer.contract.limits import memory_limit
 
 from ..precision import autocast
 from .batch import automatic_batch, means_out_of_memory, sums_device

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, unknown_name
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import PLANNER_STEPS
 from nnunet_trainer.extensions.schema import Choice
 

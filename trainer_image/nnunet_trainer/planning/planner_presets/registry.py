@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.catalogue.planners import Planners
 from nnunet_trainer.contract.catalogue.shapes import Checker, Shape
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import Component, Registry, kinds, schema
 
 from .planner import CHOSEN, Planner, changed, with_references

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from nnunet_trainer.contract.catalogue.shapes import Checker
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import Choice, Component, kinds, schema
 
 Entry = dict[str, Any]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.planners import DEFAULT_STEPS, NORMALIZE, RESAMPLE, steps_fault
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import Choice, FromFingerprint, kinds
 
 from . import component_entries

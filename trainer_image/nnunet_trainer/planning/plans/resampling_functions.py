@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnunet_trainer.contract.catalogue.shapes import Checker
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import Choice, kinds, provenance, schema
 
 from .names import RESAMPLING

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_trainer.contract.control_groups import memory_limit
 from nnunet_trainer.contract.faults import BadData
-from nnunet_trainer.contract.limits import memory_limit
 from nnunet_trainer.planning.plans import Configuration
 from nnunet_trainer.planning.plans.preprocessing_steps import keeps_first_axis
 

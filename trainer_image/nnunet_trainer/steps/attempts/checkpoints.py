@@ -10,8 +10,8 @@ from pathlib import Path
 from ...artifacts import ObjectStore
 from ...artifacts.artifact import bring_file
 from ...artifacts.digests import FileEntry
-from ...contract import codec
 from ...contract.faults import Fault
+from ...contract.json_text import codec
 
 BEST = "checkpoint_best"
 log = logging.getLogger(__name__)

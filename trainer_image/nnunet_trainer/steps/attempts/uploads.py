@@ -14,8 +14,8 @@ from pathlib import Path
 from ...artifacts import ObjectStore
 from ...artifacts.artifact import as_json
 from ...artifacts.digests import FileEntry
-from ...contract import codec
 from ...contract.faults import Fault
+from ...contract.json_text import codec
 from ...contract.progress import Progress, ProgressHook
 from .checkpoints import BEST, Stored
 from .patience import Backoff

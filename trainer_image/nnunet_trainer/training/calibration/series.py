@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from nnunet_trainer import architecture
-from nnunet_trainer.contract.codec import camel
 from nnunet_trainer.contract.faults import BadConfiguration
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.dataset.description import channel_names
 from nnunet_trainer.dataset.labels import LabelManager
 from nnunet_trainer.planning.architectures import class_name, output_strides

@@ -19,8 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nnunet_trainer.contract.control_groups import cpu_limit
 from nnunet_trainer.contract.faults import BadUsage, Fault
-from nnunet_trainer.contract.limits import cpu_limit
 
 from . import devices, peer_faults, peers, rendezvous
 from .peers import Peers

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from nnunet_trainer.contract.codec import camel
+from nnunet_trainer.contract.json_text.codec import camel
 from nnunet_trainer.extensions import Range, Registry
 from nnunet_trainer.extensions.calls import guarded, require_answer
 from nnunet_trainer.extensions.schema import Choice

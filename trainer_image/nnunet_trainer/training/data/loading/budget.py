@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_trainer.contract.limits import groups, memory_limit
+from nnunet_trainer.contract.control_groups import groups, memory_limit
 
 from ..case_memory import CACHE_BYTES
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from nnunet_trainer.contract.control_groups import oom_kills
 from nnunet_trainer.contract.faults import Temporary
-from nnunet_trainer.contract.oom_kills import oom_kills
 from nnunet_trainer.extensions import loaded_places
 
 from .batch_maker import BatchMaker, Place

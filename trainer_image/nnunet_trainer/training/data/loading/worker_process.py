@@ -17,7 +17,7 @@ from io import FileIO
 from multiprocessing.connection import Connection
 from typing import Self
 
-from nnunet_trainer.contract.limits import memory_limit
+from nnunet_trainer.contract.control_groups import memory_limit
 from nnunet_trainer.dataset.parallel import THREADS
 
 from ..shared_memory import unnamed_file

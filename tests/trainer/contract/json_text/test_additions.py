@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pytest
-from nnunet_trainer.contract import additions, codec, progress, report, work_order
-from nnunet_trainer.contract.additions import added, extended
+from nnunet_trainer.contract import progress, report, work_order
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
+from nnunet_trainer.contract.json_text import additions, codec
+from nnunet_trainer.contract.json_text.additions import added, extended
 from nnunet_trainer.contract.progress import Progress
 from nnunet_trainer.contract.report import Artifact, Error, Report
 from nnunet_trainer.contract.work_order import Input, Location, PretrainedWeights, TrainerChoice, TrainOrder

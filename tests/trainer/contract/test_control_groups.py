@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from nnunet_trainer.contract import limits, oom_kills
+from nnunet_trainer.contract import control_groups
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 CORES = len(os.sched_getaffinity(0))
@@ -30,7 +30,7 @@ def make_groups(
     for name, text in files.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(f"{text}\n")
-    monkeypatch.setattr(limits, "PROC", proc)
+    monkeypatch.setattr(control_groups, "PROC", proc)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_limits(
     cores: int,
 ) -> None:
     make_groups(tmp_path, monkeypatch, cgroup, mounts, root, path, files)
-    assert limits.memory_limit() == memory
-    assert limits.cpu_limit() == cores
+    assert control_groups.memory_limit() == memory
+    assert control_groups.cpu_limit() == cores
 
 
 EVENTS_V2, EVENTS_V1 = "low 0\noom 3\noom_kill {}", "oom_kill_disable 0\nunder_oom 0\noom_kill {}"
@@ -144,9 +144,9 @@ def test_kills_for_want_of_memory(
     expected: int,
 ) -> None:
     make_groups(tmp_path, monkeypatch, cgroup, mounts, root, path, files)
-    assert oom_kills.oom_kills() == expected
+    assert control_groups.oom_kills() == expected
 
 
 def test_this_machine() -> None:
-    assert 0 < limits.memory_limit() <= MACHINE
-    assert 1 <= limits.cpu_limit() <= CORES
+    assert 0 < control_groups.memory_limit() <= MACHINE
+    assert 1 <= control_groups.cpu_limit() <= CORES

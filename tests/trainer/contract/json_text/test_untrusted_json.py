@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_trainer.contract import progress, report, untrusted_json
+from nnunet_trainer.contract import progress, report
+from nnunet_trainer.contract.json_text import untrusted_json
 
 TEXTS = st.text(st.characters(codec=None) | st.characters(categories=["Cs", "Cc"]), max_size=20)
 HOSTILE = st.recursive(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_trainer.contract import codec
+from nnunet_trainer.contract.json_text import codec
 
 
 @dataclass(frozen=True, kw_only=True)

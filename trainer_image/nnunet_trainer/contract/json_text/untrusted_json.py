@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from . import uri
+from .. import uri
 
 DEEPEST = 16
 """Lists and objects within each other."""

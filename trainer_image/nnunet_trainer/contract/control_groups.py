@@ -1,4 +1,7 @@
-"""What this process may use of the machine: the limits of its control groups (cgroup v1 and v2), its own and all above."""
+"""What this process's control groups (cgroup v1 and v2) say: what it may use of the machine, and what was killed in them.
+
+A limit is the least of its own group's and of all above.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,18 @@ def cpu_limit() -> int:
         if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
             cores = min(cores, math.floor(int(words[0]) / int(words[1])))
     return max(1, cores)
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed a process here for want of memory, as the nearest group that counts it says; else 0."""
+    for group in groups("memory"):
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                fields = dict(line.split(maxsplit=1) for line in (group / name).read_text().splitlines() if " " in line)
+                return int(fields["oom_kill"])
+            except (OSError, KeyError, ValueError):
+                continue
+    return 0
 
 
 def groups(controller: str) -> Iterator[Path]:

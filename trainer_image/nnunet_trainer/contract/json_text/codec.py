@@ -1,6 +1,6 @@
 """Dataclasses to and from JSON: camelCase outside, snake_case inside.
 
-What is read may have been written by another version: a field that the dataclass does not have is skipped (`contract.additions`
+What is read may have been written by another version: a field that the dataclass does not have is skipped (`additions`
 says what must not be). What is known must be of its type.
 """
 
@@ -50,7 +50,7 @@ def at_default(owner: Any, field: dataclasses.Field[Any]) -> bool:
 def to_plain(value: Any, *, sparse: bool = False) -> Any:
     """A dataclass as JSON-ready data. Fields that are None are left out.
 
-    Fields that were added by a later version (`contract.additions.added`) are left out at their default, so that what was written,
+    Fields that were added by a later version (`additions.added`) are left out at their default, so that what was written,
     or digested, before they were there is written and digested in the same way. `sparse`: so are all others.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
