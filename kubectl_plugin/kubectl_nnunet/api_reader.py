@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from nnunet_operator.api.resources import GROUP, KINDS
-from nnunet_operator.cluster.api.client import CONNECTION_ERRORS, Api, ApiError
+from nnunet_operator.cluster.api.client import Api
+from nnunet_operator.cluster.api.errors import CONNECTION_ERRORS, ApiError
 from nnunet_operator.cluster.api.kinds import JOB, NAMESPACE, OURS, POD, WORKLOAD, ApiKind
 from nnunet_operator.cluster.api.kinds import KINDS as ALL_KINDS
 from nnunet_operator.inspection.reader import ObjectReader

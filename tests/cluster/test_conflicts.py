@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from nnunet_operator.cluster.api.client import ApiError
+from nnunet_operator.cluster.api.errors import ApiError
 from nnunet_operator.cluster.monitoring import metrics
 from nnunet_operator.cluster.object_client import CachedApi
 from nnunet_operator.cluster.watch.cache import ObjectCache

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from nnunet_operator.cluster import lease as lease_module
-from nnunet_operator.cluster.api.client import Api, ApiError
+from nnunet_operator.cluster.api.client import Api
+from nnunet_operator.cluster.api.errors import ApiError
 from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.lease import Lease
 from support.controlplane import ControlPlane

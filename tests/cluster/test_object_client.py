@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nnunet_operator.cluster.api.client import Api, ApiError, NotLeading
+from nnunet_operator.cluster.api.client import Api
+from nnunet_operator.cluster.api.errors import ApiError, NotLeading
 from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.object_client import UNANSWERED, CachedApi, merge_patch
 from nnunet_operator.cluster.watch.cache import ObjectCache

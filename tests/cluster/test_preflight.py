@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from nnunet_operator.cluster import preflight, served_definitions
 from nnunet_operator.cluster.api import retry
-from nnunet_operator.cluster.api.client import ApiError
+from nnunet_operator.cluster.api.errors import ApiError
 from nnunet_operator.cluster.api.kinds import OURS
 from nnunet_operator.cluster.diagnosis import access
 from nnunet_operator.cluster.diagnosis.findings import Level

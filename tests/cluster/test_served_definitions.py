@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from nnunet_operator.api.schema import crds
 from nnunet_operator.cluster import served_definitions
-from nnunet_operator.cluster.api.client import ApiError
+from nnunet_operator.cluster.api.errors import ApiError
 from nnunet_operator.cluster.served_definitions import lacking
 from nnunet_trainer.contract.faults import BadConfiguration
 from support.apiclient import Manifest

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from nnunet_operator.cluster.api.client import ApiError, NotLeading
+from nnunet_operator.cluster.api.errors import ApiError, NotLeading
 from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.work_queue import WorkQueue
 from nnunet_operator.cluster.workers import Workers

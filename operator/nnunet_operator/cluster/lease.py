@@ -13,7 +13,8 @@ import time
 from datetime import UTC, datetime
 
 from ..reconcile.view import Manifest
-from .api.client import CONNECTION_ERRORS, Api, ApiError
+from .api.client import Api
+from .api.errors import CONNECTION_ERRORS, ApiError
 from .api.kinds import KINDS
 
 log = logging.getLogger(__name__)

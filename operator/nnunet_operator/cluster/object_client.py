@@ -13,7 +13,8 @@ from typing import Any
 from ..controller.object_client import AlreadyExists, Outdated, Rejected, key_of
 from ..manifests import ownership
 from ..reconcile.view import Key, Manifest
-from .api.client import CONNECTION_ERRORS, Api, ApiError
+from .api.client import Api
+from .api.errors import CONNECTION_ERRORS, ApiError
 from .api.kinds import KINDS, NAMESPACE, WATCHED
 from .monitoring import metrics
 from .watch.cache import ObjectCache

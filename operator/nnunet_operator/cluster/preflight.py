@@ -9,7 +9,8 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from ..api.resources import API_VERSION
 from . import served_definitions
-from .api.client import Api, ApiError
+from .api.client import Api
+from .api.errors import ApiError
 from .api.kinds import JOB, KINDS, NAMESPACE, OURS, POD, WORKLOAD, ApiKind
 from .api.retry import ask, no_cluster
 from .settings import ClusterSettings

@@ -13,7 +13,8 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from ..api.base import GROUP, VERSION
 from ..api.resources import API_VERSION
 from ..api.schema import crds
-from .api.client import Api, ApiError
+from .api.client import Api
+from .api.errors import ApiError
 from .api.kinds import OURS
 from .api.retry import ask
 

@@ -13,7 +13,7 @@ from ..controller.carry_out import ChildRefused
 from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Heard, Key, Manifest
-from .api.client import CONNECTION_ERRORS, ApiError, NotLeading
+from .api.errors import CONNECTION_ERRORS, ApiError, NotLeading
 from .api.kinds import OURS
 from .monitoring import metrics
 from .watch.cache import ObjectCache

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from kubernetes.aio import client as kubernetes_client
-from nnunet_operator.cluster.api.client import Api, ApiError
+from nnunet_operator.cluster.api.client import Api
+from nnunet_operator.cluster.api.errors import ApiError
 
 BODIES = [
     b"<html>Please log in</html>",

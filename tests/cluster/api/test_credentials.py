@@ -14,7 +14,8 @@ import pytest
 import yaml
 from aiohttp import web
 from nnunet_operator.cluster.api import credentials, kubeconfig
-from nnunet_operator.cluster.api.client import Api, ApiError
+from nnunet_operator.cluster.api.client import Api
+from nnunet_operator.cluster.api.errors import ApiError
 
 PLUGIN = """#!{python}
 import json, pathlib

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kubectl_nnunet import api_reader
-from nnunet_operator.cluster.api.client import ApiError
+from nnunet_operator.cluster.api.errors import ApiError
 from support import apiclient
 from support.apiclient import ApiClient
 from support.controlplane import ControlPlane

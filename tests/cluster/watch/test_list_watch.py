@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from nnunet_operator.cluster.api.client import ApiError
+from nnunet_operator.cluster.api.errors import ApiError
 from nnunet_operator.cluster.api.kinds import POD, ApiKind
 from nnunet_operator.cluster.watch import backoff
 from nnunet_operator.cluster.watch.list_watch import ListWatch

@@ -8,7 +8,8 @@ from typing import Any
 
 from nnunet_trainer.contract.faults import StorageFault
 
-from .client import CONNECTION_ERRORS, Api, ApiError
+from .client import Api
+from .errors import CONNECTION_ERRORS, ApiError
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from .. import preflight
-from ..api.client import Api, ApiError
+from ..api.client import Api
+from ..api.errors import ApiError
 from ..api.kinds import KINDS
 from ..settings import ClusterSettings
 from .findings import Finding, Level

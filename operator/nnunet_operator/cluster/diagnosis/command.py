@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _look(
     chosen: settings.ClusterSettings, account: tuple[str, str] | None, patience: timedelta
 ) -> tuple[str, list[Finding]]:
-    from ..api.client import CONNECTION_ERRORS, ApiError
+    from ..api.errors import CONNECTION_ERRORS, ApiError
     from ..api.kubeconfig import connect  # the client is slow to import: not for --help
     from . import access, definitions, leader, objects, storage
 

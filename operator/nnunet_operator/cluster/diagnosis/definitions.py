@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ...api.base import GROUP, VERSION
 from ...api.resources import API_VERSION, PLURALS
 from .. import served_definitions
-from ..api.client import Api, ApiError
+from ..api.client import Api
+from ..api.errors import ApiError
 from ..api.kinds import ApiKind
 from ..served_definitions import Schema
 from .findings import Finding, Level

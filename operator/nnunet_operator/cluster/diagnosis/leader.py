@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ..api.client import Api, ApiError
+from ..api.client import Api
+from ..api.errors import ApiError
 from ..api.kinds import KINDS
 from .findings import Finding, Level
 from .times import ago, parsed

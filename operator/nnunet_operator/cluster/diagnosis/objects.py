@@ -10,7 +10,8 @@ from ...api.conditions import FIELDS_IGNORED, READY, condition_of
 from ...controller.object_client import key_of
 from ...inspection import remedies
 from ...reconcile.view import Manifest
-from ..api.client import Api, ApiError
+from ..api.client import Api
+from ..api.errors import ApiError
 from ..api.kinds import OURS
 from .findings import Finding, Level
 from .times import ago, parsed

@@ -15,7 +15,8 @@ from nnunet_trainer.contract.faults import BadConfiguration
 
 from ...api.base import SpecModel
 from ...reconcile.view import Manifest
-from ..api.client import Api, ApiError
+from ..api.client import Api
+from ..api.errors import ApiError
 from ..api.kinds import KINDS, OURS, ApiKind
 from .findings import Finding, Level
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...reconcile.view import Manifest
-from ..api.client import CONNECTION_ERRORS, Api, ApiError
+from ..api.client import Api
+from ..api.errors import CONNECTION_ERRORS, ApiError
 from ..api.kinds import ApiKind
 from .backoff import Backoff
 

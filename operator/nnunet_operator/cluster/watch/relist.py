@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from ...reconcile.view import Key
-from ..api.client import CONNECTION_ERRORS, Api, ApiError
+from ..api.client import Api
+from ..api.errors import CONNECTION_ERRORS, ApiError
 from ..api.kinds import WATCHED, ApiKind
 from ..monitoring import metrics
 from .cache import Known, ObjectCache

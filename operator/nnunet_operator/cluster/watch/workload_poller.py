@@ -12,7 +12,8 @@ from typing import Any
 
 from ...manifests import names, ownership
 from ...reconcile.view import Key, Manifest
-from ..api.client import CONNECTION_ERRORS, Api, ApiError
+from ..api.client import Api
+from ..api.errors import CONNECTION_ERRORS, ApiError
 from ..api.kinds import WORKLOAD, ApiKind
 from .cache import ObjectCache, labels_of
 

@@ -1,9 +1,9 @@
-"""What the client makes of the environment."""
+"""Which proxy of the environment is taken for an API server."""
 
 from __future__ import annotations
 
 import pytest
-from nnunet_operator.cluster.api import client
+from nnunet_operator.cluster.api.requests import environment_proxy
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_the_proxy_is_that_of_the_environment(
         monkeypatch.delenv(name.lower(), raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert client._proxy(host) == proxy
+    assert environment_proxy(host) == proxy
