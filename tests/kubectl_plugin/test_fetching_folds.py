@@ -15,7 +15,7 @@ import pytest
 from kubectl_nnunet import cli, connection
 from kubectl_nnunet.results import download, storage
 from nnunet_trainer.artifacts import open_store
-from nnunet_trainer.artifacts.artifact import ArtifactWriter
+from nnunet_trainer.artifacts.writer import ArtifactWriter
 from nnunet_trainer.contract.work_order import Location
 from support.apiclient import Manifest
 

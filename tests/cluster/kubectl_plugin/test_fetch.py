@@ -12,7 +12,7 @@ import pytest
 from kubectl_nnunet.results import download, fold_files
 from nnunet_trainer.artifacts import ObjectStore, digests
 from nnunet_trainer.artifacts import s3 as store
-from nnunet_trainer.artifacts.artifact import ArtifactWriter
+from nnunet_trainer.artifacts.writer import ArtifactWriter
 from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.work_order import Location
 from support.apiclient import Manifest

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.artifacts import ObjectStore
-from nnunet_trainer.artifacts.artifact import Artifact, ArtifactWriter, Manifest, find, require
+from nnunet_trainer.artifacts.artifact import Artifact, Manifest, find, require
+from nnunet_trainer.artifacts.writer import ArtifactWriter
 from nnunet_trainer.contract.faults import BadData
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from nnunet_trainer.artifacts import open_store
-from nnunet_trainer.artifacts.artifact import Artifact, ArtifactWriter, require
+from nnunet_trainer.artifacts.artifact import Artifact, require
 from nnunet_trainer.artifacts.directory import DirectoryStore
 from nnunet_trainer.artifacts.location import parse
+from nnunet_trainer.artifacts.writer import ArtifactWriter
 from nnunet_trainer.contract.work_order import Location
 
 PREFIX = "preprocessed/D/1"

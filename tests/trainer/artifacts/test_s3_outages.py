@@ -14,6 +14,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.retries.standard import ExponentialBackoff
 from nnunet_trainer.artifacts import artifact, s3
 from nnunet_trainer.artifacts.s3 import PART, S3Store
+from nnunet_trainer.artifacts.writer import ArtifactWriter
 from nnunet_trainer.contract import pod
 from nnunet_trainer.contract.faults import ExitCode, Fault, StorageFault
 from nnunet_trainer.contract.work_order import Location
@@ -54,7 +55,7 @@ def test_an_artifact_is_whole_though_every_fifth_request_fails(
     proxy.choose = s3_proxy.every(5)
     store = S3Store(location)
     contents = {f"parts/{i:02d}": os.urandom(2000) for i in range(25)}
-    writer = artifact.ArtifactWriter(store, "a", "test", "0" * 64)
+    writer = ArtifactWriter(store, "a", "test", "0" * 64)
     for name, content in contents.items():
         writer.put_bytes(name, content)
     writer.put_file("large", large)
@@ -217,7 +218,7 @@ def test_a_store_that_refuses_copies_is_given_the_file(
     store.put_file(large, "attempts/0/checkpoint.pth")
     refused = iter([fault])
     proxy.choose = lambda number, method, path: next(refused, None) if method == "PUT" and "large" in path else None
-    writer = artifact.ArtifactWriter(store, "a", "test", "0" * 64)
+    writer = ArtifactWriter(store, "a", "test", "0" * 64)
     entry = writer.put_file("large", large, lambda entry: "attempts/0/checkpoint.pth")
     assert next(refused, None) is None, "it was tried"
     assert store.get("a/large") == large.read_bytes()

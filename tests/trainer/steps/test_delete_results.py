@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nnunet_trainer.artifacts import ObjectStore, open_store
-from nnunet_trainer.artifacts.artifact import ArtifactWriter
+from nnunet_trainer.artifacts.writer import ArtifactWriter
 from nnunet_trainer.contract import report, work_order
 from nnunet_trainer.contract.faults import BadUsage, StorageFault
 from nnunet_trainer.contract.report import Report

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..artifacts import ObjectInfo, ObjectStore, artifact, open_store
-from ..artifacts.artifact import Artifact, ArtifactWriter
+from ..artifacts.artifact import Artifact
+from ..artifacts.writer import ArtifactWriter
 from ..contract import keys
 from ..contract.faults import BadData, Fault
 from ..contract.json_text import codec

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifacts import ObjectStore
-from ..artifacts.artifact import as_json
 from ..artifacts.store import ObjectNotFound
+from ..artifacts.writer import as_json
 from ..contract import keys
 from ..contract.faults import BadConfiguration, StorageFault
 from ..contract.work_order import DeleteResultsOrder, TrainOrder

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..artifacts import ObjectStore, artifact, open_store
-from ..artifacts.artifact import ArtifactWriter
+from ..artifacts.writer import ArtifactWriter
 from ..contract import keys
 from ..contract.json_text import codec
 from ..contract.progress import ProgressHook

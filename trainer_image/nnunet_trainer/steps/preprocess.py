@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..artifacts import ObjectStore, artifact, digests, open_store
-from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
+from ..artifacts.artifact import Artifact
 from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import THREADS, for_each
+from ..artifacts.writer import ArtifactWriter, as_json
 from ..contract import keys, pod, report
 from ..contract.faults import BadData, BadUsage
 from ..contract.json_text import codec

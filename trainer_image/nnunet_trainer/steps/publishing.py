@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts import ObjectStore, artifact, digests
-from ..artifacts.artifact import Artifact, ArtifactWriter, as_json
+from ..artifacts.artifact import Artifact
 from ..artifacts.digests import FileEntry
 from ..artifacts.parallel import for_each
+from ..artifacts.writer import ArtifactWriter, as_json
 from ..contract import keys
 from ..contract.faults import Fault
 from ..contract.json_text import codec

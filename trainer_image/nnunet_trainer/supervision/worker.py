@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.artifact import as_json
 from ..artifacts.location import child
+from ..artifacts.writer import as_json
 from ..contract import control_groups, keys, pod, work_order
 from ..contract.faults import Fault
 from ..contract.json_text import codec

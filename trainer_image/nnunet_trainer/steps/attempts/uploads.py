@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...artifacts import ObjectStore
-from ...artifacts.artifact import as_json
 from ...artifacts.digests import FileEntry
+from ...artifacts.writer import as_json
 from ...contract.faults import Fault
 from ...contract.json_text import codec
 from ...contract.progress import Progress, ProgressHook
