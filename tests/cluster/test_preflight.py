@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from nnunet_operator.cluster import preflight, served_definitions
+from nnunet_operator.cluster import crd_check, preflight
 from nnunet_operator.cluster.api import retry
 from nnunet_operator.cluster.api.errors import ApiError
 from nnunet_operator.cluster.api.kinds import OURS
@@ -100,7 +100,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
     monkeypatch.setattr(retry.asyncio, "sleep", at_once)
-    monkeypatch.setattr(served_definitions, "lacking", lambda *_: [])  # a test of its own
+    monkeypatch.setattr(crd_check, "lacking", lambda *_: [])  # a test of its own
 
 
 TROUBLES = [

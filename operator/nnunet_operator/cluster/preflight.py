@@ -8,7 +8,7 @@ import re
 from nnunet_trainer.contract.faults import BadConfiguration, BadUsage
 
 from ..api.resources import API_VERSION
-from . import served_definitions
+from . import crd_check
 from .api.client import Api
 from .api.errors import ApiError
 from .api.kinds import JOB, KINDS, NAMESPACE, OURS, POD, WORKLOAD, ApiKind
@@ -58,7 +58,7 @@ async def check(api: Api, namespaces: tuple[str, ...], lease_namespace: str | No
     """
     version = await _version(api)
     await _check_crds(api)
-    await served_definitions.check(api)
+    await crd_check.check(api)
     await check_permissions(api, namespaces, *PERMISSIONS, lease_namespace=lease_namespace)
     return version
 

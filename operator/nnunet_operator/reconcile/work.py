@@ -36,6 +36,8 @@ class Work:
     `status` is a part of the owner's status and is written to; `part` stands in the Jobs' names, `title` in sentences.
     """
 
+    owner_kind: str
+    """The kind of object that wants it done."""
     step: str
     """The trainer's step that its Jobs run."""
     part: str

@@ -12,7 +12,7 @@ from nnunet_operator.api import reasons
 from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.api.resources import KINDS
 from nnunet_operator.api.schema import crds
-from nnunet_operator.cluster.diagnosis import definitions, findings, leader, objects, storage
+from nnunet_operator.cluster.diagnosis import findings, installed_crds, leader, objects, storage
 from nnunet_operator.cluster.diagnosis.findings import Finding, Level
 from nnunet_operator.cluster.diagnosis.storage import Place
 
@@ -35,7 +35,7 @@ def schema(kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_definition_is_said_to_be_so(kind: str) -> None:
-    found = definitions.compare("x", schema(kind), schema(kind))
+    found = installed_crds.compare("x", schema(kind), schema(kind))
     assert (found.level, found.message) == (Level.OK, "it is that of this version")
 
 
@@ -52,7 +52,7 @@ def test_a_field_more_or_less_or_otherwise_is_named(kind: str, where: str) -> No
         return whole
 
     def compare(change: Any) -> Finding:
-        return definitions.compare("x", changed(change), schema(kind))
+        return installed_crds.compare("x", changed(change), schema(kind))
 
     field = next(iter(schema(kind)["properties"]["spec"]["properties"])) if where == "spec" else {
         "status": "observedGeneration", "spec.template": "scratch", "spec.template.env[]": "valueFrom"
@@ -71,9 +71,9 @@ def test_a_field_more_or_less_or_otherwise_is_named(kind: str, where: str) -> No
 def test_a_value_more_or_less_is_named() -> None:
     fewer = schema("TrainingRun")
     gone = fewer["properties"]["spec"]["properties"]["validation"]["enum"].pop()
-    older = definitions.compare("x", fewer, schema("TrainingRun"))
+    older = installed_crds.compare("x", fewer, schema("TrainingRun"))
     assert (older.level, f"lacks spec.validation: the value {gone!r};" in older.message) == (Level.PROBLEM, True), older
-    newer = definitions.compare("x", schema("TrainingRun"), fewer)
+    newer = installed_crds.compare("x", schema("TrainingRun"), fewer)
     assert (newer.level, f"has spec.validation: the value {gone!r};" in newer.message) == (Level.WARNING, True), newer
 
 

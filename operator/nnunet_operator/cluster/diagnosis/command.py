@@ -73,13 +73,13 @@ async def _look(
 ) -> tuple[str, list[Finding]]:
     from ..api.errors import CONNECTION_ERRORS, ApiError
     from ..api.kubeconfig import connect  # the client is slow to import: not for --help
-    from . import access, definitions, leader, objects, storage
+    from . import access, installed_crds, leader, objects, storage
 
     api = await connect(chosen.kubeconfig, chosen.context, in_cluster=chosen.in_cluster)
     host = str(api.configuration.host)
     try:
         found = [await access.version(api)]
-        found += await definitions.check(api)
+        found += await installed_crds.check(api)
         found += await access.permissions(api, chosen, account)
         found += await access.gang_scheduling(api, chosen)
         found.append(await leader.check(api, chosen.lease_namespace, chosen.lease_name))

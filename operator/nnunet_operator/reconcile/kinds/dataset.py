@@ -61,6 +61,7 @@ def reading(scope: Scope[DatasetStatus]) -> Work:
     spec, stored = scope.view.object.spec, scope.view.object.status.work or WorkStatus()
     scope.status.work = scope.status.work or WorkStatus()
     return Work(
+        owner_kind="Dataset",
         step="dataset",
         part="data",
         title=f"reading {spec.name}",

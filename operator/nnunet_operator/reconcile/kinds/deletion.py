@@ -98,6 +98,7 @@ def _work(scope: Scope[TrainingRunStatus]) -> Work:
     run, status = scope.view.object, scope.status
     status.deletion = status.deletion or WorkStatus()
     return Work(
+        owner_kind="TrainingRun",
         step="delete_results",
         part="delete",
         title="the deletion of its results",

@@ -28,6 +28,7 @@ def works(scope: Scope[TrainingRunStatus]) -> dict[str, Work]:
         fold = scope.status.fold(name) or FoldStatus(name=name)
         rows.append(fold)
         found[name] = Work(
+            owner_kind="TrainingRun",
             step="train",
             part=f"f{name}",
             title=f"fold {name}",

@@ -28,6 +28,7 @@ def work(scope: Scope[PlansStatus]) -> Work:
     transfer = spec.transfer_from
     scope.status.work = scope.status.work or WorkStatus()
     return Work(
+        owner_kind="Plans",
         step="transfer" if transfer else "plan",
         part="transfer" if transfer else "plan",
         title=f"the transfer from {transfer.plans_ref.name}" if transfer else f"planning for {spec.dataset_ref.name}",

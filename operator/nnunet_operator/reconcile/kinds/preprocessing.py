@@ -31,6 +31,7 @@ def works(scope: Scope[PlansStatus]) -> dict[str, Work]:
             row = ConfigurationStatus(name=name)
             scope.status.configurations = sorted([*scope.status.configurations, row], key=lambda row: row.name)
         found[name] = Work(
+            owner_kind="Plans",
             step="preprocess",
             part=name if name not in ("plan", "transfer") else f"configuration {name}",  # those are Jobs already
             title=f"preprocessing {name}",

@@ -31,8 +31,6 @@ ANOTHER = (
     f"What the spec names {NEVER_CHANGES} {{}} with the right name or value. "
     "Where the plug-in is wrong: mend it, and set spec.rerun to a new value to try again."
 )
-OWNERS = {"dataset": "Dataset", "plan": "Plans", "preprocess": "Plans", "train": "TrainingRun"}
-"""The kind of object that a step is of."""
 
 
 def decide(work: Work, failure: Failure) -> None:
@@ -166,7 +164,7 @@ def _again(work: Work, failure: Failure) -> str:
     """How to try again; a name or a parameter in the spec that is wrong would be so again."""
     if "spec.rerun" in failure.hint:
         return ""
-    return ANOTHER.format(OWNERS.get(work.step, "object")) if failure.reason in catalogue.packaged().reasons else AGAIN
+    return ANOTHER.format(work.owner_kind) if failure.reason in catalogue.packaged().reasons else AGAIN
 
 
 def _sentence(work: Work, failure: Failure) -> str:

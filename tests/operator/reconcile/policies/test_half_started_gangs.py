@@ -127,6 +127,7 @@ def test_the_back_off_counts_from_when_it_is_given_back(train: Callable[..., Mem
 
 def test_a_shard_that_runs_is_not_given_back_for_one_that_waits() -> None:
     work = Work(
+        owner_kind="Plans",
         step="preprocess",
         part="2d",
         title="2d",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from nnunet_operator.api.schema import crds
-from nnunet_operator.cluster import served_definitions
+from nnunet_operator.cluster import crd_check
 from nnunet_operator.cluster.api.errors import ApiError
-from nnunet_operator.cluster.served_definitions import lacking
+from nnunet_operator.cluster.crd_schemas import lacking
 from nnunet_trainer.contract.faults import BadConfiguration
 from support.apiclient import Manifest
 from support.controlplane import ControlPlane
@@ -70,19 +70,19 @@ class Described:
 
 @pytest.mark.controlplane
 async def test_what_the_api_server_describes_is_compared(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served_definitions, "PATIENCE", 0)
+    monkeypatch.setattr(crd_check, "PATIENCE", 0)
     described = control_plane.admin.request("GET", PATH)
-    await served_definitions.check(Described(described))
+    await crd_check.check(Described(described))
     properties, name = field(described["components"]["schemas"]["dev.nnunet.v1alpha1.TrainingRun"], "spec.ttlSecondsAfterFinished")
     del properties[name]
     with pytest.raises(BadConfiguration) as refused:
-        await served_definitions.check(Described(described))
+        await crd_check.check(Described(described))
     assert refused.value.reason == "OldCRDs"
     assert refused.value.findings == ("TrainingRun: spec.ttlSecondsAfterFinished",)
     assert "helm upgrade" in refused.value.hint
 
 
 async def test_who_may_not_look_is_told_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(served_definitions, "PATIENCE", 0)
-    await served_definitions.check(Described(ApiError(403, "Forbidden", "no")))
+    monkeypatch.setattr(crd_check, "PATIENCE", 0)
+    await crd_check.check(Described(ApiError(403, "Forbidden", "no")))
     assert "cannot be found out" in caplog.text

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from ...api.base import GROUP, VERSION
 from ...api.resources import API_VERSION, PLURALS
-from .. import served_definitions
+from .. import crd_schemas
 from ..api.client import Api
 from ..api.errors import ApiError
 from ..api.kinds import ApiKind
-from ..served_definitions import Schema
+from ..crd_schemas import Schema
 from .findings import Finding, Level
 
 CHECK = "definitions"
@@ -43,21 +43,21 @@ async def _check(api: Api, kind: str, plural: str) -> Finding:
         return _finding(Level.PROBLEM, name, f"it serves {versions}, this version of the operator needs {VERSION}", APPLY)
     if "status" not in (version.get("subresources") or {}):
         return _finding(Level.PROBLEM, name, "it has no status subresource", APPLY)
-    return compare(name, version["schema"]["openAPIV3Schema"], served_definitions.own(kind))
+    return compare(name, version["schema"]["openAPIV3Schema"], crd_schemas.own(kind))
 
 
 async def _by_discovery(api: Api, kind: str, plural: str) -> Finding:
     """Who may not read CRDs may read what they serve: the same fields, as OpenAPI v3."""
     name = f"{plural}.{GROUP}"
     try:
-        served = await served_definitions.schemas(api.request)
+        served = await crd_schemas.served(api.request)
     except ApiError as error:
         if error.code in (403, 404):
             return _finding(Level.PROBLEM, name, f"{API_VERSION} is not served (CRDs may not be read by this user)", APPLY)
         raise
     if kind not in served:
         return _finding(Level.PROBLEM, name, f"{API_VERSION} is served without it (CRDs may not be read by this user)", APPLY)
-    return compare(name, served[kind], served_definitions.own(kind), fields_alone=True)
+    return compare(name, served[kind], crd_schemas.own(kind), fields_alone=True)
 
 
 def compare(name: str, theirs: Schema, ours: Schema, *, fields_alone: bool = False) -> Finding:
@@ -69,7 +69,7 @@ def compare(name: str, theirs: Schema, ours: Schema, *, fields_alone: bool = Fal
         ours: of this version.
         fields_alone: rules, defaults and texts of theirs are not known.
     """
-    missing, more = list(served_definitions.lacking(ours, theirs)), list(served_definitions.lacking(theirs, ours))
+    missing, more = list(crd_schemas.lacking(ours, theirs)), list(crd_schemas.lacking(theirs, ours))
     if missing and not more:
         text = f"it is older than the operator: it lacks {_listed(missing)}; what people write there is refused or dropped"
         return _finding(Level.PROBLEM, name, text, APPLY)
