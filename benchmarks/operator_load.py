@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import _measure as measure
-from _load_cluster import Cluster
-from _load_parts import Load
+from load.cluster import Cluster
+from load.parts import Load
 
 PARTS = ("burst", "rate", "linear", "finished", "memory")
 TARGETS = {

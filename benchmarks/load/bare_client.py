@@ -3,7 +3,7 @@
 It knows one run's writes by heart (a recipe, taken from the audit log) and makes them for each further run: names and uids are
 replaced in the text. It keeps what it reads by key, as any client must, and decides nothing.
 
-    python benchmarks/_load_bare_client.py RECIPE.json     # until SIGTERM
+    python -m load.bare_client RECIPE.json     # in benchmarks/, until SIGTERM
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _load_cluster import Client
+from .client import Client
 
 WATCHED = (
     ("/apis/nnunet.dev/v1alpha1", "datasets", ""),
