@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from nnunet_operator.cluster.api.kubeconfig import connect
-from nnunet_operator.cluster.watch.cache import ObjectCache
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
 from support.apiclient import ApiClient, Manifest, wait_until
 from support.audit import Rule

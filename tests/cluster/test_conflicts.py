@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from nnunet_operator.cluster.api.errors import ApiError
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.monitoring import metrics
 from nnunet_operator.cluster.object_client import CachedApi
-from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.work_queue import WorkQueue
 from nnunet_operator.cluster.workers import Workers
 from nnunet_operator.controller.object_client import Outdated

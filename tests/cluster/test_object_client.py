@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nnunet_operator.cluster.api.client import Api
 from nnunet_operator.cluster.api.errors import ApiError, NotLeading
 from nnunet_operator.cluster.api.kubeconfig import connect
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.object_client import UNANSWERED, CachedApi, merge_patch
-from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.controller.carry_out import ChildRefused, carry_out
 from nnunet_operator.controller.events import EventRecorder
 from nnunet_operator.controller.object_client import Outdated

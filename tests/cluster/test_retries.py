@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from nnunet_operator.cluster import work_queue, workers
 from nnunet_operator.cluster.api.errors import ApiError, NotLeading
-from nnunet_operator.cluster.watch.cache import ObjectCache
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.work_queue import WorkQueue
 from nnunet_operator.cluster.workers import Workers
 from nnunet_operator.controller.object_client import Rejected

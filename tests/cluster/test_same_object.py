@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.cluster.api.kubeconfig import connect
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.object_client import UNANSWERED, CachedApi
-from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
 from nnunet_operator.controller.events import EventRecorder
 from nnunet_operator.controller.one_pass import Reconciliation

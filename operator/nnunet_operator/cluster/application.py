@@ -19,17 +19,17 @@ from . import preflight
 from .api.client import Api
 from .api.kinds import KINDS, OURS, WATCHED
 from .api.kubeconfig import connect
+from .cache.object_cache import ObjectCache
+from .cache.versions import WentBack
 from .lease import Lease
 from .monitoring import metrics
 from .monitoring.health import Health
 from .object_client import UNANSWERED, CachedApi
 from .settings import ClusterSettings
 from .watch import watches
-from .watch.cache import ObjectCache
 from .watch.list_watch import ListWatch
 from .watch.progress_poller import ProgressPoller
 from .watch.relist import Relist
-from .watch.versions import WentBack
 from .watch.workload_poller import WorkloadPoller
 from .work_queue import WorkQueue
 from .workers import Workers

@@ -16,10 +16,10 @@ from ..reconcile.view import Key, Manifest
 from .api.client import Api
 from .api.errors import CONNECTION_ERRORS, ApiError
 from .api.kinds import KINDS, NAMESPACE, WATCHED
+from .cache.object_cache import ObjectCache
+from .cache.versions import version_of
 from .monitoring import metrics
-from .watch.cache import ObjectCache
 from .watch.own_writes import OwnWrites
-from .watch.versions import version_of
 
 log = logging.getLogger(__name__)
 

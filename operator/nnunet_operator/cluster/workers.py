@@ -15,8 +15,8 @@ from ..controller.one_pass import Reconciliation
 from ..reconcile.view import Heard, Key, Manifest
 from .api.errors import CONNECTION_ERRORS, ApiError, NotLeading
 from .api.kinds import OURS
+from .cache.object_cache import ObjectCache
 from .monitoring import metrics
-from .watch.cache import ObjectCache
 from .work_queue import WorkQueue
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from nnunet_operator.cluster.api.client import Api
 from nnunet_operator.cluster.api.kubeconfig import connect
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.watch import relist
-from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
 from nnunet_operator.reconcile.view import Key
 from support.controlplane import ControlPlane

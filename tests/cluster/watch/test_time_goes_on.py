@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from nnunet_operator.cluster.api.kinds import ApiKind
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
+from nnunet_operator.cluster.cache.versions import WentBack
 from nnunet_operator.cluster.watch import relist
-from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.relist import Relist
-from nnunet_operator.cluster.watch.versions import WentBack
 from nnunet_operator.reconcile.view import Key
 from support.apiclient import Manifest
 

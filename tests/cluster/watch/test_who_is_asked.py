@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.watch import progress_poller
-from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.cluster.watch.progress_poller import ProgressPoller
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.view import Key

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from nnunet_operator.cluster.api.errors import ApiError
 from nnunet_operator.cluster.api.kinds import ApiKind
-from nnunet_operator.cluster.watch.cache import ObjectCache
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.watch.workload_poller import WorkloadPoller
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.view import Key, Manifest

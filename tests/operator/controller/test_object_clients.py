@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from nnunet_operator.cluster.api.kubeconfig import connect
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.object_client import CachedApi
-from nnunet_operator.cluster.watch.cache import ObjectCache
 from nnunet_operator.controller.object_client import AlreadyExists, ObjectClient, Rejected, key_of
 from nnunet_operator.local.object_store.store import Store
 from nnunet_operator.local.session.store_client import StoreClient

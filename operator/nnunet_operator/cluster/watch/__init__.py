@@ -1,1 +1,1 @@
-"""What the operator learns of the cluster: watches, comparisons, the pods' progress, and the cache that they fill."""
+"""How the operator learns of the cluster: watches, comparisons with what is there, and questions to pods and to Kueue."""

@@ -21,8 +21,9 @@ from nnunet_trainer.contract.progress import Progress
 from ...controller.object_client import key_of
 from ...manifests import names, ownership
 from ...reconcile.view import Heard, Key, Manifest
+from ..cache.known import labels_of
+from ..cache.object_cache import ObjectCache
 from ..monitoring import metrics
-from .cache import ObjectCache, labels_of
 
 log = logging.getLogger(__name__)
 

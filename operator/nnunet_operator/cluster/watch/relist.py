@@ -18,10 +18,11 @@ from ...reconcile.view import Key
 from ..api.client import Api
 from ..api.errors import CONNECTION_ERRORS, ApiError
 from ..api.kinds import WATCHED, ApiKind
+from ..cache.known import Known
+from ..cache.object_cache import ObjectCache
+from ..cache.versions import WentBack, is_newer, number, version_of
 from ..monitoring import metrics
-from .cache import Known, ObjectCache
 from .list_watch import with_kind
-from .versions import WentBack, is_newer, number, version_of
 
 log = logging.getLogger(__name__)
 

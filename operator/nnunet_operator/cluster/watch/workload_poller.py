@@ -15,7 +15,8 @@ from ...reconcile.view import Key, Manifest
 from ..api.client import Api
 from ..api.errors import CONNECTION_ERRORS, ApiError
 from ..api.kinds import WORKLOAD, ApiKind
-from .cache import ObjectCache, labels_of
+from ..cache.known import labels_of
+from ..cache.object_cache import ObjectCache
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from nnunet_operator.cluster.watch.cache import ObjectCache
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.view import Key
 from support.apiclient import Manifest

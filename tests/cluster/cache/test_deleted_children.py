@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nnunet_operator.cluster.watch.cache import ObjectCache
-from nnunet_operator.cluster.watch.deleted_children import DeletedChildren
+from nnunet_operator.cluster.cache.deleted_children import DeletedChildren
+from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.reconcile.view import Key, Manifest
 
 from ..conftest import dataset
-from .test_cache import child, stored
+from .test_object_cache import child, stored
 
 
 def pod_of(job: Manifest, name: str, version: int, **owner: Any) -> Manifest:

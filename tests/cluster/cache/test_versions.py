@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from nnunet_operator.cluster.watch.versions import is_newer, number
+from nnunet_operator.cluster.cache.versions import is_newer, number
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
-from ...api.conditions import READY, STALLED, condition_of
 from ...controller.object_client import key_of
 from ...manifests import names, ownership
 from ...reconcile.kinds.invalid import parse
@@ -18,39 +16,12 @@ from ...reconcile.references.dependencies import needed_by, owner_of, wanted_by
 from ...reconcile.view import Key, Manifest
 from ..api.kinds import OURS
 from .deleted_children import DeletedChildren
+from .known import Known, State, labels_of, state_of
 from .packed import PackedManifests
 from .trim import trimmed
 from .versions import is_newer, version_of
 
 CHILDREN = ("Job", "Pod")
-
-
-def labels_of(manifest: Manifest) -> dict[str, str]:
-    """The labels, an empty dictionary when there are none."""
-    labels: dict[str, str] = manifest["metadata"].get("labels") or {}
-    return labels
-
-
-class State(NamedTuple):
-    """How an object of our kinds stands: status and reason of its condition Ready, and whether it is Stalled."""
-
-    kind: str
-    namespace: str
-    ready: str
-    reason: str
-    stalled: bool
-
-
-class Known(NamedTuple):
-    """What is told of an object without unpacking it."""
-
-    uid: str
-    version: str
-    generation: int | None
-    owner: Key | None  # by its labels
-    owner_uid: str
-    state: State | None  # of our kinds
-    settled: bool = False  # this version: what happens to its Jobs' pods is no news to it
 
 
 class ObjectCache:
@@ -174,13 +145,13 @@ class ObjectCache:
             return False
         uid, generation = str(meta.get("uid", "")), meta.get("generation")
         labels = labels_of(manifest)
-        state = _state(key, manifest) if key.kind in OURS else None
+        state = state_of(key, manifest) if key.kind in OURS else None
         known = Known(uid, version_of(manifest), generation, owner_of(manifest), labels.get(names.OWNER_UID, ""), state)
         # What an object refers to stands in its spec, and that is the same as long as the generation is.
         same_spec = old is not None and generation is not None and (old.uid, old.generation) == (uid, generation)
         if old is not None:
             self._unlink(key, old, needs=not same_spec)
-        at_work = _at_work(state) if state is not None else self._is_of_one_at_work(known)
+        at_work = state.at_work if state is not None else self._is_of_one_at_work(known)
         self._objects.put(key, trimmed(manifest), at_work=at_work)
         if key.kind == "Pod":
             self._changed_pods[key] = None
@@ -249,7 +220,7 @@ class ObjectCache:
     def _is_of_one_at_work(self, child: Known) -> bool:
         """Whether a child's owner is at work; also where that is not known yet."""
         owner = self._known.get(child.owner.kind, {}).get(child.owner) if child.owner else None
-        return owner is None or owner.uid != child.owner_uid or owner.state is None or _at_work(owner.state)
+        return owner is None or owner.uid != child.owner_uid or owner.state is None or owner.state.at_work
 
     def _unlink(self, key: Key, known: Known, *, needs: bool = True) -> None:
         if known.state is not None:
@@ -269,16 +240,6 @@ class ObjectCache:
             self._needed_by[other].discard(key)
             if not self._needed_by[other]:
                 del self._needed_by[other]
-
-
-def _state(key: Key, manifest: Manifest) -> State:
-    ready = condition_of(manifest, READY)
-    stalled = bool(condition_of(manifest, STALLED, "True"))
-    return State(key.kind, key.namespace, ready.get("status", "Unknown"), ready.get("reason", ""), stalled)
-
-
-def _at_work(state: State) -> bool:
-    return not (state.ready == "True" or state.stalled)
 
 
 def _is_same(one: Manifest, other: Manifest) -> bool:

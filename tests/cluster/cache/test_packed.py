@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from nnunet_operator.cluster.watch.packed import PackedManifests
+from nnunet_operator.cluster.cache.packed import PackedManifests
 from nnunet_operator.reconcile.view import Key
 from support.apiclient import Manifest
 
