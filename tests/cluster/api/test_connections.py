@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from nnunet_operator.cluster.api import connections
-from nnunet_operator.cluster.api.connections import Answer, Connections, NoAnswer
+from nnunet_operator.cluster.api.connection import Answer, NoAnswer
+from nnunet_operator.cluster.api.connections import Connections
 
 DATE = "Sat, 28 Nov 2026 16:00:00 GMT"
 OK = b"HTTP/1.1 200 OK\r\nDate: " + DATE.encode() + b"\r\nContent-Length: 2\r\n\r\n{}"

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from nnunet_operator.cluster.api.connections import Connections, NoAnswer
+from nnunet_operator.cluster.api.connection import NoAnswer
+from nnunet_operator.cluster.api.connections import Connections
 
 LONG = b"x" * 8_000_000
 """More than two sockets hold: as long as the server does not read it, it cannot be sent."""

@@ -19,7 +19,8 @@ from ...reconcile.view import Manifest
 from ..monitoring import metrics
 from . import errors, streams, wire
 from .clock import ServerClock
-from .connections import CONNECT, Answer, Connections
+from .connection import Answer
+from .connections import CONNECT, Connections
 from .credentials import Renewal
 from .errors import ApiError
 from .kinds import FIELD_MANAGER
