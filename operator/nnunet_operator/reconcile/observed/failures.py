@@ -35,12 +35,16 @@ class Cause(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why one attempt ended without success. `message` is a clause for "attempt 2 …"; `hint` says what to do."""
+    """Why one attempt ended without success. `hint` says what to do.
+
+    `message` is what comes after "attempt 2 …", or, where it is `reported`, the trainer's own sentence.
+    """
 
     cause: Cause
     reason: str
     message: str
     at: datetime
+    reported: bool = False
     hint: str = ""
     exit_code: int | None = None
     epoch: int | None = None
@@ -133,8 +137,7 @@ def _exited(code: int, pod: Manifest | None, at: datetime) -> Failure:
     report = reading.report(pod) if pod else None
     error = report.error if report else None
     known = ExitCode(code) if code in list(ExitCode) else None
-    epoch = report.summary.get("epoch") if report else None
-    common = {"at": at, "exit_code": code, "epoch": epoch if isinstance(epoch, int) else None}
+    common = {"at": at, "exit_code": code, "epoch": _epoch(pod) if pod else None}
     detail = report.detail if report else None
     if ended.get("reason") == "OOMKilled" or (error and error.reason in (reasons.OUT_OF_MEMORY, "OOMKilled")):
         said = f": {error.message}" if error else ""
@@ -144,7 +147,8 @@ def _exited(code: int, pod: Manifest | None, at: datetime) -> Failure:
     hint = ADVICE.get(known, "") if known else ""
     if error:
         reason = error.reason if _is_reason(error.reason) else _reason(known)
-        return Failure(cause=cause, reason=reason, message=error.message, hint=error.hint or hint, detail=detail, **common)  # type: ignore[arg-type]
+        own = {"message": error.message, "hint": error.hint or hint, "reported": True}
+        return Failure(cause=cause, reason=reason, detail=detail, **own, **common)  # type: ignore[arg-type]
     words = printable(" ".join(str(ended.get("message", "")).split()))[-LAST_WORDS:]
     signal = f" (signal {code - 128})" if 128 < code < 160 and known is None else ""
     message = "was stopped" if cause is Cause.DISRUPTION else f"ended with exit code {code}{signal}"

@@ -170,7 +170,7 @@ def _again(work: Work, failure: Failure) -> str:
 def _sentence(work: Work, failure: Failure) -> str:
     """`fold 2 (attempt 3) was preempted …`; a trainer's own message is a sentence already."""
     message = failure.message.strip().rstrip(".")
-    if message[:4] in ("was ", "ende", "fail", "did ", "has ", "gave"):
-        epoch = f" at epoch {work.epoch}" if work.epoch is not None else ""
-        return f"{work.title} ({work.attempt}) {message}{epoch}."
-    return f"{work.title} ({work.attempt}): {message}{'' if message.endswith('?') else '.'}"
+    if failure.reported:
+        return f"{work.title} ({work.attempt}): {message}{'' if message.endswith('?') else '.'}"
+    epoch = f" at epoch {work.epoch}" if work.epoch is not None else ""
+    return f"{work.title} ({work.attempt}) {message}{epoch}."

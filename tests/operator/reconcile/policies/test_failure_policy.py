@@ -56,6 +56,16 @@ def test_a_permanent_failure_is_final(train: Train, how: dict[str, Any], reason:
     assert world.condition("TrainingRun", "run")[1] == why
 
 
+@pytest.mark.parametrize("begins", ["was", "ended", "failed", "did", "has", "gave", "Case", "fold", ""])
+def test_what_a_trainer_says_stands_as_it_is_however_it_begins(train: Train, begins: str) -> None:
+    world = train()
+    said = f"{begins} no channel 3 in labelsTr"
+    error = Error(code=65, reason="InvalidCases", message=said)
+    world.fail(world.job(owner_name="run"), code=65, error=error)
+    world.settle()
+    assert f"fold 0 (attempt 1): {said.strip()}. " in world.condition("TrainingRun", "run")[2]
+
+
 @pytest.mark.parametrize(
     ("reason", "another"),
     [("InvalidParameter", True), ("UnknownParameter", True), ("UnknownLoss", True), ("PluginFailed", False)],
