@@ -33,22 +33,10 @@ from support.containers import container
 from support.containers.container import NOBODY, Container
 from support.containers.images import DOCKERFILES
 from support.datasets import SOURCE, TARGET, copy_examples
+from support.trainings import small_networks
 
 STORE = Location(uri="pvc://claim/artifacts")
-SMALL = {
-    "batch_size": 2,
-    "patch_size": [16, 16, 16],
-    "architecture": {
-        "arch_kwargs": {
-            "n_stages": 2,
-            "features_per_stage": [4, 8],
-            "kernel_sizes": [[3, 3, 3]] * 2,
-            "strides": [[1, 1, 1], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1],
-            "n_conv_per_stage_decoder": [1],
-        }
-    },
-}
+SMALL = {"batch_size": 2, "patch_size": [16, 16, 16], "architecture": small_networks.TWO_STAGES}
 RECIPE = {"epochs": 1, "iterationsPerEpoch": 1, "validationIterations": 1}
 OTHER_USER = 1000660000
 """As OpenShift gives a namespace."""

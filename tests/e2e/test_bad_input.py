@@ -28,26 +28,15 @@ from nnunet_trainer.dataset import parallel
 from nnunet_trainer.fingerprint import extraction
 from nnunet_trainer.process_exit import failures
 from nnunet_trainer.steps import dataset as dataset_step
+from support.damages import halve
 from support.datasets import make_dataset, write_nifti
 from support.s3 import S3Server, s3_server  # noqa: F401
+from support.trainings import small_networks
 
 NAME = "Dataset001_A"
 SHAPE, SPACING = (8, 14, 12), (2.0, 1.0, 1.0)
 Change = Callable[[Path], object]
-SMALL = {
-    "batch_size": 2,
-    "patch_size": [8, 8, 8],
-    "architecture": {
-        "arch_kwargs": {
-            "n_stages": 2,
-            "features_per_stage": [4, 8],
-            "kernel_sizes": [[3, 3, 3]] * 2,
-            "strides": [[1, 1, 1], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1],
-            "n_conv_per_stage_decoder": [1],
-        }
-    },
-}
+SMALL = {"batch_size": 2, "patch_size": [8, 8, 8], "architecture": small_networks.TWO_STAGES}
 RECIPE = {"epochs": 1, "iterationsPerEpoch": 1, "validationIterations": 1}
 
 
@@ -57,10 +46,6 @@ def image(raw: Path, case: int, channel: int = 0) -> Path:
 
 def label(raw: Path, case: int) -> Path:
     return raw / "labelsTr" / f"case_{case:02}.nii.gz"
-
-
-def halve(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def halve_inside(path: Path) -> None:

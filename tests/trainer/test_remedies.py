@@ -14,6 +14,7 @@ from nnunet_trainer.cli import main
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.preprocessing.previous_stage import write_previous_stage
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
+from support.damages import empty, gone, halve
 from support.datasets import make_dataset
 from support.trainings import plans as skeleton
 
@@ -103,18 +104,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def hands(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Hands:
     shutil.copytree(trained, tmp_path / "home")
     return Hands(tmp_path / "home", capsys)
-
-
-def halve(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def gone(path: Path) -> None:
-    path.unlink()
 
 
 def end_in_zeros(path: Path) -> None:

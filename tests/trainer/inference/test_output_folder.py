@@ -13,6 +13,7 @@ from nnunet_trainer.dataset.readers import by_name
 from nnunet_trainer.inference.existing import segmentation_is_whole
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.prediction import predict_folder
+from support.damages import empty, halve
 
 from . import models
 from .test_warnings import voxels, write
@@ -71,14 +72,6 @@ def test_probabilities_asked_for_later_are_made(model, images, tmp_path):
         damage(out / name)
         assert predicted(model, images, out, existing="keep", save_probabilities=True)[0] == [name[0]]
         assert predicted(model, images, out, existing="keep")[0] == [], "nobody asked for probabilities"
-
-
-def halve(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
 
 
 def shorten(path: Path) -> None:

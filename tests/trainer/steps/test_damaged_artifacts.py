@@ -12,24 +12,12 @@ from nnunet_trainer.contract.faults import BadData
 from nnunet_trainer.contract.report import Report
 from nnunet_trainer.contract.work_order import Location
 from nnunet_trainer.steps import preprocess
+from support.damages import empty, gone, halve
 from support.datasets import copy_examples
 
 from .conftest import Chain, Prepared, make_quick
 
 pytestmark = pytest.mark.xdist_group("damaged-artifacts")  # its chain is made once, not by each worker
-
-
-def halve(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def gone(path: Path) -> None:
-    path.unlink()
-
 
 DAMAGES = pytest.mark.parametrize("damage", [halve, empty, gone])
 

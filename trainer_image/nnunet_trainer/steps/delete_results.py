@@ -73,10 +73,7 @@ def carry_out(order: DeleteResultsOrder, listener: ProgressHook) -> Report:
         if order.owner in whose:
             _delete_run(store, run, order, found, done, tell)
         else:
-            why = (
-                " and ".join(owners.describe(store, run, uid) for uid in sorted(whose))
-                or "nobody: a version before 0.2.0 wrote them"
-            )
+            why = " and ".join(owners.describe(store, run, uid) for uid in sorted(whose)) or UNSIGNED
             done.kept.append(f"{store.uri(run)}: its results are noted as those of {why}")
     for line in done.kept:
         log.warning("kept: %s", line)

@@ -16,6 +16,7 @@ from ...api.training_run import CheckpointStatus, FoldStatus
 from .. import locations
 from ..blocker import Blocker
 from . import report_summary as read
+from .report_checks import LONGEST_URI
 
 PLANNED = ("patch_size", "batch_size", "spacing", "median_shape", "estimated_gpu_memory_gb", "network_digest", "preprocessable")
 """What a row knows of the plans alone."""
@@ -94,10 +95,10 @@ def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
     row.found = read.flag(said, "found")
     seconds = _not_negative(read.number(said, "seconds"))
     row.seconds = None if seconds is None else round(seconds)
-    row.folder = read.text(said, "folderUri", 2048)
+    row.folder = read.text(said, "folderUri", LONGEST_URI)
     # A fold can only have succeeded if there was a storage; it may be gone from the settings since.
     access = Location(uri="") if isinstance(store, Blocker) else store
-    row.artifact = locations.status(locations.at(artifact.uri[:2048], access))
+    row.artifact = locations.status(locations.at(artifact.uri[:LONGEST_URI], access))
     row.digest = artifact.digest[:128]
     row.checkpoint = _checkpoint(said, "checkpointUri", row.epochs, read.text(said, "checkpointSha256", 64)) or row.checkpoint
     row.best = _checkpoint(said, "bestUri", None, read.text(said, "bestSha256", 64))
@@ -107,15 +108,15 @@ def fold(row: FoldStatus, report: Report, store: Location | Blocker) -> None:
 
 
 def _pretrained(said: Any) -> PretrainedStatus | None:
-    source = read.text(said, "source", 2048) if isinstance(said, dict) else None
+    source = read.text(said, "source", LONGEST_URI) if isinstance(said, dict) else None
     if source is None:
         return None
     counts = {name: count for name in PRETRAINED_COUNTS if (count := read.integer(said, name)) is not None and count >= 0}
-    return PretrainedStatus(source=source, message=read.text(said, "message", 1024), **counts)
+    return PretrainedStatus(source=source, message=read.text(said, "message", LONGEST_SENTENCE), **counts)
 
 
 def _checkpoint(said: dict[str, Any], key: str, epoch: int | None, sha256: str | None) -> CheckpointStatus | None:
-    uri = read.text(said, key, 2048)
+    uri = read.text(said, key, LONGEST_URI)
     return CheckpointStatus(uri=uri, epoch=epoch, sha256=sha256) if uri else None
 
 
@@ -166,11 +167,11 @@ def _unique(lines: Iterable[CompatibilityLine]) -> list[CompatibilityLine]:
 def _artifact(report: Report, kind: str) -> ArtifactStatus:
     found: Artifact | None = report.artifact(kind)
     assert found is not None
-    return ArtifactStatus(uri=found.uri[:2048], digest=found.digest[:128])
+    return ArtifactStatus(uri=found.uri[:LONGEST_URI], digest=found.digest[:128])
 
 
 def _detail(report: Report) -> str | None:
-    return report.detail[:2048] if report.detail else None
+    return report.detail[:LONGEST_URI] if report.detail else None
 
 
 def _not_negative(value: float | None) -> float | None:
