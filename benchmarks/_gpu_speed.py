@@ -20,7 +20,7 @@ from _measure import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from gpu import checks, data  # tests/gpu, which shares its name with the benchmark
+from gpu import checks, data
 from nnunet_trainer.inference.export import segmentation_from_logits
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.preprocessing.case import preprocess_image, revert_segmentation
