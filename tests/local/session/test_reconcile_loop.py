@@ -10,6 +10,7 @@ from nnunet_operator.api.kstatus import Status
 from nnunet_operator.local.machine.scheduler import Machine
 from nnunet_operator.local.object_store.store import Store
 from nnunet_operator.local.session.session import Session
+from nnunet_operator.local.session.uri_map import UriMap
 from nnunet_operator.reconcile import reconcile
 from nnunet_operator.reconcile.view import Key
 from nnunet_operator.reconcile.view_builder import build_view
@@ -28,7 +29,7 @@ def test_a_refused_child_is_a_condition_and_heals(tmp_path: Path) -> None:
     session = Session(store, Machine(cores=1, memory=1e9))
     session.node.starts = False
     key = Key("Dataset", "default", "data")
-    view = build_view(store, key, datetime.now(UTC), session.settings)
+    view = build_view(UriMap(store), key, datetime.now(UTC), session.settings)
     assert view is not None
     order = reconcile(view).apply[0]
     squatter = store.create({**order, "data": {"order.json": "{}"}, "immutable": True})
