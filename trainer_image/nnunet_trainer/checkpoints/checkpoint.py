@@ -115,8 +115,11 @@ def _damaged(message: str) -> BadData:
 
 @cache
 def version() -> str:
-    """This package's, as checkpoints bear it."""
-    return metadata.version("nnunet-operator")
+    """This package's, as checkpoints bear it; "source" where it is not installed, but on the path."""
+    try:
+        return metadata.version("nnunet-operator")
+    except metadata.PackageNotFoundError:
+        return "source"
 
 
 def _check_format(path: Path, content: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadData, BadUsage, StorageFault
-from nnunet_trainer.contract.yaml_text import reader
 
 
 def parse_json(data: bytes, where: str, reason: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
@@ -104,6 +103,8 @@ def json_option(text: str | None, option: str) -> Any:
     if text is None:
         return None
     if text.endswith((".yaml", ".yml")):
+        from nnunet_trainer.contract.yaml_text import reader  # a training needs no PyYAML
+
         value = reader.one(_read(text, f"{option}:"), f"{option} {text}")
     elif not text.lstrip().startswith("{"):
         value = read_json(text, f"{option}:")
