@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from _measure import ROOT
-
-sys.path.insert(0, str(ROOT / "tests"))
-
 from gpu import checks, data
 from nnunet_trainer.inference.export import segmentation_from_logits
 from nnunet_trainer.inference.model import Model
@@ -34,10 +29,13 @@ from nnunet_trainer.training.session.network import memory_layout_trial
 from nnunet_trainer.training.session.network.memory_layout import MemoryLayout
 
 DRAWN = reporter.progress_plot
+Tell = Callable[[dict[str, Any]], None]
+"""Takes figures as soon as they are found."""
 
 
 def epoch_seconds(preprocessed: Path, plan: data.Plan, device: str, steps: int, workers: int | None, **recipe: Any) -> float:
     """Of a training's second epoch, its one validation step included, a step: in the first one kernels are compiled and chosen."""
+    checks.clean(torch.device(device))
     with tempfile.TemporaryDirectory() as results:
         recipe = {"epochs": 2, "iterationsPerEpoch": steps, **recipe}
         made = data.setup(preprocessed, Path(results), plan, recipe=recipe, device=device, workers=workers)
@@ -45,14 +43,24 @@ def epoch_seconds(preprocessed: Path, plan: data.Plan, device: str, steps: int, 
         return (logged["epoch_end_timestamps"][1] - logged["epoch_start_timestamps"][1]) / steps
 
 
-def memory_layout(preprocessed: Path, plan: data.Plan, device: torch.device) -> MemoryLayout:
-    """What a training of full length would choose, with its times of each layout."""
+def memory_layouts(preprocessed: Path, plan: data.Plan, device: torch.device, tell: Tell) -> None:
+    """What a training of full length would choose; the time of a step in each layout is told as soon as it is known."""
     session = checks.Bench(preprocessed, preprocessed, plan, device).session()
     shape = plan[2], session.configuration.num_input_channels(data.DATASET_JSON), *plan[1]
     compiles, steps = session.runner is not session.network, memory_layout_trial.WORTH_COMPILING
-    found = memory_layout_trial.chosen(session.network, shape, session.precision, device, compiles=compiles, steps=steps)
+    tried = memory_layout_trial.tried
+
+    def told(name: str, *arguments: Any, **options: Any) -> memory_layout_trial.Trial:
+        begun = time.perf_counter()
+        trial = tried(name, *arguments, **options)
+        print(f"{name}: {1000 * trial.seconds:.1f} ms a step, tried for {time.perf_counter() - begun:.0f} s", flush=True)
+        tell({f"3d_fullres_{name.replace(' ', '_')}_ms": 1000 * trial.seconds})
+        return trial
+
+    with mock.patch.object(memory_layout_trial, "tried", told):
+        found = memory_layout_trial.chosen(session.network, shape, session.precision, device, compiles=compiles, steps=steps)
     print("\n".join(found.said()), flush=True)
-    return found
+    tell({"layout": found.name, "3d_fullres_layout": found.name, "layouts_left_out": found.left_out, "compiled": compiles})
 
 
 def speed(
@@ -61,17 +69,19 @@ def speed(
     plan: data.Plan,
     device: str,
     steps: int,
+    tell: Tell,
     workers: int | None = None,
     layout: MemoryLayout | None = None,
-) -> dict[str, float]:
+) -> None:
     """One plan's figures, with as many cores as there are; in a layout, or in that which so short a training chooses."""
     given = mock.patch.object(memory_layout_trial, "chosen", return_value=layout) if layout else nullcontext()
     with given:
         whole = epoch_seconds(preprocessed, plan, device, steps, workers)
+        tell({f"{name}_seconds_a_patch": whole / plan[2]})
+        print(f"{name}: {plan[2] / whole:.1f} patches/s", flush=True)
         fixed = epoch_seconds(preprocessed, plan, device, steps, workers, sampling={"fixedBatch": True})
-    found = {f"{name}_seconds_a_patch": whole / plan[2], f"{name}_epoch_over_fixed_batch": whole / fixed}
-    print(f"{name}: {plan[2] / whole:.1f} patches/s, {plan[2] / fixed:.1f} on a fixed batch", flush=True)
-    return found
+    tell({f"{name}_epoch_over_fixed_batch": whole / fixed})
+    print(f"{name}: {plan[2] / fixed:.1f} patches/s on a fixed batch", flush=True)
 
 
 def epoch_end_ms(preprocessed: Path, plan: data.Plan, device: str, epochs: int = 4) -> float:
@@ -96,7 +106,7 @@ def epoch_end_ms(preprocessed: Path, plan: data.Plan, device: str, epochs: int =
 
 
 def augmentation_ms(preprocessed: Path, plan: data.Plan, device: torch.device, batches: int) -> float:
-    """Median of a batch's upload and augmentation, what it draws being drawn already."""
+    """Median of a batch's upload, from page-locked memory as workers leave it there, and augmentation; it is drawn already."""
     bench = checks.Bench(preprocessed, preprocessed, plan, device)
     _, patch, _ = plan
     scales = [[0.5**stage] * len(patch) for stage in range(3)]
@@ -104,8 +114,13 @@ def augmentation_ms(preprocessed: Path, plan: data.Plan, device: torch.device, b
     prepare = BatchPreparation(augmenter, device, torch.contiguous_format)
     maker = bench.session().loader.maker
     seconds = []
+
+    def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        kind = torch.from_numpy(np.empty(0, dtype)).dtype
+        return torch.empty(shape, dtype=kind, pin_memory=device.type == "cuda").numpy()
+
     for number in range(batches + 3):
-        batch = maker.samplers["train"].batch(0, number)
+        batch = maker.samplers["train"].batch(0, number, allocate)
         assert maker.planners is not None
         planned = replace(batch, plan=maker.planners["train"](batch))
         _done(device)

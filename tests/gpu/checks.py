@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,36 @@ ODD_SHAPES = [(2, 3, 7, 5), (1, 33, 65, 31), (3, 2, 1, 1, 3), (2, 48, 19, 18, 17
 """(b, c, *patch)."""
 
 
+@contextmanager
+def refusing_waits() -> Iterator[None]:
+    """What torch has been asked for is done; from here on it refuses whatever waits for the GPU."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def clean(device: torch.device) -> bool:
+    """Forget what was compiled, as torch compiles no more than a few networks of one class, and free memory.
+
+    Returns:
+        Whether the device still computes: after some faults a GPU does nothing more for its process.
+    """
+    if "torch._dynamo" in sys.modules:  # its import takes seconds
+        torch.compiler.reset()
+    gc.collect()
+    if device.type != "cuda":
+        return True
+    try:
+        torch.cuda.empty_cache()
+        torch.zeros(1, device=device).item()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _close(found: float, expected: float, tolerance: float, what: str) -> None:
     assert abs(found - expected) <= tolerance, f"{what}: {found}, not {expected} ± {tolerance}"
 
@@ -121,46 +154,55 @@ def augmentation(bench: Bench) -> None:
 
 
 def fused_norm(bench: Bench) -> None:
-    """Fused kernels give torch's values and gradients, of odd shapes too; whole steps with them, eager and compiled, its losses.
-
-    The last step while torch refuses whatever waits for the GPU.
-    """
+    """Fused kernels give torch's values and gradients, of odd shapes too; steps with them its losses, and wait for nothing."""
     normalize_by(torch.nn.Identity(), "kernels")  # registers the operator
     for shape, dtype in itertools.product(ODD_SHAPES, fused_norm_check.ALLOWED):
         for what, error in fused_norm_check.errors(shape, dtype, bench.device):
             assert error <= fused_norm_check.ALLOWED[dtype], f"{shape}, {dtype}, {what}: {error}"
-    for precision, compile in itertools.product(("fp32", "fp16", "bf16"), (False, True)):
-        losses = {}
-        for name in (CHANNELS_LAST, FUSED, COMPILED):
-            torch.compiler.reset()  # no more than a few networks are compiled of one class
-            session = bench.session(precision=precision, compile=compile)
-            session.lay_out(MemoryLayout(name))
-            batch = bench.batch(bench.session(augmentation="none"))
-            found = []
-            for number in range(5):
-                found.append(iteration.train_step(session, *batch))
-                if number == 3:  # what is made once, or compiled, is made
-                    torch.cuda.synchronize()
-                    torch.cuda.set_sync_debug_mode("error")
-            torch.cuda.set_sync_debug_mode("default")
-            losses[name] = [loss.item() for loss in found]
-        for name in (FUSED, COMPILED):
-            for a, b in zip(losses[name], losses[CHANNELS_LAST], strict=True):
-                _close(a, b, 5e-3 if precision == "fp32" else 0.05, f"a loss in {precision}, {name}, compile {compile}")
+    for precision in ("fp32", "fp16", "bf16"):
+        _same_losses(bench, precision, (CHANNELS_LAST, FUSED, COMPILED), compile=False)
+
+
+def fused_norm_compiled(bench: Bench) -> None:
+    """The same of compiled steps, in what a training has by default."""
+    _same_losses(bench, "fp16", (CHANNELS_LAST, FUSED, COMPILED), compile=True)
+
+
+def fused_norm_compiled_otherwise(bench: Bench) -> None:
+    """The same in the other precisions."""
+    for precision in ("fp32", "bf16"):
+        _same_losses(bench, precision, (CHANNELS_LAST, FUSED, COMPILED), compile=True)
+
+
+def _same_losses(bench: Bench, precision: str, layouts: Sequence[str], *, compile: bool) -> None:
+    """Five steps in each layout give the first one's losses; the last step waits for nothing."""
+    losses = {}
+    for name in layouts:
+        clean(bench.device)
+        session = bench.session(precision=precision, compile=compile)
+        session.lay_out(MemoryLayout(name))
+        batch = bench.batch(bench.session(augmentation="none"))
+        found = [iteration.train_step(session, *batch) for _ in range(4)]  # what is made once, or compiled, is made
+        with refusing_waits():
+            found.append(iteration.train_step(session, *batch))
+        losses[name] = [loss.item() for loss in found]
+    for name in layouts[1:]:
+        for a, b in zip(losses[name], losses[layouts[0]], strict=True):
+            _close(a, b, 5e-3 if precision == "fp32" else 0.05, f"a loss in {precision}, {name}, compile {compile}")
 
 
 def no_waiting(bench: Bench) -> None:
     """Whole steps with their augmentation, in each precision, while torch refuses whatever waits for the GPU."""
     for precision in ("fp16", "bf16"):
+        clean(bench.device)
         session = bench.session(precision=precision)
         with session.loader:
             made = batches(session, session.sampler, session.augmenter, 12)
-            for number, batch in enumerate(made):
+            for batch in itertools.islice(made, 4):  # what is made once, or compiled, is made
                 iteration.train_step(session, *batch)
-                if number == 3:  # what is made once, or compiled, is made
-                    torch.cuda.synchronize()
-                    torch.cuda.set_sync_debug_mode("error")
-            torch.cuda.set_sync_debug_mode("default")
+            with refusing_waits():
+                for batch in made:
+                    iteration.train_step(session, *batch)
 
 
 def group_of_one(bench: Bench) -> None:
@@ -227,5 +269,9 @@ def resumption(bench: Bench) -> None:
 
 
 Check = Callable[[Bench], None]
+FIRST: tuple[Check, ...] = (no_waiting, convolutions, augmentation, precisions, fused_norm, fused_norm_compiled)
+"""Before anything is measured."""
+LAST: tuple[Check, ...] = (group_of_one, out_of_memory, resumption, compiled, fused_norm_compiled_otherwise)
 ANYWHERE: tuple[Check, ...] = (convolutions, precisions, group_of_one)
-ON_A_GPU: tuple[Check, ...] = (augmentation, fused_norm, no_waiting, out_of_memory, compiled, resumption)
+"""Those that a CPU can try too."""
+BY_NAME = {check.__name__: check for check in (*FIRST, *LAST)}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from nnunet_trainer.architecture import build
 from nnunet_trainer.preprocessing.storage import write_case
+from nnunet_trainer.training.ranks import devices
 from nnunet_trainer.training.recipes.recipe import read
 from nnunet_trainer.training.session.setup import TrainingSetup
 from support.trainings import plans as skeleton
@@ -117,3 +118,13 @@ def write_image(path: Path, shape: Sequence[int]) -> Path:
     """An image (1, z, y, x) of noise that fills it, so that nothing is cropped; returns its path."""
     np.save(path, np.random.default_rng(0).standard_normal((1, *shape), np.float32))
     return path
+
+
+def equal_share(a: Path, b: Path) -> float:
+    """Of the voxels of two segmentations, the share that is the same in both."""
+    return float((np.load(a) == np.load(b)).mean())
+
+
+def versions() -> str:
+    """Of driver, CUDA, torch and cuDNN, and why torch sees no GPU where it should."""
+    return f"{devices.versions()} cuDNN {torch.backends.cudnn.version()}."
