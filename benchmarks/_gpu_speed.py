@@ -101,7 +101,7 @@ def epoch_end_ms(preprocessed: Path, plan: data.Plan, device: str, epochs: int =
         mock.patch.object(reporter, "progress_plot", draws),
         mock.patch.object(reporter, "PLOT_EVERY_SECONDS", -1.0),
     ):
-        epoch_seconds(preprocessed, plan, device, 1, 0, epochs=epochs)
+        epoch_seconds(preprocessed, plan, device, 1, 0, epochs=epochs, compile=False)
     return 1000 * statistics.median(seconds)
 
 

@@ -215,7 +215,8 @@ def group_of_one(bench: Bench) -> None:
         return [*saved["logging"]["train_losses"], *saved["logging"]["val_losses"]], saved["network_weights"]
 
     losses, weights = trained("alone")
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        os.environ.setdefault(name, "lo")
     backend = "cpu:gloo,cuda:nccl" if bench.device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:

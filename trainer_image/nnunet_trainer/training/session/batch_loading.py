@@ -105,6 +105,8 @@ def page_locked(memory: Any) -> Callable[[], None]:
     address, runtime = memory.__array_interface__["data"][0], torch.cuda.cudart()
     if error := int(runtime.cudaHostRegister(address, memory.nbytes, 0)):
         log.warning("The memory of batches could not be page-locked (CUDA error %d): copies to the GPU take longer.", error)
+        with contextlib.suppress(RuntimeError):  # CUDA keeps the error, and torch raises it of whatever kernel comes next
+            torch.zeros(1, device="cuda")
         return lambda: None
 
     def undo() -> None:

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import shutil
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -178,11 +180,18 @@ def _augmenters(
 def _compiles(recipe: Recipe, device: torch.device) -> bool:
     if device.type != "cuda" or recipe.compile is False:
         return False
-    # triton builds its launcher with a C compiler when it is first used.
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None and recipe.compile is None:
-        log.warning("torch.compile is off: there is no C compiler (gcc or clang) on PATH.")
-    return recipe.compile is True or compiler is not None
+    lacking = _lacking_for_launchers()
+    if lacking and recipe.compile is None:
+        log.warning("torch.compile is off: %s.", lacking)
+    return recipe.compile is True or not lacking
+
+
+def _lacking_for_launchers() -> str | None:
+    """What Triton lacks to build the launchers of its kernels, as it does when they are first used; None: nothing."""
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "there is no C compiler (gcc or clang) on PATH"
+    header = Path(sysconfig.get_paths()["include"], "Python.h")
+    return None if header.is_file() else f"there is no {header} (Debian: python3-dev)"
 
 
 def with_previous_stage_changes(augmentation: AugmentationConfig, recipe: Recipe) -> AugmentationConfig:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nnunet_trainer.extensions.schema import Choice
+from nnunet_trainer.training.components import making
+from nnunet_trainer.training.components.losses.context import LossContext
+from nnunet_trainer.training.components.registries import LOSSES
 from nnunet_trainer.training.data.augmentation import augmentation_set, augmenter
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter, validation_augmenter
 from nnunet_trainer.training.data.augmentation.functional import elastic, intensity, previous_stage, separable
@@ -140,6 +145,21 @@ def test_counting_for_the_pseudo_dice_does_not_wait(regions, ignored, pretended_
     with Uploads() as uploads:
         found = pseudo_dice.counts(logits, target, regions=regions, ignore_label=ignored)
     assert (found.shape, found.dtype, found.device.type, uploads.counted) == ((3, 3 if regions else 2), torch.float64, "cuda", 0)
+
+
+@pytest.mark.parametrize("ignored", [None, 3])
+@pytest.mark.parametrize("regions", [False, True])
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_no_loss_waits(name, regions, ignored, pretended_gpu):
+    for batch_dice, soft in itertools.product((False, True), repeat=2):
+        context = LossContext(regions=regions, ignore_label=ignored, batch_dice=batch_dice)
+        loss = making.make("loss", Choice(name=name, parameters={}), context)
+        channels = 3 + (ignored is not None) if regions or soft else 1
+        kind = torch.float32 if soft else torch.bool if regions else torch.int16
+        target = torch.empty(2, channels, 8, 8, 8, dtype=kind, device="cuda")
+        with Uploads() as uploads:
+            found = loss(torch.empty(2, 3, 8, 8, 8, device="cuda"), target)
+        assert (found.device.type, found.ndim, uploads.counted) == ("cuda", 0, 0)
 
 
 def test_validation_patches_do_not_wait_either(pretended_gpu):
