@@ -24,10 +24,12 @@ from typing import Any
 from _gpu_processes import Processes, told
 from _measure import ROOT, report
 
+BEGUN = time.monotonic()  # importing torch for the first time may take long
 sys.path[:0] = [str(ROOT / "trainer_image"), str(ROOT / "tests")]  # the package may not be installed
 
 import torch  # noqa: E402
 from gpu import checks, data  # noqa: E402
+from nnunet_trainer.training.session.network.memory_layout import NORMALIZED_BY  # noqa: E402
 
 PATCHES_A_SECOND = 36
 """Of the goal: 3D, 128³, batch 2, on an H100."""
@@ -212,14 +214,13 @@ def stoppable() -> Iterator[None]:
 
 
 def main() -> int:
-    begun = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--cores", type=int, nargs="*", help="repeat the 3D plan with so many; default: all up to 16, 2, 4")
     parser.add_argument("--nnunetv2", metavar="PYTHON", help="an interpreter that has it; default: this one, if it has")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which all has ended; default: %(default)s")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
-    parser.add_argument("--layout", help="train in this memory layout, and try none")
+    parser.add_argument("--layout", choices=NORMALIZED_BY, help="train in this memory layout, and try none")
     arguments = parser.parse_args()
     available = torch.cuda.is_available()
     cuda = available if arguments.device == "auto" else arguments.device == "cuda"
@@ -232,7 +233,7 @@ def main() -> int:
             cuda=cuda,
             cores=cores,
             nnunetv2=arguments.nnunetv2 or installed,
-            until=begun + arguments.seconds,
+            until=BEGUN + arguments.seconds,
             chosen=arguments.parts,
             layout=arguments.layout,
         )
@@ -242,7 +243,7 @@ def main() -> int:
     for what in left_out:
         print(f"NOT RUN {what}", flush=True)
     figures |= {"gpu": torch.cuda.get_device_name() if available and cuda else "none", "versions": data.versions()}
-    figures |= {"not_run": left_out, "seconds": time.monotonic() - begun}
+    figures |= {"not_run": left_out, "seconds": time.monotonic() - BEGUN}
     targets = {name: limit for name, limit in LIMITS.items() if cuda and name in figures}
     return max(report("gpu", figures, targets), int(bool(figures["failed_checks"] or figures["failed_parts"])))
 
