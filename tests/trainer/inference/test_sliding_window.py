@@ -33,6 +33,7 @@ def test_tiles_cover_the_axis_and_overlap_as_asked(size, tile, step):
 
 @pytest.mark.reference
 @given(st.integers(1, 200), st.integers(1, 64), STEPS)
+@settings(deadline=None)  # the first example imports the reference
 def test_tiles_are_nnunets(size, tile, step):
     from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 
