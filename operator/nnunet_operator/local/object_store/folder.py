@@ -36,7 +36,7 @@ class ObjectFolder:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._objects = self.root / "objects"
-        self._cache: dict[Path, tuple[tuple[int, int, int], Manifest]] = {}
+        self._cache: dict[str, tuple[tuple[int, int, int], Manifest]] = {}
         marker = self.root / "store.json"
         if not marker.exists():
             if self.root.exists() and any(self.root.iterdir()) and not self._objects.exists():
@@ -59,9 +59,14 @@ class ObjectFolder:
             raise BadUsage("InvalidName", f"{kind} {namespace}/{name} is no name of an object.")
         return self._objects / kind / namespace / f"{name}.json"
 
-    def paths(self, kind: str, namespace: str | None = None) -> Iterator[Path]:
-        """Where the objects of a kind lie."""
-        yield from (self._objects / kind).glob(f"{namespace or '*'}/[!.]*.json")
+    def all(self, kind: str, namespace: str | None = None) -> Iterator[Manifest]:
+        """The objects of a kind, in no order. They are the folder's own copies, as of `read`."""
+        # Names and times are asked of the system alone: this is asked for many times a second.
+        folder = f"{self._objects}/{kind}"
+        for each in [namespace] if namespace else _names(folder):
+            for name in _names(f"{folder}/{each}"):
+                if name.endswith(".json") and not name.startswith(".") and (item := self._read(f"{folder}/{each}/{name}")):
+                    yield item
 
     def kinds(self) -> list[str]:
         """The kinds that have objects."""
@@ -69,6 +74,9 @@ class ObjectFolder:
 
     def read(self, path: Path) -> Manifest | None:
         """An object, or None. It is the folder's own copy: not to be changed."""
+        return self._read(str(path))
+
+    def _read(self, path: str) -> Manifest | None:
         signature = _signature(path)
         if signature is None:
             self._cache.pop(path, None)
@@ -76,7 +84,7 @@ class ObjectFolder:
         held = self._cache.get(path)
         if held is None or held[0] != signature:
             try:
-                held = signature, json.loads(path.read_bytes())
+                held = signature, json.loads(Path(path).read_bytes())
             except FileNotFoundError:
                 return None
             self._cache[path] = held
@@ -94,7 +102,7 @@ class ObjectFolder:
     def remove(self, path: Path) -> None:
         """Remove an object's file."""
         path.unlink(missing_ok=True)
-        self._cache.pop(path, None)
+        self._cache.pop(str(path), None)
         self._count(self.revision() + 1)
 
     def revision(self) -> int:
@@ -144,9 +152,17 @@ class ObjectFolder:
         write_text(self.root / "revision", str(revision), sync=False)
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _names(folder: str) -> list[str]:
+    """What lies in a folder; nothing where there is none."""
     try:
-        found = path.stat()
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _signature(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size

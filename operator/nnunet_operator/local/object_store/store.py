@@ -53,18 +53,24 @@ class Store:
 
     def all(self, kind: str, namespace: str | None = None) -> list[Manifest]:
         """All objects of a kind, oldest first."""
-        found = [copied(item) for path in self._folder.paths(kind, namespace) if (item := self._folder.read(path))]
-        return sorted(found, key=_age)
+        return self._those(kind, namespace, lambda _: True)
+
+    def _those(self, kind: str, namespace: str | None, wanted: Callable[[Manifest], bool]) -> list[Manifest]:
+        return sorted((copied(item) for item in self._folder.all(kind, namespace) if wanted(item)), key=_age)
 
     def owned(self, uid: str, kind: str) -> list[Manifest]:
         """All objects of a kind that carry an owner's uid, by owner reference or by label."""
-        return [item for item in self.all(kind) if uid in _owners(item)]
+        return self._those(kind, None, lambda item: uid in _owners(item))
 
     def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
         """Jobs and pods that are labelled as of another object of this kind and name."""
         wanted = {names.OWNER_KIND: kind, names.OWNER_NAME: name}
-        found = [(item, item["metadata"].get("labels") or {}) for each in ("Job", "Pod") for item in self.all(each, namespace)]
-        return [item for item, labels in found if wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid]
+
+        def is_namesakes(item: Manifest) -> bool:
+            labels = item["metadata"].get("labels") or {}
+            return wanted.items() <= labels.items() and labels.get(names.OWNER_UID) != uid
+
+        return [item for each in ("Job", "Pod") for item in self._those(each, namespace, is_namesakes)]
 
     def everything(self) -> Iterator[Manifest]:
         """All objects of all kinds."""
