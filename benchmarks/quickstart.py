@@ -1,11 +1,13 @@
 """Wall time and CPU seconds of `make quickstart`, installs left out; beside another commit's in the same run, same manifests.
 
 Each run has a store of its own. The other commit is checked out into a temporary folder and runs with this environment's packages.
+Both are byte-compiled before, as an installation does it, whether or not this environment lets Python keep bytecode.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import ctypes
 import os
@@ -37,9 +39,12 @@ def checked_out(commit: str) -> Iterator[Path]:
         yield Path(folder)
 
 
+PARTS = ("operator", "trainer_image")
+
+
 def quickstart(code: Path, manifests: Path, store: Path) -> tuple[Cost, str]:
     """What the Makefile's `quickstart` does, with the code of a tree; its cost and what it said last."""
-    paths = os.pathsep.join(str(code / part) for part in ("operator", "trainer_image"))
+    paths = os.pathsep.join(str(code / part) for part in PARTS)
     command = [sys.executable, "-m", "nnunet_operator.cli", "local", "apply", "-f", str(manifests), "--store", str(store)]
     command += ["--map", f"s3://nnunet/raw={ROOT / 'examples' / 'data'}"]
     environment = {**os.environ, "PYTHONPATH": paths, "COLUMNS": "200"}
@@ -75,6 +80,9 @@ def main() -> int:
         trees = {"this": ROOT}
         if arguments.against:
             trees = {arguments.against: stack.enter_context(checked_out(arguments.against)), **trees}
+        for code in trees.values():
+            for part in PARTS:
+                compileall.compile_dir(code / part, quiet=1)
         for number in range(arguments.times):
             for name, code in trees.items():
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
