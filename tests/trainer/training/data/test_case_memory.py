@@ -27,8 +27,12 @@ def test_decoded_cases_are_kept_as_far_as_is_allowed():
     assert all(len(case.data.read) == 1 for case in whole), "what is kept is not read again"
     memory.allow(2**20)
     for iteration in range(40):
-        sampler(store, memory=memory).batch(1, iteration)
-    assert memory.used == 9 * one
+        drawing.batch(1, iteration)
+    assert memory.used == 9 * one, "those too that were opened before there was room"
+    read = [len(case.data.read) for case in store.cases.values()]
+    for iteration in range(40):
+        drawing.batch(2, iteration)
+    assert [len(case.data.read) for case in store.cases.values()] == read
 
 
 def test_a_memory_that_was_cleared_holds_nothing():

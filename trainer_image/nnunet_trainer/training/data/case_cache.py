@@ -13,7 +13,7 @@ import numpy as np
 
 from nnunet_trainer.contract.faults import BadData
 
-from .case_memory import CaseMemory
+from .case_memory import CaseMemory, DecodedCase
 from .patch_location import Locations
 
 LOCATION_BYTES = 64 * 2**20
@@ -98,7 +98,7 @@ class CaseCache:
                 self._cases.move_to_end(name)
         if known is None:
             known = self._opened(name)
-        elif not known.decoded and (kept := self._memory.find(name, known)):
+        elif not known.decoded and (kept := self._kept(name, known, known.lock)):
             known = OpenedCase(kept.data, kept.seg, kept.previous, known.locations, known.bytes, nullcontext())
         else:
             return known
@@ -129,13 +129,19 @@ class CaseCache:
             )
         locations = {key: _compact(voxels) for key, voxels in stored.properties["class_locations"].items()}
         size = sum(voxels.nbytes for voxels in locations.values())
-        kept = self._memory.find(name, stored)
-        if kept is None:
-            with self.reading(name):
-                kept = self._memory.keep(name, stored)
+        kept = self._kept(name, stored, nullcontext())
         if kept is None:
             return OpenedCase(stored.data, stored.seg, stored.previous, locations, size, Lock())
         return OpenedCase(kept.data, kept.seg, kept.previous, locations, size, nullcontext())
+
+    def _kept(self, name: str, stored: Any, lock: AbstractContextManager[Any]) -> DecodedCase | None:
+        """A case that is kept, or is from now on: there may be room that was not allowed yet when it was opened."""
+        if kept := self._memory.find(name, stored):
+            return kept
+        if not self._memory.has_room(stored):
+            return None
+        with lock, self.reading(name):
+            return self._memory.keep(name, stored)
 
     def reading(self, name: str) -> AbstractContextManager[None]:
         """Around what unpacks a case's voxels."""

@@ -80,6 +80,10 @@ class CaseMemory:
             state, offset, _ = self._table[self._places[name]]
         return self._arrays(int(offset), stored) if state == _READY else None
 
+    def has_room(self, stored: Any) -> bool:
+        """Whether another case of this size may be kept, as it seems without waiting for other processes."""
+        return self.used + self._size(stored) <= int(self._header[_ALLOWED])
+
     def keep(self, name: str, stored: Any) -> DecodedCase | None:
         """Decode and keep a case; None: there is no room, or another process is at it."""
         size = self._size(stored)
