@@ -1,3 +1,4 @@
+import zlib
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 from nnunet_trainer.training.data.batch import rank_slots
 from nnunet_trainer.training.data.patch_location import choose_origin, forces_foreground, read_patch
+from nnunet_trainer.training.data.randomness import SampleKey
 from nnunet_trainer.training.data.sampling import PatchSampler
 
 from .recorded_cases import Store, same, sampler
@@ -204,3 +206,13 @@ def test_an_error_in_a_thread_arrives():
     assert [next(items), next(items)] == [0, 1]
     with pytest.raises(BadData, match="case 2"):
         next(items)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("place", [(0, 0, 0), (3, 2**32 + 5, 7)])
+def test_generators_are_numpys_of_the_same_numbers(seed, place):
+    key = SampleKey(seed, "all", *place)
+    names = [zlib.crc32(name.encode()) for name in ("all", "train", "noise")]
+    sequence = np.random.SeedSequence([seed, *names, *place])
+    assert key.generator("noise").random() == np.random.Generator(np.random.Philox(sequence)).random()
+    assert key.torch_seed("noise") == int(sequence.generate_state(1, np.uint64)[0]) & (2**63 - 1)

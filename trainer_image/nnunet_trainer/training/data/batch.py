@@ -6,9 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
 from .randomness import SampleKey
+
+Allocate = Callable[[tuple[int, ...], Any], np.ndarray]
+"""Makes an array of a shape and a type, filled with anything."""
 
 
 @dataclass(frozen=True, slots=True)

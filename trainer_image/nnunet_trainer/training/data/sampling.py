@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from nnunet_trainer.contract.faults import BadData
 
-from .batch import Batch, Enlarged, rank_slots
+from .batch import Allocate, Batch, Enlarged, rank_slots
 from .case_cache import CaseCache, CaseStore, OpenedCase
 from .case_memory import CaseMemory
 from .patch_location import FOREGROUND_FRACTION, choose_origin, forces_foreground, read_patch
 from .randomness import SampleKey
 from .spatial_placement import Placements
-
-Allocate = Callable[[tuple[int, ...], Any], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +121,7 @@ class PatchSampler:
             rows = [row for row, chosen in enumerate(drawn) if chosen.box is not None]
             box = self._common([chosen.box for chosen in drawn if chosen.box is not None])
             wide, wide_seg = arrays(rows, [part.stop - part.start for part in box])
-            wide.fill(0)
-            wide_seg.fill(-1)
+            wide_seg.fill(-1)  # images are looked at within their own parts alone, labels are checked everywhere
             for place, row in enumerate(rows):
                 own = drawn[row].box
                 assert own is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from nnunet_trainer.planning.plans import Configuration
 
 from ..components.losses.deep_supervision import soft_targets
 from ..data.augmentation.augmenter import Augmenter
-from ..data.batch import Batch
+from ..data.batch import Allocate, Batch
 from ..recipes.recipe import Recipe
 from .optimization.criterion import output_scales
 
@@ -38,12 +39,18 @@ class BatchPreparation:
     layout: torch.memory_format
     soft: SoftTargets | None = None
 
-    def __call__(self, batch: Batch) -> Prepared:
-        """Of a batch of numpy arrays, whose memory may be used for it."""
+    def __call__(self, batch: Batch, allocate: Allocate = np.empty) -> Prepared:
+        """Of a batch of numpy arrays, whose memory may be used for it.
+
+        Args:
+            batch: as it was read.
+            allocate: on a CPU makes the memory of what is large.
+        """
         if batch.plan is None:
             batch = replace(batch, plan=self.augmenter.planner(self.device.type)(batch))
-        data, targets = self.augmenter.augment(batch.mapped(lambda x: torch.from_numpy(x).to(self.device, non_blocking=True)))
-        return data.contiguous(memory_format=self.layout), targets if self.soft is None else self.soft(targets[0])
+        moved = batch.mapped(lambda x: torch.from_numpy(x).to(self.device, non_blocking=True))
+        data, targets = self.augmenter.augment(moved, self.layout, allocate)
+        return data, targets if self.soft is None else self.soft(targets[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from nnunet_trainer.training.data.augmentation import Spatial, augmentation_set
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.data.augmentation.functional import elastic as on_device
 from nnunet_trainer.training.data.augmentation.functional import filters as window_filters
+from nnunet_trainer.training.data.augmentation.functional.channels import channels_of
 from nnunet_trainer.training.data.augmentation.functional.filters import median
-from nnunet_trainer.training.data.augmentation.functional.orientation import turn
+from nnunet_trainer.training.data.augmentation.functional.orientation import turned
 from nnunet_trainer.training.data.augmentation.functional.separable import lower_resolution_cubic
 from nnunet_trainer.training.data.augmentation.interpolation.cubic import sample_cubic, spline_coefficients
 from nnunet_trainer.training.data.augmentation.transforms import elastic, filters, local, orientation
@@ -238,8 +240,13 @@ def test_turning_is_of_image_and_label_alike_and_each_sample_for_itself(patch):
     seg = (data[:, :1] * 100).to(torch.int16)
     rng, axes = np.random.default_rng(0), orientation.exchangeable(patch)
     drawn = [orientation.draw_turn(rng, axes, len(patch), 1.0, 1.0) for _ in range(count)]
-    found, labels = data.clone(), seg.clone()
-    turn(found, labels, uploaded(orientation.together(drawn, ((0, 0, 1), tuple(range(len(patch))))), CPU))
+    made = []
+    for each in (data, seg):
+        channels = channels_of(each.clone(), range(count), torch.arange(count), count)
+        for change, rows in uploaded(orientation.together(drawn, ((0, 0, 1), tuple(range(len(patch))))), CPU):
+            channels.change_samples(rows, partial(turned, change=change))
+        made.append(channels.mirrored([], torch.contiguous_format, np.empty))
+    found, labels = made
     assert torch.equal((found[:, :1] * 100).to(torch.int16), labels)
     for sample, ((quarters, first, second), order) in enumerate(drawn):
         assert {first, second} <= set(axes) or not quarters
@@ -362,9 +369,9 @@ def test_scales_are_of_each_axis_at_times_and_around_one():
 
 def test_scales_lie_along_the_patchs_axes_or_the_images():
     spatial = Spatial(rotation_probability=1.0, scale_probability=1.0, scale_axis_probability=1.0)
-    for along, turned in (("patch", False), ("image", True)):
+    for along, rotated in (("patch", False), ("image", True)):
         for place in placements(replace(spatial, scale_along=along), count=20):
-            matrix = place.matrix.T if not turned else place.matrix
+            matrix = place.matrix.T if not rotated else place.matrix
             # A rotation times a diagonal: what is scaled keeps its axes at right angles.
             gram = matrix @ matrix.T
             assert abs(gram - np.diag(np.diag(gram))).max() < 1e-9

@@ -37,3 +37,15 @@ def test_arrays_that_were_made_in_the_slot_are_not_copied():
     message = writer.message(array[:, 0])
     array[:] = 7
     assert (slots.read(0, message) == 7).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tensors_over_memory_of_the_slot_are_not_copied(channels):
+    slots = Slots(1, 2**16)
+    writer = slots.writer(0)
+    tensor = torch.from_numpy(writer.allocate((2, 4, 5, channels), np.float32)).movedim(-1, 1)
+    message = writer.message([tensor])
+    tensor.fill_(7)
+    (found,) = slots.read(0, message)
+    assert found.stride() == tensor.stride()
+    assert (found == 7).all()

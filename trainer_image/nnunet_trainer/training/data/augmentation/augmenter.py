@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 import torch
 
 from nnunet_trainer.dataset.labels import Region
-from nnunet_trainer.training.data.batch import Batch, Enlarged
+from nnunet_trainer.training.data.batch import Allocate, Batch, Enlarged
 from nnunet_trainer.training.data.patch_geometry import Geometry, geometry
 from nnunet_trainer.training.data.randomness import SampleKey
 from nnunet_trainer.training.data.spatial_placement import Placements
 
 from .config import AugmentationConfig
-from .functional import apply, orientation
+from .functional import apply
+from .functional.channels import Channels, channels_of
 from .functional.elastic import displacements
-from .functional.parts import put, slabs, take
+from .functional.orientation import turned
+from .functional.parts import slabs
 from .functional.previous_stage import previous_stage_channels
 from .interpolation.images import image_sampler
 from .interpolation.labels import label_sampler
 from .interpolation.sampling_grid import centre_crop, places
 from .part_sizes import CACHED_VOXELS, GPU_VOXELS
-from .plan import AugmentationPlan, Planner, Resampled
+from .plan import Planner, Resampled
 from .sets import none
 from .targets import at_scales, remove_outside, to_regions
+from .transforms.intensity import IntensityTransform
 from .upload import uploaded
 
 
@@ -50,12 +55,14 @@ class Augmenter:
     mask_channels: Sequence[bool] = ()
     previous_stage_labels: Sequence[int] = ()
     geometry: Geometry = field(init=False)
+    transforms: tuple[IntensityTransform, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         axes = self.config.mirror_axes
         if axes is None and not self.config.mirror_last:
             axes = tuple(range(len(self.patch_size) - 1))
         object.__setattr__(self, "patch_size", tuple(int(n) for n in self.patch_size))
+        object.__setattr__(self, "transforms", self.config.intensity)
         object.__setattr__(self, "geometry", geometry(self.patch_size, self.config.spatial, mirror_axes=axes))
 
     def planner(self, device_type: str = "cpu") -> Planner:
@@ -66,6 +73,7 @@ class Augmenter:
         """
         return Planner(
             config=self.config,
+            transforms=self.transforms,
             patch_size=self.patch_size,
             geometry=self.geometry,
             previous_stage_labels=tuple(self.previous_stage_labels),
@@ -97,24 +105,34 @@ class Augmenter:
         return self.augment(self.divided(data, seg, keys))
 
     @torch.no_grad()
-    def augment(self, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def augment(
+        self, batch: Batch, layout: torch.memory_format = torch.contiguous_format, allocate: Allocate = np.empty
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Augment a batch of tensors, whose memory may be used for it. A GPU is given work, and not waited for.
 
         Args:
             batch: with its plan; without one it is drawn here, on a CPU.
+            layout: of data in memory.
+            allocate: on a CPU makes the memory of data, and of the targets at full resolution: `(shape, dtype)`.
 
         Returns:
             data (b, c, *patch), and the targets (b, 1 or regions, *scaled patch), one per deep-supervision output.
         """
         plan = self.planner()(batch.mapped(torch.Tensor.numpy)) if batch.plan is None else batch.plan
         plan = uploaded(plan, batch.data.device)
-        data, seg = self._spatial(batch, plan)
-        orientation.turn(data, seg, plan.turned)
-        self._intensity(data, plan)
-        orientation.mirror(data, seg, plan.mirrored)
+        images, labels = (channels_of(each, batch.rows, plan.rows, len(batch.keys)) for each in (batch.data, batch.seg))
+        if batch.enlarged is not None:
+            self._resample(batch.enlarged, plan.resampled, images, labels)
+        for change, rows in plan.turned:
+            for each in (images, labels):
+                each.change_samples(rows, partial(turned, change=change))
+        for some in plan.changed:
+            images.change_channels(some.channels, some.rows, partial(apply, self.transforms[some.transform], numbers=some.numbers))
+        data = images.mirrored(plan.mirrored, layout, allocate)
+        seg = labels.mirrored(plan.mirrored, torch.contiguous_format, allocate)
         # nnU-Net's trainer without augmentation does not mask either.
         masked = [channel for channel, masks in enumerate(self.mask_channels) if masks]
-        if masked and (self.config.spatial.active or self.config.intensity):
+        if masked and (self.config.spatial.active or self.transforms):
             outside = seg[:, 0] < 0
             for channel in masked:
                 data[:, channel].masked_fill_(outside, 0)
@@ -123,7 +141,7 @@ class Augmenter:
             data, seg = previous_stage_channels(data, seg, self.previous_stage_labels, plan.operations)
         if self.regions is not None:
             seg = to_regions(seg, [*self.regions, *([] if self.ignore_label is None else [self.ignore_label])])
-        return data, at_scales(seg, self.deep_supervision_scales)
+        return data.contiguous(memory_format=layout), at_scales(seg, self.deep_supervision_scales)
 
     def divided(self, data: torch.Tensor, seg: torch.Tensor, keys: Sequence[SampleKey]) -> Batch:
         """Patches with their margin as the sampler would have read them. Copies: what follows works in place."""
@@ -134,37 +152,20 @@ class Augmenter:
         middle = [centre_crop(each[rows], self.patch_size).contiguous() for each in (data, seg)]
         return Batch(middle[0], middle[1], rows, list(keys), [], enlarged)
 
-    def _spatial(self, batch: Batch, plan: AugmentationPlan) -> tuple[torch.Tensor, torch.Tensor]:
-        wide, flat, patch = batch.enlarged, self.geometry.dummy_2d, self.patch_size
-        if wide is None:
-            return batch.data, batch.seg
-        data = batch.data.new_empty(len(batch.keys), *batch.data.shape[1:])
-        seg = batch.seg.new_empty(len(batch.keys), *batch.seg.shape[1:])
-        if batch.rows:
-            put(data, plan.rows, batch.data)
-            put(seg, plan.rows, batch.seg)
-        image, labels, start, initial, size = wide.data, wide.seg, wide.start, wide.initial, tuple(wide.data.shape[2:])
+    def _resample(self, wide: Enlarged, resampled: Sequence[Resampled], images: Channels, labels: Channels) -> None:
+        flat, patch, spatial = self.geometry.dummy_2d, self.patch_size, self.config.spatial
+        image, seg, start, initial, size = wide.data, wide.seg, wide.start, wide.initial, tuple(wide.data.shape[2:])
         if flat:
-            image, labels, patch = image.flatten(1, 2), labels.flatten(1, 2), patch[1:]
+            image, seg, patch = image.flatten(1, 2), seg.flatten(1, 2), patch[1:]
             start, initial, size = start[1:], initial[1:], size[1:]
-        spatial = self.config.spatial
-        for some in plan.resampled:
+        for some in resampled:
             here = slice(some.first, some.first + len(some.matrices))
             moved = _moved(some, patch)
-            samplers = image_sampler(image[here], spatial.image_order), label_sampler(labels[here], spatial.segmentation_order)
-            for slab in slabs(patch, len(some.matrices), data.device):
+            samplers = image_sampler(image[here], spatial.image_order), label_sampler(seg[here], spatial.segmentation_order)
+            for slab in slabs(patch, len(some.matrices), image.device):
                 where = places(some.matrices, patch, initial, moved, (start, size), slab)
-                for sampler, result in zip(samplers, (data, seg), strict=True):
-                    target = result.narrow(2 + flat, slab.start, slab.stop - slab.start)
-                    put(target, some.rows, sampler(where).view(-1, *target.shape[1:]))
-        return data, seg
-
-    def _intensity(self, data: torch.Tensor, plan: AugmentationPlan) -> None:
-        """Work on `data` in place."""
-        flat, transforms = data.view(-1, *data.shape[2:]), self.config.intensity
-        for some in plan.changed:
-            transform = transforms[some.transform]
-            put(flat, some.rows, apply(transform, take(flat, some.rows), some.numbers))
+                for sampler, result in zip(samplers, (images, labels), strict=True):
+                    result.write(some.rows, sampler(where), 2 + flat, slab)
 
 
 def _moved(some: Resampled, patch: tuple[int, ...]) -> torch.Tensor | None:

@@ -17,7 +17,7 @@ from .config import AugmentationConfig
 from .part_sizes import CACHED_VOXELS
 from .transforms import orientation
 from .transforms.elastic import Displacements, displacements
-from .transforms.intensity import Context
+from .transforms.intensity import Context, IntensityTransform
 from .transforms.previous_stage import Operation, remove_component
 
 
@@ -82,6 +82,7 @@ class Planner:
 
     Args:
         config: what is done, how often, how strongly.
+        transforms: its intensity transforms, in order.
         patch_size: what the network sees.
         geometry: of the patch.
         previous_stage_labels: cascade: foreground labels.
@@ -89,6 +90,7 @@ class Planner:
     """
 
     config: AugmentationConfig
+    transforms: tuple[IntensityTransform, ...]
     patch_size: tuple[int, ...]
     geometry: Geometry
     previous_stage_labels: Sequence[int] = ()
@@ -150,10 +152,9 @@ class Planner:
         return orientation.together(drawn, ((0, 0, 1), tuple(range(ndim))))
 
     def _changed(self, batch: Batch, generators: Sequence[np.random.Generator]) -> list[Changed]:
-        transforms = self.config.intensity
-        gates = [rng.random(len(transforms)) for rng in generators]
+        gates = [rng.random(len(self.transforms)) for rng in generators]
         channels, ndim, found = batch.data.shape[1], len(self.patch_size), []
-        for place, transform in enumerate(transforms):
+        for place, transform in enumerate(self.transforms):
             rows: list[int] = []
             numbers: list[Any] = []
             names: list[tuple[SampleKey, int]] = []

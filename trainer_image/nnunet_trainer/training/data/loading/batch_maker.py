@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..augmentation.plan import Planner
-from ..batch import Batch, check_labels
-from ..sampling import Allocate, PatchSampler
+from ..batch import Allocate, Batch, check_labels
+from ..sampling import PatchSampler
 
 
 class Place(NamedTuple):
@@ -46,17 +46,18 @@ class BatchMaker:
     Args:
         samplers: by purpose.
         highest_label: of dataset.json.
-        preparations: by purpose what is done to the batch of numpy arrays besides (augmentation on the CPU); None: nothing.
+        preparations: by purpose what makes of the batch, and of what allocates memory, what is taken instead (augmentation on the
+            CPU); None: nothing.
         planners: by purpose what draws its augmentation; None: whoever augments draws it.
     """
 
     samplers: Mapping[str, PatchSampler]
     highest_label: int
-    preparations: Mapping[str, Callable[[Batch], Any]] | None = None
+    preparations: Mapping[str, Callable[[Batch, Allocate], Any]] | None = None
     planners: Mapping[str, Planner] | None = None
 
     def __call__(self, place: Place, allocate: Allocate = np.empty) -> Any:
-        """Make it, with the arrays that it is read into from `allocate`.
+        """Make it, in memory from `allocate`.
 
         Raises:
             BadData: a case cannot be read, or holds labels that dataset.json does not name.
@@ -66,4 +67,4 @@ class BatchMaker:
         check_labels(batch, self.highest_label)
         if self.planners is not None:
             batch = replace(batch, plan=self.planners[place.purpose](batch))
-        return batch if prepare is None else prepare(batch)
+        return batch if prepare is None else prepare(batch, allocate)

@@ -81,8 +81,10 @@ class _Pickler(pickle.Pickler):
             import torch
 
             extent = 1 + sum((n - 1) * step for n, step in zip(item.shape, item.stride(), strict=True)) if item.numel() else 0
-            flat = self._writer.allocate((extent,), torch.empty(0, dtype=item.dtype).numpy().dtype)
-            torch.from_numpy(flat).as_strided(item.shape, item.stride()).copy_(item)
+            flat = item.as_strided((extent,), (1,)).numpy()
+            if self._writer.place(flat) is None:
+                flat = self._writer.allocate((extent,), flat.dtype)
+                torch.from_numpy(flat).as_strided(item.shape, item.stride()).copy_(item)
             return self._array(flat, (tuple(item.shape), item.stride()))
         return None
 

@@ -101,21 +101,21 @@ def _(transform: LowResolution, rows: torch.Tensor, numbers: Any) -> torch.Tenso
 @apply.register
 def _(transform: Gamma, rows: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     low, high = flat_range(rows)
-    if transform.invert:
-        low, high = -high, -low
-    extent = high - low
+    # Inverted, 0 is the highest value and 1 the lowest.
+    origin, extent = (high, low - high) if transform.invert else (low, high - low)
+    divisor = extent.abs().clamp(min=EPSILON).copysign(extent)
     mean, deviation = _flat_statistics(rows) if transform.retain_statistics else (None, None)
     for piece in pieces(rows):
-        if transform.invert:
-            piece.neg_()
-        # The negative can be a hair below 0 by rounding; a fraction's power of it would be NaN.
-        power_(piece.sub_(low).div_(extent.clamp(min=EPSILON)).clamp_(min=0), numbers[:, None]).mul_(extent).add_(low)
-        if transform.invert:
-            piece.neg_()
+        # Neither difference nor quotient is below 0, where a fraction's power would be NaN.
+        power_(piece.sub_(origin).div_(divisor), numbers[:, None])
     if mean is not None and deviation is not None:
         mean_now, deviation_now = _flat_statistics(rows)
+        factor = extent * deviation / (extent.abs() * deviation_now).clamp(min=EPSILON)
         for piece in pieces(rows):
-            piece.sub_(mean_now).mul_(deviation / deviation_now.clamp(min=EPSILON)).add_(mean)
+            piece.sub_(mean_now).mul_(factor).add_(mean)
+    else:
+        for piece in pieces(rows):
+            piece.mul_(extent).add_(origin)
     return rows
 
 

@@ -21,12 +21,9 @@ def slabs(shape: Sequence[int], volumes: int, device: torch.device) -> list[slic
 def pieces(rows: torch.Tensor) -> Sequence[torch.Tensor]:
     """Views (k, m) of contiguous rows (k, *spatial), to be changed in place one after the other."""
     flat = rows.view(len(rows), -1)
-    return flat.split(max(1, CACHED_VOXELS // len(rows)), dim=1) if rows.device.type == "cpu" else [flat]
-
-
-def one_by_one(rows: torch.Tensor) -> Sequence[torch.Tensor]:
-    """Rows that are worked on alike: on a CPU each for itself, since `take` then copies none."""
-    return rows.split(1) if rows.device.type == "cpu" else [rows]
+    if rows.device.type != "cpu" or rows.numel() <= CACHED_VOXELS:
+        return [flat]
+    return flat.split(max(1, CACHED_VOXELS // len(rows)), dim=1)
 
 
 def take(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from .parts import slabs
@@ -54,7 +55,11 @@ def by_lines(rows: torch.Tensor, numbers: Sequence[tuple[torch.Tensor, ...] | No
                 ups.append(None)
                 continue
             low, high, weight = (part[number] for part in each)
-            kept, index = torch.unique(torch.stack((low, high)), return_inverse=True)
+            if row.ndim == 2:  # to find out which lines are kept takes longer than to work with all of them
+                ups.append((low, high, weight))
+                continue
+            # numpy's takes a third of the time of torch's.
+            kept, index = map(torch.from_numpy, np.unique(torch.stack((low, high)).numpy(), return_inverse=True))
             row = row.index_select(axis, kept)
             ups.append((*index, weight))
         for slab in slabs(target.shape, 1, rows.device):

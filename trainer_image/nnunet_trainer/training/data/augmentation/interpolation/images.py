@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import grid_sample
 
 from .cubic import sample_cubic, spline_coefficients
 from .sampling_grid import MARGIN, SamplingGrid
@@ -27,13 +27,21 @@ def image_sampler(x: torch.Tensor, order: int) -> Sampler:
 
 def flat_channels(x: torch.Tensor, value: int) -> torch.Tensor:
     """Volumes (n, c, *size) padded by `MARGIN` voxels of a value: for each channel one after the other, (c, n · voxels)."""
-    return pad(x.transpose(0, 1), [MARGIN] * (2 * (x.ndim - 2)), value=value).flatten(1)
+    padded = x.new_full((x.shape[1], len(x), *(edge + 2 * MARGIN for edge in x.shape[2:])), value)
+    inner = padded
+    for axis, edge in enumerate(x.shape[2:], start=2):
+        inner = inner.narrow(axis, MARGIN, edge)
+    inner.copy_(x.transpose(0, 1))
+    return padded.flatten(1)
 
 
 def _grid_sample(x: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tensor:
     # grid_sample counts from -1 to 1, from edge to edge, the last axis first.
-    scaled = [(c - MARGIN).mul_(2).add_(1).div_(size).sub_(1) for c, size in zip(where.coordinates, x.shape[2:], strict=True)]
-    grid = torch.stack(scaled[::-1]).movedim(0, -1)  # written, and read, in whole pieces
+    grid = x.new_empty(len(where.coordinates), *where.coordinates[0].shape)
+    first = torch.tensor(1.0 - 2 * MARGIN)
+    for scaled, coordinate, size in zip(grid, where.coordinates[::-1], x.shape[:1:-1], strict=True):
+        torch.add(first, coordinate, alpha=2, out=scaled).div_(size).sub_(1)
+    grid = grid.movedim(0, -1)  # written, and read, in whole pieces
     return grid_sample(x, grid, mode="bilinear" if order else "nearest", padding_mode="zeros", align_corners=False)
 
 

@@ -19,6 +19,11 @@ def centre_crop(x: torch.Tensor, patch_size: Sequence[int]) -> torch.Tensor:
     return x
 
 
+def strides_of(shape: Sequence[int]) -> list[int]:
+    """Of a contiguous volume's axes, in voxels."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingGrid:
     """Where each output voxel looks in a volume that was padded by `MARGIN` voxels on every side.
@@ -36,16 +41,11 @@ class SamplingGrid:
     @property
     def strides(self) -> list[int]:
         """Of the flattened padded volume: what to add to `corner` for the next neighbour along each axis."""
-        return [math.prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
+        return strides_of(self.shape)
 
     def part(self, some: slice) -> SamplingGrid:
         """Of some of the output voxels, counted over all volumes."""
         return replace(self, coordinates=[c.flatten()[some] for c in self.coordinates], corner=self.corner[some])
-
-    def at(self, voxels: torch.Tensor) -> SamplingGrid:
-        """Of these output voxels (m,), counted over all volumes."""
-        chosen = [c.flatten().index_select(0, voxels) for c in self.coordinates]
-        return replace(self, coordinates=chosen, corner=self.corner.index_select(0, voxels))
 
 
 def places(
@@ -70,19 +70,20 @@ def places(
     axes = [torch.linspace((1 - edge) / 2, (edge - 1) / 2, edge, device=matrices.device) for edge in patch_size]
     axes[0] = axes[0][slab]
     spread = [axis.view([-1 if i == k else 1 for i in range(d)]) for k, axis in enumerate(axes)]
+    shares = [matrices[:, :, column].view(n, d, *[1] * d) * spread[column] for column in range(d)]
     coordinates = []
     for row, size in enumerate(initial):
         # The last axis last: all but one sum are over less than the patch.
-        total: torch.Tensor | float = (size - 1) / 2 + MARGIN
-        for column in range(d):
-            total = matrices[:, row, column].view(-1, *[1] * d) * spread[column] + total
-        assert isinstance(total, torch.Tensor)
+        total = shares[0][:, row] + ((size - 1) / 2 + MARGIN)
+        for share in shares[1:]:
+            total = share[:, row] + total
         if moved is not None:
             total = total + torch.einsum("nc,nc...->n...", matrices[:, row], moved[:, :, slab])
         coordinates.append(total.clamp_(0.5, size + 2 * MARGIN - 1.5))
     start, present = part or ([0] * d, initial)
     for coordinate, first in zip(coordinates, start, strict=True):
-        coordinate.sub_(first)  # exact: a whole number that is not above it
+        if first:
+            coordinate.sub_(first)  # exact: a whole number that is not above it
     shape = tuple(size + 2 * MARGIN for size in present)
     volume = math.prod(shape)
     counted = torch.int32 if n * volume < 2**31 else torch.int64  # the narrower one is gathered by in half of the time
@@ -90,5 +91,6 @@ def places(
     index = coordinates[-1].to(counted)
     for coordinate, stride in zip(coordinates[:-1], found.strides[:-1], strict=True):
         index.add_(coordinate.to(counted), alpha=stride)
-    volumes = torch.arange(n, device=matrices.device, dtype=counted).view(-1, *[1] * d) * volume
-    return replace(found, corner=index.add_(volumes).flatten())
+    if n > 1:
+        index.add_(torch.arange(n, device=matrices.device, dtype=counted).view(-1, *[1] * d) * volume)
+    return replace(found, corner=index.flatten())
