@@ -44,13 +44,15 @@ class BatchPreparation:
 
         Args:
             batch: as it was read.
-            allocate: on a CPU makes the memory of what is large.
+            allocate: on a CPU makes the memory of what is large; not `numpy.empty`: of what is sent to another process.
         """
         if batch.plan is None:
             batch = replace(batch, plan=self.augmenter.planner(self.device.type)(batch))
-        moved = batch.mapped(lambda x: torch.from_numpy(x).to(self.device, non_blocking=True))
-        data, targets = self.augmenter.augment(moved, self.layout, allocate)
-        return data, targets if self.soft is None else self.soft(targets[0])
+        # What another process gets takes part in no graph here.
+        with torch.inference_mode(allocate is not np.empty):
+            moved = batch.mapped(lambda x: torch.from_numpy(x).to(self.device, non_blocking=True))
+            data, targets = self.augmenter.augment(moved, self.layout, allocate)
+            return data, targets if self.soft is None else self.soft(targets[0])
 
 
 @dataclass(frozen=True, slots=True)

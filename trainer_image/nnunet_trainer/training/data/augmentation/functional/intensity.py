@@ -102,20 +102,20 @@ def _(transform: LowResolution, rows: torch.Tensor, numbers: Any) -> torch.Tenso
 def _(transform: Gamma, rows: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     low, high = flat_range(rows)
     # Inverted, 0 is the highest value and 1 the lowest.
-    origin, extent = (high, low - high) if transform.invert else (low, high - low)
-    divisor = extent.abs().clamp(min=EPSILON).copysign(extent)
+    origin, sign, extent = (high, -1, high - low) if transform.invert else (low, 1, high - low)
+    divisor = extent.clamp(min=EPSILON).mul_(sign)
     mean, deviation = _flat_statistics(rows) if transform.retain_statistics else (None, None)
     for piece in pieces(rows):
         # Neither difference nor quotient is below 0, where a fraction's power would be NaN.
         power_(piece.sub_(origin).div_(divisor), numbers[:, None])
     if mean is not None and deviation is not None:
         mean_now, deviation_now = _flat_statistics(rows)
-        factor = extent * deviation / (extent.abs() * deviation_now).clamp(min=EPSILON)
+        factor = deviation.mul_(extent).div_((extent * deviation_now).clamp_(min=EPSILON)).mul_(sign)
         for piece in pieces(rows):
             piece.sub_(mean_now).mul_(factor).add_(mean)
     else:
         for piece in pieces(rows):
-            piece.mul_(extent).add_(origin)
+            piece.mul_(sign * extent).add_(origin)
     return rows
 
 
