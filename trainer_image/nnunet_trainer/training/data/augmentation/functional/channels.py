@@ -97,7 +97,8 @@ class SeparateChannels:
 
     def change_channels(self, places: Sequence[int], rows: torch.Tensor, function: Function) -> None:
         chosen = self[places[0]].unsqueeze(0) if len(places) == 1 else torch.stack([self[place] for place in places])
-        self._replace(places, function(chosen))
+        for place, value in zip(places, function(chosen), strict=True):
+            self.channels[place] = value
 
     def mirrored(self, flips: Mirrored, layout: torch.memory_format, allocate: Allocate) -> torch.Tensor:
         samples, count, *patch = self.shape
@@ -113,10 +114,6 @@ class SeparateChannels:
         found = self.channels[place]
         assert found is not None
         return found
-
-    def _replace(self, places: Sequence[int], values: torch.Tensor) -> None:
-        for place, value in zip(places, values, strict=True):
-            self.channels[place] = value
 
     def _of_samples(self, rows: torch.Tensor) -> list[int]:
         """The places of samples' channels."""

@@ -59,10 +59,10 @@ def settle_meetings(found: np.ndarray, labels: np.ndarray, where: SamplingGrid, 
         offsets = (offsets[:, None] + np.array([0, stride], corner.dtype)).reshape(-1)
         weights = (weights[:, None] * np.stack((1 - part, part))).reshape(-1, len(meeting))
     around, weights = labels.take(corner + offsets[:, None]), weights * np.float32(1000)
-    winner, open_ = majority_of_two(around, weights)
-    if len(open_):
-        nearest = _nearest(labels, corner[open_], coordinates[:, open_], where.strides)
-        winner[open_] = majority(around[:, open_], weights[:, open_], nearest)
+    winner, unsettled = majority_of_two(around, weights)
+    if len(unsettled):
+        nearest = _nearest(labels, corner[unsettled], coordinates[:, unsettled], where.strides)
+        winner[unsettled] = majority(around[:, unsettled], weights[:, unsettled], nearest)
     found[meeting] = winner
 
 
