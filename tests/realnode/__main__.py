@@ -105,8 +105,6 @@ def main(arguments: list[str]) -> int:
     if lacking := requirements(Layout(asked.root, binaries_folder())):
         print(f"A real node needs on this machine: {'; '.join(lacking)}", file=sys.stderr)
         return 69
-    if asked.command == "check":
-        return 0
     asked.root.mkdir(parents=True, exist_ok=True)
     lock = (asked.root / "lock").open("w")
     try:
@@ -114,6 +112,11 @@ def main(arguments: list[str]) -> int:
     except BlockingIOError:
         print(f"Another run uses {asked.root}: there can be one node on a machine.", file=sys.stderr)
         return 75
+    if asked.command != "down" and (lacking_space := images.Store(Layout(asked.root, binaries_folder())).lacking_space()):
+        print(f"A real node needs on this machine: {lacking_space}.", file=sys.stderr)
+        return 69
+    if asked.command == "check":
+        return 0
     run = Run(asked.root)
     if asked.command == "down":
         run.node.stop()

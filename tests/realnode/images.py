@@ -1,33 +1,106 @@
-"""The images of the product and of the node: built by buildah, imported into containerd when they are new."""
+"""The images of the product and of the node: built by buildah, imported into containerd when they are new.
+
+What a build or an import leaves behind is removed after it: images that lost their name to newer ones, containers of interrupted
+builds. All of it lies in stores of this node's own; no other store of this machine is looked at.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .cluster import BUSYBOX, IMAGES, TAG
-from .node.containers import PAUSE, ctr, import_image
+from .node.containers import PAUSE, ctr, import_image, remove_untagged_images
 from .node.layout import Layout
 
 BUILD = Path(__file__).resolve().parent / "build_images" / "build.sh"
 NAMES = {"operator": f"{IMAGES['operator']}:{TAG}", "trainer": f"{IMAGES['trainer']}:{TAG}", "pause": PAUSE, "busybox": BUSYBOX}
+STAGE = f"{IMAGES['trainer']}-dependencies:{TAG}"
+"""The costliest stage, by which a first build is told from a later one."""
+GB = 10**9
+FIRST_BUILD, LATER_BUILD = 13 * GB, 5 * GB
+"""Free bytes that a build, its import and the scenarios' own files take at most."""
+
+
+def buildah(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["buildah", *arguments], capture_output=True, text=True)
 
 
 class Store:
-    """buildah's images, beside the node's folder: they are as costly to lose as its programs."""
+    """buildah's images, beside the node's folder: they are as costly to lose as its programs.
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    Args:
+        layout: the node's.
+        run: runs buildah with arguments.
+        free: bytes that are free where a folder lies.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        run: Callable[..., subprocess.CompletedProcess[str]] = buildah,
+        free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ) -> None:
+        self.layout, self._run = layout, run
         self.folder = layout.root.parent / f"{layout.root.name}-images"
+        self._free = lambda: free(layout.root.parent)
 
     def _buildah(self, *arguments: str) -> str:
+        """Run buildah on this store.
+
+        Raises:
+            RuntimeError: it failed; with what it said.
+        """
         places = ["--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run"), "--storage-driver", "overlay"]
-        return subprocess.run(["buildah", *places, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+        done = self._run(*places, *arguments)
+        if done.returncode:
+            raise RuntimeError(f"buildah {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout.strip()
+
+    def lacking_space(self) -> str | None:
+        """What to say when the disk is too full for a build, even without what earlier builds left; None when there is room."""
+        needed = LATER_BUILD if self._has(STAGE) and (self.layout.images / "trainer.id").exists() else FIRST_BUILD
+        if self._free() >= needed:
+            return None
+        removed = self.remove_leftovers()
+        if self._free() >= needed:
+            return None
+        free = f"{self._free() / GB:.1f} GB are free{f' ({removed})' if removed else ''}"
+        return (
+            f"{needed / GB:.0f} GB of free disk in {self.layout.root.parent}, and {free}. Free some, or name a folder elsewhere, "
+            f"NNUNET_E2E_DIR=FOLDER make e2e. {self.folder} and {self.layout.images} hold the images of earlier runs: they can be "
+            f"removed, and are then made from nothing"
+        )
+
+    def _has(self, reference: str) -> bool:
+        try:
+            self._buildah("inspect", "--type", "image", reference)
+        except RuntimeError:
+            return False
+        return True
+
+    def remove_leftovers(self) -> str:
+        """Remove images without a name that none with a name is built on, and the containers of interrupted builds.
+
+        Returns what was removed; nothing when there was nothing.
+        """
+        before = self._free()
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+        # Containers first: they hold on to their images.
+        containers = self._buildah("rm", "--all").split() if self._buildah("containers", "--all", "--quiet") else []
+        images = self._buildah("rmi", "--prune").split()
+        if not containers and not images:
+            return ""
+        counts = [f"{len(images)} untagged images"] if images else []
+        counts += [f"{len(containers)} containers of interrupted builds"] if containers else []
+        return f"removed {' and '.join(counts)}: {max(self._free() - before, 0) / GB:.1f} GB"
 
     def build(self) -> str:
-        """Build both; what did not change comes from buildah's cache. Returns their sizes.
+        """Build both; what did not change comes from buildah's cache. Returns their sizes, and what was removed.
 
         Raises:
             RuntimeError: with the end of what the build said.
@@ -37,11 +110,13 @@ class Store:
             [str(BUILD), str(self.folder), sys.executable, "operator", "trainer"], capture_output=True, text=True, env=os.environ
         )
         if done.returncode:
-            raise RuntimeError(f"{BUILD.name} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
+            free = f"{self._free() / GB:.1f} GB of disk are free"
+            raise RuntimeError(f"{BUILD.name} ended with {done.returncode} ({free}):\n{(done.stdout + done.stderr)[-4000:]}")
         sizes = {name: self.size(name) for name in ("operator", "trainer")}
         base = self.size("localhost/python-base:1")
         above = ", ".join(f"{name} {size - base} MB above" for name, size in sizes.items())
-        return f"{above} a base of {base} MB"
+        removed = self.remove_leftovers()
+        return f"{above} a base of {base} MB" + (f"; {removed}" if removed else "")
 
     def size(self, name: str) -> int:
         """Of an image, in MB (10⁶ bytes)."""
@@ -50,7 +125,7 @@ class Store:
         return round(float(number) * {"KB": 1e-3, "MB": 1, "GB": 1e3}[unit])
 
     def load(self) -> str:
-        """Import into containerd what it does not have, and forget images that nothing names any more."""
+        """Import into containerd what it does not have, and remove there what lost its name to it."""
         imported = []
         for name, reference in NAMES.items():
             number = self._buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", reference)
@@ -67,4 +142,6 @@ class Store:
                 archive.unlink(missing_ok=True)
             stamp.write_text(number)
             imported.append(name)
-        return f"imported {', '.join(imported)}" if imported else "they were there"
+        removed = remove_untagged_images(self.layout)
+        said = f"imported {', '.join(imported)}" if imported else "they were there"
+        return said + (f"; removed {removed} untagged images" if removed else "")

@@ -35,3 +35,4 @@ if ! there python-base; then
   (cd "$dir/debian" && rm -rf var/cache/apt/* var/lib/apt/lists/* var/log/* usr/share/{doc,man,locale,info}/* dev/*)
   from_folder python-base "$dir/debian" 'ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8\nCMD ["python"]'
 fi
+rm -rf "$dir/debian"  # the image has it

@@ -7,6 +7,9 @@ here=$(cd "$(dirname "$0")" && pwd) root=$(cd "$(dirname "$0")/../../.." && pwd)
 dir=$1 python=$2
 shift 2
 version=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\).*/\1/p' "$here/../programs/kubernetes/go.mod")
+# What an interrupted build leaves is found, and removed, with the rest.
+export TMPDIR=$dir/tmp
+mkdir -p "$TMPDIR"
 export BUILDAH="buildah --root $dir/storage --runroot $dir/run --storage-driver overlay"
 "$here/base.sh" "$dir/made" "$version"
 
@@ -14,7 +17,7 @@ export BUILDAH="buildah --root $dir/storage --runroot $dir/run --storage-driver 
 digest=$(cat "$here/stand_in_wheels.py" "$root/constraints.txt" | sha256sum | cut -c1-12)
 wheels=$dir/made/wheels-$digest
 if [ ! -d "$wheels" ]; then
-  rm -rf "$wheels.partial"
+  rm -rf "$dir"/made/wheels-*
   "$python" "$here/stand_in_wheels.py" "$wheels.partial"
   mv "$wheels.partial" "$wheels"
 fi
@@ -34,7 +37,9 @@ folder() { if [ "$1" = trainer ]; then echo trainer_image; else echo operator; f
 for name in "$@"; do
   # The operator has nothing of CUDA: its layers stay in the cache whatever the stand-ins are.
   if [ "$name" = trainer ]; then preferred=wheels; else preferred=constraints.txt; fi
-  $BUILDAH build "${options[@]}" --build-arg BASE=localhost/python-base:1 --build-arg WHEELS=$preferred \
-    --build-arg REVISION="$sources" \
-    -f "$context/$(folder "$name")/Dockerfile" -t "localhost/nnunet-$name:e2e" "$context"
+  build=("${options[@]}" --build-arg BASE=localhost/python-base:1 --build-arg WHEELS=$preferred --build-arg REVISION="$sources")
+  build+=(-f "$context/$(folder "$name")/Dockerfile")
+  # The stage of the dependencies has a name, too: what has none is removed after the build, and it takes minutes to make.
+  $BUILDAH build "${build[@]}" --target dependencies -t "localhost/nnunet-$name-dependencies:e2e" "$context"
+  $BUILDAH build "${build[@]}" -t "localhost/nnunet-$name:e2e" "$context"
 done

@@ -123,3 +123,21 @@ def ctr(layout: Layout, *arguments: str, check: bool = True) -> subprocess.Compl
 def import_image(layout: Layout, archive: Path) -> None:
     """Import an image of a docker archive."""
     ctr(layout, "images", "import", "--all-platforms", str(archive))
+
+
+def untagged(listing: str) -> list[str]:
+    """Of what `ctr images ls` says: the names that are a digest, and whose image no other name has.
+
+    containerd's part for Kubernetes names each image by its digest, too; that name stays when a newer image takes the other.
+    """
+    rows = [line.split()[:3] for line in listing.splitlines()[1:] if line.strip()]
+    tagged = {digest for name, _, digest in rows if not name.startswith("sha256:")}
+    return [name for name, _, digest in rows if name.startswith("sha256:") and digest not in tagged]
+
+
+def remove_untagged_images(layout: Layout) -> int:
+    """Remove them, and wait until their layers are gone. Returns how many there were."""
+    names = untagged(ctr(layout, "images", "ls").stdout)
+    if names:
+        ctr(layout, "images", "rm", "--sync", *names)
+    return len(names)

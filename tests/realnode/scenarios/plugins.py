@@ -18,14 +18,27 @@ from nnunet_trainer.extensions import Range, register
 def halve(images, case, *, times: Annotated[int, Range(1, 8)] = 1):
     images *= 0.5**times
 """
-LOSS = """
+CALLED, GO_ON = "called", "go-on"
+"""Files in /tmp of fold 0's pod: its loss makes the first and waits for the second, so that it trains while the plug-in changes."""
+LOSS = f"""
+import socket
+import time
+from pathlib import Path
+
 from nnunet_trainer.extensions import call_built_in, register
 
 
 @register("loss", "TwiceDiceCE")
 def twice(context):
     once = call_built_in("loss", "DiceCE", context)
-    return lambda logits, target: 2 * once(logits, target)
+
+    def loss(logits, target):
+        Path("/tmp/{CALLED}").touch()
+        while "-f0-" in socket.gethostname() and not Path("/tmp/{GO_ON}").exists():
+            time.sleep(0.1)
+        return 2 * once(logits, target)
+
+    return loss
 """
 
 
@@ -56,12 +69,15 @@ def run(cluster: Cluster) -> str:
     assert not cluster.pods(NAME), waits
     cluster.apply(config_map())
     cluster.wait_ready("Plans", NAME, seconds=240)
-    run = training(NAME, epochs=8, folds=["0", "1"], maxParallelFolds=1, plansRef={"name": NAME}, **named)
+    run = training(NAME, epochs=2, folds=["0", "1"], maxParallelFolds=1, plansRef={"name": NAME}, **named)
     run["spec"]["trainer"]["recipe"]["loss"] = {"name": "TwiceDiceCE"}
     cluster.apply(run)
-    cluster.wait_epoch(NAME, 1)
+    pod = cluster.wait_running(NAME)["metadata"]["name"]
+    called = lambda: CALLED in cluster.kubectl("exec", pod, "--", "ls", "/tmp", check=False).split()  # noqa: E731
+    wait_until(called, timeout=240, what="fold 0 to train")
     cluster.apply(config_map("# Another version.\n"))
     changed = told("TrainingRun", "PluginChanged")
+    cluster.kubectl("exec", pod, "--", "touch", f"/tmp/{GO_ON}")
     wait_until(lambda: cluster.fold(NAME)["state"] == "Succeeded", timeout=240, what="fold 0 to go on by its own copy")
     assert "job" not in cluster.object("TrainingRun", NAME)["status"]["folds"][1], cluster.said("TrainingRun", NAME)
     cluster.apply(config_map())
