@@ -11,7 +11,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+
+from support.controlplane import ROOT
 
 from .cluster import BUSYBOX, IMAGES, TAG
 from .node.containers import PAUSE, ctr, import_image, remove_untagged_images
@@ -19,15 +22,21 @@ from .node.layout import Layout
 
 BUILD = Path(__file__).resolve().parent / "build_images" / "build.sh"
 NAMES = {"operator": f"{IMAGES['operator']}:{TAG}", "trainer": f"{IMAGES['trainer']}:{TAG}", "pause": PAUSE, "busybox": BUSYBOX}
-STAGE = f"{IMAGES['trainer']}-dependencies:{TAG}"
-"""The costliest stage, by which a first build is told from a later one."""
+DEPENDENCIES = ("pyproject.toml", "constraints.txt", "images", "operator/Dockerfile", "trainer_image/Dockerfile")
+"""What the stages that install the dependencies are made from."""
 GB = 10**9
-FIRST_BUILD, LATER_BUILD = 13 * GB, 5 * GB
-"""Free bytes that a build, its import and the scenarios' own files take at most."""
+WHOLE_BUILD, BUILD_OF_CODE = 13 * GB, 5 * GB
+"""Free bytes that a build, its import and the scenarios' own files take at most: of all, of what lies above the dependencies."""
 
 
 def buildah(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["buildah", *arguments], capture_output=True, text=True)
+
+
+def digest_of_dependencies() -> str:
+    places = [ROOT / name for name in DEPENDENCIES] + [BUILD.parent]
+    files = [file for place in places for file in sorted([place] if place.is_file() else place.glob("*.*"))]
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 class Store:
@@ -48,6 +57,7 @@ class Store:
         self.layout, self._run = layout, run
         self.folder = layout.root.parent / f"{layout.root.name}-images"
         self._free = lambda: free(layout.root.parent)
+        self._built = self.folder / "dependencies.sha256"
 
     def _buildah(self, *arguments: str) -> str:
         """Run buildah on this store.
@@ -63,7 +73,8 @@ class Store:
 
     def lacking_space(self) -> str | None:
         """What to say when the disk is too full for a build, even without what earlier builds left; None when there is room."""
-        needed = LATER_BUILD if self._has(STAGE) and (self.layout.images / "trainer.id").exists() else FIRST_BUILD
+        same = self._built.exists() and self._built.read_text() == digest_of_dependencies()
+        needed = BUILD_OF_CODE if same and (self.layout.images / "trainer.id").exists() else WHOLE_BUILD
         if self._free() >= needed:
             return None
         removed = self.remove_leftovers()
@@ -75,13 +86,6 @@ class Store:
             f"NNUNET_E2E_DIR=FOLDER make e2e. {self.folder} and {self.layout.images} hold the images of earlier runs: they can be "
             f"removed, and are then made from nothing"
         )
-
-    def _has(self, reference: str) -> bool:
-        try:
-            self._buildah("inspect", "--type", "image", reference)
-        except RuntimeError:
-            return False
-        return True
 
     def remove_leftovers(self) -> str:
         """Remove images without a name that none with a name is built on, and the containers of interrupted builds.
@@ -112,6 +116,7 @@ class Store:
         if done.returncode:
             free = f"{self._free() / GB:.1f} GB of disk are free"
             raise RuntimeError(f"{BUILD.name} ended with {done.returncode} ({free}):\n{(done.stdout + done.stderr)[-4000:]}")
+        self._built.write_text(digest_of_dependencies())
         sizes = {name: self.size(name) for name in ("operator", "trainer")}
         base = self.size("localhost/python-base:1")
         above = ", ".join(f"{name} {size - base} MB above" for name, size in sizes.items())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from realnode.images import BUILD, FIRST_BUILD, GB, LATER_BUILD, STAGE, Store
+from realnode.images import BUILD, BUILD_OF_CODE, GB, WHOLE_BUILD, Store, digest_of_dependencies
 from realnode.node.containers import untagged
 from realnode.node.layout import Layout
 
@@ -36,8 +36,6 @@ class Buildah:
                 self.containers.clear()
             case ("rmi", "--prune"):
                 out = self._prune()
-            case ("inspect", "--type", "image", name):
-                return subprocess.CompletedProcess([], 0 if name in self.tags else 125, "", "not known")
             case other:
                 raise AssertionError(other)
         return subprocess.CompletedProcess([], 0, "\n".join(out), "")
@@ -101,25 +99,43 @@ def test_no_store_but_its_own_is_looked_at(tmp_path: Path) -> None:
         assert call[:4] == ["--root", str(own / "storage"), "--runroot", str(own / "run")]
 
 
+SAME = digest_of_dependencies()
+
+
 @pytest.mark.parametrize(
     ("built", "imported", "room", "leftovers", "needed"),
     [
-        (False, False, FIRST_BUILD, 0, None),
-        (False, False, FIRST_BUILD - 1, 0, FIRST_BUILD),
-        (False, False, FIRST_BUILD - 3 * GB, 3, None),
-        (True, False, FIRST_BUILD - 1, 0, FIRST_BUILD),
-        (True, True, LATER_BUILD, 0, None),
-        (True, True, LATER_BUILD - 1, 0, LATER_BUILD),
-        (True, True, 0, 4, LATER_BUILD),
-        (True, True, 0, 5, None),
+        (None, False, WHOLE_BUILD, 0, None),
+        (None, False, WHOLE_BUILD - 1, 0, WHOLE_BUILD),
+        (None, False, WHOLE_BUILD - 3 * GB, 3, None),
+        (SAME, False, WHOLE_BUILD - 1, 0, WHOLE_BUILD),
+        ("of another constraints.txt", True, WHOLE_BUILD - 1, 0, WHOLE_BUILD),
+        (SAME, True, BUILD_OF_CODE, 0, None),
+        (SAME, True, BUILD_OF_CODE - 1, 0, BUILD_OF_CODE),
+        (SAME, True, 0, 4, BUILD_OF_CODE),
+        (SAME, True, 0, 5, None),
+    ],
+    ids=[
+        "room",
+        "no room",
+        "room after",
+        "nothing imported",
+        "others built",
+        "of code",
+        "no room of code",
+        "too little after",
+        "enough after",
     ],
 )
 def test_a_disk_that_is_too_full_is_told_before_a_build(
-    tmp_path: Path, built: bool, imported: bool, room: int, leftovers: int, needed: int | None
+    tmp_path: Path, built: str | None, imported: bool, room: int, leftovers: int, needed: int | None
 ) -> None:
     old: dict[str, str | None] = {f"old{number}": None for number in range(leftovers)}
-    buildah = Buildah({"stage": None, **old}, {STAGE if built else "other": "stage"}, image_bytes=GB, room=room)
+    buildah = Buildah({"stage": None, **old}, {"dependencies:e2e": "stage"}, image_bytes=GB, room=room)
     (tmp_path / "e2e" / "images").mkdir(parents=True)
+    (tmp_path / "e2e-images").mkdir()
+    if built is not None:
+        (tmp_path / "e2e-images" / "dependencies.sha256").write_text(built)
     if imported:
         (tmp_path / "e2e" / "images" / "trainer.id").write_text("1")
     lacking = store(tmp_path, buildah).lacking_space()
@@ -171,7 +187,6 @@ def test_the_stage_that_takes_minutes_has_a_name_and_all_lies_below_one_folder(t
     built = [words for words in said if "build" in words]
     names = [words[words.index("-t") + 1] for words in built]
     assert names == [f"localhost/nnunet-{name}{stage}:e2e" for name in ("operator", "trainer") for stage in ("-dependencies", "")]
-    assert STAGE in names
     for words in built:
         assert ("--target" in words) == ("-dependencies" in words[words.index("-t") + 1])
     assert len([*(own / "made").glob("wheels-*")]) == 1
