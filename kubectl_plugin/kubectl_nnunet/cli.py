@@ -20,10 +20,23 @@ COMMANDS = {
 }
 
 
+CLUSTER_FLAGS = {"-n": 2, "--namespace": 2, "--context": 2, "--kubeconfig": 2, "-A": 1, "--all-namespaces": 1}
+"""Those of `connection.add_arguments`, with how many words each is."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command."""
     description = "Datasets, plans and training of nnunet-operator on a cluster."
-    return command_line.run(PROGRAM, description, COMMANDS, __package__ or "kubectl_nnunet", argv)
+    words = command_first(sys.argv[1:] if argv is None else argv)
+    return command_line.run(PROGRAM, description, COMMANDS, __package__ or "kubectl_nnunet", words)
+
+
+def command_first(argv: list[str]) -> list[str]:
+    """Put the command before flags that say which cluster: kubectl takes these before its verb, too."""
+    at = 0
+    while at < len(argv) and (flag := argv[at].partition("=")[0]) in CLUSTER_FLAGS:
+        at += 1 if "=" in argv[at] else CLUSTER_FLAGS[flag]
+    return [argv[at], *argv[:at], *argv[at + 1 :]] if at and argv[at : at + 1] and argv[at] in COMMANDS else argv
 
 
 if __name__ == "__main__":
