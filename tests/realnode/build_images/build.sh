@@ -32,9 +32,16 @@ for file in /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
   if [ -e "$file" ]; then options+=(-v "$file:/etc/pip.conf:ro"); break; fi
 done
 # buildah's cache does not look at what a mounted stage holds: the sources' digest in an argument says when our layer is an old one.
-sources=$(cd "$context" && find . -path ./wheels -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
+# It is the image's label, too: where that is the same, nothing is asked of the cache, which reads all of torch to know it again.
+label='{{index .OCIv1.Config.Labels "org.opencontainers.image.revision"}}'
+sources=$({
+  basename "$wheels"
+  $BUILDAH inspect --type image --format '{{.FromImageID}}' localhost/python-base:1
+  cd "$context" && find . -path ./wheels -prune -o -type f -print0 | sort -z | xargs -0 sha256sum; sha256sum < "$here/build.sh"
+} | sha256sum | cut -c1-12)
 folder() { if [ "$1" = trainer ]; then echo trainer_image; else echo operator; fi; }
 for name in "$@"; do
+  if [ "$($BUILDAH inspect --type image --format "$label" "localhost/nnunet-$name:e2e" 2>/dev/null)" = "$sources" ]; then continue; fi
   # The operator has nothing of CUDA: its layers stay in the cache whatever the stand-ins are.
   if [ "$name" = trainer ]; then preferred=wheels; else preferred=constraints.txt; fi
   build=("${options[@]}" --build-arg BASE=localhost/python-base:1 --build-arg WHEELS=$preferred --build-arg REVISION="$sources")

@@ -34,7 +34,8 @@ def hint(pending: Pending) -> str:
 
 def needs(pending: Pending) -> str:
     """A clause that names what must be there before the pod starts: a kubelet says ContainerCreating, and not what it misses."""
-    return f"; it needs {', '.join(pending.mounts)}: do they exist? (kubectl describe pod)" if pending.mounts else ""
+    exist = "does it exist" if len(pending.mounts) == 1 else "do they exist"
+    return f"; it needs {', '.join(pending.mounts)}: {exist}? (kubectl describe pod)" if pending.mounts else ""
 
 
 def explain(work: Work, pending: Pending, now: datetime) -> tuple[str, str]:

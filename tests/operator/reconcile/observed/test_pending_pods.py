@@ -69,4 +69,4 @@ def test_our_own_pods_name_their_storage_secret(train: Train) -> None:
     world.hold(world.job(owner_name="run"), "ContainerCreating")
     world.wait(seconds=61)
     world.settle()
-    assert "it needs Secret s3: do they exist?" in world.condition("TrainingRun", "run")[2]
+    assert "it needs Secret s3: does it exist?" in world.condition("TrainingRun", "run")[2]
