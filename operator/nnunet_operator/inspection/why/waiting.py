@@ -17,12 +17,13 @@ from ...reconcile.blocker import STALLING
 from ...reconcile.kinds import invalid
 from ...reconcile.references.dependencies import needed_by, wanted_by
 from ...reconcile.view import Key, Manifest
+from ...reconcile.work import ACTIVE
 from .. import parts, printer_columns
 from ..object_names import short
 from ..parts import Part
 from ..reader import ObjectReader
 from .explanation import Explanation
-from .waiting_pods import explain_job
+from .waiting_pods import explain_job, is_unnoticed
 
 WAITS_FOR = {
     reasons.WAITING_FOR_DATASET: ("Dataset",),
@@ -185,6 +186,8 @@ class _Walk:
             newest = max(jobs, key=lambda job: (job["metadata"].get("creationTimestamp", ""), job["metadata"]["name"]))
             pods = self.reader.owned(manifest, "Pod")
             explain_job(newest, pods, self.reader, self.now, self.found, depth + 1)
+            if part.state in ACTIVE and is_unnoticed(newest, self.now):
+                self._no_operator(manifest["metadata"]["namespace"])
 
     def _no_operator(self, namespace: str) -> None:
         self.found.advise(self.work or f"Does an operator run, and does it work in namespace {namespace}? nnunet-operator diagnose")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ...api import reasons
 from ...api.conditions import condition_of
@@ -15,6 +15,8 @@ from ..reader import ObjectReader
 from .explanation import Explanation
 
 MOST_PODS, MOST_EVENTS = 4, 3
+NOTICED = timedelta(seconds=60)
+"""So long an operator may take, when it has much to do, or is being replaced."""
 
 
 def explain_job(
@@ -32,9 +34,9 @@ def explain_job(
     """
     name, uid = job["metadata"]["name"], job["metadata"].get("uid")
     mine = [pod for pod in all_pods if ownership.controlling_job(pod) == (name, uid)]
-    if pods.condition(job, "Complete", "Failed"):
-        ended = pods.condition(job, "Complete", "Failed") or {}
-        found.step(depth, f"job/{name}", f"{ended['type']}: {ended.get('message') or ended.get('reason') or 'it has ended'}")
+    if ended := pods.condition(job, "Complete", "Failed"):
+        ago = f" {printer_columns.age(at, now)} ago" if (at := ended.get("lastTransitionTime")) else ""
+        found.step(depth, f"job/{name}", f"{ended['type']}{ago}: {ended.get('message') or ended.get('reason') or 'it has ended'}")
         return
     if (job.get("spec") or {}).get("suspend") and not mine:
         found.step(depth, f"job/{name}", queues.explain(job, reader.workload(job)), "waiting")
@@ -51,6 +53,12 @@ def explain_job(
         _pod(pod, reader, now, found, depth + 1)
     if len(waiting) > MOST_PODS:
         found.step(depth + 1, f"and {len(waiting) - MOST_PODS} more", "")
+
+
+def is_unnoticed(job: Manifest, now: datetime) -> bool:
+    """Whether a Job ended so long ago that an operator that runs would have told it."""
+    ended = (pods.condition(job, "Complete", "Failed") or {}).get("lastTransitionTime")
+    return ended is not None and now - datetime.fromisoformat(ended) > NOTICED
 
 
 def _pod(pod: Manifest, reader: ObjectReader, now: datetime, found: Explanation, depth: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -159,6 +160,24 @@ def test_a_node_that_is_lost(chain_: WorldReader, advance: Advance) -> None:
     steps, todo = why(chain_, "TrainingRun", "pretrain")
     assert steps[-1].strip() == "node/node-a: is not Ready: Kubelet stopped posting node status."
     assert todo == ["Bring node node-a back, or delete it: kubectl get node node-a"]
+
+
+@pytest.mark.parametrize("ends", ["finish", "fail", "disrupt"])
+def test_a_job_whose_end_no_operator_tells(chain_: WorldReader, advance: Advance, ends: str) -> None:
+    advance(chain_, *PREPARATION)
+    world = chain_.world
+    job = world.job(step="train")
+    world.run(job)
+    world.settle()
+    getattr(world, ends)(job)
+    world.wait(seconds=30)
+    assert why(chain_, "TrainingRun", "pretrain")[1] == []
+    world.wait(minutes=3)
+    steps, todo = why(chain_, "TrainingRun", "pretrain")
+    assert re.search(r"job/.*: (Complete|Failed) \d+[ms]\S* ago: ", steps[-1])
+    assert todo == ["Does an operator run, and does it work in namespace default? nnunet-operator diagnose"]
+    world.settle()
+    assert "Does an operator run" not in " ".join(why(chain_, "TrainingRun", "pretrain")[1])
 
 
 def test_what_works_needs_nothing(chain_: WorldReader, advance: Advance) -> None:
