@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,9 +34,14 @@ def buildah(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def digest_of_dependencies() -> str:
+    """Of all files of `DEPENDENCIES`, and of what builds with them here."""
     places = [ROOT / name for name in DEPENDENCIES] + [BUILD.parent]
     files = [file for place in places for file in sorted([place] if place.is_file() else place.glob("*.*"))]
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _count(found: Sized, what: str) -> str:
+    return f"{len(found)} {what}{'s' if len(found) != 1 else ''}"
 
 
 class Store:
@@ -99,8 +104,8 @@ class Store:
         images = self._buildah("rmi", "--prune").split()
         if not containers and not images:
             return ""
-        counts = [f"{len(images)} untagged images"] if images else []
-        counts += [f"{len(containers)} containers of interrupted builds"] if containers else []
+        counts = [_count(images, "untagged image")] if images else []
+        counts += [f"{_count(containers, 'container')} of interrupted builds"] if containers else []
         return f"removed {' and '.join(counts)}: {max(self._free() - before, 0) / GB:.1f} GB"
 
     def build(self) -> str:

@@ -68,7 +68,7 @@ TAGS = {"base:1": "base", "dependencies:e2e": "stage", "trainer:e2e": "code"}
         (CHAIN, TAGS, {}, set(CHAIN), ""),
         (CHAIN, {}, {}, set(), "removed 5 untagged images: 5.0 GB"),
         (CHAIN | NEWER, TAGS, {}, set(CHAIN), "removed 4 untagged images: 4.0 GB"),
-        (CHAIN, TAGS, {"half": "pip"}, set(CHAIN), "removed 1 containers of interrupted builds: 0.0 GB"),
+        (CHAIN, TAGS, {"half": "pip"}, set(CHAIN), "removed 1 container of interrupted builds: 0.0 GB"),
         (
             CHAIN | NEWER,
             TAGS | {"dependencies:e2e": "stage2", "trainer:e2e": "code2"},
@@ -172,22 +172,43 @@ def test_containerds_images_that_lost_their_name(rows: list[tuple[str, str]], ex
     assert untagged(listing) == expected
 
 
-def test_the_stage_that_takes_minutes_has_a_name_and_all_lies_below_one_folder(tmp_path: Path) -> None:
-    programs, calls = tmp_path / "programs", tmp_path / "calls"
-    programs.mkdir()
-    for name, lines in {"buildah": f'echo "$TMPDIR $*" >> {calls}', "python": 'mkdir "$2"'}.items():
-        (programs / name).write_text(f"#!/bin/sh\n{lines}\n")
-        (programs / name).chmod(0o755)
+BUILDAH = """#!/bin/sh
+echo "$TMPDIR $*" >> {folder}/calls
+case "$*" in
+  *FromImageID*) cat {folder}/base ;;
+  *revision*) for word; do :; done; cat "{folder}/$(basename "$word")" 2> /dev/null ;;
+  *" build "*)
+    for word; do
+      case "$word" in REVISION=*) revision=${{word#REVISION=}} ;; localhost/nnunet-*) image=$(basename "$word") ;; esac
+    done
+    echo "$revision" > "{folder}/$image" ;;
+esac
+"""
+"""Remembers, as an image's label does, what it was made from."""
+
+
+def test_a_build_names_the_stage_that_takes_minutes_and_is_left_out_where_all_is_as_it_was(tmp_path: Path) -> None:
+    programs = {"buildah": BUILDAH.format(folder=tmp_path), "python": '#!/bin/sh\nmkdir "$2"\n'}
+    for name, lines in programs.items():
+        (tmp_path / name).write_text(lines)
+        (tmp_path / name).chmod(0o755)
     own = tmp_path / "images"
     (own / "made" / "wheels-old").mkdir(parents=True)
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run([BUILD, own, programs / "python", "operator", "trainer"], check=True, env=environment, timeout=120)
-    said = [line.split() for line in calls.read_text().splitlines()]
-    assert all(words[:5] == [f"{own}/tmp", "--root", f"{own}/storage", "--runroot", f"{own}/run"] for words in said)
-    built = [words for words in said if "build" in words]
-    names = [words[words.index("-t") + 1] for words in built]
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+    def built(base: str) -> list[list[str]]:
+        (tmp_path / "base").write_text(base)
+        (tmp_path / "calls").unlink(missing_ok=True)
+        subprocess.run([BUILD, own, tmp_path / "python", "operator", "trainer"], check=True, env=environment, timeout=120)
+        said = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+        assert all(words[:5] == [f"{own}/tmp", "--root", f"{own}/storage", "--runroot", f"{own}/run"] for words in said)
+        assert not [*(own / "tmp").iterdir()]
+        return [words for words in said if "build" in words]
+
+    first = built("a base")
+    names = [words[words.index("-t") + 1] for words in first]
     assert names == [f"localhost/nnunet-{name}{stage}:e2e" for name in ("operator", "trainer") for stage in ("-dependencies", "")]
-    for words in built:
-        assert ("--target" in words) == ("-dependencies" in words[words.index("-t") + 1])
+    assert ["--target" in words for words in first] == [True, False, True, False]
     assert len([*(own / "made").glob("wheels-*")]) == 1
-    assert not [*(own / "tmp").iterdir()]
+    assert not built("a base")
+    assert len(built("another base")) == len(first)
