@@ -28,6 +28,15 @@ def test_a_good_one() -> None:
     assert description.faults({**GOOD, "modality": {"0": "MRI"}}) == []
 
 
+def test_one_of_version_1_is_told_what_converts_it() -> None:
+    cases = [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]
+    old = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "a"}, "numTraining": 1, "training": cases, "test": []}
+    assert "nnUNetv2_convert_old_nnUNet_dataset" in description.faults(old)[-1]
+    assert "spec.source.layout: MSD" in description.faults(old)[-1]
+    converted = {**old, "labels": {"background": 0, "a": 1}, "file_ending": ".nii.gz"}
+    assert description.faults(converted) == []  # nnU-Net reads it, whatever is left in it
+
+
 @pytest.mark.parametrize("field", ["channel_names", "labels", "numTraining", "file_ending"])
 def test_a_missing_field(field: str) -> None:
     faults = description.faults({k: v for k, v in GOOD.items() if k != field})

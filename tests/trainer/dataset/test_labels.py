@@ -46,6 +46,7 @@ def test_heads_and_classes(dataset_json: dict[str, Any], heads: int, foreground:
         ({"background": 0, "w": [1, 2], "c": 2}, None, "regions_class_order is missing"),
         ({"background": 0, "w": [1, 2], "c": 2}, [1], "has 1 values, expected one for each of the 2 regions"),
         ({"background": 0, "w": [1, 2], "c": 2}, "12", "expected a list of integers"),
+        ({"0": "background", "1": "Ödem"}, None, 'expected names and values, as {"background": 0, "Ödem": 1}'),
         ([], None, "must name the labels"),
     ],
 )

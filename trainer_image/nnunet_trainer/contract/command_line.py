@@ -27,6 +27,11 @@ def tell(fault: Fault) -> int:
     return int(fault.exit_code)
 
 
+def counted(number: int, what: str) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def run(program: str, description: str, commands: Mapping[str, tuple[str, str]], package: str, argv: list[str] | None) -> int:
     """Run one command; a person's mistake ends in one message and the contract's exit code.
 

@@ -7,6 +7,7 @@ import json
 import sys
 
 from nnunet_trainer import nnunet_folders
+from nnunet_trainer.contract.command_line import counted
 from nnunet_trainer.contract.faults import BadData, ExitCode
 from nnunet_trainer.extensions import command_line
 
@@ -41,13 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     if wrong:
         if not arguments.json:
             cases = len({finding.case for finding in wrong if finding.case})
-            where = f"{cases} {'case' if cases == 1 else 'cases'}" if cases else "the dataset"
-            print(f"{len(wrong)} {'fault' if len(wrong) == 1 else 'faults'} in {where}.", file=sys.stderr)
+            where = counted(cases, "case") if cases else "the dataset"
+            print(f"{counted(len(wrong), 'fault')} in {where}.", file=sys.stderr)
         return int(ExitCode.BAD_DATA)
     try:
         raw = RawDataset.open(folder)
     except BadData:
         raise
     if not arguments.json:
-        print(f"{raw.name}: {len(raw.cases)} cases, read by {raw.reader}. No faults.")
+        print(f"{raw.name}: {counted(len(raw.cases), 'case')}, read by {raw.reader}. No faults.")
     return 0

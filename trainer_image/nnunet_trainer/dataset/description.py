@@ -17,6 +17,10 @@ RGB = "rgb_to_0_1"
 """The channel name, in any case, whose values nnU-Net takes for 0 to 255."""
 
 FORGOTTEN = "where a plug-in brings it, name that in spec.plugins, or with --plugins DIR"
+VERSION_1 = (
+    "it is a dataset.json of nnU-Net's version 1 or of the Decathlon: a Decathlon's folder is read with spec.source.layout: MSD, "
+    "or converted by nnUNetv2_convert_MSD_dataset; one of version 1 is converted by nnUNetv2_convert_old_nnUNet_dataset"
+)
 REASONS = {"dataset.json": "InvalidDatasetJson", "splits_final.json": "InvalidSplits"}
 
 
@@ -53,7 +57,10 @@ def faults(dataset_json: Any) -> list[str]:
         lines.append('field labels is missing; expected names and values, as {"background": 0, "liver": 1}')
     else:
         lines += label_faults(dataset_json["labels"], dataset_json.get("regions_class_order"))
-    return [*lines, *_case_faults(dataset_json)]
+    lines += _case_faults(dataset_json)
+    if lines and "training" in dataset_json and "channel_names" not in dataset_json:
+        lines.append(VERSION_1)
+    return lines
 
 
 def check(dataset_json: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,6 +108,9 @@ def label_faults(labels: Any, regions_class_order: Any) -> list[str]:
     """All that is wrong with dataset.json's `labels` and `regions_class_order`."""
     if not isinstance(labels, dict) or not labels:
         return ['field labels must name the labels, as {"background": 0, "liver": 1}']
+    if all(isinstance(value, str) and str(name).isdigit() for name, value in labels.items()):
+        swapped = json.dumps({value: int(name) for name, value in labels.items()}, ensure_ascii=False)
+        return [f"field labels has values that name labels, as in version 1; expected names and values, as {swapped}"]
     lines = [
         f"field labels.{name} is {value!r}, expected an integer or a list of integers (a region)"
         for name, value in labels.items()

@@ -1,8 +1,10 @@
-"""A storage that does not answer is no damaged file: whoever reads it again may find it whole."""
+"""Why a file cannot be read that is not damaged: it is not there, or its storage does not answer."""
 
 from __future__ import annotations
 
 import errno
+import os
+import unicodedata
 from pathlib import Path
 
 from nnunet_trainer.contract.faults import StorageFault
@@ -15,6 +17,28 @@ NAMES = (
 """What the kernel says of disks, network volumes and FUSE, not of a file's content or of who may read it."""
 ERRORS = frozenset(getattr(errno, name) for name in NAMES if hasattr(errno, name))
 CHUNK = 1 << 20
+
+
+def absence(path: Path) -> str:
+    """What there is in place of a file that is not one, as the end of a sentence that begins with its path."""
+    if path.is_dir():
+        return "is a folder; expected a file"
+    if path.is_symlink():
+        return f"is a link to {os.readlink(path)}, which does not exist"
+    return f"does not exist{similar_name(path)}"
+
+
+def similar_name(path: Path) -> str:
+    """A file beside a missing one whose name only looks the same, to be appended to a message; empty if there is none.
+
+    File systems and archives of macOS decompose letters with accents, others compose them (Unicode's NFD and NFC).
+    """
+    name = unicodedata.normalize("NFC", path.name)
+    if name.isascii() or not path.parent.is_dir() or path.exists():
+        return ""
+    if not any(unicodedata.normalize("NFC", other) == name for other in os.listdir(path.parent)):
+        return ""
+    return "; a name there looks the same but has its accents encoded in another way (Unicode's NFC and NFD): rename it"
 
 
 def raise_storage_error(error: BaseException, path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nnunet_trainer.contract.command_line import counted
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{names[label]:<{width}}  Dice {values['Dice']:.4f}  IoU {values['IoU']:.4f}")
     values = result["foreground_mean"]
     print(f"{'foreground':<{width}}  Dice {values['Dice']:.4f}  IoU {values['IoU']:.4f}")
-    print(f"{len(result['metric_per_case'])} cases: {output}")
+    print(f"{counted(len(result['metric_per_case']), 'case')}: {output}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nnunet_trainer import nnunet_folders
+from nnunet_trainer.contract.command_line import counted
 from nnunet_trainer.extensions import command_line
 
 OUTPUT = "dataset_fingerprint.json"
@@ -41,5 +42,5 @@ def run(arguments: argparse.Namespace) -> int:
     parameters = files.json_option(arguments.parameters, "--parameters")
     fingerprint = extract(raw, workers, extractor=arguments.extractor, parameters=parameters)
     replaced = files.write_json(output, fingerprint)
-    print(f"{raw.name}: {len(raw.cases)} cases → {output}{' (replaced)' if replaced else ''}")
+    print(f"{raw.name}: {counted(len(raw.cases), 'case')} → {output}{' (replaced)' if replaced else ''}")
     return 0

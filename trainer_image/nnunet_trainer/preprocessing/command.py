@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from nnunet_trainer import nnunet_folders
+from nnunet_trainer.contract.command_line import counted
 from nnunet_trainer.extensions import command_line
 
 USUAL = ("2d", "3d_fullres", "3d_lowres")
@@ -62,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         folder = output / configuration.data_identifier
         made = preprocess_dataset(raw, plans, configuration, folder, workers=workers, cases=cases, progress=_progress())
         found = len(cases) - len(made)
-        print(f"{raw.name}, {configuration.name}: {len(made)} cases preprocessed, {found} were there already → {folder}")
+        done = f"{counted(len(made), 'case')} preprocessed"
+        print(f"{raw.name}, {configuration.name}: {done}, {found} were there already → {folder}")
     for note in write_companions(raw, plans, output, [source.parent]):
         print(note, file=sys.stderr)
     return 0

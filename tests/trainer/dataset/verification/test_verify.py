@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,13 +55,42 @@ def with_value(array: np.ndarray, value: float) -> np.ndarray:
     return array
 
 
+def replace_by_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/nowhere/image.nii.gz")
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "truncated image": (lambda raw: truncate(image(raw, 0)), "case_00", "imagesTr/case_00_0000.nii.gz", "truncated"),
     "truncated inside": (lambda raw: shorten_inside(image(raw, 0)), "case_00", "imagesTr/case_00_0000.nii.gz", "truncated"),
     "damaged": (lambda raw: damage(image(raw, 0)), "case_00", "imagesTr/case_00_0000.nii.gz", "damaged"),
     "truncated label": (lambda raw: truncate(label(raw, 1)), "case_01", "labelsTr/case_01.nii.gz", "truncated"),
     "no gzip": (lambda raw: image(raw, 0).write_bytes(b"x" * 999), "case_00", "imagesTr/case_00_0000.nii.gz", "not a gzip"),
-    "empty file": (lambda raw: image(raw, 0).write_bytes(b""), "case_00", "imagesTr/case_00_0000.nii.gz", "not a gzip"),
+    "empty file": (
+        lambda raw: image(raw, 0).write_bytes(b""),
+        "case_00",
+        "imagesTr/case_00_0000.nii.gz",
+        "is empty: it has 0 b",
+    ),
+    "empty label": (lambda raw: label(raw, 0).write_bytes(b""), "case_00", "labelsTr/case_00.nii.gz", "is empty: it has 0 b"),
+    "link to nothing": (
+        lambda raw: replace_by_link(image(raw, 0)),
+        "case_00",
+        "imagesTr/case_00_0000.nii.gz",
+        "is a link to /nowhere/image.nii.gz, which does not exist",
+    ),
+    "folder": (
+        lambda raw: replace_by_folder(image(raw, 0)),
+        "case_00",
+        "imagesTr/case_00_0000.nii.gz",
+        "is a folder; expected a file",
+    ),
+    "folder as label": (lambda raw: replace_by_folder(label(raw, 0)), "case_00", "labelsTr/case_00.nii.gz", "is a folder"),
     "no label": (lambda raw: label(raw, 2).unlink(), "case_02", "imagesTr/case_02_0000.nii.gz", "without a label"),
     "no image": (
         lambda raw: [image(raw, 2, c).unlink() for c in (0, 1)],
@@ -197,3 +227,39 @@ def test_a_file_of_several_gzip_members(raw: Path) -> None:
     content = gzip.decompress(path.read_bytes())
     path.write_bytes(b"".join(gzip.compress(content[i : i + 1000]) for i in range(0, len(content), 1000)))  # as pigz or bgzip
     assert verify(raw, 1) == []
+
+
+@pytest.mark.parametrize("part", ["image", "label"])
+def test_names_that_only_look_the_same(raw: Path, part: str) -> None:
+    """macOS's file systems and archives decompose letters with accents."""
+    composed = unicodedata.normalize("NFC", "müller")
+    decomposed = unicodedata.normalize("NFD", composed)
+    names = (decomposed, composed) if part == "image" else (composed, decomposed)
+    for channel in (0, 1):
+        image(raw, 0, channel).rename(raw / "imagesTr" / f"{names[0]}_{channel:04}.nii.gz")
+    label(raw, 0).rename(raw / "labelsTr" / f"{names[1]}.nii.gz")
+    findings = verify(raw, 1)
+    assert sorted(f.case for f in findings) == sorted(names)
+    assert all("encoded in another way (Unicode's NFC and NFD)" in f.message for f in findings)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, -1000.0])
+def test_an_image_without_contrast_is_warned_of(raw: Path, value: float) -> None:
+    write_nifti(image(raw, 1, 1), np.full(SHAPE, value, np.float32), SPACING)
+    assert [(f.case, f.fatal, f.message) for f in verify(raw, 1)] == [("case_01", False, f"every voxel is {value:g}")]
+    write_nifti(image(raw, 1, 1), with_value(np.full(SHAPE, value, np.float32), 3), SPACING)
+    assert verify(raw, 1) == []
+
+
+@pytest.mark.parametrize("reader", ["NaturalImage2DIO", "Tiff3DIO", "NibabelIO"])
+def test_a_reader_of_other_files(tmp_path: Path, reader: str) -> None:
+    """The files are whole: it is dataset.json that names the wrong reader."""
+    make = make_dataset if reader == "NaturalImage2DIO" else make_2d
+    raw = make(tmp_path / "Dataset001_A", cases=1)
+    content = json.loads((raw / "dataset.json").read_text())
+    (raw / "dataset.json").write_text(json.dumps({**content, "overwrite_image_reader_writer": reader}))
+    findings = [finding.message for finding in verify(raw, 1) if finding.fatal]
+    assert len(findings) == 2  # the image, the label
+    for message in findings:
+        assert f"cannot be read by {reader}: " in message
+        assert "overwrite_image_reader_writer chooses another reader" in message

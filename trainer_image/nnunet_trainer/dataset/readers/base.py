@@ -17,7 +17,7 @@ from nnunet_trainer.contract.faults import BadData, StorageFault
 from nnunet_trainer.contract.uri import is_utf8, printable
 from nnunet_trainer.extensions import slow_calls
 
-from ..storage_errors import require_storage
+from ..storage_errors import absence, require_storage
 from .agreement import grid_differences
 from .image import Companion, Header, Image
 
@@ -93,7 +93,7 @@ class Reader(ABC):
         except Exception as error:
             for file in (path, *(companion.path for companion in self.companions(path, label=label))):
                 require_storage(file)
-            raise BadData("InvalidCases", f"{path}: cannot be read by {self.name}: {_short(error)}.") from error
+            raise BadData("InvalidCases", f"{path}: cannot be read by {self.name}: {_short(error)}{self._others(path)}.") from error
         if image.data.dtype.kind not in "biuf":
             raise BadData("InvalidCases", f"{path}: its voxels are of type {image.data.dtype}; expected integers or real numbers.")
         if label and len(image.data) != 1:
@@ -199,13 +199,21 @@ class Reader(ABC):
                 beside.unlink(missing_ok=True)
         return [copied for _, copied in pairs]
 
+    def _others(self, path: Path) -> str:
+        """What a file that cannot be read would have to be, where its name tells that it is another; empty otherwise."""
+        if path.name.lower().endswith(self.file_endings):
+            return ""
+        return f" (it reads {', '.join(self.file_endings)}; dataset.json's overwrite_image_reader_writer chooses another reader)"
+
     def _require(self, path: Path, *, label: bool) -> None:
         """Raise BadData unless a file and the companions that it cannot be read without exist."""
         if not is_utf8(str(path)):  # ITK ends the whole process
             raise BadData("InvalidCases", f"{printable(str(path))}: its name is not UTF-8.", hint="Rename it.")
         if not path.is_file():
             require_storage(path)
-            raise BadData("InvalidCases", f"{path} does not exist.")
+            raise BadData("InvalidCases", f"{path} {absence(path)}.")
+        if not path.stat().st_size:
+            raise BadData("InvalidCases", f"{path} is empty: it has 0 bytes.")
         for companion in self.companions(path, label=label):
             if not is_utf8(str(companion.path)):
                 raise BadData(

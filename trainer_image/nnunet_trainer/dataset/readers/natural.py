@@ -30,7 +30,12 @@ class NaturalImage2DIO(Reader):
         else:
             import imageio.v3 as iio
 
-            data = np.asarray(iio.imread(path))
+            try:
+                data = np.asarray(iio.imread(path))
+            except OSError as error:
+                if error.errno is None:  # imageio's own, of no system call
+                    raise ValueError("no photograph, or a damaged one") from error
+                raise
         if data.ndim == 3 and data.shape[-1] not in COLOURS and data.shape[0] in COLOURS:
             data = np.moveaxis(data, 0, -1)  # colour planes one after the other, as skimage's imread takes them
         if data.ndim == 2:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunet_trainer.contract.command_line import counted
 from nnunet_trainer.contract.faults import BadData
 
 from ..description import RGB
@@ -21,10 +22,13 @@ from ..readers.gzipped import check_nifti
 from ..readers.nifti_header import floating_voxels
 from ..readers.packed import check_packed
 from ..readers.repairs import odd_pixdims
+from ..storage_errors import similar_name
 from ..values import rgb_fault, spacing_fault
 from .findings import Finding
 
 MAX_VALUES = 8
+SPARSE = 997
+"""Every such voxel is looked at first: all of them only where these have one value."""
 TRIAL = 8
 """Voxels along each axis of the segmentation that is written to see whether it can be."""
 
@@ -68,6 +72,7 @@ class _CaseCheck:
         images = [(path, image) for path in case.images if (image := self.read(path)) is not None]
         for path, image in images:
             self.check_values(path, image)
+            self.check_contrast(path, image)
             self.compare(images[0], (path, image))
         if len(images) == len(case.images):
             self.check_channels(case.images, [image for _, image in images], channel_names)
@@ -78,7 +83,8 @@ class _CaseCheck:
                 self.note(path, fault)
         if case.label is None or not case.label.exists():
             expected = self.shown(case.label or self.folder)
-            self.note(case.images[0], f"an image without a label; expected {expected}")
+            similar = similar_name(case.label) if case.label else ""
+            self.note(case.images[0], f"an image without a label; expected {expected}{similar}")
             return self.found
         label = self.read(case.label, label=True)
         if label is not None:
@@ -96,7 +102,7 @@ class _CaseCheck:
 
     def read(self, path: Path, *, label: bool = False) -> Image | None:
         try:
-            if path.name.endswith(".nii.gz") and path.is_file():
+            if path.name.endswith(".nii.gz") and path.is_file() and path.stat().st_size:
                 check_nifti(path, thorough=True)
             if path.is_file() and not self.check_companions(path, label):
                 return None
@@ -134,10 +140,18 @@ class _CaseCheck:
                 place = ", ".join(str(int(i)) for i in np.argwhere(found)[0][1:])
                 self.note(path, f"{count} {'voxel is' if count == 1 else 'voxels are'} {what}, the first at z, y, x = {place}")
 
+    def check_contrast(self, path: Path, image: Image) -> None:
+        """An image of one value is hardly meant: its export was cut off, or it was masked by the wrong mask."""
+        for number, channel in enumerate(image.data):
+            first = channel.flat[0]
+            if (channel.flat[::SPARSE] == first).all() and (channel == first).all():
+                which = f" of its channel {number}" if len(image.data) > 1 else ""
+                self.note(path, f"every voxel{which} is {first:g}", fatal=False, kind="constant")
+
     def check_channels(self, paths: Sequence[Path], images: Sequence[Image], names: Sequence[str]) -> None:
         count = sum(len(image.data) for image in images)
         if count != len(names):
-            self.note(paths[0], f"{_count(count, 'channel')} in {_count(len(paths), 'file')}, dataset.json names {len(names)}")
+            self.note(paths[0], f"{counted(count, 'channel')} in {counted(len(paths), 'file')}, dataset.json names {len(names)}")
             return
         channels = [(path, channel) for path, image in zip(paths, images, strict=True) for channel in image.data]
         for (path, channel), name in zip(channels, names, strict=True):
@@ -202,7 +216,3 @@ def _as_stored(path: Path, data: np.ndarray) -> np.ndarray:
 def _exact(value: np.generic) -> str:
     """With as many digits as tell it from any other: 1.0000001 is no 1."""
     return str(value) if value.dtype.kind != "f" else np.format_float_positional(value, trim="-")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -12,6 +12,7 @@ from .. import description, parallel, splits
 from ..labels import LabelManager
 from ..memory import PROCESS, reading_estimate
 from ..raw import Case, RawDataset
+from ..storage_errors import similar_name
 from .case_faults import CaseFaults, verify_case
 from .findings import Finding
 
@@ -87,9 +88,9 @@ def _files(raw: RawDataset) -> list[Finding]:
             for label in sorted(labels.iterdir()):
                 name = label.name.removesuffix(ending)
                 if label.name.endswith(ending) and not label.name.startswith(".") and name not in raw.cases:
-                    findings.append(
-                        Finding(name, f"labelsTr/{label.name}", f"a label without an image; expected imagesTr/{name}{images}")
-                    )
+                    message = f"a label without an image; expected imagesTr/{name}{images}"
+                    similar = similar_name(raw.folder / "imagesTr" / (name + images))
+                    findings.append(Finding(name, f"labelsTr/{label.name}", message + similar))
         if not raw.cases and not findings:
             there = sorted({"".join(p.suffixes[-2:]) for p in (raw.folder / "imagesTr").iterdir() if p.is_file()})
             others = f" (dataset.json's file_ending); there are files with {', '.join(there[:MAX_VALUES])}" if there else ""
