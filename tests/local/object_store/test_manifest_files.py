@@ -60,8 +60,21 @@ def test_another_encoding_is_refused(tmp_path: Path, codec: str, said: str) -> N
         ("name: d}", "name: d, namespace: 3}", "metadata.namespace: Invalid value: 3: must be of type string"),
         ("name: d}", "name: d, namespace: a/b}", 'metadata.namespace: Invalid value: "a/b"'),
         ("name: d}", "name: d, name: e}", "d.yaml, line 3, column 21: the key 'name' is given twice"),
-        ("kind: Dataset", "kind: on", "without apiVersion and kind"),
-        ("nnunet.dev/v1alpha1", "1", "1 Dataset is none of"),
+        ("kind: Dataset", "kind: on", "d.yaml: a document without kind"),
+        ("kind: Dataset", "", "a document without kind"),
+        ("apiVersion: nnunet.dev/v1alpha1", "", "a Dataset without apiVersion"),
+        ("apiVersion: nnunet.dev/v1alpha1\nkind: Dataset", "", "a document without apiVersion and kind"),
+        ("nnunet.dev/v1alpha1", "1", "there is no Dataset of 1 here"),
+        ("nnunet.dev/v1alpha1", "nnunet.dev/v1", "Did you mean kind: Dataset with apiVersion: nnunet.dev/v1alpha1?"),
+        ("kind: Dataset", "kind: dataset", "Did you mean kind: Dataset with"),
+        ("kind: Dataset", "kind: Datasets", "Did you mean kind: Dataset with"),
+        ("kind: Dataset", "kind: Trainingrun", "Did you mean kind: TrainingRun with"),
+        ("kind: Dataset", "kind: planTransfer", "Did you mean kind: PlanTransfer with"),
+        (
+            "kind: Dataset",
+            "kind: Job",
+            "Expected one of Dataset, Plans, PlanTransfer, TrainingRun (apiVersion: nnunet.dev/v1alpha1)",
+        ),
         ("metadata: {name: d}", "metadata: d", "a Dataset without metadata.name"),
         ("metadata: {name: d}", "metadata: {name: d", "d.yaml, line 4, column "),
         ("spec:", "\tspec:", "d.yaml, line 4, column 1: "),
@@ -199,6 +212,8 @@ def test_paths_count_from_the_manifest(tmp_path: Path, uri: str, wanted: str) ->
         ("a: [", BadConfiguration, "d.yaml"),
         ("kind: ConfigMap\napiVersion: v1\nmetadata: {}", BadConfiguration, "a ConfigMap without metadata.name"),
         ("\n---\n".join(["kind: ConfigMap\napiVersion: v1\nmetadata: {name: c}"] * 2), BadConfiguration, "given twice"),
+        ("kind: ConfigMap\napiVersion: v1\nmetadata: {name: c}\n" * 2, BadConfiguration, "put a line --- before it"),
+        ("kind: ConfigMap\napiVersion: v1\nmetadata: {name: {{ .Values.name }}}", BadConfiguration, "helm template"),
     ],
 )
 def test_documents_that_are_none(tmp_path: Path, text: str, error: type[Exception], message: str) -> None:
@@ -206,6 +221,18 @@ def test_documents_that_are_none(tmp_path: Path, text: str, error: type[Exceptio
     with pytest.raises(error) as raised:
         manifest_files.read([str(tmp_path / "d.yaml")], "default")
     assert message in str(raised.value)
+
+
+def test_an_object_that_is_given_twice_is_named_with_both_places(tmp_path: Path) -> None:
+    text = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: c}"
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text(f"{text.replace('c}', 'd}')}\n---\n{text}")
+    with pytest.raises(
+        BadConfiguration, match=rf"ConfigMap c is given twice: {tmp_path}/a\.yaml and {tmp_path}/b\.yaml, document 2\."
+    ):
+        manifest_files.read([str(tmp_path)], "default")
+    with pytest.raises(BadConfiguration, match="is given twice"):  # the same file, named by itself and by its folder
+        manifest_files.read([str(tmp_path / "a.yaml")] * 2, "default")
 
 
 def test_a_folder_without_manifests(tmp_path: Path) -> None:

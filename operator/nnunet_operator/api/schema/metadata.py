@@ -38,6 +38,11 @@ _DNS_LABEL = re.compile(_PART)
 _WORD = re.compile(_LABEL_NAME)
 _DATA_KEY = re.compile("[-._a-zA-Z0-9]+")
 _MOST_ANNOTATIONS = 256 * 1024
+_UNQUOTED = {
+    "integer": re.compile(r"-?\d+"),
+    "number": re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?"),
+    "boolean": re.compile("true|false"),
+}
 
 _SUBDOMAIN_SAYS = "a name of lower case letters, digits, '-' and '.' was expected that begins and ends with a letter or digit"
 _LABEL_SAYS = "a name of lower case letters, digits and '-' was expected that begins and ends with a letter or digit"
@@ -46,8 +51,19 @@ _WORD_SAYS = "letters, digits, '-', '_' and '.' were expected, with a letter or 
 
 def wrong_type(path: str, value: Any, wanted: str) -> str:
     """The finding for a value of another type; what YAML took for a number or a truth value may have been meant as text."""
-    quotes = " (put it into quotes if it is meant as text)" if wanted == "string" and isinstance(value, (int, float)) else ""
-    return f"{path}: Invalid value: {shown(value)}: must be of type {wanted}, found {JSON_TYPES[type(value)]}{quotes}"
+    return (
+        f"{path}: Invalid value: {shown(value)}: must be of type {wanted}, found {JSON_TYPES[type(value)]}{_advice(value, wanted)}"
+    )
+
+
+def _advice(value: Any, wanted: str) -> str:
+    if wanted == "string" and isinstance(value, (int, float)):
+        return " (put it into quotes if it is meant as text)"
+    if wanted == "array" and isinstance(value, (str, int, float)):
+        return f" (a list of one: [{shown(value)}])"
+    if wanted in ("integer", "number", "boolean") and isinstance(value, str) and _UNQUOTED[wanted].fullmatch(value):
+        return " (leave the quotes out)"
+    return ""
 
 
 def shown(value: Any) -> str:

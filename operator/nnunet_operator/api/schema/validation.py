@@ -206,7 +206,8 @@ def _schema_messages(error: Any) -> Iterator[str]:
             missing = next((name for name in bound if error.message.startswith(repr(name))), bound[0])
             yield f"{child(path, missing)}: Required value"
         case "type":
-            yield metadata.wrong_type(path, value, bound)
+            named = bound == "object" and isinstance(value, str) and "name" in error.schema.get("properties", {})
+            yield metadata.wrong_type(path, value, bound) + (f" (as {{name: {value}}})" if named else "")
         case "enum":
             yield f"{path}: Unsupported value: {shown}: supported values: {', '.join(json.dumps(item) for item in bound)}"
         case "pattern":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ Manifest = dict[str, Any]
 SUFFIXES = (".yaml", ".yml", ".json")
 URIS = ("source", "storage", "pretrained")
 """The fields of a spec that hold a `uri`."""
+KNOWN = f"Expected one of {', '.join(KINDS)} (apiVersion: {API_VERSION}), or a ConfigMap (apiVersion: v1)."
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*://")
 
 
@@ -32,22 +34,24 @@ def read(names: Sequence[str], namespace: str) -> list[Manifest]:
         BadUsage: no such file, nothing but empty files, a folder without manifests.
         BadConfiguration: not UTF-8, not YAML, no kind or name, a kind that the local shell does not know.
     """
-    found: list[Manifest] = []
+    found: list[tuple[str, Manifest]] = []
     for name in names:
         if name == "-":
             found += _documents(sys.stdin.buffer.read(), "standard input", Path.cwd(), namespace)
             continue
         for file in _files(Path(name)):
             found += _documents(file.read_bytes(), str(file), file.parent, namespace)
-    seen: dict[tuple[str, str, str], None] = {}
-    for manifest in found:
-        key = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        if key in seen:
-            raise BadConfiguration("DuplicateManifest", f"{key[0]} {key[2]} is given twice.", hint="Leave one of them out.")
-        seen[key] = None
     if not found:
         raise BadUsage("NoManifests", f"There is no manifest in {', '.join(names)}.")
-    return found
+    seen: dict[tuple[str, str, str], str] = {}
+    for where, manifest in found:
+        kind, namespace, name = manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        if (kind, namespace, name) in seen:
+            places = " and ".join([seen[kind, namespace, name], where])
+            hint = "Leave one of them out, or give it another name."
+            raise BadConfiguration("DuplicateManifest", f"{kind} {name} is given twice: {places}.", hint=hint)
+        seen[kind, namespace, name] = where
+    return [manifest for _, manifest in found]
 
 
 def _files(path: Path) -> list[Path]:
@@ -61,28 +65,38 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _documents(content: bytes, where: str, folder: Path, namespace: str) -> Iterator[Manifest]:
+def _documents(content: bytes, where: str, folder: Path, namespace: str) -> Iterator[tuple[str, Manifest]]:
     found = reader.documents(content, where)
     for number, document in enumerate(found, 1):
         place = f"{where}, document {number}" if len(found) > 1 else where
         if not isinstance(document, dict) or document.get("kind") != "List":
-            yield _manifest(document, place, folder, namespace)
+            yield place, _manifest(document, place, folder, namespace)
             continue
         items = document.get("items")
         if not isinstance(items, list | None):
             raise BadConfiguration("Invalid", f"{place}: items: a list was expected, found {items!r}.")
         for i, item in enumerate(items or []):
-            yield _manifest(item, f"{place}, items[{i}]", folder, namespace)
+            yield f"{place}, items[{i}]", _manifest(item, f"{place}, items[{i}]", folder, namespace)
+
+
+def _another_kind(kind: str) -> str:
+    """What a manifest of an unknown kind or version may have been meant as."""
+    if kind == "Secret":
+        return "A Secret stays out of the store: its values are read from --secrets DIR/NAME/KEY."
+    by_lower = {known.lower(): known for known in KINDS}
+    near = difflib.get_close_matches(kind.lower(), by_lower, n=1)
+    return f"Did you mean kind: {by_lower[near[0]]} with apiVersion: {API_VERSION}?" if near else KNOWN
 
 
 def _manifest(document: Any, where: str, folder: Path, namespace: str) -> Manifest:
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-        raise BadConfiguration("NoKind", f"{where}: a document without apiVersion and kind.")
+        missing = "kind" if isinstance(document, dict) and document.get("apiVersion") else "apiVersion and kind"
+        raise BadConfiguration("NoKind", f"{where}: a document without {missing}.", hint=KNOWN)
     kind, version = document["kind"], document.get("apiVersion")
+    if not version:
+        raise BadConfiguration("NoKind", f"{where}: a {kind} without apiVersion.", hint=KNOWN)
     if (kind not in KINDS or version != API_VERSION) and (kind, version) != ("ConfigMap", "v1"):
-        hint = "A Secret stays out of the store: its values are read from --secrets DIR/NAME/KEY." if kind == "Secret" else ""
-        known = f"{', '.join(KINDS)} ({API_VERSION}) and ConfigMap (v1)"
-        raise BadConfiguration("UnknownKind", f"{where}: {version} {kind} is none of {known}.", hint=hint)
+        raise BadConfiguration("UnknownKind", f"{where}: there is no {kind} of {version} here.", hint=_another_kind(kind))
     meta = document.get("metadata")
     if not isinstance(meta, dict) or meta.get("name") in (None, ""):
         raise BadConfiguration("NoName", f"{where}: a {kind} without metadata.name.")

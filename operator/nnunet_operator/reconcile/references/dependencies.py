@@ -72,7 +72,8 @@ def cycle(resource: Resource, known: Mapping[Key, Resource]) -> Blocker | None:
         key, path = ahead.pop()
         if key == own:
             text = " → ".join(f"{step.kind} {step.name}" for step in path)
-            return Blocker(reasons.REFERENCE_CYCLE, f"refers to itself ({text}): delete one of these objects")
+            remedy = "delete one of these objects" if len(path) > 2 else "delete it, and name another in its place"
+            return Blocker(reasons.REFERENCE_CYCLE, f"refers to itself ({text}): {remedy}")
         if key not in seen and (found := known.get(key)) is not None:
             seen.add(key)
             ahead += [(following, (*path, following)) for following in needed_by(found)]

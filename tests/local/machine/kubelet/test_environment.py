@@ -45,7 +45,10 @@ def test_where_values_come_from(entry: Manifest, value: str) -> None:
     ("entry", "message"),
     [
         (reference("configMapKeyRef", name="none", key="MODE"), 'configmap "none" not found'),
-        (reference("secretKeyRef", name="none", key="KEY"), 'secret "none" not found'),
+        (
+            reference("secretKeyRef", name="none", key="KEY"),
+            'secret "none" not found (--secrets DIR holds one folder a Secret: DIR/none/KEY)',
+        ),
         (reference("configMapKeyRef", name="settings", key="mode"), 'configmap "settings" has no key mode'),
         (reference("secretKeyRef", name="s3", key="key"), 'secret "s3" has no key key'),
         (reference("fieldRef", fieldPath="spec.nodeName"), "the field spec.nodeName is not known here"),

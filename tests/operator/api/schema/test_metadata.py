@@ -114,6 +114,27 @@ def test_what_yaml_took_for_a_number_is_told_to_go_into_quotes() -> None:
     assert line.endswith("(put it into quotes if it is meant as text)")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "advice"),
+    [
+        ("folds", "0", "(a list of one: [0])"),
+        ("folds", "all", '(a list of one: ["all"])'),
+        ("suspend", "'true'", "(leave the quotes out)"),
+        ("suspend", "'maybe'", "found string"),
+        ("workers", "{gpusPerNode: '1'}", "(leave the quotes out)"),
+        ("workers", "{gpusPerNode: one}", "found string"),
+        ("trainer", "nnUNetTrainer", "(as {name: nnUNetTrainer})"),
+        ("plansRef", "p", "(as {name: p})"),
+        ("pretrained", "other", "found string"),
+    ],
+)
+def test_a_value_of_another_type_is_told_how_it_is_written(field: str, value: str, advice: str) -> None:
+    spec = {"plansRef": {"name": "p"}, "configuration": "2d", "folds": [0], field: reader.one(value.encode(), "value")}
+    manifest = {"apiVersion": "nnunet.dev/v1alpha1", "kind": "TrainingRun", "metadata": {"name": "r"}, "spec": spec}
+    lines = validation.findings(manifest)
+    assert any(line.startswith(f"spec.{field}") and line.endswith(advice) for line in lines), lines
+
+
 @pytest.mark.parametrize("name", ["123", "2026-11-28", "a.b-c.1", "x" * 253])
 def test_names_that_a_config_map_may_bear(name: str) -> None:
     assert list(metadata.name_findings({"name": name, "namespace": "a-1"})) == []

@@ -20,7 +20,11 @@ Train = Callable[..., MemoryWorld]
         ({"runRef": {"name": "other", "fold": "all"}}, "UnknownFold", "its folds: 0, 1"),
         ({"runRef": {"name": "nobody", "fold": "0"}}, "WaitingForTrainingRun", "TrainingRun nobody (spec.pretrained.runRef)"),
         ({"runRef": {"name": "other", "fold": "0"}}, "WaitingForTrainingRun", "to train fold 0; it is Starting"),
-        ({"runRef": {"name": "run", "fold": "0"}}, "ReferenceCycle", "TrainingRun run → TrainingRun run"),
+        (
+            {"runRef": {"name": "run", "fold": "0"}},
+            "ReferenceCycle",
+            "TrainingRun run → TrainingRun run): delete it, and name another",
+        ),
     ],
 )
 def test_what_a_run_is_pretrained_from(prepared: MemoryWorld, pretrained: Any, reason: str, said: str) -> None:

@@ -152,14 +152,19 @@ class Construction:
             key = self._key(name)
             if key in own:
                 line = self._first_line + own[key].mark.line + 1
-                raise self._fault(name, f"the key {key!r} is given twice; it is in line {line} already.", "Leave one of them out.")
+                document = ", or put a line --- before it where another document begins" if name.mark.column == 0 else ""
+                hint = f"Leave one of them out{document}."
+                raise self._fault(name, f"the key {key!r} is given twice; it is in line {line} already.", hint)
             own[key] = name
             made[key] = self._value(value)
 
     def _key(self, node: Node) -> str:
         target = node.children[0] if node.kind == "alias" else node
         if target.kind != "scalar":
-            raise self._fault(node, f"a {target.kind} cannot be a key.")
+            template = (
+                "{{ … }} is for templates: fill it in (helm template), or put it into quotes." if target.kind == "mapping" else ""
+            )
+            raise self._fault(node, f"a {target.kind} cannot be a key.", template)
         self._count()
         try:
             return scalars.key(self._scalar(target))

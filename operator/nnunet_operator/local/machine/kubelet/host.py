@@ -32,5 +32,6 @@ class Host:
         """
         found = self.contents(kind, namespace, name)
         if found is None:
-            raise NotYet(f'{kind.lower()} "{name}" not found')
+            where = f" (--secrets DIR holds one folder a Secret: DIR/{name}/KEY)" if kind == "Secret" else ""
+            raise NotYet(f'{kind.lower()} "{name}" not found{where}')
         return found
