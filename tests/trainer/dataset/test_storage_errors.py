@@ -44,8 +44,8 @@ def image(folder: Path, ending: str) -> Path:
 
 
 WAYS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "checked to its checksum, NIfTI": (".nii.gz", lambda path: require_undamaged([path])),
-    "checked to its checksum, NRRD": (".nrrd", lambda path: require_undamaged([path])),
+    "checked to its checksum, NIfTI": (".nii.gz", lambda path: require_undamaged([path], by_name("SimpleITKIO"))),
+    "checked to its checksum, NRRD": (".nrrd", lambda path: require_undamaged([path], by_name("SimpleITKIO"))),
     "looked at by its lengths": (".nii.gz", lambda path: segmentation_fault(path, by_name("SimpleITKIO"))),
     "header of several files": (".mhd", lambda path: by_name("SimpleITKIO").companions(path)),
 }
@@ -70,7 +70,7 @@ def test_others_are_the_files(tmp_path: Path, failing: Callable[[Path, int], Non
     path = image(tmp_path, ".nii.gz")
     failing(path, number)
     with pytest.raises(BadData, match=os.strerror(number)):
-        require_undamaged([path])
+        require_undamaged([path], by_name("SimpleITKIO"))
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.EIO, StorageFault), (None, BadData)])

@@ -90,6 +90,35 @@ def test_an_image_that_is_damaged_inside_is_named_and_the_others_are_predicted(t
     assert [path.name for path in (tmp_path / "out").glob(f"*{ending}")] == [f"a{ending}"]
 
 
+UNREADABLE = {
+    "empty": (lambda path: path.write_bytes(b""), "is empty: it has 0 bytes"),
+    "no image": (lambda path: path.write_bytes(b"<html>404 Not Found</html>"), ""),
+    "cut in its header": (lambda path: path.write_bytes(path.read_bytes()[:40]), ""),
+    "link to nothing": (
+        lambda path: (path.unlink(), path.symlink_to("/nowhere/b")),
+        "is a link to /nowhere/b, which does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_an_image_that_cannot_be_read_at_all_is_named_and_the_others_are_predicted(tmp_path, ending, kind):
+    description = {**models.DATASET, "file_ending": ending}
+    model = Model.load(models.write(tmp_path / "model", models.plans(patch=(16, 16, 16)), description, mirror_axes=()))
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for case in "ab":
+        write(images / f"{case}_0000{ending}", voxels())
+    damage, said = UNREADABLE[kind]
+    damage(images / f"b_0000{ending}")
+    with pytest.raises(BadData, match="1 of 2 images is not predicted; all others are") as caught:
+        predict_folder(model, images, out)
+    assert f"b_0000{ending}" in caught.value.findings[0]
+    assert said in caught.value.findings[0]
+    assert [path.name for path in out.glob(f"*{ending}")] == [f"a{ending}"]
+
+
 def test_an_image_whose_storage_does_not_answer_is_not_called_damaged_and_the_others_are_predicted(tmp_path, monkeypatch):
     folder = models.write(tmp_path / "model", models.plans(patch=(16, 16, 16)), {**models.DATASET}, mirror_axes=())
     model, images = Model.load(folder), tmp_path / "images"
@@ -98,10 +127,10 @@ def test_an_image_whose_storage_does_not_answer_is_not_called_damaged_and_the_ot
         write(images / f"{case}_0000.nii.gz", voxels())
     lost, real = images / "a_0000.nii.gz", prediction.require_undamaged
 
-    def require_undamaged(files):
+    def require_undamaged(files, reader):
         if lost in files:
             raise_storage_error(OSError(errno.EIO, os.strerror(errno.EIO)), lost)
-        real(files)
+        real(files, reader)
 
     monkeypatch.setattr(prediction, "require_undamaged", require_undamaged)
     with pytest.raises(StorageFault, match="1 of 2 images is not predicted; all others are") as caught:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from os.path import realpath
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def find_images(folder: Path, file_ending: str, channels: int, reader: Reader) -
 
     Raises:
         BadUsage: no folder, or no image in it.
-        BadData: cases with other channels, or files that cannot be read.
+        BadData: cases with other channels; a file that cannot be read is none of them.
     """
     if not folder.is_dir():
         raise BadUsage("NoSuchFolder", f"There is no folder {folder}.")
@@ -85,7 +86,16 @@ def said(folder: Path, others: Sequence[str]) -> str:
     return f"{number} left out of what {folder} holds:{lines}"
 
 
-def require_undamaged(files: Iterable[Path]) -> None:
+def files_beside(cases: Mapping[str, Iterable[Path]], reader: Reader) -> list[Path]:
+    """What is read beside the images, as far as their headers can be understood."""
+    found = []
+    for path in (path for files in cases.values() for path in files):
+        with suppress(BadData):
+            found += [each.path for each in reader.companions(path)]
+    return found
+
+
+def require_undamaged(files: Iterable[Path], reader: Reader) -> None:
     """Unpack what is packed to its checksum: readers take what is damaged inside for voxels.
 
     Raises:
@@ -93,6 +103,7 @@ def require_undamaged(files: Iterable[Path]) -> None:
         StorageFault: the file's storage does not answer.
     """
     for file in files:
+        reader.require(file)
         try:
             if file.name.endswith(".nii.gz"):
                 check_nifti(file, thorough=True)
@@ -129,8 +140,8 @@ def _channels_fault(files: dict[int, Path], wanted: int, reader: Reader) -> str:
         return f"{folder} is a folder, expected an image"
     try:
         counts = [reader.channels(files[number]) for number in sorted(files)]
-    except BadData as fault:
-        return fault.message
+    except BadData:
+        return ""  # told when it is read, after which the others are predicted
     if sum(counts) == wanted:
         return ""
     each = ", ".join(f"{files[number].name}: {count}" for number, count in enumerate(counts))

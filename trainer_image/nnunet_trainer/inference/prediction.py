@@ -19,7 +19,7 @@ from nnunet_trainer.preprocessing.case import preprocess_image, revert_segmentat
 from .cascade import with_previous_stage
 from .export import probabilities_from_logits, segmentation_from_logits, write_probabilities, write_segmentation
 from .exporting import exporting
-from .images import find_images, find_previous, left_out, require_undamaged, said
+from .images import files_beside, find_images, find_previous, left_out, require_undamaged, said
 from .large_images import Goal, require_room_for_probabilities
 from .model import Model
 from .output_folder import Existing, OutputFolder
@@ -133,8 +133,8 @@ def predict_folder(
     cases = find_images(images, model.file_ending, len(channel_names(model.dataset_json)), output.reader)
     previous = {} if previous_stage is None else find_previous(previous_stage, cases, model.file_ending, output.reader)
     output.check(cases, existing)
-    read_too = [each.path for files in cases.values() for file in files for each in output.reader.companions(file)]
-    others = left_out(images, model.file_ending, but=[out, *read_too, *map(output.segmentation, cases)])
+    known = [out, *files_beside(cases, output.reader), *map(output.segmentation, cases)]
+    others = left_out(images, model.file_ending, but=known)
     todo, again = output.pending(cases, existing, probabilities=save_probabilities)
     output.begin()
     warn = _Warnings(output, warn or log.warning)
@@ -144,7 +144,7 @@ def predict_folder(
     def read(index: int) -> tuple[torch.Tensor, dict[str, Any], Goal | None, list[str]] | BadData | StorageFault:
         case = todo[index]
         try:
-            require_undamaged([*cases[case], *([previous[case]] if previous else [])])
+            require_undamaged([*cases[case], *([previous[case]] if previous else [])], output.reader)
             data, properties, notes = read_repaired(output.reader, cases[case])
             about = (properties["spacing"], model.plans, model.configuration, trained)
             if fault := unit_fault(*about):

@@ -67,7 +67,7 @@ class Reader(ABC):
         Raises:
             BadData: the file cannot be read.
         """
-        self._require(path, label=False)
+        self.require(path, label=False)
         try:
             found = self.header(path)
         except Exception:  # reading says what is wrong with it
@@ -82,7 +82,7 @@ class Reader(ABC):
                 message says which.
             StorageFault: the file's storage does not answer.
         """
-        self._require(path, label=label)
+        self.require(path, label=label)
         try:
             with slow_calls.watched(f"Reading {path} by {self.name}", type(self).load):
                 image = self.load(path, label=label)
@@ -167,7 +167,7 @@ class Reader(ABC):
     def is_whole(self, path: Path) -> bool:
         """Whether a segmentation exists with the files that it cannot be read without."""
         try:
-            self._require(path, label=True)
+            self.require(path, label=True)
         except BadData:
             return False
         return True
@@ -205,7 +205,7 @@ class Reader(ABC):
             return ""
         return f" (it reads {', '.join(self.file_endings)}; dataset.json's overwrite_image_reader_writer chooses another reader)"
 
-    def _require(self, path: Path, *, label: bool) -> None:
+    def require(self, path: Path, *, label: bool = False) -> None:
         """Raise BadData unless a file and the companions that it cannot be read without exist."""
         if not is_utf8(str(path)):  # ITK ends the whole process
             raise BadData("InvalidCases", f"{printable(str(path))}: its name is not UTF-8.", hint="Rename it.")
