@@ -77,7 +77,7 @@ def test_the_rule_is_nnunets(tmp_path: Path, name: str, factor: float) -> None:
 
 def test_a_case_of_another_dimension(raw: Path) -> None:
     for path in [raw / f"imagesTr/case_01_000{c}.nii.gz" for c in (0, 1)] + [raw / "labelsTr/case_01.nii.gz"]:
-        sitk.WriteImage(sitk.GetImageFromArray(np.ones(SHAPE[1:], np.uint8)), str(path))
+        sitk.WriteImage(sitk.GetImageFromArray(np.eye(*SHAPE[1:], dtype=np.uint8)), str(path))
     assert [(f.case, f.file, f.message) for f in verify(raw, 1)] == [
         ("case_01", "imagesTr/case_01_0000.nii.gz", "2 dimensions, the other cases have 3")
     ]
