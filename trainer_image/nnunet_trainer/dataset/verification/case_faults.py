@@ -143,6 +143,8 @@ class _CaseCheck:
     def check_contrast(self, path: Path, image: Image) -> None:
         """An image of one value is hardly meant: its export was cut off, or it was masked by the wrong mask."""
         for number, channel in enumerate(image.data):
+            if not channel.size:
+                continue
             first = channel.flat[0]
             if (channel.flat[::SPARSE] == first).all() and (channel == first).all():
                 which = f" of its channel {number}" if len(image.data) > 1 else ""
