@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_operator.local.machine.scheduler import Machine, place, threads_of_each
+from nnunet_operator.local.machine.scheduler import Machine, place, room_for, threads_of_each, threads_of_trainings
 
 Manifest = dict[str, Any]
 
@@ -64,3 +64,27 @@ def test_ordered_gpus_are_never_left_out_in_silence(there: tuple[str, ...], inst
 )
 def test_pods_have_twice_a_fair_share_of_threads_and_no_more_than_there_are_cores(pods: int, cores: float, threads: int) -> None:
     assert threads_of_each(pods, Machine(cores=cores, memory=2**30)) == threads
+
+
+@pytest.mark.parametrize(
+    ("pods", "cores", "threads"), [(1, 2, 2), (2, 2, 1), (1, 16, 16), (2, 16, 8), (3, 16, 5), (40, 16, 1), (1, 0.5, 1), (2, 3.5, 1)]
+)
+def test_trainings_side_by_side_have_a_fair_share_of_threads(pods: int, cores: float, threads: int) -> None:
+    assert threads_of_trainings(pods, Machine(cores=cores, memory=2**30)) == threads
+
+
+@pytest.mark.parametrize(
+    ("asked", "room"),
+    [
+        ({}, 8),
+        ({"cpu": "3"}, 2),
+        ({"cpu": "100m"}, 80),
+        ({"cpu": "100"}, 1),
+        ({"memory": "6Gi"}, 2),
+        ({"gpus": 1}, 3),
+        ({"gpus": 2}, 1),
+        ({"gpus": 1, "memory": "9Gi"}, 1),
+    ],
+)
+def test_room_is_for_so_many_pods_of_a_kind(asked: dict[str, Any], room: int) -> None:
+    assert room_for(pod("a", **asked), Machine(cores=8, memory=16 * 2**30, gpus=("0", "1", "2"))) == room

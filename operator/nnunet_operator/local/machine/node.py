@@ -13,7 +13,8 @@ from ..object_store.store import Store
 from . import job_controller
 from .kubelet import pod_status
 from .kubelet.process_runner import Runner, address
-from .scheduler import Machine, place, threads_of_each
+from .scheduler import Machine, place, room_for, threads_of_each, threads_of_trainings
+from .side_by_side import is_training, pods_beside
 
 Manifest = dict[str, Any]
 
@@ -146,9 +147,16 @@ class Node:
         self._never = {pod["metadata"]["uid"] for pod, _ in placement.never}
         busy = len(running) + len(placement.start)
         for pod, gpus in placement.start:
-            self._bind(pod, gpus, threads_of_each(busy, self.machine))
+            self._bind(pod, gpus, self._threads(pod, busy))
         for pod, message in [*placement.wait, *placement.never]:
             self.store.set_status(pod, pod_status.unschedulable(pod["status"], time.time(), message))
+
+    def _threads(self, pod: Manifest, busy: int) -> int:
+        """Threads of a pod's numerical libraries, where `busy` pods run in all."""
+        if not is_training(pod):
+            return threads_of_each(busy, self.machine)
+        beside = min(pods_beside(pod, self.store.all("TrainingRun")), room_for(pod, self.machine))
+        return threads_of_trainings(beside, self.machine)
 
     def _bind(self, pod: Manifest, gpus: list[str], threads: int) -> None:
         def change(new: Manifest) -> None:

@@ -90,8 +90,22 @@ def place(queue: list[Manifest], running: list[tuple[Manifest, list[str]]], mach
     return result
 
 
+def room_for(pod: Manifest, machine: Machine) -> int:
+    """How many pods like this one the machine has room for, were it empty; one at least."""
+    have = (machine.cores, machine.memory, float(len(machine.gpus)))
+    return max(1, min(int(there / want + 1e-9) for want, there in zip(demand(pod, machine), have, strict=True) if want))
+
+
+def threads_of_trainings(pods: int, machine: Machine) -> int:
+    """Threads for each of so many pods of trainings side by side that ask for no cores: a fair share, all cores for one alone.
+
+    With more, pods take turns within each operation, and every one of them waits for its slowest thread.
+    """
+    return max(1, int(machine.cores / pods))
+
+
 def threads_of_each(pods: int, machine: Machine) -> int:
-    """Threads for each of so many pods that run at once and ask for no cores.
+    """Threads for each of so many pods that run at once and ask for no cores, and that train nothing.
 
     Twice a fair share: threads wait asleep, so what other pods leave idle, or leave behind when they end, is used.
     """
