@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class Batch:
         keys: of each sample of the batch.
         cases: likewise.
         enlarged: samples that are rotated or scaled.
+        begun: of some samples what augmentation drew before they were read; whoever draws the plan takes it out.
         plan: what augmentation has drawn for it (`augmentation.plan`), where that is drawn already.
     """
 
@@ -55,6 +56,7 @@ class Batch:
     keys: list[SampleKey]
     cases: list[str]
     enlarged: Enlarged | None = None
+    begun: dict[SampleKey, Any] = field(default_factory=dict)
     plan: Any = None
 
     def mapped(self, function: Callable[[Any], Any]) -> Batch:

@@ -15,20 +15,21 @@ from .case_cache import CaseCache, CaseStore, OpenedCase
 from .case_memory import CaseMemory
 from .patch_location import FOREGROUND_FRACTION, choose_origin, forces_foreground, read_patch
 from .randomness import SampleKey
-from .spatial_placement import Placements
+from .spatial_placement import Begun, Placements
 
 
 @dataclass(frozen=True, slots=True)
 class _Patch:
     """A sample: its case, the first voxel of its patch with the margin, and which part of that is needed.
 
-    `box` is None where the patch is taken as it is, from the middle.
+    `box` is None where the patch is taken as it is, from the middle; `begun` where nothing is augmented.
     """
 
     name: str
     case: OpenedCase
     origin: tuple[int, ...]
     box: list[slice] | None
+    begun: Begun | None
 
 
 class PatchSampler:
@@ -131,7 +132,8 @@ class PatchSampler:
             axes = slice(int(self._flat), None)
             enlarged = Enlarged(rows, self._squeezed(wide), self._squeezed(wide_seg), start[axes], self._initial[axes])
         names = [chosen.name for chosen in drawn]
-        return Batch(self._squeezed(data), self._squeezed(seg), plain, keys, names, enlarged)
+        begun = {key: chosen.begun for key, chosen in zip(keys, drawn, strict=True) if chosen.begun is not None}
+        return Batch(self._squeezed(data), self._squeezed(seg), plain, keys, names, enlarged, begun)
 
     def batch_bytes(self) -> int:
         """The most memory that a batch takes."""
@@ -162,8 +164,11 @@ class PatchSampler:
             all_labels=self._all_labels,
             has_ignore=self._has_ignore,
         )
-        box = None if self.placements is None else self.placements.box(key)
-        return _Patch(name, case, origin, None if box is None else [slice(0, 1)] * (3 - len(box)) + list(box))
+        if self.placements is None:
+            return _Patch(name, case, origin, None, None)
+        begun = self.placements.begun(key)
+        box = self.placements.box(begun.placement)
+        return _Patch(name, case, origin, None if box is None else [slice(0, 1)] * (3 - len(box)) + list(box), begun)
 
     def _read(self, patch: _Patch, box: Sequence[slice], data: np.ndarray, seg: np.ndarray, margin: Sequence[int]) -> None:
         """Read a part of a patch, `box` counted from `margin` voxels within what would be cut out for it."""

@@ -151,6 +151,14 @@ def _rotation(angles: Sequence[float], dimensions: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """What one sample has drawn of its augmentation before it is read; `rng` draws what is left, once."""
+
+    placement: Placement | None
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
 class Placements:
     """What each sample of an augmentation draws, by its key.
 
@@ -177,9 +185,13 @@ class Placements:
         """The next sample's; None: it stays as it is."""
         return draw(self.spatial, self.rotation, self.patch_size, self.dummy_2d, rng) if self.spatial.active else None
 
-    def box(self, key: SampleKey) -> tuple[slice, ...] | None:
+    def begun(self, key: SampleKey) -> Begun:
+        """A sample's placement, and the generator that its other numbers come from."""
+        rng = key.generator("augmentation")
+        return Begun(self.drawn(rng), rng)
+
+    def box(self, placement: Placement | None) -> tuple[slice, ...] | None:
         """The part of what is cut out for it that a sample needs; None: its middle, as it is."""
-        placement = self.drawn(key.generator("augmentation"))
         if placement is None:
             return None
         if self.spatial.image_order == 3:  # a spline is made of all voxels

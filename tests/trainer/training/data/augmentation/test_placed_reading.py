@@ -7,6 +7,8 @@ from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 from nnunet_trainer.training.data.augmentation import Spatial, augmentation_set
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter
 from nnunet_trainer.training.data.augmentation.config import AugmentationConfig
+from nnunet_trainer.training.data.augmentation.upload import mapped
+from nnunet_trainer.training.data.loading.batch_maker import BatchMaker, Place
 from nnunet_trainer.training.data.sampling import PatchSampler
 
 ALWAYS = {"rotation_probability": 1.0, "scale_probability": 1.0}
@@ -56,6 +58,17 @@ def test_patches_are_the_same_as_from_the_whole_margin(store, name, patch):
         found, labels = augmenter.augment(needed.batch(0, iteration, poisoned).mapped(torch.from_numpy))
         assert torch.equal(found, data)
         assert torch.equal(labels[0], targets[0])
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_plan_is_the_same_whether_its_beginning_was_drawn_for_reading_or_not(store, name):
+    augmenter = Augmenter(config=SETS[name], patch_size=(20, 20, 20))
+    needed = next(samplers(store, augmenter))
+    batch, sent = needed.batch(0, 0), BatchMaker({"train": needed}, 2)(Place("train", 0, 0))
+    assert set(batch.begun) == set(batch.keys)
+    assert not sent.begun, "generators stay in the process that reads"
+    plans = [mapped(augmenter.planner()(each), np.ndarray.tolist) for each in (batch, batch, sent)]
+    assert plans[0] == plans[1] == plans[2]
 
 
 def test_patches_that_are_not_resampled_are_read_as_they_are(store):

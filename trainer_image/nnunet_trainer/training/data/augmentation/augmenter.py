@@ -145,7 +145,8 @@ class Augmenter:
 
     def divided(self, data: torch.Tensor, seg: torch.Tensor, keys: Sequence[SampleKey]) -> Batch:
         """Patches with their margin as the sampler would have read them. Copies: what follows works in place."""
-        wide = [row for row, key in enumerate(keys) if self.placements.box(key) is not None]
+        placements = self.placements
+        wide = [row for row, key in enumerate(keys) if placements.begun(key).placement is not None]
         rows = [row for row in range(len(keys)) if row not in wide]
         initial = tuple(data.shape[2:])
         enlarged = Enlarged(wide, data[wide], seg[wide], (0,) * len(initial), initial) if wide else None

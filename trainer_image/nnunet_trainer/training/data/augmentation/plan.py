@@ -108,8 +108,9 @@ class Planner:
         Args:
             batch: of numpy arrays.
         """
-        generators = [key.generator("augmentation") for key in batch.keys]
-        drawn = [self.placements.drawn(rng) for rng in generators]
+        placements = self.placements
+        begun = [batch.begun.pop(key, None) or placements.begun(key) for key in batch.keys]
+        drawn, generators = [each.placement for each in begun], [each.rng for each in begun]
         resampled = self._resampled(batch, drawn)
         turned = self._turned(generators)
         changed = self._changed(batch, generators)

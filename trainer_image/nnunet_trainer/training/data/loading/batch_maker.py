@@ -67,4 +67,7 @@ class BatchMaker:
         check_labels(batch, self.highest_label)
         if self.planners is not None:
             batch = replace(batch, plan=self.planners[place.purpose](batch))
-        return batch if prepare is None else prepare(batch, allocate)
+        if prepare is not None:
+            return prepare(batch, allocate)
+        batch.begun.clear()  # generators are not worth their sending: another process draws the same
+        return batch
