@@ -43,6 +43,15 @@ def power_(base: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
     return base.log_().mul_(exponent).exp_() if base.device.type == "cpu" else base.pow_(exponent)
 
 
+def clamp_rows(rows: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> None:
+    """Clamp rows (k, m) in place, each between limits of its own, (k, 1)."""
+    if rows.device.type == "cpu":  # takes a tenth of the time of limits that are broadcast
+        for row, lowest, highest in zip(rows, low[:, 0].tolist(), high[:, 0].tolist(), strict=True):
+            row.clamp_(lowest, highest)
+    else:
+        rows.clamp_(low, high)
+
+
 def _flat_statistics(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and (unbiased) standard deviation of each row, (k, 1). (`torch.std_mean` is several times slower.)"""
     flat = rows.flatten(1)
@@ -87,7 +96,7 @@ def _(transform: Contrast, rows: torch.Tensor, numbers: torch.Tensor) -> torch.T
     for piece in pieces(rows):
         piece.sub_(mean).mul_(numbers[:, None]).add_(mean)
         if transform.preserve_range:
-            torch.clamp_(piece, low, high)
+            clamp_rows(piece, low, high)
     return rows
 
 

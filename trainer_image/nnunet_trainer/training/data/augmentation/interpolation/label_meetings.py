@@ -22,8 +22,9 @@ def marked(labels: np.ndarray, strides: Sequence[int]) -> np.ndarray:
     for start in range(0, len(labels) - reach, step):
         stop = min(start + step, len(labels) - reach)
         part = labels[start : stop + reach]
-        several = np.zeros(len(part), bool)
-        for stride in sorted(strides):
+        first, *others = sorted(strides)
+        several = part[: len(part) - first] != part[first:]
+        for stride in others:
             count = len(several) - stride
             differ = part[:count] != part[stride : stride + count]
             differ |= several[:count]
