@@ -113,7 +113,7 @@ class Augmenter:
         Args:
             batch: with its plan; without one it is drawn here, on a CPU.
             layout: of data in memory.
-            allocate: on a CPU makes the memory of data, and of the targets at full resolution: `(shape, dtype)`.
+            allocate: on a CPU makes the memory of data and targets: `(shape, dtype)`.
 
         Returns:
             data (b, c, *patch), and the targets (b, 1 or regions, *scaled patch), one per deep-supervision output.
@@ -141,7 +141,7 @@ class Augmenter:
             data, seg = previous_stage_channels(data, seg, self.previous_stage_labels, plan.operations)
         if self.regions is not None:
             seg = to_regions(seg, [*self.regions, *([] if self.ignore_label is None else [self.ignore_label])])
-        return data.contiguous(memory_format=layout), at_scales(seg, self.deep_supervision_scales)
+        return data.contiguous(memory_format=layout), at_scales(seg, self.deep_supervision_scales, allocate)
 
     def divided(self, data: torch.Tensor, seg: torch.Tensor, keys: Sequence[SampleKey]) -> Batch:
         """Patches with their margin as the sampler would have read them. Copies: what follows works in place."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from nnunet_trainer.dataset.labels import Region
+from nnunet_trainer.training.data.batch import Allocate
 
 from .functional.separable import nearest_exact
 
@@ -29,8 +31,14 @@ def to_regions(seg: torch.Tensor, regions: Sequence[Region]) -> torch.Tensor:
     return torch.stack(masks, dim=1)
 
 
-def at_scales(seg: torch.Tensor, scales: Sequence[Sequence[float]] | None) -> list[torch.Tensor]:
-    """The target at each deep-supervision scale, by nearest-exact sampling. None: at full resolution only."""
+def at_scales(seg: torch.Tensor, scales: Sequence[Sequence[float]] | None, allocate: Allocate = np.empty) -> list[torch.Tensor]:
+    """The target at each deep-supervision scale, by nearest-exact sampling.
+
+    Args:
+        seg: (b, 1 or regions, *patch); what has its size is not copied.
+        scales: per output the fraction of the patch along each axis; None: at full resolution only.
+        allocate: on a CPU makes the memory of the others.
+    """
     results = []
     for scale in scales or [[1.0] * (seg.ndim - 2)]:
         target = seg
@@ -39,7 +47,11 @@ def at_scales(seg: torch.Tensor, scales: Sequence[Sequence[float]] | None) -> li
             reduced = round(size * factor)
             if reduced != size:
                 target = _reduced(target, axis, reduced)
-        results.append(target.contiguous())
+        if target is seg or seg.device.type != "cpu":
+            results.append(target.contiguous())
+        else:
+            own = allocate(tuple(target.shape), target.numpy().dtype)
+            results.append(torch.from_numpy(own).copy_(target))
     return results
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,17 @@ def mapped(tree: Any, function: Callable[[np.ndarray], Any]) -> Any:
     """Lists, tuples and dataclasses with other things in the place of arrays."""
     if isinstance(tree, np.ndarray):
         return function(tree)
-    if type(tree) in (list, tuple):
-        return type(tree)(mapped(part, function) for part in tree)
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        return type(tree)(*(mapped(getattr(tree, field.name), function) for field in dataclasses.fields(tree)))
-    return tree
+    kind = type(tree)
+    if kind in (list, tuple):
+        return kind([mapped(part, function) for part in tree])
+    names = _fields(kind)
+    return kind(*[mapped(getattr(tree, name), function) for name in names]) if names else tree
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    """The names of a dataclass' fields; none of another type."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
 def uploaded(tree: Any, device: torch.device) -> Any:
