@@ -75,6 +75,21 @@ def test_what_the_network_says_everywhere_is_what_comes_out(shape, patch, step, 
     torch.testing.assert_close(logits, torch.cat((image, 2 * image)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("shape", "patch", "step"), [((12, 16, 14), (16, 8, 12), 0.5), ((20, 16, 33), (9, 9, 9), 0.25), ((5, 3, 40), (8, 16), 0.7)]
+)
+def test_as_many_tiles_are_predicted_as_are_told(shape, patch, step):
+    seen = []
+
+    def network(tiles):
+        seen.append(len(tiles))
+        return tiles
+
+    window = SlidingWindow(patch_size=patch, step=step, batch=1)
+    predict_logits(network, torch.randn(1, *shape), 1, window)
+    assert sum(seen) == window.tiles(shape)
+
+
 def test_every_combination_of_axes_is_mirrored_once():
     seen = []
 

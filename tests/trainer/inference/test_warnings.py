@@ -24,6 +24,7 @@ from nnunet_trainer.inference.model import Model
 from nnunet_trainer.inference.prediction import predict_case, predict_folder
 from nnunet_trainer.inference.spacing import unit_fault, unlike_training
 from nnunet_trainer.planning.plans import Plans
+from nnunet_trainer.preprocessing.case import preprocess_image
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 from support.trainings.plans import RESAMPLING
 
@@ -304,6 +305,43 @@ def test_the_command_says_it_and_keeps_it(folders, capsys):
     assert sorted(json.loads((out / ".nnunet/prediction.json").read_text())["warnings"]) == ["", "far", "nan"]
 
 
+def test_what_is_known_of_a_file_is_said_before_it_is_resampled_and_its_size_before_it_is_predicted(folders, monkeypatch):
+    model, images, out = folders
+    loaded, said, done = Model.load(model), [], []
+
+    def resample(*arguments, **options):
+        done.append(("resampled", len(said)))
+        return preprocess_image(*arguments, **options)
+
+    def predict(*arguments):
+        done.append(("predicted", len(said)))
+        return logits(*arguments)
+
+    logits = Model.logits
+    monkeypatch.setattr(prediction, "preprocess_image", resample)
+    monkeypatch.setattr(Model, "logits", predict)
+    for name in ("good", "nan"):
+        (images / f"{name}_0000.nii.gz").unlink()
+    predict_folder(loaded, images, out, window=loaded.window(mirroring=False), warn=said.append)
+    left, far, grown = said
+    assert "is left out" in left
+    assert "8 times as coarse along z" in far
+    assert grown == f"{images / 'far_0000.nii.gz'}: 96×16×14 voxels at the model's spacing, which are predicted as 11 tiles."
+    assert done == [("resampled", 2), ("predicted", 3)]
+    assert json.loads((out / ".nnunet/prediction.json").read_text())["warnings"] == {"": [left], "far": [far, grown]}
+
+
+@pytest.mark.parametrize(("spacing", "what"), [((0.3, 1.0, 1.0), "3.33 times as fine along z"), ((1.9, 1.0, 1.0), None)])
+def test_the_size_is_said_where_a_far_spacing_makes_it_greater(spacing, what, folders):
+    model, images, out = folders
+    write(images / "far_0000.nii.gz", voxels(), spacing)
+    said = []
+    loaded = Model.load(model)
+    predict_folder(loaded, images, out, window=loaded.window(mirroring=False), warn=said.append)
+    about = [text for text in said if "far_0000" in text]
+    assert [what in text for text in about] == [True] if what else not about
+
+
 def test_a_nan_is_a_zero_to_the_network(folders, tmp_path):
     model, images, out = folders
     zero = tmp_path / "zero"
@@ -322,7 +360,6 @@ def test_a_nan_is_a_zero_to_the_network(folders, tmp_path):
 @pytest.mark.parametrize("bad", [1, None])
 def test_the_final_validation_says_it_too(bad, tmp_path):
     from nnunet_trainer.inference import validate
-    from nnunet_trainer.preprocessing.case import preprocess_image
 
     plans, out, warned = Plans(models.plans(patch=(16, 16, 16))), tmp_path / "out", []
     (tmp_path / "gt").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def predict_folder(
         previous_stage: in the second stage of a cascade, the folder of the previous stage's segmentations of the same images.
         save_probabilities: write `CASE.npz` and `CASE.pkl` as well, as nnU-Net's ensembling reads them.
         progress: called with (done, total, case) before each case.
-        warn: hears of images that are left out, repaired or unlike the training's; default: the log.
+        warn: hears of images that are left out, repaired or unlike the training's, in the thread that reads them too, one text at a
+            time; default: the log.
 
     Returns:
         The segmentations, of this call and kept ones.
@@ -142,6 +144,7 @@ def predict_folder(
     trained = None if model.folder is None else training_spacings(model.folder)
 
     def read(index: int) -> tuple[torch.Tensor, dict[str, Any], Goal | None, list[str]] | BadData | StorageFault:
+        """The last is to be said before it is predicted; what is known of the file is said here, as resampling takes long."""
         case = todo[index]
         try:
             require_undamaged([*cases[case], *([previous[case]] if previous else [])], output.reader)
@@ -149,18 +152,19 @@ def predict_folder(
             about = (properties["spacing"], model.plans, model.configuration, trained)
             if fault := unit_fault(*about):
                 raise BadData("InvalidCases", f"{fault}.", hint="Correct the spacing in the image's header: it is in mm.")
-            if far := unlike_training(*about):
-                notes.append(f"{cases[case][0]}: {far}")
+            far, voxels = unlike_training(*about), data[0].size
+            warn(case, [*notes, *([f"{cases[case][0]}: {far}"] if far else [])])
             before = output.reader.read_seg(previous[case])[0] if previous else None
             data, properties = _preprocess(model, data, properties, before)
             if save_probabilities:
                 require_room_for_probabilities(model.labels.num_segmentation_heads, data.shape[1:], properties)
             goal = None if save_probabilities else model.goal(data.shape[1:], properties)
+            grown = [f"{cases[case][0]}: {_tiles(data.shape[1:], window)}"] if far and data[0].size > voxels else []
         except (BadData, StorageFault) as fault:
             return _about_file(fault, cases[case][0])
         except MemoryError as error:
             return _about_file(BadData("InvalidCases", f"memory does not suffice for it ({error})."), cases[case][0])
-        return torch.from_numpy(data), properties, goal, notes
+        return torch.from_numpy(data), properties, goal, grown
 
     def write(case: str, logits: torch.Tensor, properties: dict[str, Any]) -> None:
         about = (properties, model.plans, model.configuration, model.labels)
@@ -186,8 +190,8 @@ def predict_folder(
                 faults.append(found)
                 warn(case, [f"{found.message.removesuffix('.')}: not predicted."])
                 continue
-            image, properties, goal, notes = found
-            warn(case, notes)
+            image, properties, goal, grown = found
+            warn(case, grown)
             try:
                 with about_case(case):
                     result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
@@ -220,13 +224,22 @@ def _together(faults: Sequence[BadData | StorageFault], total: int) -> BadData |
     return BadData("InvalidCases", message, findings=findings, hint=hints)
 
 
+def _tiles(shape: Sequence[int], window: SlidingWindow) -> str:
+    """How long it will take, of an image that has grown to a shape (z, y, x)."""
+    return f"{'×'.join(map(str, shape))} voxels at the model's spacing, which are predicted as {window.tiles(shape):,} tiles."
+
+
 class _Warnings:
-    """Says each thing once, and keeps it in the folder's record."""
+    """Says each thing once, and keeps all that was said of a case in the folder's record."""
 
     def __init__(self, output: OutputFolder, say: Callable[[str], None]) -> None:
         self._output, self._say = output, say
+        self._said: dict[str, list[str]] = {}
+        self._saying = threading.Lock()
 
     def __call__(self, case: str, texts: list[str]) -> None:
-        for text in texts:
-            self._say(text)
-        self._output.tell(case, texts)
+        with self._saying:  # the next image is read in another thread
+            for text in texts:
+                self._say(text)
+            self._said[case] = [*self._said.get(case, []), *texts]
+            self._output.tell(case, self._said[case])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,10 @@ class SlidingWindow:
         """First voxels of the tiles along z, y, x of an image that is no smaller than a tile."""
         along = [tile_starts(n, t, self.step) for n, t in zip(size, self.tile, strict=True)]
         return [list(range(size[0])), *along[1:]] if len(self.patch_size) == 2 else along
+
+    def tiles(self, size: Sequence[int]) -> int:
+        """How many tiles an image (z, y, x) of any size has."""
+        return math.prod(len(along) for along in self.starts(tuple(max(n, t) for n, t in zip(size, self.tile, strict=True))))
 
 
 def tile_starts(size: int, tile: int, step: float) -> list[int]:
