@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     parallel.single_threaded()
     command_line.load(arguments)
     from .raw import RawDataset
+    from .splits import NUM_FOLDS
     from .verification.verify import verify
 
     dataset = nnunet_folders.chosen(arguments, needs=[nnunet_folders.RAW], paths={"raw": "RAW"})
@@ -51,4 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     if not arguments.json:
         print(f"{raw.name}: {counted(len(raw.cases), 'case')}, read by {raw.reader}. No faults.")
+        if len(raw.cases) < NUM_FOLDS and not (raw.folder / "splits_final.json").exists():
+            few = f"{counted(len(raw.cases), 'case')} {'is' if len(raw.cases) == 1 else 'are'} too few for {NUM_FOLDS} folds"
+            print(f"{few}: train with fold all, or with folds of your own (splits_final.json beside dataset.json).")
     return 0

@@ -20,6 +20,7 @@ from ..base import API_VERSION
 from ..fields.int_or_string import MARK as INT_OR_STRING
 from ..resources import KINDS
 from . import cel_rules, crds, metadata
+from .pattern_examples import as_written
 
 Schema = dict[str, Any]
 Manifest = dict[str, Any]
@@ -116,7 +117,10 @@ def _unknown(schema: Schema, value: Any, path: str) -> Iterator[str]:
             yield from _unknown(schema["properties"][name], item, child(path, name))
         else:
             near = difflib.get_close_matches(str(name), schema["properties"], n=1)
-            yield f'unknown field "{child(path, name)}"' + (f" (did you mean {near[0]}?)" if near else "")
+            advice = f" (did you mean {near[0]}?)" if near else ""
+            if name == "namespace":  # no neighbour of `name`, but meant as it is
+                advice = " (leave it out: what an object names lies in its own namespace)"
+            yield f'unknown field "{child(path, name)}"{advice}'
 
 
 def _normalise(schema: Schema, value: Any) -> None:
@@ -211,7 +215,7 @@ def _schema_messages(error: Any) -> Iterator[str]:
         case "enum":
             yield f"{path}: Unsupported value: {shown}: supported values: {', '.join(json.dumps(item) for item in bound)}"
         case "pattern":
-            yield f"{path}: Invalid value: {shown}: should match '{bound}'"
+            yield f"{path}: Invalid value: {shown}: should match '{bound}'{as_written(bound)}"
         case "maxLength":
             yield f"{path}: Too long: may not be more than {bound} characters"
         case "minLength":

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nnunet_operator.api.resources import PLURALS, parse
+from nnunet_operator.api.resources import KINDS, PLURALS, parse
 from nnunet_operator.api.schema import validation
+from nnunet_operator.api.schema.pattern_examples import EXAMPLES
 from nnunet_trainer.contract.faults import BadUsage
 from support.apiclient import ApiError
 from support.controlplane import ControlPlane
@@ -85,6 +86,35 @@ def test_the_manifest_itself_is_left_alone() -> None:
 
 def test_an_unknown_field_names_its_neighbour() -> None:
     assert validation.findings(run(fold=["0"])) == ['unknown field "spec.fold" (did you mean folds?)']
+
+
+@pytest.mark.parametrize("field", ["plansRef", "storage"])
+def test_another_namespace_is_told_to_be_left_out(field: str) -> None:
+    fault = f'unknown field "spec.{field}.namespace" (leave it out: what an object names lies in its own namespace)'
+    assert fault in validation.findings(run(**{field: {"name": "p", "namespace": "other"}}))
+
+
+@pytest.mark.parametrize("memory", ["8GB", "8 Gi", "8gb", "8,5Gi", "-1"])
+def test_a_value_of_another_form_is_told_by_example(memory: str) -> None:
+    (line,) = validation.findings(plans(template={"resources": {"requests": {"memory": memory}}}))
+    assert line.startswith(f'spec.template.resources.requests.memory: Invalid value: "{memory}": should match ')
+    assert line.endswith(" (as 8Gi, 8G, 500Mi, 4 or 500m)")
+
+
+def patterns_of(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return set().union(*map(patterns_of, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+    return own.union(*map(patterns_of, schema.values()))
+
+
+def test_each_pattern_that_a_person_can_miss_has_examples_and_they_match_it() -> None:
+    specs = [validation.schema_of(kind)["properties"]["spec"] for kind in KINDS]
+    assert patterns_of(specs) == set(EXAMPLES)
+    prose = "^[0-9a-f]{64}$"
+    assert [text for form, texts in EXAMPLES.items() if form != prose for text in texts if not re.search(form, text)] == []
 
 
 # -- there --

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,19 @@ def test_photographs(tmp_path: Path) -> None:
     assert verify(raw, 1) == []
     (raw / "imagesTr" / "img_0_0000.png").write_bytes(b"no image")
     assert [f.case for f in verify(raw, 1)] == ["img_0"]
+
+
+@pytest.mark.parametrize(
+    ("cases", "own", "said"), [(1, False, "1 case is"), (4, False, "4 cases are"), (5, False, ""), (1, True, "")]
+)
+def test_too_few_cases_for_five_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str], cases: int, own: bool, said: str) -> None:
+    raw = make_dataset(tmp_path / "Dataset001_A", cases=cases)
+    if own:
+        (raw / "splits_final.json").write_text(json.dumps([{"train": ["case_00"], "val": ["case_00"]}]))
+    assert cli.main(["verify", str(raw), "--workers", "1"]) == 0
+    assert re.findall("^(.*) too few for 5 folds: train with fold all", capsys.readouterr().out, re.MULTILINE) == [said] * bool(
+        said
+    )
 
 
 def test_command(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
