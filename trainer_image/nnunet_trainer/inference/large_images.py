@@ -27,7 +27,7 @@ from nnunet_trainer.preprocessing.case import revert_parts, segmentation_type
 from nnunet_trainer.preprocessing.resampling.by_slabs import Part
 
 from .export import greatest_heads, segmentation_of_heads
-from .sliding_window import SlidingWindow, finished_slabs, require_numbers
+from .sliding_window import DIVERGED, SlidingWindow, finished_slabs, require_numbers
 
 SHARE = 4
 """Logits that take more than one part in so many of the memory never are there as a whole: their export takes memory beside."""
@@ -189,7 +189,7 @@ class _Layer:
         """Raise BadConfiguration unless all weights are numbers."""
         if not (self.weight.isfinite().all() and self.bias.isfinite().all()):
             message = "Weights of the network's segmentation layer are NaN or infinite."
-            raise BadConfiguration("LogitsNotFinite", message, hint="Use an earlier checkpoint (checkpoint_best.pth).")
+            raise BadConfiguration("LogitsNotFinite", message, hint=DIVERGED)
 
 
 def _joined_layers(networks: Sequence[torch.nn.Module]) -> _Layer | None:

@@ -14,6 +14,8 @@ from ..precision import resolved
 from .slabs import Network, finished_slabs
 from .window import SlidingWindow
 
+DIVERGED = "Use a checkpoint from before the training diverged (checkpoint_best.pth may be one), or train again."
+
 
 def predict_logits(
     network: Network,
@@ -58,7 +60,7 @@ def require_numbers(output: torch.Tensor, precision: PrecisionName, device: torc
     count = sum(int((~torch.isfinite(channel)).sum()) for channel in output)
     name = resolved(precision, device)
     message = f"The network's output is NaN or infinite at {count} of {output.numel()} values, in {name}; the image is finite."
-    hint = "Is a weight of the checkpoint NaN (a training that diverged)? Then use an earlier checkpoint (checkpoint_best.pth)."
+    hint = f"Is a weight of the checkpoint NaN? {DIVERGED}"
     if name == "fp16":
         hint = f"fp16 overflows above 65504: predict in another precision (--precision bf16 or fp32). {hint}"
     raise BadConfiguration("LogitsNotFinite", message, hint=hint)
