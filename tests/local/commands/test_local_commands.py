@@ -367,3 +367,6 @@ def test_wrong_words_get_one_message(shell: Shell) -> None:
     assert "Did you mean" in shell.quick("get", "datset", code=64)
     assert "only a TrainingRun, a Plans or a PlanTransfer can" in shell.quick("suspend", "dataset", "data", code=64)
     assert "Delete which trainingrun?" in shell.quick("delete", "trainingrun", code=64)
+    assert "nnunet-operator local delete trainingrun NAME" in shell.quick("delete", "trainingrun", code=64)
+    assert "nnunet-operator local delete trainingrun/run" in shell.quick("delete", "run", code=64)
+    assert "Did you mean" in shell.quick("delete", "datset", code=64)

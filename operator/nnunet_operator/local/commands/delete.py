@@ -34,9 +34,10 @@ def delete(arguments: argparse.Namespace) -> int:
         found = [m for d in named if (m := store.get(d["kind"], d["metadata"]["namespace"], d["metadata"]["name"]))]
     else:
         if not object_names.has_name(arguments.what):
-            raise BadUsage(
-                "BadUsage", f"Delete which {arguments.what[0]}?", hint=f"nnunet-operator local delete {arguments.what[0]} NAME"
-            )
+            (word,) = arguments.what
+            meant = [each for each in store_argument.named(arguments, store) if each["metadata"]["name"] == word]
+            hint = " or ".join(f"nnunet-operator local delete {object_names.short(each)}" for each in meant)
+            raise BadUsage("BadUsage", f"Delete which {word}?", hint=hint or f"nnunet-operator local delete {word} NAME")
         found = store_argument.named(arguments, store)
     for manifest in found:
         meta = manifest["metadata"]
