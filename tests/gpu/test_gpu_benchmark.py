@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -102,6 +103,14 @@ def processes(monkeypatch):
     return importlib.import_module("_gpu_processes")
 
 
+@pytest.fixture
+def interruptible():
+    """As at a terminal: what a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 FAILS = {
     "raises": ("print('half'); raise ValueError('of the GPU')", "ValueError: of the GPU"),
     "is killed": ("import os; print('half'); os.kill(os.getpid(), 9)", "it ended with -9"),
@@ -110,6 +119,7 @@ FAILS = {
 }
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("code", "said"), FAILS.values(), ids=FAILS)
 def test_what_becomes_of_one_process_is_told_and_hides_nothing_of_the_others(code, said, processes, capsys):
     run = processes.Processes(time.monotonic() + 600)

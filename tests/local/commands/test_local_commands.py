@@ -185,7 +185,7 @@ def test_a_failure_of_the_data_ends_with_65_and_says_which(shell: Shell) -> None
     [
         ("plansRef", "planRef", 'trainingrun.nnunet.dev/run: unknown field "spec.planRef"'),
         ('["0"]', '["first"]', "spec.folds[0]: Invalid value"),
-        ("kind: Plans", "kind: Plan", "nnunet.dev/v1alpha1 Plan is none of Dataset, Plans, PlanTransfer, TrainingRun"),
+        ("kind: Plans", "kind: Plan", "there is no Plan of nnunet.dev/v1alpha1 here.\nDid you mean kind: Plans"),
         ("name: plans}\nspec", "name: data}\nspec", None),
         ("{name: data}\nspec", "{}\nspec", "a Dataset without metadata.name"),
         ("uri: ./raw", "uri: [", "InvalidYAML"),

@@ -9,6 +9,7 @@ from nnunet_operator.api.fields.uris import StorageSpec
 from nnunet_operator.controller.events import EventRecorder
 from nnunet_operator.controller.object_client import key_of
 from nnunet_operator.controller.one_pass import Passed, Reconciliation
+from nnunet_operator.local.session.uri_map import UriMap
 from nnunet_operator.manifests.job import FAILURE_RULES
 from nnunet_operator.reconcile.view import Key, Settings
 
@@ -19,7 +20,7 @@ NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 def reconciliation(client: NotedClient, recorder: EventRecorder) -> Reconciliation:
     settings = Settings(storage=StorageSpec(uri="s3://nnunet"))
-    return Reconciliation(client, client.store, recorder, settings, NOW)
+    return Reconciliation(client, UriMap(client.store), recorder, settings, NOW)
 
 
 async def test_a_new_object_gets_its_job_and_a_status(client: NotedClient, recorder: EventRecorder) -> None:

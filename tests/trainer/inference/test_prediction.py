@@ -241,11 +241,9 @@ def test_a_file_may_have_several_channels(tmp_path):
     volume(tmp_path / "mixed_0002.nii.gz")
     volume(tmp_path / "gap_0000.nii.gz", 2)
     volume(tmp_path / "gap_0002.nii.gz")
-    (tmp_path / "broken_0000.nii.gz").write_bytes(b"no image")
+    (tmp_path / "broken_0000.nii.gz").write_bytes(b"no image")  # it is left out when it is read
     with pytest.raises(BadData) as fault:
         find_images(tmp_path, ".nii.gz", 3, reader)
-    broken, gap, mixed = fault.value.findings
-    assert "broken_0000.nii.gz" in broken
-    assert "not a gzip file" in broken
+    gap, mixed = fault.value.findings
     assert gap == "gap: has files 0000, 0002, expected them to be numbered from 0000 on without gaps"
     assert mixed == ("mixed: has 4 channels (mixed_0000.nii.gz: 2, mixed_0001.nii.gz: 1, mixed_0002.nii.gz: 1), the model needs 3")
