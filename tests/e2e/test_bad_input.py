@@ -113,7 +113,10 @@ DESCRIPTIONS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "a list": (lambda raw: (raw / "dataset.json").write_text("[]"), ("dataset.json", "is a list, expected an object")),
     "not text": (lambda raw: (raw / "dataset.json").write_bytes(b"\xff\xfe\x00"), ("dataset.json", "not UTF-8")),
     "no labels": (lambda raw: say(raw, labels=None), ("dataset.json", "field labels is missing; expected")),
-    "labels of v1": (lambda raw: say(raw, labels={"0": "background"}), ("field labels has values that name labels, as in version 1", '{"background": 0}')),
+    "labels of v1": (
+        lambda raw: say(raw, labels={"0": "background"}),
+        ("field labels has values that name labels, as in version 1", '{"background": 0}'),
+    ),
     "labels with a gap": (lambda raw: say(raw, labels={"background": 0, "a": 2}), ("has the values 0, 2, expected consecutive",)),
     "channels": (lambda raw: say(raw, channel_names=["MRI"]), ("field channel_names is a list, expected", '{"0": "CT"}')),
     "ending": (lambda raw: say(raw, file_ending="nii.gz"), ('field file_ending is "nii.gz", expected', '".nii.gz"')),
