@@ -8,7 +8,7 @@ import sys
 
 from nnunet_trainer import nnunet_folders
 from nnunet_trainer.contract.command_line import counted
-from nnunet_trainer.contract.faults import BadData, ExitCode
+from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.extensions import command_line
 
 
@@ -46,10 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             where = counted(cases, "case") if cases else "the dataset"
             print(f"{counted(len(wrong), 'fault')} in {where}.", file=sys.stderr)
         return int(ExitCode.BAD_DATA)
-    try:
-        raw = RawDataset.open(folder)
-    except BadData:
-        raise
+    raw = RawDataset.open(folder)
     if not arguments.json:
         print(f"{raw.name}: {counted(len(raw.cases), 'case')}, read by {raw.reader}. No faults.")
         if len(raw.cases) < NUM_FOLDS and not (raw.folder / "splits_final.json").exists():

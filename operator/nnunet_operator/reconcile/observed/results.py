@@ -23,7 +23,7 @@ PLANNED = ("patch_size", "batch_size", "spacing", "median_shape", "estimated_gpu
 
 MOST_CONFIGURATIONS = 64
 
-LONGEST_SENTENCE = 1024
+LONGEST_SENTENCE, LONGEST_DETAIL = 1024, 2048
 
 PRETRAINED_COUNTS = ("loaded", "adapted", "skipped", "mismatched", "missing", "unused")
 
@@ -171,7 +171,7 @@ def _artifact(report: Report, kind: str) -> ArtifactStatus:
 
 
 def _detail(report: Report) -> str | None:
-    return report.detail[:LONGEST_URI] if report.detail else None
+    return report.detail[:LONGEST_DETAIL] if report.detail else None
 
 
 def _not_negative(value: float | None) -> float | None:

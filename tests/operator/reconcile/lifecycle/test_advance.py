@@ -11,6 +11,18 @@ from support.world import MemoryWorld
 Train = Callable[..., MemoryWorld]
 
 
+def killed_before_the_status(train: Train) -> MemoryWorld:
+    """A run whose Job was made by an operator that was killed before it wrote so."""
+    world = train(suspend=True)
+    world.edit("TrainingRun", "run", suspend=False)
+    key = Key("TrainingRun", "default", "run")
+    outcome = world.outcome(*key[::2])
+    assert outcome is not None
+    world.carry_out(key, outcome, steps=2)
+    assert world.fold("run").get("attempt") is None, "the operator was killed between the Job and the status"
+    return world
+
+
 def test_a_queued_job_is_left_to_its_queue(train: Train) -> None:
     world = train(queueName="gpus")
     job = world.job(owner_name="run")
@@ -29,13 +41,7 @@ def test_a_queued_job_is_left_to_its_queue(train: Train) -> None:
 
 
 def test_a_status_write_that_was_lost_makes_nothing_twice(train: Train) -> None:
-    world = train(suspend=True)
-    world.edit("TrainingRun", "run", suspend=False)
-    key = Key("TrainingRun", "default", "run")
-    outcome = world.outcome(*key[::2])
-    assert outcome is not None
-    world.carry_out(key, outcome, steps=2)
-    assert world.fold("run").get("attempt") is None, "the operator was killed between the Job and the status"
+    world = killed_before_the_status(train)
     world.finish(world.job(owner_name="run"))
     world.settle()
     assert world.fold("run")["state"] == "Succeeded"
@@ -55,12 +61,7 @@ def test_a_job_that_was_seen_and_is_deleted_before_it_was_worth_a_note_is_anothe
 
 
 def test_nor_is_it_made_twice_when_the_status_write_was_lost_too(train: Train) -> None:
-    world = train(suspend=True)
-    world.edit("TrainingRun", "run", suspend=False)
-    key = Key("TrainingRun", "default", "run")
-    outcome = world.outcome(*key[::2])
-    assert outcome is not None
-    world.carry_out(key, outcome, steps=2)
+    world = killed_before_the_status(train)
     world.remove("Job", world.job(owner_name="run")["metadata"]["name"], seen=True)
     world.settle()
     assert (world.fold("run")["attempt"], world.fold("run")["disruptions"]) == (1, 1)
