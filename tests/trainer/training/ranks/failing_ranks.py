@@ -60,7 +60,7 @@ def rank(folder, culprit, does, settings):
                 if step == FAILING:
                     (end / f"ready-{own}").touch()
                     if own == culprit:
-                        misbehave(does, end)
+                        misbehave(does, end, int(os.environ["WORLD_SIZE"]))
                 ranks.peers.at(0, step, "exchange of gradients", 4)
                 dist.all_reduce(torch.ones(3))
                 if distributed.total([float(stop.is_set())])[0]:
@@ -90,7 +90,10 @@ def finish_writing(seconds, folder, own):
     (folder / f"written-{own}").touch()
 
 
-def misbehave(does, folder):
+def misbehave(does, folder, world):
+    if does == "fails, and does not go":  # the others are past their last look at who has failed
+        while not all((folder / f"ready-{rank}").exists() for rank in range(world)):
+            time.sleep(0.02)
     if does.startswith("fails"):
         raise BadData("UnknownLabel", "ball_03 holds the value 7.", hint="Mend it.")
     if does == "has a bug":
