@@ -329,7 +329,7 @@ def test_a_process_that_vanished_is_a_disruption(node: Node, tmp_path: Path) -> 
         condition["message"]
         == f"Pod default/{pod['metadata']['name']} has condition DisruptionTarget matching FailJob rule at index 0"
     )
-    assert shim.start_time(process["pid"]) is None
+    wait(node, lambda: shim.start_time(process["pid"]) is None)
 
 
 def test_draining_asks_all_to_stop_and_counts_as_a_disruption(node: Node, tmp_path: Path) -> None:

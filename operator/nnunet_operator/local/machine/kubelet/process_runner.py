@@ -26,6 +26,7 @@ Manifest = dict[str, Any]
 
 LOST = "The process is gone and left no exit code: the machine went down, or its shim was killed."
 STARTING_SECONDS = 30.0
+"""So long after another shell was to start a process it is waited for; a shim of our own is as long as it lives."""
 
 
 class Runner:
@@ -79,9 +80,12 @@ class Runner:
             process = _read(folder / shim.PROCESS)
             if process is None:
                 begun = _mtime(folder / shim.LAUNCH)
-                if begun is None or time.time() - begun < STARTING_SECONDS:
+                if begun is None or pod["metadata"]["uid"] in self._shims or time.time() - begun < STARTING_SECONDS:
                     return pod_status.waiting(pod, "ContainerCreating", "the process starts")
-                return pod_status.lost(pod, time.time(), "The process did not start.")
+                self.stop(pod, 0)  # another shell's shim may be late, and must not start what counts as lost
+                process = _read(folder / shim.PROCESS)
+                if process is None:
+                    return pod_status.lost(pod, time.time(), "The process did not start.")
             if shim.start_time(process["shim"]) == process["shimStart"]:
                 return pod_status.running(pod, self.ip(pod) or "127.0.0.1", process["startedAt"])
             # It may have ended between the two looks.
