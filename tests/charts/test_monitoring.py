@@ -137,17 +137,18 @@ def test_queries_and_alerts_say_something_about_a_real_operator(
             prometheus.query(expression(query))
             if all(known[name] for name in used_by(query)):
                 wait_until(lambda query=query: prometheus.query(expression(query)), what=f"an answer to {query}")
-        (progress,) = prometheus.query("nnunet_epoch / nnunet_epochs")
+        (progress,) = wait_until(lambda: prometheus.query("nnunet_epoch / nnunet_epochs"), what="the training's progress")
         assert (progress["metric"]["nnunet_dev_owner_name"], progress["value"][1]) == ("owner_name", "0.3")
         for variable in DASHBOARD["templating"]["list"][1:]:
             metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]).groups()
-            assert all(label in series["metric"] for series in prometheus.query(expression(metric)))
+            found = wait_until(lambda metric=metric: prometheus.query(expression(metric)), what=metric)
+            assert all(label in series["metric"] for series in found)
 
         def states() -> dict[str, str]:
             return {rule["name"]: rule["state"] if rule["health"] == "ok" else rule["health"] for rule in prometheus.rules()}
 
-        wait_until(lambda: set(states().values()) == {"inactive", "pending"}, what=lambda: prometheus.rules())
-        assert {name for name, state in states().items() if state == "pending"} == {"NnunetObjectsStalled"}
+        wanted = {rule["name"]: "inactive" for rule in prometheus.rules()} | {"NnunetObjectsStalled": "pending"}
+        wait_until(lambda: states() == wanted, what=lambda: prometheus.rules())
         for rule in prometheus.rules():
             assert used_by(rule["query"]) <= known.keys(), rule["name"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from nnunet_operator.cluster.preflight import LEASE, PERMISSIONS, Permission
-from support.apiclient import Manifest
+from support.apiclient import Manifest, wait_until
 from support.controlplane import ROOT, ControlPlane
 from support.operator import OperatorProcess
 
@@ -39,6 +39,8 @@ def grant(plane: ControlPlane, namespace: str, *more: Permission, without: tuple
     subject = {"kind": "ServiceAccount", **meta}
     reference = {"apiGroup": rbac, "kind": "Role", "name": "operator"}
     api.apply({"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta, "roleRef": reference, "subjects": [subject]})
+    last = {"group": rules[-1]["apiGroups"][0], "resource": rules[-1]["resources"][0], "verb": rules[-1]["verbs"][0]}
+    wait_until(lambda: plane.may(namespace, "operator", **last), what="the API server to hear of the Role")
     return plane.kubeconfig_for(namespace, "operator")
 
 

@@ -118,14 +118,15 @@ def test_a_failure_is_said_and_ends_with_rerun(api: ApiClient, namespace: str, s
 
 
 def test_a_foreign_job_of_the_same_name_is_left_alone(api: ApiClient, namespace: str, start_operator: StartOperator) -> None:
+    first = start_operator()
+    manifest = api.apply(dataset(namespace))
+    job = wait_until(lambda: next(iter(api.list("batch/v1", "Job", namespace)), None), what="the Job")
+    first.stop()  # before its pod runs: a Job that was seen at work is not asked for again, another attempt is
     with PretendKubelet(api, namespace, wait):
-        first = start_operator()
-        manifest = api.apply(dataset(namespace))
-        job = wait_until(lambda: next(iter(api.list("batch/v1", "Job", namespace)), None), what="the Job")
-        first.stop()
         # The same name without our labels: as if another had taken it.
         api.delete(job)
-        wait_until(lambda: not api.list("batch/v1", "Job", namespace), what="the Job to be gone")
+        for version, kind in (("batch/v1", "Job"), ("v1", "Pod")):
+            wait_until(lambda version=version, kind=kind: not api.list(version, kind, namespace), what=f"no {kind} to be left")
         spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none"}]}}, "suspend": True}
         foreign = api.create({**{k: job[k] for k in ("apiVersion", "kind")}, "metadata": {"name": job["metadata"]["name"], "namespace": namespace}, "spec": spec})  # fmt: skip  # noqa: E501
         second = start_operator()

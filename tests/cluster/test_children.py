@@ -178,7 +178,7 @@ def test_nothing_that_looks_like_a_child_speaks_for_an_object(
         # A pass over the object after all of that: a change of it is answered by one.
         edited = api.patch(stands(), {"spec": {"failurePolicy": {"maxRestarts": 7}}})
         generation = edited["metadata"]["generation"]
-        wait_until(lambda: stands()["status"].get("observedGeneration") == generation, what="a pass over the object")
+        wait_until(lambda: stands().get("status", {}).get("observedGeneration") == generation, what="a pass over the object")
         assert condition(stands())["status"] == "False"
         assert "forged" not in str(stands()["status"])
         mine = api.get("batch/v1", "Job", namespace, ours["metadata"]["name"])

@@ -186,9 +186,9 @@ def test_a_run_made_anew_while_its_job_runs_waits_for_the_old_pod(here: Namespac
 
         wait_until(lambda: set(reasons()) == {"WaitingForPredecessor"}, what=lambda: f"all to wait: {reasons()}")
         wait_until(lambda: not here.jobs(), what="the old Jobs to be collected")
-        pods = here.pods()
-        assert len(pods) == 6
-        assert all(pod["metadata"].get("deletionTimestamp") for pod in pods)
+        going = lambda: [pod for pod in here.pods() if pod["metadata"].get("deletionTimestamp")]  # noqa: E731
+        wait_until(lambda: len(going()) == 6, what="the old pods to be collected after their Jobs, with their grace")
+        assert len(here.pods()) == 6
         for name in names:  # they are looked at again, while the old pods have their grace
             here.api.patch(training_run(here.name, name), {"spec": {"failurePolicy": {"maxRestarts": 7}}})
         wait_until(lambda: all(here.status(name).get("observedGeneration") == 2 for name in names), what="a look at each")

@@ -12,7 +12,7 @@ from nnunet_operator.cluster import work_queue
 from nnunet_operator.cluster.work_queue import WorkQueue
 
 
-async def next_of(queue: WorkQueue[str], timeout: float = 5) -> str:
+async def next_of(queue: WorkQueue[str], timeout: float = 60) -> str:
     async with asyncio.timeout(timeout):
         return await queue.get()
 

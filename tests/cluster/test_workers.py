@@ -33,6 +33,7 @@ def test_a_job_that_a_quota_forbids_is_said_and_made_once_there_is_room(
         def forbidden() -> float:
             return operator.metric("nnunet_operator_errors_total", kind="Dataset", cause="Forbidden")
 
+        wait_until(forbidden, what="the pass to be over")  # it is counted after the status that it wrote, and its event
         written, tried = operator.metric("nnunet_operator_status_writes_total"), forbidden()
         wait_until(lambda: forbidden() > tried, what="another try")
         assert operator.metric("nnunet_operator_status_writes_total") == written, "the same refusal is written once"

@@ -156,7 +156,7 @@ def test_a_second_field_manager_applies_prunes_and_creates_again(
             wait_until(lambda: len(controller.applied) == len(given), what="all to be applied")
             # As a person or a pipeline waits.
             arguments = ("wait", "--for=condition=Ready", "--timeout=180s", "-n", namespace, *names)
-            kubectl(*arguments, kubeconfig=control_plane.kubeconfig, timeout=100)
+            kubectl(*arguments, kubeconfig=control_plane.kubeconfig, timeout=240)
             wait_until(all_current, what=standing)
         assert Counter(kubelet.steps()) == {"dataset": 2, "plan": 1, "transfer": 1, "preprocess": 2, "train": 3}
         assert set(controller.applied.values()) == {1}, f"something changed what was applied: {controller.applied}"

@@ -335,6 +335,14 @@ class ControlPlane:
         """A client under a service account's own Role."""
         return ApiClient(self.url, self.admin.token_for(namespace, service_account), self.ca)
 
+    def may(self, namespace: str, service_account: str, *, group: str, resource: str, verb: str) -> bool:
+        """Whether a service account may do something in its namespace: Roles take effect a moment after they are made."""
+        wanted = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
+        spec = {"user": f"system:serviceaccount:{namespace}:{service_account}", "resourceAttributes": wanted}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        answer = self.admin.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+        return bool(answer["status"]["allowed"])
+
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig under a service account's own Role."""
         path = self.folder / f"kubeconfig-{namespace}-{service_account}"

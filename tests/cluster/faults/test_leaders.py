@@ -1,46 +1,42 @@
-"""At most one of several replicas acts, and another takes its place in time."""
+"""At most one of several replicas acts, and another takes its place. How soon is measured by benchmarks/operator_faults.py."""
 
 from __future__ import annotations
 
+import inspect
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from nnunet_operator.cluster.lease import Lease
 from support.controlplane import ControlPlane
 from support.faults.leaders import KILLED_WITHIN, STOPPED_WITHIN, leader_lost
 
 pytestmark = pytest.mark.controlplane
 
-TRIES = 3
-"""A machine that is busy with something else may be late once."""
+
+def lose(plane: ControlPlane, folder: Path, by: signal.Signals) -> None:
+    """Have a leader lost; fail if something was lost or done twice, or if no other acts."""
+    place = folder / by.name
+    place.mkdir()
+    count = leader_lost(plane, place, by=by, times=1, runs=1, seed=1)
+    assert (count.tried, count.lost, count.doubled) == (1, [], []), count.fault
 
 
-def lose(plane: ControlPlane, folder: Path, by: signal.Signals, limit: float) -> None:
-    """Have a leader lost; fail if something was lost or done twice, or if another is late every time."""
-    took = []
-    for number in range(TRIES):
-        place = folder / f"{by.name}-{number}"
-        place.mkdir()
-        count = leader_lost(plane, place, by=by, times=1, runs=1, seed=number)
-        assert (count.tried, count.lost, count.doubled) == (1, [], []), count.fault
-        assert count.seconds is not None
-        took.append(count.seconds)
-        if count.seconds < limit:
-            return
-    raise AssertionError(f"{count.fault}: the other acted after {took} s, not within {limit:g} s")
+def test_another_acts_after_a_stop_without_waiting_for_the_lease_to_run_out(control_plane: ControlPlane, tmp_path: Path) -> None:
+    lose(control_plane, tmp_path, signal.SIGTERM)
+    assert not [log for log in tmp_path.rglob("*.log") if "the lease could not be released" in log.read_text()]
 
 
-def test_another_acts_within_2_s_of_a_stop(control_plane: ControlPlane, tmp_path: Path) -> None:
-    assert STOPPED_WITHIN == 2
-    lose(control_plane, tmp_path, signal.SIGTERM, STOPPED_WITHIN)
-
-
-def test_another_acts_within_15_s_of_a_death_and_a_frozen_leader_never_acts_again(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
-    assert KILLED_WITHIN == 15
+def test_another_acts_after_a_death_and_a_frozen_leader_never_acts_again(control_plane: ControlPlane, tmp_path: Path) -> None:
     with ThreadPoolExecutor() as both:  # both wait for a Lease to run out: they may do it at the same time
-        dead, frozen = (both.submit(lose, control_plane, tmp_path, by, KILLED_WITHIN) for by in (signal.SIGKILL, signal.SIGSTOP))
+        dead, frozen = (both.submit(lose, control_plane, tmp_path, by) for by in (signal.SIGKILL, signal.SIGSTOP))
         dead.result()
         frozen.result()
+
+
+def test_the_leases_times_leave_room_within_the_limits() -> None:
+    times = {name: parameter.default for name, parameter in inspect.signature(Lease).parameters.items()}
+    assert times["look"] < STOPPED_WITHIN / 2
+    assert times["duration"] + times["look"] < KILLED_WITHIN
+    assert times["deadline"] < times["duration"], "who leads stops writing before another may begin"

@@ -47,10 +47,15 @@ def test_from_what_was_applied_to_the_pods_event_and_back(
     start_operator()
     api.apply_all([training_run(namespace), plans(namespace), dataset(namespace)])
     pod = held_pod(api, namespace, 'MountVolume.SetUp failed for volume "secret-s3" : secret "s3" not found')
-    wait_until(
-        lambda: condition(api.get(API_VERSION, "TrainingRun", namespace, "run")).get("reason") == "WaitingForPlans",
-        what="the run to wait",
-    )
+    for kind, name, reason in (
+        ("Dataset", "brain", "Starting"), ("Plans", "brain", "WaitingForDataset"), ("TrainingRun", "run", "WaitingForPlans"),
+    ):  # fmt: skip
+        wait_until(
+            lambda kind=kind, name=name, reason=reason: (
+                condition(api.get(API_VERSION, kind, namespace, name)).get("reason") == reason
+            ),
+            what=f"{kind} {name} to be {reason}",
+        )
     said = nnunet("status").out
     lines = [" ".join(line.split()[:3]) for line in said.splitlines()]
     assert lines[1:] == [

@@ -58,14 +58,15 @@ class Team:
     def ready(self, name: str) -> bool:
         return condition(self.run(name)).get("status") == "True"
 
-    def begin(self, deadline: int) -> None:
-        policy = {"maxRestarts": 0, "preRunningDeadlineSeconds": deadline}
+    def begin(self, deadline: int, restarts: int = 0) -> None:
+        policy = {"maxRestarts": restarts, "preRunningDeadlineSeconds": deadline}
         self.api.apply_all([dataset(self.namespace), plans(self.namespace)])
         workers = {"nodes": 2, "gpusPerNode": 1}
         self.api.apply_all(training_run(self.namespace, name, workers=workers, failurePolicy=policy) for name in RUNS)
 
-    def said(self) -> list[str]:
-        return [event["message"] for event in self.api.list("v1", "Event", self.namespace)]
+    def said(self, of: str = "") -> list[str]:
+        events = self.api.list("v1", "Event", self.namespace)
+        return [event["message"] for event in events if of in ("", event["involvedObject"]["name"])]
 
     def state(self) -> str:
         pods = [(pod["metadata"]["name"], pod["spec"].get("nodeName"), pod["status"]) for run in RUNS for pod in self.pods(run)]
@@ -97,15 +98,18 @@ def test_without_pod_groups_a_half_started_run_gives_its_node_back_and_both_fini
     team = Team(control_plane, tmp_path, granted=False)
     with three_gpus(control_plane), team.operator, PretendKubelet(team.api, team.namespace, team.script):
         assert "--gang-scheduling is ignored: the API server has no PodGroups" in team.operator.log
-        team.begin(deadline=2)
+        team.begin(deadline=2, restarts=100)
         wait_until(lambda: any("gave its nodes back" in text for text in team.said()), what=team.state)
-        assert sorted(team.placed(name) for name in RUNS)[-1] == 2, "one of the two has all that it needs"
+        half_started = lambda: [text for text in team.said() if "within 2s of its first pod's start pod" in text]  # noqa: E731
+        wait_until(lambda: any("nvidia.com/gpu" in text for text in half_started()), what=team.state)
+        wait_until(lambda: 2 in [team.placed(name) for name in RUNS], what=lambda: f"one to have all: {team.state()}")
         team.released = True
         wait_until(lambda: all(team.ready(name) for name in RUNS), what=team.state)
         for name in RUNS:
             fold = team.run(name)["status"]["folds"][0]
-            assert (fold.get("restarts", 0), fold.get("disruptions", 0)) == (0, 0), "giving back counts as neither"
-        assert any("within 2s of its first pod's start pod" in text and "nvidia.com/gpu" in text for text in team.said())
+            # On a slow machine a pod that has its node may need longer than two seconds: that alone counts.
+            late = [text for text in team.said(name) if "did not run within 2s of being scheduled" in text]
+            assert (fold.get("restarts", 0), fold.get("disruptions", 0)) == (len(late), 0), "giving back counts as neither"
     control_plane.delete_namespace(team.namespace)
 
 
@@ -124,7 +128,7 @@ def test_with_pod_groups_none_is_half_started_and_both_finish(plane_with_pod_gro
     plane = plane_with_pod_groups
     team = Team(plane, tmp_path, granted=True)
     with three_gpus(plane), team.operator, PretendKubelet(team.api, team.namespace, team.script):
-        team.begin(deadline=2)
+        team.begin(deadline=60)  # between the starts of one run's pods: on a slow machine they are not at the same moment
         wait_until(
             lambda: sorted((len(team.pods(name)), team.placed(name)) for name in RUNS) == [(2, 0), (2, 2)],
             what=team.state,

@@ -69,11 +69,11 @@ def test_every_kind_waits_in_its_queue_and_says_what_for(control_plane: ControlP
                 kueue.say(api, real, said)
                 wait_until(
                     lambda about=about, said=said, queue=queue: (  # type: ignore[misc]
-                        condition(stands(*about))["message"].endswith(f"waits in queue {queue}: {said}")
+                        (ready := condition(stands(*about))).get("reason") == "Queued"
+                        and ready["message"].endswith(f"waits in queue {queue}: {said}")
                     ),
                     what=lambda about=about: f"{about} to say it: {condition(stands(*about))}\n{operator.log[-2000:]}",  # type: ignore[misc]
                 )
-            assert condition(stands(*about))["reason"] == "Queued"
             assert not api.list("v1", "Pod", namespace, labels=f"job-name={job['metadata']['name']}")
             if owner[0] == "Dataset":
                 assert job["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "high"
@@ -118,7 +118,8 @@ def test_a_job_that_another_controller_runs(control_plane: ControlPlane, namespa
             return condition(api.get(API_VERSION, "Dataset", namespace, name)).get("status") == "True"
 
         wait_until(lambda: ready("ours"), what="the ordinary one to be Ready")
-        (job,) = api.list("batch/v1", "Job", namespace, labels="nnunet.dev/owner-name=theirs")
+        made = lambda: api.list("batch/v1", "Job", namespace, labels="nnunet.dev/owner-name=theirs")  # noqa: E731
+        (job,) = wait_until(made, what="the other one's Job")
         assert job["spec"]["managedBy"] == "example.com/elsewhere"
         assert not job.get("status", {}).get("startTime"), "Kubernetes' Job controller has touched it"
         template, meta = job["spec"]["template"], job["metadata"]

@@ -142,6 +142,6 @@ def test_an_answer_that_is_an_error_is_said_once_and_asked_again(caplog: pytest.
             await asyncio.sleep(0)
         running.cancel()
 
-    asyncio.run(asyncio.wait_for(until_read(), 30))
+    asyncio.run(asyncio.wait_for(until_read(), 60))
     assert reader.said(waiting) == "no quota"
     assert [record.levelname for record in caplog.records if "cannot be read" in record.message] == ["WARNING"]

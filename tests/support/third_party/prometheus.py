@@ -45,7 +45,8 @@ class Prometheus:
             {"job_name": f"target-{i}", "static_configs": [{"targets": [address], "labels": dict(labels)}]}
             for i, (address, labels) in enumerate(targets.items())
         ]
-        every = {"scrape_interval": "300ms", "scrape_timeout": "300ms", "evaluation_interval": "300ms"}
+        # A scrape that takes longer than its time limit would say that its target is away; a limit is an interval at most.
+        every = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "300ms"}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "prometheus.yml").write_text(json.dumps({"global": every, "scrape_configs": jobs, "rule_files": [str(rules)]}))
 

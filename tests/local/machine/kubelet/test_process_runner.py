@@ -46,9 +46,10 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     command = [sys.executable, "-c", "import sys; open(sys.argv[1], 'w').close()", str(tmp_path / "ran")]
     spec = {"containers": [{"name": "trainer", "command": command}]}
     pod = {"metadata": {"name": "late", "namespace": "default", "uid": "u-1"}, "spec": spec, "status": {"phase": "Pending"}}
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(process_runner.subprocess, "Popen", killed)
-        runner(tmp_path).start(pod, "127.1.0.1")
+        with pytest.raises(KeyboardInterrupt):
+            runner(tmp_path).start(pod, "127.1.0.1")
     launch = tmp_path / "pods" / "u-1" / shim.LAUNCH
     hour_ago = launch.stat().st_mtime - 3600
     os.utime(launch, (hour_ago, hour_ago))
