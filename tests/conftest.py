@@ -18,4 +18,4 @@ sys.path.insert(0, str(Path(__file__).parent))
 settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
-pytest_plugins = ["support.controlplane", "support.s3", "support.left_behind"]
+pytest_plugins = ["support.controlplane", "support.s3", "support.forked_operators", "support.left_behind"]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 
-def main() -> None:
-    """Replace the constants, each in its own module, and start."""
-    given = json.loads(sys.argv.pop(1))
-    for name, seconds in given.items():
+def run(seconds: Mapping[str, float], arguments: Sequence[str]) -> int:
+    """Replace the constants, each in its own module, and start; the exit status."""
+    for name, value in seconds.items():
         module, _, constant = name.rpartition(".")
         found = importlib.import_module(module)
         before = getattr(found, constant)  # an error where it is not there any more
-        setattr(found, constant, timedelta(seconds=seconds) if isinstance(before, timedelta) else type(before)(seconds))
-    from nnunet_operator.cli import main as operator
+        setattr(found, constant, timedelta(seconds=value) if isinstance(before, timedelta) else type(before)(value))
+    from nnunet_operator.cli import main
 
-    sys.exit(operator())
+    return main([*arguments])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(json.loads(sys.argv[1]), sys.argv[2:]))

@@ -14,9 +14,11 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import forked_operators
 from .apiclient import wait_until
 from .containers.container import Container
 from .controlplane import ControlPlane
+from .forked_operators import ForkedProcess
 from .ports import free_port
 
 HURRIED = Path(__file__).with_name("hurried_operator.py")
@@ -50,32 +52,35 @@ class OperatorProcess:
     ) -> None:
         self.port = free_port()
         self.log_file = folder / f"operator-{self.port}.log"
-        start = ["-m", "nnunet_operator.cli"] if seconds is None else ["-P", str(HURRIED), json.dumps(dict(seconds))]
-        program = [sys.executable, *start, "run", "--kubeconfig", str(kubeconfig or plane.kubeconfig)]
-        self._command = [
-            *(("nnunet-operator", "run") if container else program),
-            *("--http", f"127.0.0.1:{self.port}", "--log-format", "json"),
+        self._seconds = dict(seconds or {})
+        self._arguments = [
+            *("run", "--http", f"127.0.0.1:{self.port}", "--log-format", "json"),
+            *(() if container else ("--kubeconfig", str(kubeconfig or plane.kubeconfig))),
             *(part for name in namespaces for part in ("--namespace", name)),
             *arguments,
         ]
         own = {"NNUNET_PROGRESS_SECONDS": "0.5", **(environment or {})}
         self._environment = {**os.environ, **own}
-        if container:
-            self._command = container.command(self._command, own)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._contained = container.command(["nnunet-operator", *self._arguments], own) if container else None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     def start(self, *, ready: bool = True) -> OperatorProcess:
         """Start it, and wait until it is ready."""
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        if self._contained is None and (forks := forked_operators.in_tests) is not None:
+            self._process = forks.fork(self._arguments, self._environment, self.log_file, self._seconds)
+        else:
+            program = [sys.executable, "-P", str(HURRIED), json.dumps(self._seconds), *self._arguments]
+            with self.log_file.open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._contained or program,
+                    env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
         if ready:
             wait_until(self.is_ready, what=lambda: f"the operator to be ready ({self.readiness()}):\n{self.log}")
         return self
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | ForkedProcess:
         """The running process."""
         assert self._process is not None, "start it first"
         return self._process
