@@ -1,6 +1,6 @@
 """Operators that begin with their modules loaded: importing those takes two seconds of CPU, a fork a hundredth of one.
 
-A pytest plug-in: while it is on, `OperatorProcess` takes its processes from here; what runs in a container starts as people start it.
+A pytest plug-in: while it is on, `OperatorProcess` takes its processes from here; what runs in a container starts as it would.
 Run as a program, it loads the modules and forks an operator for each line that it reads.
 """
 
