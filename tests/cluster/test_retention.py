@@ -122,6 +122,8 @@ def test_a_namespace_that_is_deleted_is_gone_and_makes_no_job(
     operator = OperatorProcess(control_plane, tmp_path, namespaces=[namespace], kubeconfig=cluster_wide, environment=STORAGE)
     with operator, PretendKubelet(api, namespace, succeed):
         trained(api, namespace)
+        # A namespace with pods is looked at again only after half of their grace.
+        wait_until(lambda: not api.list("v1", "Pod", namespace), what="the pods to go with their Jobs")
         api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         wait_until(
             lambda: api.get("v1", "Namespace", None, namespace) is None,
