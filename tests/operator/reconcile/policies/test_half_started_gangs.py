@@ -15,7 +15,7 @@ from support.world import START, MemoryWorld, stamp
 
 DEADLINE = 600
 TRAINING_SECONDS = 900
-STEP = 15
+STEP = 60
 
 
 class Scheduler:
