@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import http.client
 import json
+import select
 import ssl
+import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -53,6 +55,31 @@ def wait_until(condition: Callable[[], T | None], *, timeout: float = 120, what:
         time.sleep(min(0.05 + (time.monotonic() - begun) / 50, 1))
 
 
+_kept = threading.local()
+"""By server, this thread's connection: each new one costs both sides a handshake."""
+
+
+@functools.cache
+def _trusting(ca: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca)
+
+
+def _connection(url: str, ca: str, timeout: float) -> http.client.HTTPSConnection:
+    """An open connection that the server has not closed meanwhile, or one that is opened with the next request."""
+    connections: dict[tuple[str, str], http.client.HTTPSConnection] = _kept.__dict__
+    if (connection := connections.get((url, ca))) is None:
+        place = urllib.parse.urlsplit(url)
+        assert place.hostname is not None
+        connection = http.client.HTTPSConnection(place.hostname, place.port, context=_trusting(ca))
+        connections[url, ca] = connection
+    connection.timeout = timeout
+    if connection.sock is not None:
+        connection.sock.settimeout(timeout)
+        if select.select([connection.sock], [], [], 0)[0]:  # nothing is asked, so this is its end
+            connection.close()
+    return connection
+
+
 class ApiClient:
     """Talks to one API server as one user.
 
@@ -64,7 +91,6 @@ class ApiClient:
 
     def __init__(self, url: str, token: str, ca: str) -> None:
         self.url, self.token, self.ca = url, token, ca
-        self._context = ssl.create_default_context(cafile=ca)
         self._resources: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def request(
@@ -77,12 +103,16 @@ class ApiClient:
         """
         data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type, "Accept": accept}
-        request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
+        connection = _connection(self.url, self.ca, timeout)
         try:
-            with urllib.request.urlopen(request, context=self._context, timeout=timeout) as response:
-                text = response.read()
-        except urllib.error.HTTPError as error:
-            raise ApiError(error.code, error.read().decode(errors="replace")) from None
+            connection.request(method, path, body=data, headers=headers)
+            response = connection.getresponse()
+            text = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        if response.status >= 400:
+            raise ApiError(response.status, text.decode(errors="replace"))
         return json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
 
     def path(self, api_version: str, kind: str, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:

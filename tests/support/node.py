@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,7 +99,7 @@ class ProcessNode:
                 self._tick()
             except Exception as error:
                 # The API server may be down or restarting: a node outlives that.
-                if isinstance(error, OSError) or (
+                if isinstance(error, (OSError, HTTPException)) or (
                     isinstance(error, ApiError) and (error.code >= 500 or error.code in (404, 409, 429))
                 ):
                     continue
