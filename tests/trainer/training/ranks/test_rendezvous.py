@@ -101,7 +101,7 @@ def test_one_that_is_stopped_is_told_to_all_that_have_come(monkeypatch, stopped,
     ],
 )
 def test_the_own_stop_is_said_before_what_comes_of_a_peer_that_was_stopped(monkeypatch, fault, stops, reason):
-    monkeypatch.setattr(peers, "CAUSE_SECONDS", 60.0 if stops == "meanwhile" else 0.01)
+    monkeypatch.setattr(peers, "STOP_SECONDS", 60.0 if stops == "meanwhile" else 0.01)
     stop = threading.Event()
     if stops == "before":
         stop.set()

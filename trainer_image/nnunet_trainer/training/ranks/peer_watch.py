@@ -25,6 +25,8 @@ CONNECT_SECONDS = 30.0
 """Within which a rank that has arrived must be connected."""
 STOP_SHARE = 0.7
 """Of the pod's grace period, in which the ranks must have come together after SIGTERM."""
+FIRST_SAYS_SECONDS = 4.0
+"""How much longer the others wait for the first rank, which knows where all stand, to say who has not."""
 SAVING_SECONDS = 60.0
 """How long the end of a stuck rank waits for what its other threads are writing; after SIGTERM, what is left of the grace."""
 ANSWER_SECONDS = 0.5
@@ -133,6 +135,8 @@ class PeerWatch:
             self.places.nodes[rank] = str(message["node"])
             if first and self._links is not None:
                 self._links.send({"node": self.places.nodes[self.rank]}, rank)
+                if self.failure is not None:  # it came later than that
+                    self._links.send(peer_faults.written(self.failure, self.failure.message), rank)
         elif "at" in message:
             self.places.hear(rank, Place(*message["at"]))
         elif "stop" in message:
@@ -184,7 +188,7 @@ class PeerWatch:
         until = self._stop_since + STOP_SHARE * pod.grace_seconds()
         # Whoever waited for a disk until now has come to its next agreement in a part of what is left.
         until = max(until, self._saving_ended + (self._stop_since + pod.leaving_seconds() - self._saving_ended) / 2)
-        if now < until + (2 * TELL_SECONDS if self.rank else 0):
+        if now < until + (FIRST_SAYS_SECONDS if self.rank else 0):
             return
         fault = peer_faults.not_together(self.places, now - self._stop_since, self.standing())
         self._dump(f"stopped while {self.places.slowest()}")

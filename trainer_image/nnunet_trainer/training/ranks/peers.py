@@ -22,6 +22,8 @@ from .places import Place, Places
 
 CAUSE_SECONDS = 3.0
 """How long a broken collective waits to hear why it broke."""
+STOP_SECONDS = 3.0
+"""How long a rank that begins, and whose peer was stopped, waits for its own SIGTERM."""
 LEAVE_SECONDS = 10.0
 """Within which the others must have been told why this rank ends."""
 
@@ -138,7 +140,7 @@ class Peers:
         watch.heard.wait(CAUSE_SECONDS)
         if not watch.group_stands and isinstance(watch.failure, Stopped):
             # Whoever stops all ranks reaches one before another: the peer's end may be seen before the own SIGTERM is.
-            watch.stop_requested.wait(CAUSE_SECONDS)
+            watch.stop_requested.wait(STOP_SECONDS)
             if watch.stop_requested.is_set():
                 return peer_faults.stopped_at_the_start()
         return watch.failure or peer_faults.connection_lost(self.places, error, watch.standing())
@@ -194,6 +196,6 @@ def own_stop_first(stop: threading.Event | None) -> Iterator[None]:
         yield
     except Fault as fault:
         by_a_peer = isinstance(fault, Stopped)
-        if stop is not None and stop.wait(CAUSE_SECONDS if by_a_peer else 0.0):
+        if stop is not None and stop.wait(STOP_SECONDS if by_a_peer else 0.0):
             raise peer_faults.stopped_at_the_start() from fault
         raise

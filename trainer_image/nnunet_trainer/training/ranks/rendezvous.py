@@ -18,6 +18,8 @@ from nnunet_trainer.contract.faults import Fault, Stopped, Temporary
 from . import peer_faults
 
 LOOK_SECONDS = 0.2
+TRY_SECONDS = 5.0
+"""Of one attempt to come to the first rank."""
 LAST_WORDS = 5.0
 """Seconds that rank 0 keeps the store open, so that every rank learns why the training does not begin."""
 _WHY = "why"
@@ -44,13 +46,7 @@ def meet(rank: int, world_size: int, address: str, port: int, check: Callable[[]
     """
     seconds, began = deadline_seconds(), time.monotonic()
     try:
-        # torch would wait for the first rank without hearing of anything else.
-        while rank and not _listens(address, port) and time.monotonic() - began < seconds:
-            check()
-            time.sleep(LOOK_SECONDS)
-        left = timedelta(seconds=max(1.0, seconds - (time.monotonic() - began)))
-        store = dist.TCPStore(address, port, world_size, is_master=rank == 0, timeout=left, wait_for_workers=False)
-        store.set(_key(rank), socket.gethostname())
+        store = _store(rank, world_size, address, port, began + seconds, check)
     except (RuntimeError, ValueError) as error:
         what = "cannot listen there" if rank == 0 else f"did not answer rank {rank} on {socket.gethostname()} within {seconds:g} s"
         raise Temporary(
@@ -60,6 +56,7 @@ def meet(rank: int, world_size: int, address: str, port: int, check: Callable[[]
         ) from error
     missing = list(range(world_size))
     with ending_together(store, rank, world_size):
+        store.set(_key(rank), socket.gethostname())
         # Rank 0 says who is missing; the others wait somewhat longer for its words.
         until = began + seconds + (LAST_WORDS if rank else 0.0)
         while missing := [other for other in missing if not store.check([_key(other)])]:
@@ -107,6 +104,25 @@ def ending_together(store: dist.Store, rank: int, world_size: int) -> Iterator[N
         if rank and peer_faults.is_broken_collective(error):
             raise peer_faults.first_went_away(rank) from error
         raise
+
+
+def _store(rank: int, world_size: int, address: str, port: int, until: float, check: Callable[[], None]) -> dist.Store:
+    while True:
+        # torch would wait for the first rank without hearing of anything else; so it does where that one has just gone again.
+        while rank and not _listens(address, port) and time.monotonic() < until:
+            check()
+            time.sleep(LOOK_SECONDS)
+        left = max(1.0, until - time.monotonic())
+        try:
+            within = timedelta(seconds=min(TRY_SECONDS, left) if rank else left)
+            store = dist.TCPStore(address, port, world_size, is_master=rank == 0, timeout=within, wait_for_workers=False)
+        except RuntimeError:
+            if rank == 0 or time.monotonic() > until:
+                raise
+            check()
+        else:
+            store.set_timeout(timedelta(seconds=left))
+            return store
 
 
 def _part(store: dist.Store, rank: int, world_size: int, fault: Fault) -> None:
