@@ -14,6 +14,8 @@ from nnunet_trainer.contract.work_order import Input, Location, TrainOrder
 from support.ports import free_port
 
 DOUBLES = Path(__file__).parent / "doubles"
+PATIENCE = 180
+"""Seconds for what takes two where the machine is idle."""
 
 
 class Pod:
@@ -64,7 +66,7 @@ class Pod:
 
     def run(self, does: str, order: str | TrainOrder | None = None, **environment: str) -> tuple[int, Report]:
         process = self.start(does, order, **environment)
-        self.out, self.err = process.communicate(timeout=60)
+        self.out, self.err = process.communicate(timeout=PATIENCE)
         return process.returncode, self.report()
 
     def report(self) -> Report:

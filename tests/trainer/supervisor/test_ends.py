@@ -9,7 +9,7 @@ import pytest
 from nnunet_trainer.contract.faults import ExitCode
 from nnunet_trainer.contract.report import Error
 
-from .conftest import Pod
+from .conftest import PATIENCE, Pod
 
 
 def error(trainer_pod: Pod, does: str, code: int, **environment: str) -> Error:
@@ -97,7 +97,7 @@ def test_an_order_that_is_none(trainer_pod: Pod, text: str, reason: str) -> None
 
 def test_a_termination_log_that_cannot_be_written_changes_nothing(trainer_pod: Pod) -> None:
     process = trainer_pod.start("ends well", NNUNET_TERMINATION_LOG=str(trainer_pod.folder))
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "could not be left" in err
     assert '"artifacts"' in out

@@ -16,15 +16,15 @@ from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.faults import BadUsage, ExitCode
 from nnunet_trainer.supervision import ranks
 
-from .conftest import Pod
+from .conftest import PATIENCE, Pod
 
 
 def ask(trainer_pod: Pod, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{trainer_pod.port}{path}", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{trainer_pod.port}{path}", timeout=PATIENCE) as answer:
         return answer.read().decode()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -53,7 +53,7 @@ def test_progress_and_metrics_are_served_and_sigterm_is_forwarded(trainer_pod: P
     with pytest.raises(urllib.error.HTTPError, match="404"):
         ask(trainer_pod, "/else")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     report = trainer_pod.report()
     assert process.returncode == ExitCode.STOPPED
     assert report.error is not None
@@ -64,11 +64,10 @@ def test_progress_and_metrics_are_served_and_sigterm_is_forwarded(trainer_pod: P
 def test_ctrl_c_stops_as_sigterm_does(trainer_pod: Pod) -> None:
     process = trainer_pod.start("is stopped")
     wait_for(lambda: phase(trainer_pod) == "waiting")
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-        child = int(file.read())
+    (child,) = _children(process.pid)
     os.kill(child, signal.SIGINT)  # a terminal tells the whole group
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == ExitCode.STOPPED
     assert trainer_pod.report().summary == {"epoch": 2}
 
@@ -100,13 +99,16 @@ def test_the_first_rank_that_fails_is_named_and_the_others_end(trainer_pod: Pod,
 
 def test_killing_the_supervisor_ends_the_ranks(trainer_pod: Pod) -> None:
     process = trainer_pod.start("waits", trainer_pod.order(gpus_per_node=2))
-    wait_for(lambda: phase(trainer_pod) == "waiting")
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-        children = [int(pid) for pid in file.read().split()]
-    assert len(children) == 2
+    wait_for(lambda: phase(trainer_pod) == "waiting" and len(_children(process.pid)) == 2)
+    children = _children(process.pid)
     process.kill()
     process.wait()
     wait_for(lambda: all(_gone(pid) for pid in children))
+
+
+def _children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
 
 
 def _gone(pid: int) -> bool:
@@ -145,7 +147,7 @@ def test_a_rank_that_hangs_does_not_take_the_report_of_a_stop_with_it(trainer_po
     process = trainer_pod.start("rank 1 hangs, rank 0 is stopped", trainer_pod.order(gpus_per_node=2), NNUNET_GRACE_SECONDS="2")
     wait_for(lambda: phase(trainer_pod) == "waiting")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     report = trainer_pod.report()
     assert process.returncode == ExitCode.STOPPED
     assert report.error is not None

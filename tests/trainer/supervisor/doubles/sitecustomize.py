@@ -10,6 +10,8 @@ import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 
+HANGS = "rank 1 hangs, rank 0 is stopped"
+
 
 def carry_out(order, listener):
     from nnunet_trainer.contract.faults import BadData, GpuOutOfMemory, Stopped
@@ -48,13 +50,16 @@ def carry_out(order, listener):
         raise GpuOutOfMemory("OutOfGPUMemory", "too small")
     if what == "rank 1 is killed" and rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    if what == "rank 1 ignores the end":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if rank == 0:
+    if what in ("rank 1 ignores the end", HANGS):
+        deaf = pathlib.Path(os.environ["NNUNET_SHARED"]) / "rank 1 is deaf"
+        if rank == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            deaf.touch()
+            threading.Event().wait(600)
+        while not deaf.exists():
+            time.sleep(0.02)
+        if what != HANGS:
             raise BadData("Bad", "rank 0 says so")
-    if what == "rank 1 hangs, rank 0 is stopped" and rank == 1:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        threading.Event().wait(60)
     if what.startswith("rank 0 is stopped, then rank 1 ") and rank < 2:
         first = pathlib.Path(os.environ["NNUNET_SHARED"]) / "pid-of-rank-0"
         if rank == 0:
@@ -74,7 +79,7 @@ def carry_out(order, listener):
         raise Stopped("Stopped", "Another rank was stopped.")
     listener(Progress(step=order.step, phase="waiting", epoch=2, done=world))
     stop.wait(60)
-    if what in ("is stopped", "rank 1 hangs, rank 0 is stopped"):
+    if what in ("is stopped", HANGS):
         raise Stopped("Stopped", "A checkpoint of epoch 2 is saved.")
     return Report(step=order.step)
 
@@ -82,3 +87,9 @@ def carry_out(order, listener):
 step = types.ModuleType("nnunet_trainer.steps.train")
 step.carry_out = carry_out
 sys.modules["nnunet_trainer.steps.train"] = step
+
+if os.environ.get("STEP_DOES") == HANGS and "RANK" not in os.environ:  # the supervisor
+    from nnunet_trainer.contract import pod
+
+    # The seconds after which it kills its ranks begin when the first one has ended, however late that is.
+    pod.ranks_seconds = lambda: (os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT), 1)[1]
