@@ -214,6 +214,17 @@ def test_workers_that_are_killed_at_random_change_nothing(loader, expected, monk
 def hurried(monkeypatch):
     monkeypatch.setattr(process_pool, "HANG_SECONDS", 0.2)
     monkeypatch.setattr(process_pool, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(worker_process, "STACK_SECONDS", 60.0)
+
+
+def once_it_hangs(pid, marker, hurry):
+    """Call `hurry` when a worker has come to what it does once and sleeps there: before that it may just be slow."""
+
+    def look():
+        wait_until(lambda: marker.exists() and state(pid) == "S")
+        hurry()
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def test_a_worker_that_hangs_is_named_with_where_it_stands_and_replaced(loader, expected, monkeypatch, tmp_path, caplog):
@@ -226,7 +237,8 @@ def test_a_worker_that_hangs_is_named_with_where_it_stands_and_replaced(loader, 
     made = loader(lambda maker: Failing(maker, PLACES[3], "hang once", str(tmp_path / "hung")), warn=warn, **PROCESS)
     found = all_of(made, PLACES[:3])
     (pid,) = made.pids
-    hurried(monkeypatch)
+    monkeypatch.setattr(process_pool, "LOOK_SECONDS", 0.05)
+    once_it_hangs(pid, tmp_path / "hung", lambda: hurried(monkeypatch))
     found += all_of(made, PLACES[3:])
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
     [line] = said
@@ -252,7 +264,7 @@ def test_a_worker_that_cannot_be_killed_writes_into_nobody_elses_batch(loader, e
         patch.setattr(process_pool, "LOOK_SECONDS", 0.05)
         where = WorkerProcess.where
         patch.setattr(WorkerProcess, "where", lambda each: patch.setattr(process_pool, "HANG_SECONDS", 600.0) or where(each))
-        patch.setattr(process_pool, "HANG_SECONDS", 0.2)
+        once_it_hangs(stuck, marker, lambda: patch.setattr(process_pool, "HANG_SECONDS", 0.2))
         batch = made._take(PLACES[3])
         marker.with_name("late-go").touch()
         wait_until(marker.with_name("late-written").exists)
@@ -365,10 +377,15 @@ def test_workers_end_with_their_parent(store):
 
 
 def running(pid):
+    return state(pid) not in ("Z", None)
+
+
+def state(pid):
+    """As ps gives it: S sleeps, Z is a zombie; None: there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return None
 
 
 def test_fewer_workers_read_where_memory_is_short(loader, expected):

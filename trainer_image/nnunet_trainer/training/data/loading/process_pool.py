@@ -159,8 +159,9 @@ class ProcessPool:
         task = self._tasks[number]
         to.write(pickle.dumps((number, task.slot, task.place)))
 
-    def _listen(self, seconds: float = LOOK_SECONDS) -> bool:
-        """Wait until a worker has something to say, is dead, or hangs, at most so long. Returns whether one had."""
+    def _listen(self, seconds: float | None = None) -> bool:
+        """Wait until a worker has something to say, is dead, or hangs, at most so long. Returns whether one did."""
+        seconds = LOOK_SECONDS if seconds is None else seconds
         by_connection = {each.connection: each for each in self._workers}
         ready = wait(list(by_connection), seconds)
         if not ready and seconds:

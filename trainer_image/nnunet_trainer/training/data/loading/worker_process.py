@@ -27,6 +27,7 @@ ONE_THREAD = dict.fromkeys((*THREADS, "BLOSC_NTHREADS", "NUMEXPR_NUM_THREADS", "
 """What workers' libraries would start threads for; also no worker may open a GPU."""
 
 STACK_SECONDS, KILL_SECONDS = 2.0, 10.0
+LOOK_SECONDS = 0.02
 log = logging.getLogger(__name__)
 
 
@@ -107,12 +108,12 @@ class WorkerProcess:
 
     def where(self) -> str:
         """In which function it stands; its whole stack goes into the log."""
-        text, until = "", time.monotonic() + STACK_SECONDS
+        text, before, until = "", "", time.monotonic() + STACK_SECONDS
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGUSR1)
-        while not text.endswith("\n") and time.monotonic() < until:
-            time.sleep(STACK_SECONDS / 100)
-            text = os.pread(self.stack.fileno(), 1 << 16, 0).decode(errors="replace")
+        while not (text.endswith("\n") and text == before) and time.monotonic() < until:  # it is written line by line
+            time.sleep(LOOK_SECONDS)
+            before, text = text, os.pread(self.stack.fileno(), 1 << 16, 0).decode(errors="replace")
         log.warning("The stacks of the worker process %d, which hangs:\n%s", self.process.pid, text or "(it does not say)")
         frame = re.search(r'File "(?:.*/)?([^"]+)", line (\d+) in (\S+)', text.rpartition("Current thread")[2])
         return f"in {frame[3]} ({frame[1]}, line {frame[2]})" if frame else "and does not say where"
