@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from nnunet_trainer.extensions import kinds, plugins
 
 
@@ -39,3 +42,27 @@ def isolated() -> Iterator[None]:
         plugins._LOADED.update(loaded)
         for name in [name for name in sys.modules if name.startswith("nnunet_plugin_")]:
             del sys.modules[name]
+
+
+BEGUN = "import threading; threading.begun.set()"
+"""Of a plug-in whose time is limited: it has come to here."""
+
+
+def seconds_from_begun(monkeypatch: pytest.MonkeyPatch, seconds: float) -> float:
+    """A time limit that counts from `BEGUN` on, however long the machine takes until then.
+
+    Args:
+        monkeypatch: of the test.
+        seconds: no other wait of the test takes as long.
+    """
+    begun, wait = threading.Event(), threading.Event.wait
+
+    def waits(event: threading.Event, timeout: float | None = None) -> bool:
+        until = time.monotonic() + 60
+        while timeout == seconds and not (begun.is_set() or event.is_set()) and time.monotonic() < until:
+            time.sleep(0.005)
+        return wait(event, timeout)
+
+    monkeypatch.setattr(threading, "begun", begun, raising=False)
+    monkeypatch.setattr(threading.Event, "wait", waits)
+    return seconds

@@ -19,7 +19,7 @@ from nnunet_trainer.planning.planners.experiment import plan
 from nnunet_trainer.planning.plans import Plans
 from nnunet_trainer.planning.plans import plugins as plans_plugins
 from nnunet_trainer.planning.transfer import transfer
-from support.plugins import isolated, write
+from support.plugins import BEGUN, isolated, seconds_from_begun, write
 
 STEP: dict[str, str] = {
     "targetSpacingRule": "dataset",
@@ -156,9 +156,9 @@ def test_what_a_step_does_wrong_is_said(
 @pytest.mark.parametrize(
     "body",
     [
-        "while True:\n    dataset",
-        "while True:\n    try:\n        dataset\n    except Exception:\n        pass",
-        "import threading\nthreading.released.wait()",
+        f"{BEGUN}\nwhile True:\n    dataset",
+        f"{BEGUN}\nwhile True:\n    try:\n        dataset\n    except Exception:\n        pass",
+        f"{BEGUN}\nthreading.released.wait()",
     ],
     ids=["loops", "catches all that is raised", "waits"],
 )
@@ -171,7 +171,7 @@ def test_a_step_that_never_ends_is_ended_in_whichever_thread(
     body: str,
     thread: str,
 ) -> None:
-    monkeypatch.setattr(steps, "SECONDS", 0.2)
+    monkeypatch.setattr(steps, "SECONDS", seconds_from_begun(monkeypatch, 0.2))
     released = threading.Event()
     monkeypatch.setattr(threading, "released", released, raising=False)
     plugin(tmp_path, "targetSpacingRule", body)
@@ -190,9 +190,9 @@ def test_what_a_step_that_never_ends_has_tried_is_said(
     tmp_path: Path, fingerprint: dict[str, Any], dataset_json: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where another plug-in's step, with a limit of its own, has ended meanwhile."""
-    monkeypatch.setattr(steps, "SECONDS", 2)
+    monkeypatch.setattr(steps, "SECONDS", seconds_from_begun(monkeypatch, 0.2))
     other = "@register('initialPatch', 'Other')\ndef other(configuration):\n    return [64] * len(configuration.spacing)\n"
-    plugin(tmp_path, "patchAndBatch", "configuration.first()\nwhile True:\n    configuration.spacing", other)
+    plugin(tmp_path, "patchAndBatch", f"configuration.first()\n{BEGUN}\nwhile True:\n    configuration.spacing", other)
     with pytest.raises(BadConfiguration, match=r"mine\.py, line \d+\. It has tried 1: \[64, 64(, 64)?\]\.") as refused:
         planned(fingerprint, dataset_json, parameters={"patchAndBatch": "Mine", "initialPatch": "Other"})
     assert refused.value.reason == "PlanningEndless"
