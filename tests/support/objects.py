@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+from nnunet_operator.api.resources import KINDS
 
 from .world import MemoryWorld, report_of
 
@@ -81,3 +84,15 @@ def finish_open(world: MemoryWorld, version: str = "1", **labels: str) -> None:
 def events(world: MemoryWorld, kind: str, name: str, since: int = 0) -> list[tuple[str, str]]:
     """Reason and message of an object's events, from the `since`-th event of all on."""
     return [(event.reason, event.message) for key, event in world.events[since:] if (key.kind, key.name) == (kind, name)]
+
+
+def valid_status(world: MemoryWorld, kind: str, name: str) -> dict[str, Any]:
+    """An object's status, that an API server would take."""
+    status = world.status(kind, name)
+    json.dumps(status, ensure_ascii=False, allow_nan=False).encode()
+    model: Any = KINDS[kind].model_fields["status"].annotation
+    assert model.model_validate(status, strict=False).to_json() == status, "another type, or longer than the schema takes"
+    for compared in (status.get("compatibility") or [], status.get("configurations") or []):
+        keys = [line.get("field", line.get("name")) for line in compared]
+        assert len(keys) == len(set(keys))
+    return status

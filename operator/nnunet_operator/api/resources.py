@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
 from typing import Any
 
 from nnunet_trainer.contract.faults import BadUsage, unknown_name
@@ -33,6 +35,9 @@ __all__ = [
 
 CATEGORY = "nnunet"
 
+Location = tuple[int | str, ...]
+"""Where in a manifest a finding is: names of fields, places in lists."""
+
 KINDS: dict[str, type[Resource]] = {"Dataset": Dataset, "Plans": Plans, "PlanTransfer": PlanTransfer, "TrainingRun": TrainingRun}
 """By kind, in the order of a pipeline."""
 
@@ -56,8 +61,8 @@ def kind_of(word: str) -> str:
 def parse(manifest: dict[str, Any]) -> Resource:
     """Read an object of one of the four kinds.
 
-    Fields that this version does not know are kept, in spec and status. A spec's known fields must fit; of status, what cannot be
-    read is left out: it is ours to write again.
+    Fields that this version does not know are kept, in spec and status. A spec's known fields must fit. Of status, what cannot be
+    read is left out, and no more than that: it is ours to write again, but what stands beside it says what is done already.
 
     Raises:
         BadUsage: another kind or version, or a spec that does not fit; one finding a field.
@@ -72,9 +77,7 @@ def parse(manifest: dict[str, Any]) -> Resource:
         resource = model.model_validate({**manifest, "status": status if isinstance(status, dict) else {}})
     except ValidationError as error:
         if all(item["loc"][:1] == ("status",) for item in error.errors()):
-            broken = {item["loc"][1] for item in error.errors() if len(item["loc"]) > 1}
-            kept = {key: value for key, value in status.items() if key not in broken} if isinstance(status, dict) else {}
-            return parse({**manifest, "status": kept if broken else {}})
+            return parse({**manifest, "status": _without(status, [item["loc"][1:] for item in error.errors()])})
         name = (manifest.get("metadata") or {}).get("name", "")
         findings = [
             f"{_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
@@ -85,7 +88,32 @@ def parse(manifest: dict[str, Any]) -> Resource:
     return resource
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _without(status: Any, unreadable: Iterable[Location]) -> dict[str, Any]:
+    """A status without what cannot be read: another version's longer text, or a part that lacks what this version needs."""
+    kept: dict[str, Any] = copy.deepcopy(status) if isinstance(status, dict) else {}
+    places = {_place(kept, location) for location in unreadable}
+    if () in places:
+        return {}
+    # The last items of lists first: those before them keep their places.
+    for place in sorted(places, key=lambda place: [-step for step in place if isinstance(step, int)]):
+        if not any(place[:length] in places for length in range(1, len(place))):
+            holder: Any = kept
+            for step in place[:-1]:
+                holder = holder[step]
+            del holder[place[-1]]
+    return kept
+
+
+def _place(value: Any, location: Location) -> Location:
+    """As much of a location as is there: not a field that is missing, nor the name of a check."""
+    for length, step in enumerate(location):
+        if not (step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value))):
+            return location[:length]
+        value = value[step]
+    return location
+
+
+def _path(location: Location) -> str:
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

@@ -107,7 +107,7 @@ async def _create_missing(client: ObjectClient, about: Manifest, child: Manifest
         await client.create(child)
     except AlreadyExists:
         return False
-    log.warning("%s %s had been deleted, and is made again", key.kind, key.name, extra={"object": str(key_of(about))})
+    log.warning("%s %s had been deleted, and is made again", key.kind, key.name, extra={"object": key_of(about)})
     return True
 
 

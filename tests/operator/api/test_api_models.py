@@ -202,6 +202,32 @@ def test_the_readable_part_of_a_status_is_kept() -> None:
     assert resource.status.rerun_observed == "2"
 
 
+def test_what_of_a_status_cannot_be_read_costs_nothing_beside_it() -> None:
+    at = "2026-01-02T03:04:05Z"
+    before_time = "0001-01-01T00:00:00+14:00"  # before the year 1 in UTC
+    good, done = {"type": "Ready", "status": "True", "reason": "R", "lastTransitionTime": at}, {"state": "Succeeded", "attempt": 2}
+    conditions = [
+        {"type": "Novel"},
+        good,
+        {**good, "type": "Early", "lastTransitionTime": before_time},
+        {**good, "type": "Trained"},
+    ]
+    folds = [
+        {"name": "0", **done, "message": "x" * 9000, "eta": "x" * 40, "startTime": before_time},
+        {"name": "1", **done, "checkpoint": {"epoch": 3}, "warnings": ["w", "x" * 2000, "v"], "dicePerLabel": {"1": 0.5, "2": "?"}},
+        {**done},
+        {"name": "3", **done, "artifact": {"uri": "s3://" + "x" * 3000}},
+    ]
+    status = parse({**run(), "status": {"folds": folds, "conditions": conditions, "seed": 2**40, "plans": "p"}}).status.to_json()
+    assert [condition["type"] for condition in status["conditions"]] == ["Ready", "Trained"]
+    assert [fold["name"] for fold in status["folds"]] == ["0", "1", "3"]
+    assert all(fold["state"] == "Succeeded" and fold["attempt"] == 2 for fold in status["folds"])
+    assert not {"message", "eta", "startTime", "artifact", "checkpoint"} & set().union(*status["folds"])
+    assert (status["folds"][1]["warnings"], status["folds"][1]["dicePerLabel"]) == (["w", "v"], {"1": 0.5})
+    assert "seed" not in status
+    assert status["plans"] == "p"
+
+
 def test_status_survives_the_way_out_and_in() -> None:
     ready = {"type": "Ready", "status": "False", "reason": "Training", "message": "m", "lastTransitionTime": "2026-01-02T03:04:05Z"}
     checkpoint = {"uri": "s3://b/c", "epoch": 3, "sha256": "0" * 64}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,20 @@ async def test_what_the_status_settles_goes_after_it_is_stored_and_told(client: 
     done = await carry_out(client, recorder, client.about, outcome)
     assert client.calls == [("status", "brain"), ("create", "Event"), ("delete", "ConfigMap", "order"), ("delete", "Job", "old")]
     assert done == (True, True)
+
+
+async def test_each_line_of_the_log_tells_its_object_as_a_key(
+    client: NotedClient, recorder: EventRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By it a line has kind, namespace and name as fields of their own."""
+    outcome = Outcome(status={}, create=[client.child("Job", "new")], create_missing=[client.child("ConfigMap", "order")])
+    with caplog.at_level(logging.INFO):
+        await carry_out(client, recorder, client.about, outcome)
+    assert [record.getMessage().split()[:3] for record in caplog.records] == [
+        ["created", "Job", "new"],
+        ["ConfigMap", "order", "had"],
+    ]
+    assert [record.__dict__["object"] for record in caplog.records] == [Key("Dataset", "default", "brain")] * 2
 
 
 class Stubborn(NotedClient):

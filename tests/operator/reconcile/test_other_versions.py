@@ -130,6 +130,29 @@ def test_a_state_of_another_version_without_a_job_is_left_as_it_is(train: Train)
     assert world.fold("run")["state"] == "Starting", "a person may decide"
 
 
+@pytest.mark.parametrize(("kind", "name"), [("Dataset", "data"), ("Plans", "plans"), ("TrainingRun", "run")])
+def test_a_text_that_is_longer_than_this_version_takes_costs_no_work_that_is_done(train: Train, kind: str, name: str) -> None:
+    """Another version may allow longer ones: of what stands beside it nothing is forgotten, and nothing is made again."""
+
+    def rows() -> list[dict[str, Any]]:
+        status = world.status(kind, name)
+        works = [*status.get("folds", []), *status.get("configurations", []), status.get("work") or {}]
+        return [work for work in works if "attempt" in work]
+
+    world = train(folds=["0", "1"])
+    world.run(world.job(owner_name="run", fold="0"))
+    finish_all(world)
+    created, before = len(world.created), copy.deepcopy(rows())
+    for row in rows():
+        row |= {"message": "x" * 9000, "phase": "x" * 300, "job": "x" * 300}
+    world.status(kind, name)["warnings"] = ["x" * 5000]
+    world.settle()
+    for row, old in zip(rows(), before, strict=True):
+        assert {**row, "message": old.get("message"), "job": old["job"]} == {**old, "message": old.get("message")}
+    assert len(world.created) == created
+    assert world.condition(kind, name)[0] == "True"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_status_is_refused_for_a_value(kind: str) -> None:
     def enums(node: Any, path: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,9 @@ SOURCES = (
 )
 """A volume's source, the field with the object's name, and that object's kind."""
 
+_INDEX = re.compile("[0-9]{1,9}")
+"""Of an annotation, which anybody may write who may edit a pod: `isdigit` takes what `int` does not."""
+
 SIGKILLED = 128 + 9
 """The exit code of a container that did not end within its grace."""
 
@@ -43,14 +47,14 @@ def uid(pod: Manifest) -> str:
 
 
 def index(pod: Manifest) -> int:
-    """A pod's completion index."""
+    """A pod's completion index; 0 where what it bears is none."""
     metadata = pod["metadata"]
     text = (
         (metadata.get("labels") or {}).get(names.COMPLETION_INDEX)
         or (metadata.get("annotations") or {}).get(names.COMPLETION_INDEX)
         or "0"
     )
-    return int(text) if text.isdigit() else 0
+    return int(text) if _INDEX.fullmatch(text) else 0
 
 
 def is_indexed(pod: Manifest) -> bool:

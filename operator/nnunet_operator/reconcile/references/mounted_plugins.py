@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from nnunet_trainer.contract.json_text import untrusted_json
 from nnunet_trainer.contract.work_order import DeleteResultsOrder, WorkOrder
 
 from ...api import reasons
@@ -25,6 +25,7 @@ from .resolved import RunReferences
 
 AGAIN = timedelta(seconds=15)
 """So often is looked for one that is missing, or that was changed: ConfigMaps are not watched."""
+LONGEST_ANNOTATION, LONGEST_DIGEST = 2**18, 128
 
 
 def missing(view: View[Any], order: WorkOrder) -> Blocker | None:
@@ -46,7 +47,8 @@ def ordered(view: View[Any], order: WorkOrder) -> WorkOrder:
 def recall(view: View[TrainingRun], status: TrainingRunStatus) -> bool:
     """Tell from a Job what plug-ins a run began with, where the status that should say it was never written; whether it was so."""
     if status.plugins is None:
-        status.plugins = next((digests for job in view.jobs if (digests := _annotated(job))), None)
+        wanted = plugins.names(view.object.spec.plugins)
+        status.plugins = next((digests for job in view.jobs if (digests := _annotated(job, wanted))), None)
         return status.plugins is not None
     return False
 
@@ -97,15 +99,17 @@ def _digests(view: View[Any], wanted: Iterable[str]) -> dict[str, str]:
     return {name: digest for name in wanted if (digest := view.plugins.get(name)) is not None}
 
 
-def _annotated(job: Manifest) -> dict[str, str]:
-    """What a Job that has not failed was ordered with."""
+def _annotated(job: Manifest, wanted: Iterable[str]) -> dict[str, str]:
+    """What a Job that has not failed was ordered with; of an annotation that somebody else has written nothing."""
     if condition_of(job, "Failed", "True"):
         return {}
+    text = (job["metadata"].get("annotations") or {}).get(names.PLUGIN_DIGESTS, "{}")
     try:
-        said = json.loads((job["metadata"].get("annotations") or {}).get(names.PLUGIN_DIGESTS, "{}"))
+        said = untrusted_json.parse(text, LONGEST_ANNOTATION)
     except ValueError:
         return {}
-    return {str(name): str(digest) for name, digest in said.items()} if isinstance(said, dict) else {}
+    found = {name: said.get(name) for name in wanted} if isinstance(said, dict) else {}
+    return {name: digest for name, digest in found.items() if isinstance(digest, str) and len(digest) <= LONGEST_DIGEST}
 
 
 def _named(order: WorkOrder) -> list[str]:

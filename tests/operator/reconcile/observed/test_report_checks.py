@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nnunet_operator.api.resources import KINDS
 from nnunet_operator.manifests import names
 from nnunet_operator.reconcile.observed.report_checks import is_below
-from nnunet_operator.reconcile.view import Heard, Manifest
+from nnunet_operator.reconcile.view import Heard
 from nnunet_trainer.contract import progress
 from nnunet_trainer.contract.report import Report, encode
-from support.objects import dataset, plans, run
+from support.objects import dataset, plans, run, valid_status
 from support.world import MemoryWorld, report_of
 
 Train = Callable[..., MemoryWorld]
@@ -148,18 +147,6 @@ HOSTILE = st.recursive(
 ) | st.dictionaries(st.integers(0, 2000).map(str), st.just("x"), min_size=100, max_size=600)
 
 
-def valid(world: MemoryWorld, kind: str, name: str) -> Manifest:
-    """An object's status, that an API server would take."""
-    status = world.status(kind, name)
-    json.dumps(status, ensure_ascii=False, allow_nan=False).encode()
-    model: Any = KINDS[kind].model_fields["status"].annotation
-    assert model.model_validate(status, strict=False).to_json() == status, "another type, or longer than the schema takes"
-    for compared in (status.get("compatibility") or [], status.get("configurations") or []):
-        keys = [line.get("field", line.get("name")) for line in compared]
-        assert len(keys) == len(set(keys))
-    return status
-
-
 def hostile(report: Report, said: dict[str, Any]) -> str:
     """A termination message with a hostile summary, not cut."""
     plain = json.loads(encode(replace(report, summary={})))
@@ -195,7 +182,7 @@ def test_a_hostile_summary_never_makes_an_invalid_status(step: str, data: st.Dat
         world.settle()
         world.wait(minutes=1)
     for kind, name in (("Dataset", "data"), ("Plans", "plans"), ("TrainingRun", "run")):
-        valid(world, kind, name)
+        valid_status(world, kind, name)
 
 
 @pytest.mark.parametrize("code", [1, 65, 137, 143])
@@ -213,7 +200,7 @@ def test_a_hostile_error_never_makes_an_invalid_status(
     document = json.dumps({"step": "dataset", "version": 1, "error": error, "summary": {"epoch": epoch}, "detail": detail})
     world.fail(world.job(), code, document if garbage is None else garbage)
     world.settle()
-    valid(world, "Dataset", "data")
+    valid_status(world, "Dataset", "data")
     for _, event in world.events:
         event.message.encode()
 
@@ -233,7 +220,7 @@ def test_hostile_progress_never_makes_an_invalid_status(train: Train, said: dict
     if heard is not None:
         world.heard[uid] = Heard(progress=heard, at=world.now)
     world.settle()
-    valid(world, "TrainingRun", "run")
+    valid_status(world, "TrainingRun", "run")
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, 1.5, -0.5])
@@ -243,7 +230,7 @@ def test_a_dice_that_is_none_is_not_shown(train: Train, value: float) -> None:
     world.run(job)
     world.say(job, phase="training", epoch=1, epochs=2, ema_pseudo_dice=value, train_loss=value)
     world.settle()
-    valid(world, "TrainingRun", "run")
+    valid_status(world, "TrainingRun", "run")
     assert "pseudoDice" not in world.fold("run")
     assert world.status("TrainingRun", "run")["dice"] == "-"
 
@@ -256,4 +243,4 @@ def test_a_file_name_that_is_no_utf8_is_told_in_a_status_that_can_be_written(tra
     world.fail(world.job(), 65, json.dumps({"step": "dataset", "version": 1, "error": error}))
     world.settle()
     assert "imagesTr/a\\xff.nii.gz cannot be read" in world.condition("Dataset", "data")[2]
-    valid(world, "Dataset", "data")
+    valid_status(world, "Dataset", "data")
