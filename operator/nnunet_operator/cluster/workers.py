@@ -12,6 +12,7 @@ from nnunet_trainer.contract.faults import Fault
 from ..controller.carry_out import ChildRefused
 from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
+from ..inspection import remedies
 from ..reconcile.view import Heard, Key, Manifest
 from .api.errors import CONNECTION_ERRORS, ApiError, NotLeading
 from .api.kinds import OURS
@@ -27,6 +28,9 @@ LEASE_DELAY = 0.5
 """Seconds after which what was not written without the Lease is looked at again: mostly it was gone for a moment."""
 OUTAGE_RETRY = 15.0
 """The longest delay, in seconds, after an API server that was away or in trouble: that is no fault of the object's."""
+
+OTHER = "Other"
+"""In metrics, a reason that none of our versions' documentation lists."""
 
 
 class Workers:
@@ -157,7 +161,9 @@ class Workers:
             metrics.objects.clear()
             metrics.stalled.clear()
             for state, count in self._cache.states().items():
-                metrics.objects.labels(state.kind, state.ready, state.reason).inc(count)
+                # A pod, or a plug-in in it, may report any reason: each would be a series of its own for ever.
+                reason = state.reason if not state.reason or remedies.of(state.reason) else OTHER
+                metrics.objects.labels(state.kind, state.ready, reason).inc(count)
                 if state.stalled:
-                    metrics.stalled.labels(state.kind, state.namespace, state.reason).inc(count)
+                    metrics.stalled.labels(state.kind, state.namespace, reason).inc(count)
             await asyncio.sleep(every)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,22 +22,36 @@ log = logging.getLogger(__name__)
 REMEMBERED = 20_000
 MAX_MESSAGE = 1024
 MAX_REASON = 128
+BURST = 100
+"""Events of one object at once, and then one in so many seconds: what they say may be its pods' words, and others' events and the
+operator's time must not suffer from them. (Kubernetes' own controllers keep to 25, and one in 300 s.)"""
+REFILL = 60.0
 
 
 class EventRecorder:
     """Posts events, without repetitions.
 
     An event that the last pass over the object said too is not news. Names are made of what is said, so that a restarted
-    operator does not say it again; what happens a second time raises the count of the first event.
+    operator does not say it again; what happens a second time raises the count of the first event. An object that says very much
+    is not heard with all of it.
 
     Args:
         client: where events are posted.
         identity: of this process, as events name it.
         unanswered: exceptions by which the client shows that an event could not be posted.
+        clock: seconds that nobody can set.
     """
 
-    def __init__(self, client: ObjectClient, identity: str, unanswered: Sequence[type[Exception]] = ()) -> None:
-        self._client, self._identity, self._unanswered = client, identity, tuple(unanswered)
+    def __init__(
+        self,
+        client: ObjectClient,
+        identity: str,
+        unanswered: Sequence[type[Exception]] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._identity, self._unanswered, self._clock = client, identity, tuple(unanswered), clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # uid → events that it may say, and when that was so
         self._last: OrderedDict[str, frozenset[Event]] = OrderedDict()  # uid → what was said last
         self._counts: OrderedDict[str, int] = OrderedDict()  # event name → how often
 
@@ -49,11 +64,25 @@ class EventRecorder:
             self._last.move_to_end(uid)
             _trim(self._last)
         for event in dict.fromkeys(events):
-            if event not in before:
+            if event not in before and self._may_say(about):
                 try:
                     await self._post(about, event)
                 except self._unanswered as error:
                     log.warning("event %s could not be posted: %s", event.reason, error, extra={"object": key_of(about)})
+
+    def _may_say(self, about: Manifest) -> bool:
+        uid, now = about["metadata"]["uid"], self._clock()
+        left, since = self._left.get(uid, (float(BURST), now))
+        left = min(BURST, left + (now - since) / REFILL)
+        if left < 1:
+            return False
+        left -= 1
+        self._left[uid] = (left, now)
+        self._left.move_to_end(uid)
+        _trim(self._left)
+        if left < 1:
+            log.warning("it says so many events that from now on one in %.0f s is posted", REFILL, extra={"object": key_of(about)})
+        return True
 
     async def _post(self, about: Manifest, event: Event) -> None:
         namespace, name = about["metadata"]["namespace"], event_name(about, event)

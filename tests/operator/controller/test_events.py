@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from nnunet_operator.controller.events import MAX_MESSAGE, MAX_REASON, EventRecorder, event_manifest, event_name
+from nnunet_operator.controller.events import BURST, MAX_MESSAGE, MAX_REASON, REFILL, EventRecorder, event_manifest, event_name
 from nnunet_operator.reconcile.outcome import Event
 from nnunet_operator.reconcile.view import Manifest
 
@@ -50,6 +50,29 @@ async def test_an_event_that_cannot_be_posted_is_no_failure(
     await recorder.record(client.about, [ONE, Event(reason="Testing", message="two")])
     assert [event["message"] for event in events(client)] == ["two"]
     assert "event Testing could not be posted: exceeded quota: gpus" in caplog.text
+
+
+async def test_one_object_does_not_drown_the_events_of_others(client: NotedClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A pod that tells another warning at each question is heard with so many, and then with one now and then."""
+    now, other = [0.0], client.store.create({**ABOUT, "metadata": {**ABOUT["metadata"], "name": "liver"}})
+    recorder = EventRecorder(client, "tests", clock=lambda: now[0])
+
+    async def say(about: Manifest, count: int) -> int:
+        client.calls.clear()
+        for _ in range(count):
+            number[0] += 1
+            await recorder.record(about, [Event(reason="Testing", message=str(number[0]))])
+        return client.calls.count(("create", "Event"))
+
+    number = [0]
+    assert await say(client.about, BURST + 7) == BURST
+    assert await say(other, 3) == 3
+    assert await say(client.about, 5) == 0
+    assert len([record for record in caplog.records if "so many events" in record.getMessage()]) == 1
+    now[0] += 2 * REFILL
+    assert await say(client.about, 5) == 2
+    now[0] += 1000 * REFILL
+    assert await say(client.about, BURST + 7) == BURST
 
 
 def test_a_name_is_of_the_object_and_of_all_that_is_said() -> None:

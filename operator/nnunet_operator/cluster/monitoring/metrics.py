@@ -33,7 +33,10 @@ queue_seconds = Histogram(
     buckets=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 objects = Gauge(
-    "nnunet_operator_objects", "Objects by the reason of their Ready condition.", ["kind", "ready", "reason"], registry=registry
+    "nnunet_operator_objects",
+    "Objects by the reason of their Ready condition; Other: none of ours, such as a plug-in's.",
+    ["kind", "ready", "reason"],
+    registry=registry,
 )
 api_requests = Counter(
     "nnunet_operator_api_requests_total",
@@ -43,7 +46,7 @@ api_requests = Counter(
 )
 stalled = Gauge(
     "nnunet_operator_objects_stalled",
-    "Objects that will not go on by themselves, by the reason of their Ready condition.",
+    "Objects that will not go on by themselves, by the reason of their Ready condition; Other: none of ours.",
     ["kind", "namespace", "reason"],
     registry=registry,
 )
