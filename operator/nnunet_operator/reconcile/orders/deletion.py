@@ -18,7 +18,7 @@ from .startable import startable
 
 RESOURCES = ResourcesSpec(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"})
 NOT_NEEDED = ("scratch", "shared_memory", "runtime_class_name", "resource_claims", "dataset_cache", "topology_spread_constraints")
-"""It lists and deletes; what a training asks for is not for it, nor is a queue."""
+"""It lists and deletes; what a training asks for is not for it, nor is a queue, nor who runs what comes from one."""
 
 
 def delete_results(run: TrainingRun, settings: Settings, work: Work) -> Startable | Blocker:
@@ -33,6 +33,6 @@ def delete_results(run: TrainingRun, settings: Settings, work: Work) -> Startabl
     def job(attempt: int) -> JobParameters:
         parameters = made.job(attempt)
         small = parameters.template.model_copy(update=dict.fromkeys(NOT_NEEDED))
-        return dataclasses.replace(parameters, template=small, queue_name=None)
+        return dataclasses.replace(parameters, template=small, queue_name=None, managed_by=None)
 
     return dataclasses.replace(made, job=job)

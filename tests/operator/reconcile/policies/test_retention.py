@@ -111,14 +111,15 @@ def test_its_job_is_small_and_asks_for_no_gpu(train: Train) -> None:
         "sharedMemory": {"size": "64Gi"},
         "nodeSelector": {"pool": "a"},
     }
-    world = finished(train, template=template, workers={"nodes": 2, "gpusPerNode": 1}, queueName="gpus")
+    managed = {"queueName": "gpus", "managedBy": "kueue.x-k8s.io/multikueue"}
+    world = finished(train, template=template, workers={"nodes": 2, "gpusPerNode": 1}, **managed)
     delete(world)
     job = deletion(world)
     pod = job["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
     assert pod["nodeSelector"] == {"pool": "a"}
     assert "completions" not in job["spec"]
-    assert "suspend" not in job["spec"], "it waits in no queue"
+    assert not {"suspend", "managedBy"} & job["spec"].keys(), "it waits in no queue, and for nobody who serves one"
     assert not any("ephemeral" in volume or volume["name"] == "shm" for volume in pod["volumes"])
 
 
