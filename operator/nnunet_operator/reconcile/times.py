@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+LONGEST = 100 * 365 * 86_400
+"""Seconds. Whoever writes more means for ever, and a moment so far ahead may be none."""
+
+
+def span(seconds: float) -> timedelta:
+    """So many seconds, as a spec may ask for them: at most 100 years."""
+    return timedelta(seconds=min(seconds, LONGEST))
 
 
 def parse(text: Any) -> datetime | None:

@@ -170,6 +170,26 @@ def test_every_text_has_an_end(kind: str) -> None:
     assert endless == []
 
 
+def _numbers(schema: Manifest, path: str) -> Iterator[tuple[str, Manifest]]:
+    if schema.get("type") in ("integer", "number"):
+        yield path, schema
+    for name, below in schema.get("properties", {}).items():
+        yield from _numbers(below, f"{path}.{name}")
+    for below in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(below, dict):
+            yield from _numbers(below, f"{path}[]")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_has_an_end_or_a_policy_that_takes_any(kind: str) -> None:
+    """What computes with a number of a spec meets none that it cannot bear: those without an end have tests of their own."""
+    spec = crds.schema(KINDS[kind])["properties"]["spec"]
+    endless = {path for path, schema in _numbers(spec, "spec") if "maximum" not in schema}
+    passed_on = {"spec.template.tolerations[].tolerationSeconds"}  # to the pod, as it is
+    own = {"spec.activeDeadlineSeconds", "spec.ttlSecondsAfterFinished"} if kind == "TrainingRun" else set()
+    assert endless == passed_on | own
+
+
 def nested(depth: int, *, lists: bool = False) -> Any:
     """Data of any shape, so many objects (lists) deep."""
     data: Any = {}

@@ -26,8 +26,8 @@ def check(work: Work, now: datetime) -> Failure | timedelta | None:
     status = work.status
     if work.active_deadline is None or not isinstance(status, FoldStatus) or status.running_since is None:
         return None
-    before = timedelta(seconds=status.running_seconds or 0)
-    left = timedelta(seconds=work.active_deadline) - before - (now - status.running_since)
+    before = times.span(status.running_seconds or 0)
+    left = times.span(work.active_deadline) - before - (now - status.running_since)
     if left > timedelta():
         return left
     return Failure(

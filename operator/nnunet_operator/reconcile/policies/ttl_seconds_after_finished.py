@@ -8,6 +8,7 @@ from ...api import reasons
 from ...api.conditions import STALLED, is_true
 from ...api.resources import TrainingRun
 from ...api.training_run import TrainingRunStatus
+from .. import times
 from ..references import kept_inputs
 from ..scope import Scope
 
@@ -17,7 +18,7 @@ def expire(scope: Scope[TrainingRunStatus], run: TrainingRun) -> None:
     ttl, finished = run.spec.ttl_seconds_after_finished, run.status.completion_time
     if ttl is None or finished is None or scope.status.completion_time is None:
         return
-    ends = finished + timedelta(seconds=ttl)
+    ends = finished + times.span(ttl)
     if scope.now < ends:
         scope.look_again_at(ends)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from support.world import MemoryWorld
 
 Train = Callable[..., MemoryWorld]
@@ -37,3 +38,16 @@ def test_the_active_deadline_counts_running_time_alone(train: Train) -> None:
     world.edit("TrainingRun", "run", rerun="1")
     world.settle()
     assert world.fold("run")["state"] == "Starting"
+
+
+@pytest.mark.parametrize("deadline", [10**9, 10**12, 2**63 - 1])
+def test_a_deadline_that_nobody_lives_to_see_is_none(train: Train, deadline: int) -> None:
+    world = train(activeDeadlineSeconds=deadline)
+    world.run(world.job(attempt="0"))
+    world.settle()
+    world.wait(days=1000)
+    world.settle()
+    assert world.fold("run")["state"] == "Running"
+    world.finish(world.job(attempt="0"))
+    world.settle()
+    assert world.fold("run")["state"] == "Succeeded"

@@ -27,3 +27,13 @@ def test_a_finished_object_goes_after_its_time(train: Train, end: str) -> None:
     world.turn()
     assert Key("TrainingRun", "default", "run") not in world.objects
     assert world.events[-1][1].reason == "Deleted"
+
+
+@pytest.mark.parametrize("ttl", [10**9, 10**12, 2**63 - 1])
+def test_a_time_that_nobody_lives_to_see_is_for_ever(train: Train, ttl: int) -> None:
+    world = train(ttlSecondsAfterFinished=ttl)
+    world.finish(world.job(owner_name="run"))
+    world.settle()
+    world.wait(days=10_000)
+    world.settle()
+    assert world.condition("TrainingRun", "run")[0] == "True"
