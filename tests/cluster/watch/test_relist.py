@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 from nnunet_operator.cluster.api.client import Api
+from nnunet_operator.cluster.api.errors import ApiError
+from nnunet_operator.cluster.api.kinds import WATCHED, ApiKind
 from nnunet_operator.cluster.api.kubeconfig import connect
 from nnunet_operator.cluster.cache.object_cache import ObjectCache
 from nnunet_operator.cluster.watch import relist
 from nnunet_operator.cluster.watch.relist import Relist
-from nnunet_operator.reconcile.view import Key
+from nnunet_operator.reconcile.view import Key, Manifest
 from support.controlplane import ControlPlane
 
 from ..conftest import dataset, plans
@@ -100,3 +103,25 @@ async def test_what_came_and_went_between_two_looks_makes_no_watch_suspect(
     await one.relist.compare()
     assert one.relist.fresh
     assert one.cache.get("Dataset", namespace, "brain") is None
+
+
+@pytest.mark.parametrize("code", [410, 429, 500, 503])
+async def test_a_first_list_that_was_interrupted_is_made_anew(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists: list[str] = []
+
+    class Interrupted:
+        async def pages(self, kind: ApiKind, _: str | None) -> AsyncIterator[Manifest]:
+            item = {"metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1"}, "spec": {}}
+            yield {"metadata": {"resourceVersion": "1", "continue": "x"}, "items": [item] if kind.kind == "Job" else []}
+            lists.append(kind.kind)
+            if len(lists) == 2:
+                raise ApiError(code, "Interrupted", "the provided continue parameter is too old")
+
+    async def at_once(_: float) -> None:
+        pass
+
+    monkeypatch.setattr(relist.asyncio, "sleep", at_once)
+    cache = ObjectCache()
+    await Relist(cast(Api, Interrupted()), cache, (), 60, lambda _: None).fill()
+    assert len(lists) == 2 + len(WATCHED)
+    assert [key.name for key in cache.keys("Job")] == ["a"]

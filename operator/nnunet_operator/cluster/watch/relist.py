@@ -22,7 +22,7 @@ from ..cache.known import Known
 from ..cache.object_cache import ObjectCache
 from ..cache.versions import WentBack, is_newer, number, version_of
 from ..monitoring import metrics
-from .list_watch import with_kind
+from .list_watch import GONE, with_kind
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,8 @@ class Relist:
                 await self._fill()
                 return
             except (ApiError, *CONNECTION_ERRORS) as error:
-                if isinstance(error, ApiError) and error.code != 429 and error.code < 500:
+                # 410: a list of many pages took so long that the server has forgotten where it began.
+                if isinstance(error, ApiError) and error.code not in (GONE, 429) and error.code < 500:
                     raise
                 log.warning("the cluster could not be listed: %s", error or type(error).__name__)
                 await asyncio.sleep(min(10, attempt))
