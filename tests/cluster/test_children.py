@@ -12,7 +12,7 @@ from nnunet_trainer.contract.report import Artifact, Report
 from support.apiclient import ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ControlPlane
 from support.operator import OperatorProcess
-from support.pretend import Ending, PretendKubelet, succeed
+from support.pretend import NOW, Ending, PretendKubelet, succeed
 
 from .conftest import API_VERSION, STORAGE, StartOperator, condition, dataset, plans, training_run
 
@@ -134,6 +134,24 @@ def adopt_by_hand(api: ApiClient, job: Manifest) -> Manifest:
     return api.patch(theirs, {"metadata": {"labels": meta["labels"], "ownerReferences": meta["ownerReferences"]}})
 
 
+def end_controlled_from_outside(theirs: ApiClient, job: Manifest, neighbour: str) -> None:
+    """A neighbour's pod that names our Job as its controller ends with the neighbour's report, and is gone: its last words."""
+    kind = job["metadata"]["labels"]["nnunet.dev/step"]
+    pod = forged_pod_outside(job, neighbour)
+    meta = job["metadata"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"], "controller": True}
+    # The garbage collector deletes it at once, as its owner is not there; a finalizer holds it until it has ended.
+    pod["metadata"] |= {"name": "a-forged", "ownerReferences": [owner], "finalizers": ["example.com/hold"]}
+    made = theirs.create(pod)
+    ended = {"exitCode": 0, "message": forged_end({"step": kind}).message, "startedAt": NOW, "finishedAt": NOW}
+    container = {
+        "name": "trainer", "image": "x", "imageID": "x", "ready": False, "restartCount": 0, "state": {"terminated": ended}
+    }  # fmt: skip
+    theirs.patch(made, {"status": {"phase": "Succeeded", "containerStatuses": [container]}}, sub="status")
+    theirs.patch(made, {"metadata": {"finalizers": None}})
+    wait_until(lambda: theirs.get("v1", "Pod", neighbour, "a-forged") is None, what="the forged pod to be gone")
+
+
 def ended_or_gone(api: ApiClient, manifest: Manifest) -> bool:
     """Whether what was forged has said all that it has to say."""
     meta = manifest["metadata"]
@@ -170,6 +188,7 @@ def test_nothing_that_looks_like_a_child_speaks_for_an_object(
             theirs.create(copied_inside(ours, neighbour))
         forged = [theirs.create(forge(ours, neighbour)) for forge in OUTSIDE]
         forged = [*forged, *(api.create(forge(ours, neighbour)) for forge in INSIDE), adopt_by_hand(api, ours)]
+        end_controlled_from_outside(theirs, ours, neighbour)
         wait_until(lambda: all(ended_or_gone(api, one) for one in forged), what="all that was forged to have ended")
 
         def stands() -> Manifest:

@@ -375,6 +375,10 @@ class MemoryWorld:
         """A Job's pods are deleted, and were watched until the end: what they said last is known."""
         pods = self.pods(job["metadata"]["name"])
         self.drop_pods(job)
+        self.keep_deleted(job, *pods)
+
+    def keep_deleted(self, job: Manifest, *pods: Manifest) -> None:
+        """Keep what pods that are gone said last, as those that named this Job as their controller."""
         self._deleted_pods.setdefault(job["metadata"]["uid"], []).extend(pods)
 
     def end_deletions(self, *, overdue: bool = False) -> None:

@@ -77,8 +77,11 @@ def build_view(
         plugins=plugins or {},
         jobs=jobs,
         pods=pods,
-        deleted_pods=tuple(pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"])),
-        deleted_jobs=tuple(objects.deleted_jobs(uid)),
+        # Anybody may name our Job, or this object, as the controller of what is in another namespace.
+        deleted_pods=tuple(
+            pod for job in jobs for pod in objects.deleted_pods(job["metadata"]["uid"]) if ownership.is_controlled_by(pod, job)
+        ),
+        deleted_jobs=tuple(job for job in objects.deleted_jobs(uid) if ownership.is_controlled_by(job, manifest)),
         dependents=tuple(map(invalid.parse, objects.dependents(key))) if is_deleted(manifest) or _may_expire(resource) else (),
         predecessors=tuple(predecessors.children(objects.of_namesakes(*key, uid), manifest)),
         heard={uid: heard[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in heard} if heard else {},

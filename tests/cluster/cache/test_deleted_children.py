@@ -13,9 +13,10 @@ from ..conftest import dataset
 from .test_object_cache import child, stored
 
 
-def pod_of(job: Manifest, name: str, version: int, **owner: Any) -> Manifest:
-    reference = {"apiVersion": "batch/v1", "kind": "Job", "uid": job["metadata"]["uid"], "controller": True, **owner}
-    meta = {**job["metadata"], "name": name, "ownerReferences": [reference], "deletionTimestamp": "2026-11-01T12:05:00Z"}
+def pod_of(job: Manifest, name: str, version: int, /, **owner: Any) -> Manifest:
+    meta = job["metadata"]
+    reference = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"], "controller": True, **owner}
+    meta = {**meta, "name": name, "ownerReferences": [reference], "deletionTimestamp": "2026-11-01T12:05:00Z"}
     status = {"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True"}]}
     spec = {"nodeName": "node-a", "containers": [{"name": "trainer", "image": "large"}]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
@@ -52,11 +53,23 @@ def test_its_last_state_is_kept_until_its_job_goes(cache: ObjectCache, job: Mani
     assert cache.affected_by(job) == {Key("Dataset", "ns", "brain")}
 
 
-@pytest.mark.parametrize("owner", [{"uid": "another"}, {"controller": False}, {"kind": "Plans"}])
+@pytest.mark.parametrize(
+    "owner", [{"uid": "another"}, {"controller": False}, {"kind": "Plans"}, {"name": "another"}, {"apiVersion": "example.com/v1"}]
+)
 def test_only_of_a_job_that_controls_it(cache: ObjectCache, job: Manifest, owner: dict[str, Any]) -> None:
     cache.remember_deleted(pod_of(job, "pod", 5, **owner))
     assert cache.deleted_pods(job["metadata"]["uid"]) == []
     assert cache.deleted_pods("another") == []
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_a_pod_of_another_namespace_is_none_of_a_job(cache: ObjectCache, job: Manifest, theirs: bool) -> None:
+    """Whatever it names as its controller; also where the neighbour has a Job of that name, or of the labels."""
+    if theirs:
+        cache.put({**job, "metadata": {**job["metadata"], "namespace": "neighbour", "uid": "theirs"}})
+    pod = pod_of(job, "pod", 5)
+    cache.remember_deleted({**pod, "metadata": {**pod["metadata"], "namespace": "neighbour"}})
+    assert cache.deleted_pods(job["metadata"]["uid"]) == []
 
 
 def test_a_pod_without_a_job_is_forgotten(cache: ObjectCache, job: Manifest) -> None:
@@ -111,3 +124,15 @@ def test_memory_is_bounded(job: Manifest) -> None:
     kept.forget(job["metadata"]["uid"])
     kept.forget(job["metadata"]["uid"])
     assert len(kept) == 0
+
+
+def test_what_one_namespace_deletes_costs_another_nothing(job: Manifest) -> None:
+    kept = DeletedChildren(most=4)
+    kept.keep(pod_of(job, "ours", 1))
+    theirs = {**job, "metadata": {**job["metadata"], "namespace": "neighbour", "uid": "theirs"}}
+    for number in range(20):
+        kept.keep(pod_of(theirs, f"pod-{number}", number))
+    assert [pod["metadata"]["name"] for pod in kept.of(job["metadata"]["uid"])] == ["ours"]
+    assert [pod["metadata"]["name"] for pod in kept.of("theirs")] == ["pod-17", "pod-18", "pod-19"]
+    kept.forget("theirs")
+    assert len(kept) == 1

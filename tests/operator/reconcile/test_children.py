@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from nnunet_operator.controller.carry_out import ChildRefused
@@ -184,14 +185,19 @@ def pod_of_our_job_by_another_uid(pod: Manifest) -> None:
     "change", [in_another_namespace, without_an_owner, pod_of_our_job_without_controller, pod_of_our_job_by_another_uid]
 )
 @pytest.mark.parametrize("kind", ["Dataset", "TrainingRun"])
-def test_a_forged_pod_speaks_for_nobody(train: Train, kind: str, change: Forge) -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_forged_pod_speaks_for_nobody(train: Train, kind: str, change: Forge, gone: bool) -> None:
+    """While it is there, and by its last words: the garbage collector deletes at once what names an owner in another namespace."""
     world, ours, name = at_work(train, kind)
     theirs = forged(world, ours, renamed)
     pod = next(world.objects.pop(key) for key in list(world.objects) if key.name == f"{theirs['metadata']['name']}-x")
     del world.objects[Key("Job", "default", theirs["metadata"]["name"])]
     pod["metadata"]["ownerReferences"][0] |= {"name": ours["metadata"]["name"], "uid": ours["metadata"]["uid"]}
     change(pod)
-    world.objects[Key("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])] = pod
+    if gone:
+        world.keep_deleted(ours, pod)
+    else:
+        world.objects[Key("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])] = pod
     before = copy.deepcopy(world.status(kind, name))
     world.settle()
     assert world.status(kind, name) == before
@@ -199,6 +205,18 @@ def test_a_forged_pod_speaks_for_nobody(train: Train, kind: str, change: Forge) 
     world.settle()
     assert "forged" not in str(world.status(kind, name))
     assert "report could not be read" in str(world.status(kind, name)) or world.created.count(ours["metadata"]["name"]) == 1
+
+
+@pytest.mark.parametrize("change", [in_another_namespace, *NOT_OURS])
+def test_a_forged_job_that_is_gone_is_no_attempt(train: Train, change: Forge) -> None:
+    world, ours, _ = at_work(train, "TrainingRun")
+    del world.objects[Key("Job", "default", ours["metadata"]["name"])]
+    theirs = copy.deepcopy(ours)
+    change(theirs)
+    with mock.patch.object(world, "deleted_jobs", return_value=[theirs]):
+        world.settle()
+    assert world.created.count(ours["metadata"]["name"]) == 2, "its own is asked for again, under its own name"
+    assert "disruptions" not in world.fold("run") or world.fold("run")["disruptions"] == 0
 
 
 def test_an_order_that_is_not_of_the_job_is_not_deleted_with_it(train: Train) -> None:

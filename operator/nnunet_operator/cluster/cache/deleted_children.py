@@ -7,7 +7,7 @@ never made.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from typing import Any
 
 from ...manifests import ownership
@@ -15,7 +15,7 @@ from ...reconcile.view import Manifest
 from .trim import trimmed
 
 MOST_KEPT = 2000
-"""Of each kind at one time, about 3 kB each; the oldest go first."""
+"""Of each kind at one time, about 3 kB each; of a namespace the oldest go first."""
 
 METADATA = (
     "name",
@@ -34,50 +34,55 @@ class DeletedChildren:
     """Deleted objects by the uid of what controls them.
 
     Args:
-        most: how many are kept.
+        most: how many are kept. What is too much is taken from the namespace that has most: nobody loses by what others delete.
     """
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
-        self._children: OrderedDict[str, Manifest] = OrderedDict()  # by uid, newest last
-        self._of: dict[str, list[str]] = defaultdict(list)  # controller's uid → children's uids
+        self._of: dict[str, dict[str, Manifest]] = defaultdict(dict)  # controller's uid → uid → child
+        self._in: dict[str, dict[str, str]] = defaultdict(dict)  # namespace → uid → controller's uid, newest last
 
     def __len__(self) -> int:
-        return len(self._children)
+        return sum(map(len, self._in.values()))
 
     def keep(self, child: Manifest) -> None:
         """Keep what is read of a Job or a pod that is gone: who it was, and how it stood. Of what nothing controls, nothing."""
         uid = child["metadata"]["uid"]
         controller = _controller(child)
-        if controller is None or uid in self._children:
+        if controller is None or uid in self._of.get(controller, ()):
             return
-        self._children[uid] = {
+        self._of[controller][uid] = {
             "apiVersion": child.get("apiVersion"),
             "kind": child["kind"],
             "metadata": {field: child["metadata"][field] for field in METADATA if field in child["metadata"]},
             "spec": _spec(child),
             "status": child.get("status") or {},
         }
-        self._of[controller].append(uid)
-        while len(self._children) > self._most:
-            _, oldest = self._children.popitem(last=False)
-            self._unlink(oldest)
+        self._in[_namespace(child)][uid] = controller
+        while len(self) > self._most:
+            fullest = max(self._in.values(), key=len)
+            oldest = next(iter(fullest))
+            self._remove(self._of[fullest[oldest]][oldest], fullest[oldest])
 
     def of(self, controller: str) -> list[Manifest]:
         """The deleted children of the object with this uid, in the order in which they went."""
-        return [self._children[uid] for uid in self._of.get(controller, ())]
+        return list(self._of.get(controller, {}).values())
 
     def forget(self, controller: str) -> None:
         """The object with this uid is gone: nobody will ask."""
-        for uid in self._of.pop(controller, ()):
-            del self._children[uid]
+        for child in self.of(controller):
+            self._remove(child, controller)
 
-    def _unlink(self, child: Manifest) -> None:
-        controller = _controller(child)
-        assert controller is not None  # only such children are kept
-        self._of[controller].remove(child["metadata"]["uid"])
-        if not self._of[controller]:
-            del self._of[controller]
+    def _remove(self, child: Manifest, controller: str) -> None:
+        namespace, uid = _namespace(child), child["metadata"]["uid"]
+        for held, key in ((self._of, controller), (self._in, namespace)):
+            del held[key][uid]
+            if not held[key]:
+                del held[key]
+
+
+def _namespace(child: Manifest) -> str:
+    return str(child["metadata"].get("namespace"))
 
 
 def _controller(child: Manifest) -> str | None:

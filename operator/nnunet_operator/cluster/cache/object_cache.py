@@ -207,9 +207,10 @@ class ObjectCache:
         return self.remove(manifest)
 
     def _has_job(self, pod: Manifest) -> bool:
-        uid = labels_of(pod).get(names.OWNER_UID, "")
-        job = ownership.controlling_job(pod)
-        return job is not None and job[1] in {found["metadata"]["uid"] for found in self.owned(uid, "Job")}
+        """Whether a Job that is known controls a pod: in its namespace, not merely by the uid."""
+        found = ownership.controlling_job(pod)
+        job = self.get("Job", pod["metadata"]["namespace"], found[0]) if found is not None else None
+        return job is not None and ownership.is_controlled_by(pod, job)
 
     def _has_owner(self, job: Manifest) -> bool:
         """Whether an object controls a Job that was not known to be gone."""
