@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 from kubernetes.aio import client as kubernetes_client
+from nnunet_operator.cluster.api import errors
 from nnunet_operator.cluster.api.client import Api
 from nnunet_operator.cluster.api.errors import ApiError
 
@@ -62,3 +64,14 @@ async def test_an_error_that_is_no_status(answers: tuple[Api, list[tuple[int, by
     with pytest.raises(ApiError) as refused:
         await api.request("POST", "/here", body={})
     assert refused.value.code == status
+
+
+@pytest.mark.parametrize("size", [10, errors.LONGEST_MESSAGE, errors.LONGEST_MESSAGE + 1, 2_000_000])
+def test_an_error_that_repeats_what_was_refused_is_no_longer_than_can_be_read(size: int) -> None:
+    """It goes into a condition, and with each try into the log."""
+    body = {"kind": "Status", "reason": "Invalid", "message": f"spec.affinity: Invalid value: {'x' * size}"[:size]}
+    error = errors.of_answer(422, json.dumps(body).encode())
+    assert (len(error.message), error.reason) == (min(size, errors.LONGEST_MESSAGE), "Invalid")
+    assert error.message.startswith("spec.affin")
+    assert error.message.endswith("…") == (size > errors.LONGEST_MESSAGE)
+    assert len(str(errors.of_answer(502, b"x" * size))) < 600

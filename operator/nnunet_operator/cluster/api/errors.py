@@ -8,6 +8,9 @@ import json
 import aiohttp
 from nnunet_trainer.contract.faults import Temporary
 
+LONGEST_MESSAGE = 8192
+"""Characters of a message that are kept. What is refused may be repeated in it, and a megabyte is for no log."""
+
 CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 """There was no answer, or not a whole one."""
 
@@ -32,6 +35,9 @@ def of_answer(code: int, data: bytes) -> ApiError:
     text = data.decode(errors="replace")
     try:
         status = json.loads(text)
-        return ApiError(code, str(status.get("reason", "")), str(status.get("message", text)))
+        message = str(status.get("message", text))
+        if len(message) > LONGEST_MESSAGE:
+            message = message[: LONGEST_MESSAGE - 1] + "…"
+        return ApiError(code, str(status.get("reason", "")), message)
     except (ValueError, AttributeError):
         return ApiError(code, "", text[:500])
