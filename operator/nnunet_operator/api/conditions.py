@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
+from nnunet_trainer.contract.json_text.untrusted_json import printable
 from pydantic import Field
 
 from .base import StatusModel, Time
@@ -66,8 +67,11 @@ def set_condition(
     now: datetime,
     generation: int | None = None,
 ) -> list[Condition]:
-    """A new list in which the condition of a type is as given. `lastTransitionTime` moves only when `status` changes."""
-    conditions = list(conditions)
+    """A new list in which the condition of a type is as given. `lastTransitionTime` moves only when `status` changes.
+
+    A message may hold what others wrote, an image's name or a kubelet's words: what is not for a terminal is written as `\\x1b`.
+    """
+    conditions, message = list(conditions), printable(message)
     value = ("True" if status else "False") if isinstance(status, bool) else status
     old = find(conditions, kind)
     since = old.last_transition_time if old is not None and old.status == value else now

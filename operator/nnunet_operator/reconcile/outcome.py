@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
+from nnunet_trainer.contract.json_text.untrusted_json import printable
+
 from .view import Manifest
 
 LONGEST_EVENT = 1000
@@ -61,6 +63,7 @@ class Outcome:
             self.look_again = delay
 
     def record(self, reason: str, message: str, *, warning: bool = False) -> None:
-        """Add an event, no longer than the API server takes."""
+        """Add an event, printable and no longer than the API server takes."""
+        message = printable(message)
         text = message if len(message) <= LONGEST_EVENT else message[: LONGEST_EVENT - 1] + "…"
         self.events.append(Event(type="Warning" if warning else "Normal", reason=reason, message=text))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from nnunet_trainer.contract.json_text.untrusted_json import printable
 from nnunet_trainer.contract.work_order import WorkOrder
 
 from ..api.common import FailurePolicySpec, State, WorkStatus
@@ -54,6 +55,7 @@ class Work:
 
     def set_state(self, state: State, reason: str, message: str) -> None:
         """How it stands, and why, for people."""
+        message = printable(message)
         if len(message) > LONGEST_MESSAGE:
             message = message[: LONGEST_MESSAGE - 1] + "…"
         self.status.state, self.status.reason, self.status.message = state, reason, message or None

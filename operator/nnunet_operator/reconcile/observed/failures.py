@@ -91,7 +91,7 @@ def classify(attempt: Attempt, at: datetime) -> Failure:
     condition = attempt.condition("Failed", "FailureTarget") or {}
     job_says = str(condition.get("message", ""))
     by_policy = condition.get("reason") == "PodFailurePolicy"
-    by_code = re.search(r"exit code (\d+)", job_says) if by_policy else None
+    by_code = re.search(r"exit code ([0-9]{1,9})", job_says) if by_policy else None
     lost = next((pod for pod in attempt.pods if (ends := reading.lost_at(pod)) is not None and ends <= at), None)
     if lost and not by_code:
         return _lost(lost, at)

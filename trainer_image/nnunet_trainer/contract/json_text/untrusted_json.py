@@ -41,6 +41,8 @@ def parse(text: str | bytes, longest: int) -> Any:
 
 def printable(text: str) -> str:
     r"""A text as it can be shown: control characters but newline and tab, and what is no UTF-8, as `\x1b`."""
+    if text.isprintable():
+        return text
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", uri.printable(text))
 
 
