@@ -57,7 +57,9 @@ def measure(order: dict[str, Any], device: torch.device, tell: Tell) -> None:
     if "layouts" in order:
         measured.memory_layouts(folder, plans["3d_fullres"], device, tell)
     if name := order.get("speed"):
-        layout = MemoryLayout(order["layout"]) if order["layout"] and name == "3d_fullres" else None
+        layout = (
+            MemoryLayout(order["layout"]) if order["layout"] and len(plans[name][1]) == 3 else None
+        )  # tried with such a network
         measured.speed(folder, name, plans[name], device.type, steps, tell, workers, layout)
     if name := order.get("augmentation"):
         tell({f"{name}_augmentation_ms": measured.augmentation_ms(folder, plans[name], device, 2 * steps)})

@@ -233,7 +233,7 @@ def group_of_one(bench: Bench) -> None:
 def out_of_memory(bench: Bench) -> None:
     """A network that does not fit is told with its patch and batch."""
     network, patch, _ = data.PLANS["3d_fullres"]
-    plan, recipe = (network, patch, 64), {"augmentation": "none"}
+    plan, recipe = (network, patch, 64), {"augmentation": "none", "compile": False}  # compiling takes a minute, and shows no more
     huge = data.setup(bench.preprocessed, bench.results / "huge", plan, recipe=recipe, device="cuda", workers=0)
     said = ""
     try:

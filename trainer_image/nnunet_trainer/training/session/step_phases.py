@@ -43,11 +43,15 @@ class StepPhases:
         self._marks.append((phase, event))
 
     def look(self) -> None:
-        """The device has done all that it was asked: read its clock."""
+        """Read the device's clock, as far as it has come: of an event that it has not passed yet, torch raises an error."""
+        read = 0
         for (phase, begun), (_, ended) in zip(self._marks, self._marks[1:], strict=False):
+            if self._cuda and not ended.query():
+                break
             if phase is not None:
                 self._seconds[phase] += begun.elapsed_time(ended) / 1000 if self._cuda else ended - begun
-        del self._marks[:-1]
+            read += 1
+        del self._marks[:read]
 
     def take(self) -> dict[str, float]:
         """Seconds of each phase since the last call, which may wait for the device."""

@@ -14,57 +14,29 @@ from nnunet_trainer.extensions.schema import Choice
 from nnunet_trainer.training.components import making
 from nnunet_trainer.training.components.losses.context import LossContext
 from nnunet_trainer.training.components.registries import LOSSES
-from nnunet_trainer.training.data.augmentation import augmentation_set, augmenter
+from nnunet_trainer.training.data.augmentation import augmentation_set
 from nnunet_trainer.training.data.augmentation.augmenter import Augmenter, validation_augmenter
-from nnunet_trainer.training.data.augmentation.functional import elastic, intensity, previous_stage, separable
+from nnunet_trainer.training.data.augmentation.functional import previous_stage, separable
 from nnunet_trainer.training.data.augmentation.functional.channels import TogetherChannels, channels_of
-from nnunet_trainer.training.data.augmentation.interpolation import cubic, label_meetings, labels, sampling_grid
+from nnunet_trainer.training.data.augmentation.interpolation import label_meetings, labels, sampling_grid
 from nnunet_trainer.training.data.augmentation.transforms.previous_stage import OPERATORS, Operation, PreviousStageTransform
 from nnunet_trainer.training.data.augmentation.transforms.separable import down_and_up
 from nnunet_trainer.training.data.augmentation.upload import mapped, packed, uploaded
 from nnunet_trainer.training.data.randomness import SampleKey
 from nnunet_trainer.training.loop import pseudo_dice
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from support.pretended_gpu import Copies, pretended_gpu
+from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode
 
 CPU = torch.device("cpu")
 PATCHES = [(12, 16, 10), (3, 16, 16), (16, 16)]
 
 
-class Uploads(TorchDispatchMode):
-    """Counts copies from host memory to the device."""
-
-    def __init__(self):
-        super().__init__()
-        self.counted = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        source = args[1] if func is torch.ops.aten.copy_.default else args[0] if args else None
-        if func in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default):
-            self.counted += source.device.type == "cpu" and out.device.type == "cuda"
-        return out
-
-
 @pytest.fixture
-def pretended_gpu(monkeypatch):
-    """Makes the tensors of an array that would lie on a GPU; refuses tensors made there of Python numbers: a wait each."""
-    made = torch.tensor
-
-    def tensor(*arguments, device=None, **options):
-        assert torch.device(device or "cpu").type == "cpu", "torch.tensor on a GPU waits for it"
-        return made(*arguments, **options)
-
-    monkeypatch.setattr(torch, "tensor", tensor)
-    for module in (intensity, elastic):
-        monkeypatch.setattr(module, "generator", lambda seed, device: torch.Generator())
-    with FakeTensorMode() as mode:
-        dtypes = {np.dtype(name): getattr(torch, name) for name in ("float32", "int16", "int64")}
-        there = lambda array: torch.empty(array.shape, dtype=dtypes[array.dtype], device="cuda")  # noqa: E731
-        monkeypatch.setattr(augmenter, "uploaded", lambda tree, device: mapped(tree, there))
+def gpu():
+    """Makes the tensors of an array that would lie on a GPU."""
+    with pretended_gpu() as there:
         yield there
-    del mode
-    cubic._prefilter_on.cache_clear()
 
 
 def always(config):
@@ -96,7 +68,7 @@ OFTEN = PreviousStageTransform(operator_probability=1.0, operator_label_probabil
 
 @pytest.mark.parametrize("patch", PATCHES, ids=str)
 @pytest.mark.parametrize("name", ["default", "order0", "DA5", "DA5V1", "DA3"])  # each transform, interpolation and deformation
-def test_no_set_waits_for_the_gpu_or_copies_to_it(name, patch, pretended_gpu):
+def test_no_set_waits_for_the_gpu_or_copies_to_it(name, patch, gpu):
     config = dataclasses.replace(always(augmentation_set(name)), previous_stage=OFTEN)
     scales = [[1.0] * len(patch), [0.5] * len(patch), [0.3] * len(patch)]
     made = Augmenter(config=config, patch_size=patch, deep_supervision_scales=scales, mask_channels=(False, True))
@@ -104,11 +76,12 @@ def test_no_set_waits_for_the_gpu_or_copies_to_it(name, patch, pretended_gpu):
     for each, stages in ((made, 1), (cascade, 2)):
         with torch.utils._python_dispatch._disable_current_modes():
             batch = numpy_batch(each, stages)
-        batch = batch.mapped(pretended_gpu)
-        each.augment(batch)  # constants are copied once
-        with Uploads() as uploads:
+        batch = batch.mapped(gpu)
+        with Copies():
+            each.augment(batch)  # constants are copied once
+        with Copies() as copies:
             data, targets = each.augment(batch)
-        assert uploads.counted == 0
+        assert copies.uploads == 0
         assert {x.device.type for x in (data, *targets)} == {"cuda"}
         assert data.shape == (6, 2 if stages == 1 else 4, *patch)
 
@@ -126,7 +99,7 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(("samples", "patch"), [(2, (192, 192, 192)), (49, (512, 512))], ids=str)
-def test_labels_of_large_batches_take_little_memory_at_a_time(samples, patch, pretended_gpu):
+def test_labels_of_large_batches_take_little_memory_at_a_time(samples, patch, gpu):
     dimensions = len(patch)
     seg = torch.empty(samples, 1, *patch, dtype=torch.int16, device="cuda")
     where = sampling_grid.places(torch.empty(samples, dimensions, dimensions, device="cuda"), patch, patch)
@@ -138,51 +111,54 @@ def test_labels_of_large_batches_take_little_memory_at_a_time(samples, patch, pr
 
 
 @pytest.mark.parametrize(("regions", "ignored"), [(False, None), (False, 3), (True, None), (True, 3)])
-def test_counting_for_the_pseudo_dice_does_not_wait(regions, ignored, pretended_gpu):
+def test_counting_for_the_pseudo_dice_does_not_wait(regions, ignored, gpu):
     channels = 3 + (ignored is not None) if regions else 1
     logits = torch.empty(2, 3, 8, 8, 8, device="cuda")
     target = torch.empty(2, channels, 8, 8, 8, dtype=torch.bool if regions else torch.int16, device="cuda")
     pseudo_dice.counts(logits, target, regions=regions, ignore_label=ignored)
-    with Uploads() as uploads:
+    with Copies() as copies:
         found = pseudo_dice.counts(logits, target, regions=regions, ignore_label=ignored)
-    assert (found.shape, found.dtype, found.device.type, uploads.counted) == ((3, 3 if regions else 2), torch.float64, "cuda", 0)
+    assert (found.shape, found.dtype, found.device.type, copies.uploads) == ((3, 3 if regions else 2), torch.float64, "cuda", 0)
 
 
 @pytest.mark.parametrize("ignored", [None, 3])
 @pytest.mark.parametrize("regions", [False, True])
 @pytest.mark.parametrize("name", list(LOSSES))
-def test_no_loss_waits(name, regions, ignored, pretended_gpu):
+def test_no_loss_waits(name, regions, ignored, gpu):
     for batch_dice, soft in itertools.product((False, True), repeat=2):
         context = LossContext(regions=regions, ignore_label=ignored, batch_dice=batch_dice)
         loss = making.make("loss", Choice(name=name, parameters={}), context)
         channels = 3 + (ignored is not None) if regions or soft else 1
         kind = torch.float32 if soft else torch.bool if regions else torch.int16
         target = torch.empty(2, channels, 8, 8, 8, dtype=kind, device="cuda")
-        with Uploads() as uploads:
+        with Copies() as copies:
             found = loss(torch.empty(2, 3, 8, 8, 8, device="cuda"), target)
-        assert (found.device.type, found.ndim, uploads.counted) == ("cuda", 0, 0)
+        assert (found.device.type, found.ndim, copies.uploads) == ("cuda", 0, 0)
 
 
-def test_validation_patches_do_not_wait_either(pretended_gpu):
+def test_validation_patches_do_not_wait_either(gpu):
     made = validation_augmenter((16, 16), deep_supervision_scales=[[1.0, 1.0], [0.5, 0.5]], previous_stage_labels=(1, 2))
     with torch.utils._python_dispatch._disable_current_modes():
         batch = numpy_batch(made, 2)
-    with Uploads() as uploads:
-        made.augment(batch.mapped(pretended_gpu))
-    assert uploads.counted == 0
+    with Copies() as copies:
+        made.augment(batch.mapped(gpu))
+    assert copies.uploads == 0
 
 
-def test_what_waits_is_refused(pretended_gpu):
-    there = pretended_gpu(np.zeros(3, np.float32))
+def test_what_waits_is_refused(gpu):
+    there = gpu(np.zeros(3, np.float32))
     with pytest.raises(DataDependentOutputException):
         there.sum().item()
     with pytest.raises(AssertionError, match="waits for it"):
         torch.tensor([1, 2], device="cuda")
-    with Uploads() as uploads:
+    with Copies() as copies:
         torch.empty(3).to("cuda", non_blocking=True)
-        there.copy_(torch.empty(3))
         there.copy_(there + 1)
-    assert uploads.counted == 2
+        there.copy_(torch.empty(3), non_blocking=True)
+        for waits in (lambda: there.copy_(torch.empty(3)), lambda: torch.empty(3).to("cuda"), lambda: there.to("cpu")):
+            with pytest.raises(AssertionError, match="waited for"):
+                waits()
+    assert copies.uploads == 2
 
 
 @pytest.mark.parametrize("name", ["default", "DA5", "v1", "insaneDA"])
