@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from nnunet_trainer import cli
 from nnunet_trainer.contract.faults import BadConfiguration, BadData, BadUsage, ExitCode
 from nnunet_trainer.dataset.readers import by_name
-from nnunet_trainer.inference import large_images
+from nnunet_trainer.inference import large_images, tile_progress
 from nnunet_trainer.inference.model import Model, available_folds
 from nnunet_trainer.inference.prediction import find_images, predict_case, predict_folder
 
@@ -186,6 +187,17 @@ def test_the_command(tmp_path, images, capsys):
     assert cli.main([*command, "--overwrite"]) == 0
     assert kept.stat().st_mtime_ns != before
     assert cli.main([*command, "--step-size", "0"]) == ExitCode.BAD_USAGE
+
+
+def test_the_command_says_where_it_stands_within_an_image(tmp_path, images, capsys, monkeypatch):
+    monkeypatch.setattr(tile_progress, "EVERY_SECONDS", 0.0)
+    folder = models.write(tmp_path / "model", models.plans(patch=(16, 16, 16)), models.DATASET)
+    command = ["predict", "--model", str(folder), "-i", str(images), "-o", str(tmp_path / "out"), "--no-mirroring"]
+    assert cli.main([*command, "--device", "cpu", "--tile-batch", "1"]) == 0
+    said = capsys.readouterr().err
+    for case in ("hippocampus_001", "hippocampus_008"):
+        lines = re.findall(rf"^{case}: (\d+) of (\d+) tiles, about \d+m\d\ds left$", said, re.MULTILINE)
+        assert [int(done) for done, _ in lines] == list(range(1, int(lines[0][1])))
 
 
 def test_what_is_wrong_with_a_model_is_said(tmp_path):

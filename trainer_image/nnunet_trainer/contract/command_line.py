@@ -32,6 +32,12 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
+def duration(seconds: float) -> str:
+    """`0m45s`, `12m05s`, `5h12m`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m{rest:02d}s"
+
+
 def run(program: str, description: str, commands: Mapping[str, tuple[str, str]], package: str, argv: list[str] | None) -> int:
     """Run one command; a person's mistake ends in one message and the contract's exit code.
 

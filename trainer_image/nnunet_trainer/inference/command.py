@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     command_line.load(arguments)
     from .model import Model
     from .prediction import predict_folder
+    from .tile_progress import TileProgress
 
     if not 0 < arguments.step_size <= 1:
         raise BadUsage("InvalidStepSize", f"--step-size is {arguments.step_size}; greater than 0 and at most 1 was expected.")
@@ -103,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         previous_stage=arguments.previous_stage,
         save_probabilities=arguments.save_probabilities,
         progress=tell,
+        on_tiles=TileProgress(lambda line: print(line, file=sys.stderr, flush=True)),
         warn=warn,
     )
     count = f"{len(files)} segmentation{'s' if len(files) != 1 else ''}"

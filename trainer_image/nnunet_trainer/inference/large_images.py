@@ -27,7 +27,8 @@ from nnunet_trainer.preprocessing.case import revert_parts, segmentation_type
 from nnunet_trainer.preprocessing.resampling.by_slabs import Part
 
 from .export import greatest_heads, segmentation_of_heads
-from .sliding_window import DIVERGED, SlidingWindow, finished_slabs, require_numbers
+from .sliding_window import DIVERGED, SlidingWindow, TilesHook, finished_slabs, require_numbers
+from .tile_progress import summed
 
 SHARE = 4
 """Logits that take more than one part in so many of the memory never are there as a whole: their export takes memory beside."""
@@ -106,7 +107,7 @@ def segment(
     labels: LabelManager,
     window: SlidingWindow,
     device: torch.device | str = "cpu",
-    check: Callable[[], None] | None = None,
+    on_tiles: TilesHook | None = None,
     bring: Callable[[torch.nn.Module], None] | None = None,
 ) -> list[np.ndarray]:
     """Segmentations of an image by the mean logits of networks.
@@ -118,7 +119,7 @@ def segment(
         labels: of the dataset.
         window: how to tile.
         device: where the networks are.
-        check: called before each batch of tiles; what it raises ends the prediction.
+        on_tiles: hears how far all networks are.
         bring: called with a network before it predicts; None: all are on the device.
 
     Returns:
@@ -151,7 +152,8 @@ def segment(
 
     output = heads if layer is None else features
     predict = [network if layer is None else network.features for network in networks]
-    streams = [finished_slabs(each, image, output, window, device, check) for each in predict]
+    hooks = summed(on_tiles, many)
+    streams = [finished_slabs(each, image, output, window, device, hook) for each, hook in zip(predict, hooks, strict=True)]
 
     def finished() -> Iterator[torch.Tensor]:
         """Planes of all networks."""

@@ -24,7 +24,8 @@ from nnunet_trainer.planning.plans import Configuration, Plans, plugins
 
 from .large_images import Goal, goal, segment
 from .precision import of_recipe
-from .sliding_window import SlidingWindow, predict_logits, widest_features
+from .sliding_window import SlidingWindow, TilesHook, predict_logits, widest_features
+from .tile_progress import summed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +153,13 @@ class Model:
             precision=precision or self.precision,
         )
 
-    def logits(self, image: torch.Tensor, window: SlidingWindow | None = None) -> torch.Tensor:
+    def logits(self, image: torch.Tensor, window: SlidingWindow | None = None, on_tiles: TilesHook | None = None) -> torch.Tensor:
         """Mean logits over the folds, float32 (heads, z, y, x), of a preprocessed image (c, z, y, x)."""
         total: torch.Tensor | None = None
-        for network in self.networks:
+        heads, window = self.labels.num_segmentation_heads, window or self.window()
+        for network, hook in zip(self.networks, summed(on_tiles, len(self.networks)), strict=True):
             self._bring(network)
-            logits = predict_logits(network, image, self.labels.num_segmentation_heads, window or self.window(), self.device)
+            logits = predict_logits(network, image, heads, window, self.device, hook)
             total = logits if total is None else total.add_(logits)
         assert total is not None
         return total.div_(len(self.networks)) if len(self.networks) > 1 else total
@@ -166,9 +168,12 @@ class Model:
         """How an image of a preprocessed shape (z, y, x) is segmented plane after plane; None: by its logits as a whole."""
         return goal(shape, properties, self.plans, self.configuration, self.labels)
 
-    def segment(self, image: torch.Tensor, goal: Goal, window: SlidingWindow | None = None) -> np.ndarray:
+    def segment(
+        self, image: torch.Tensor, goal: Goal, window: SlidingWindow | None = None, on_tiles: TilesHook | None = None
+    ) -> np.ndarray:
         """The segmentation (z, y, x) of the cropped case, of an image whose logits do not fit in memory."""
-        (found,) = segment(self.networks, image, [goal], self.labels, window or self.window(), self.device, bring=self._bring)
+        about = (self.labels, window or self.window(), self.device)
+        (found,) = segment(self.networks, image, [goal], *about, on_tiles, self._bring)
         return found
 
     def _bring(self, network: torch.nn.Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .model import Model
 from .output_folder import Existing, OutputFolder
 from .sliding_window import SlidingWindow, about_case
 from .spacing import training_spacings, unit_fault, unlike_training
+from .tile_progress import CaseTilesHook
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,7 @@ def predict_folder(
     previous_stage: Path | None = None,
     save_probabilities: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
+    on_tiles: CaseTilesHook | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Predict every case of a folder; the next is read and the last is written while one is predicted.
@@ -115,6 +118,7 @@ def predict_folder(
         previous_stage: in the second stage of a cascade, the folder of the previous stage's segmentations of the same images.
         save_probabilities: write `CASE.npz` and `CASE.pkl` as well, as nnU-Net's ensembling reads them.
         progress: called with (done, total, case) before each case.
+        on_tiles: hears how far a case is.
         warn: hears of images that are left out, repaired or unlike the training's, in the thread that reads them too, one text at a
             time; default: the log.
 
@@ -194,7 +198,8 @@ def predict_folder(
             warn(case, grown)
             try:
                 with about_case(case):
-                    result = model.logits(image, window) if goal is None else model.segment(image, goal, window)
+                    hook = None if on_tiles is None else partial(on_tiles, case)
+                    result = model.logits(image, window, hook) if goal is None else model.segment(image, goal, window, hook)
             except BadData as fault:  # its sums do not fit in memory
                 faults.append(_about_file(fault, cases[case][0]))
                 warn(case, [f"{faults[-1].message.removesuffix('.')}: not predicted."])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .export import probabilities_from_logits, segmentation_from_logits, write_p
 from .exporting import exporting
 from .large_images import Goal, goal, require_room_for_probabilities, segment
 from .sliding_window import SlidingWindow, about_case, predict_logits, widest_features
+from .tile_progress import CaseTilesHook
 
 CaseHook = Callable[[int, int], None]
 """Called with how many of a rank's cases are done, and of how many."""
@@ -55,7 +57,7 @@ def validate(
     world_size: int = 1,
     barrier: Callable[[], None] | None = None,
     progress: CaseHook | None = None,
-    check: Callable[[], None] | None = None,
+    on_tiles: CaseTilesHook | None = None,
     workers: int = 1,
     keep_existing: bool = False,
     save_probabilities: bool = False,
@@ -83,7 +85,7 @@ def validate(
         barrier: waits for all processes; needed with more than one.
         progress: called with (done, total) of this rank before each case and at the end; what it raises ends the validation, with
             the cases so far kept.
-        check: called before each batch of tiles; what it raises ends the validation in the same way, in the middle of a case.
+        on_tiles: hears how far a case is; what it raises ends the validation in the same way, in the middle of a case.
         workers: threads that compare.
         keep_existing: cases that `out` holds whole are not predicted again (after an interruption, with the same weights).
         save_probabilities: write `CASE.npz` and `CASE.pkl` too, from which nnU-Net's find_best_configuration makes ensembles.
@@ -168,12 +170,13 @@ def validate(
                     warn(f"{name}: {fault.message} They are left out.")
                     probable = False
             wanted = None if probable else goals(image, properties)
+            hook = None if on_tiles is None else partial(on_tiles, name)
             with about_case(name):
                 if wanted is None:
-                    logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, check)
+                    logits = predict_logits(network, image, labels.num_segmentation_heads, window, device, hook)
                     exporter.submit(logits.nbytes, export, name, logits, properties, probable)
                 else:
-                    made = segment([network], image, wanted, labels, window, device, check)
+                    made = segment([network], image, wanted, labels, window, device, hook)
                     exporter.submit(sum(each.nbytes for each in made), export_cropped, name, made, properties)
             done += 1
     if progress:

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from nnunet_trainer.inference import tile_progress
+from nnunet_trainer.training.loop import final_validation, input_checks
 from nnunet_trainer.training.loop.fold_training import train
 from nnunet_trainer.training.reporting import reporter as reporter_module
 from nnunet_trainer.training.reporting.remaining_time import RECENT_EPOCHS, RemainingTime
@@ -38,6 +40,8 @@ def test_cases_that_are_left():
     assert remaining.of_cases(3, 6) == pytest.approx(24)
     now[0] += 4
     assert remaining.of_cases(4, 6) == pytest.approx(12)
+    now[0] += 2
+    assert remaining.of_cases(4.5, 6) == pytest.approx(14 / 2.5 * 1.5)  # in the middle of a large image
     assert remaining.of_cases(6, 6) == 0
     assert remaining.of_cases(0, 6) is None  # another validation begins
 
@@ -63,6 +67,29 @@ def test_a_validation_is_told_of_by_its_cases(epoch, before, tmp_path, monkeypat
         now[0] += 5
     left = [p.eta_seconds for p in heard]
     assert left == [None, before + 10, before + 5, before]
+
+
+def test_within_a_large_image_it_is_told_where_the_validation_stands(setup, monkeypatch):
+    """In the log, and in how long it still takes."""
+    for module in (tile_progress, reporter_module):
+        monkeypatch.setattr(module, "EVERY_SECONDS", 0.0)
+
+    def validate(network, *, progress, on_tiles, **others):
+        progress(0, 2)
+        for tiles in range(4):
+            on_tiles("ball_01", tiles, 4)
+        progress(1, 2)
+        return {"foreground_mean": {"Dice": 0.5}}
+
+    monkeypatch.setattr(final_validation, "predict_and_compare", validate)
+    monkeypatch.setattr(input_checks, "require_ground_truth", lambda *_: None)
+    lines, heard = [], []
+    train(setup({"epochs": 1}, validation=True, log=lines.append, listener=heard.append))
+    said = [line.partition(", about")[0] for line in lines if "tiles" in line]
+    assert said == [f"Validation: ball_01: {tiles} of 4 tiles" for tiles in (1, 2, 3)]
+    validating = [p for p in heard if p.phase == "validating"]
+    assert [(p.done, p.total) for p in validating] == [(0, 2)] * 5 + [(1, 2)]
+    assert [p.eta_seconds is None for p in validating] == [True, True, False, False, False, False]
 
 
 def test_an_epoch_that_was_gone_on_with_counts_for_its_share(setup, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ from nnunet_trainer.contract.faults import BadConfiguration, BadData
 from nnunet_trainer.contract.precision import PrecisionName
 
 from ..precision import resolved
-from .slabs import Network, finished_slabs
+from .slabs import Network, TilesHook, finished_slabs
 from .window import SlidingWindow
 
 DIVERGED = "Use a checkpoint from before the training diverged (checkpoint_best.pth may be one), or train again."
@@ -23,7 +23,7 @@ def predict_logits(
     heads: int,
     window: SlidingWindow,
     device: torch.device | str = "cpu",
-    check: Callable[[], None] | None = None,
+    on_tiles: TilesHook | None = None,
 ) -> torch.Tensor:
     """Logits of a whole image.
 
@@ -33,7 +33,7 @@ def predict_logits(
         heads: `LabelManager.num_segmentation_heads`.
         window: how to tile.
         device: where the network is.
-        check: called before each batch of tiles.
+        on_tiles: hears how far it is.
 
     Returns:
         float32 (heads, z, y, x) on the CPU.
@@ -43,7 +43,7 @@ def predict_logits(
         MemoryError: the same, in main memory.
         BadConfiguration: what the network says of a finite image is no number (`LogitsNotFinite`).
     """
-    (slab,) = finished_slabs(network, image, heads, window, device, check, whole=True)
+    (slab,) = finished_slabs(network, image, heads, window, device, on_tiles, whole=True)
     require_numbers(slab.values, window.precision, torch.device(device))
     return slab.values
 

@@ -22,6 +22,8 @@ PIECES = 32
 """Finished planes are handed on in pieces that take one part in so many of the memory: whoever takes them holds some at once."""
 T = TypeVar("T")
 Network = Callable[[torch.Tensor], torch.Tensor]
+TilesHook = Callable[[int, int], None]
+"""Called before each batch of tiles with how many are done and of how many; what it raises ends the prediction."""
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def finished_slabs(
     channels: int,
     window: SlidingWindow,
     device: torch.device | str = "cpu",
-    check: Callable[[], None] | None = None,
+    on_tiles: TilesHook | None = None,
     *,
     whole: bool = False,
 ) -> Iterator[Slab]:
@@ -57,7 +59,7 @@ def finished_slabs(
         channels: of the output.
         window: how to tile.
         device: where the network is.
-        check: called before each batch of tiles; what it raises ends the prediction.
+        on_tiles: hears how far it is.
         whole: hold the sums of the whole image, and give it as one slab; else no more planes than a tile has are held.
 
     Raises:
@@ -98,8 +100,8 @@ def finished_slabs(
         return (slice(start, min(start + step, stop)) for start in range(first, stop, step))
 
     while done < len(places):
-        if check:
-            check()
+        if on_tiles:
+            on_tiles(done, len(places))
         group = places[done : done + max(1, batch // len(flips))]
         tiles = torch.stack([image[_place(start, tile)] for start in group]).to(device, non_blocking=True)
         room = True

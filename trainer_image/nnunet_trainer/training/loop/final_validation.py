@@ -13,6 +13,7 @@ from nnunet_trainer.contract import keys
 from nnunet_trainer.contract.faults import Stopped
 from nnunet_trainer.dataset.description import read_json
 from nnunet_trainer.dataset.files import is_hidden
+from nnunet_trainer.inference.tile_progress import TileProgress
 from nnunet_trainer.inference.validation import validate as predict_and_compare
 
 from ..ranks import distributed
@@ -97,13 +98,19 @@ def whole_images(
     setup, ranks = session.setup, session.ranks
 
     def tell(done: int, total: int) -> None:
+        counted[:] = done, total
         session.leave_steps(f"{what}, {done} of {total} cases")
         reporter.progress(VALIDATING, done, total, force=True)
         ranks.peers.check()
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The {what} was stopped after {done} of {total} cases; {kept}.")
 
-    def look() -> None:
+    counted = [0, 0]
+    minutely = TileProgress(lambda line: reporter.line(f"{what.capitalize()}: {line}"))
+
+    def look(case: str, tiles: int, of: int) -> None:
+        minutely(case, tiles, of)
+        reporter.progress(VALIDATING, *counted, share=tiles / of)
         ranks.peers.check()
         if setup.stop.is_set():
             raise Stopped("Stopped", f"The {what} was stopped in the middle of a case; {kept}.")
@@ -146,7 +153,7 @@ def whole_images(
             world_size=ranks.world_size,
             barrier=come_together,
             progress=tell,
-            check=look,
+            on_tiles=look,
             workers=session.workers,
             keep_existing=keep_existing,
             save_probabilities=save_probabilities,

@@ -19,7 +19,7 @@ class RemainingTime:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._epochs: deque[tuple[float, float]] = deque(maxlen=RECENT_EPOCHS)
-        self._cases: tuple[float, int] | None = None
+        self._cases: tuple[float, float] | None = None
 
     def epoch_done(self, seconds: float, share: float) -> None:
         """An epoch ended after so many seconds.
@@ -43,8 +43,8 @@ class RemainingTime:
             return 0.0
         return None if self.per_epoch is None else self.per_epoch * count
 
-    def of_cases(self, done: int, total: int) -> float | None:
-        """Seconds that the other cases of a validation take; None until one was validated since it was first asked."""
+    def of_cases(self, done: float, total: int) -> float | None:
+        """Seconds that the other cases of a validation take; None until a part was validated since it was first asked."""
         now = self._clock()
         if self._cases is None or done < self._cases[1]:
             self._cases = (now, done)

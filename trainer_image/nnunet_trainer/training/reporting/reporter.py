@@ -164,13 +164,16 @@ class Reporter:
         passing = [*(self._diagnostics.texts if self._diagnostics else ()), *filter(None, [self.checkpoint_problem, self._stall])]
         return [*self.session.warnings, *passing][-MOST_WARNINGS:]
 
-    def progress(self, phase: str, done: int | None = None, total: int | None = None, *, force: bool = False) -> None:
+    def progress(
+        self, phase: str, done: int | None = None, total: int | None = None, *, share: float = 0.0, force: bool = False
+    ) -> None:
         """Tell the listener, every few seconds or at once.
 
         Args:
             phase: what is going on.
             done: of the phase; default: epochs.
             total: of the phase; default: epochs.
+            share: of the case that is being validated, that is done.
             force: whatever the time.
         """
         session = self.session
@@ -184,7 +187,7 @@ class Reporter:
         history, epochs = session.history, session.recipe.epochs
         left = self._remaining.of_epochs(epochs - session.epoch - session.iteration / session.recipe.iterations_per_epoch)
         if phase == VALIDATING and done is not None and total is not None:
-            cases = self._remaining.of_cases(done, total)
+            cases = self._remaining.of_cases(done + share, total)
             left = None if left is None or cases is None else left + cases
         session.setup.listener(
             Progress(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from nnunet_trainer.contract.command_line import duration
 from nnunet_trainer.contract.progress import EPOCH_PHASES, Progress
 from nnunet_trainer.report.progress_log import ProgressLog
 
@@ -59,11 +60,6 @@ def about(progress: Progress) -> str:
     parts = [
         f"loss {progress.train_loss:.3f}" if progress.train_loss is not None else "",
         f"Dice {progress.ema_pseudo_dice:.3f}" if progress.ema_pseudo_dice is not None else "",
-        f"{_time(progress.eta_seconds)} left" if progress.eta_seconds is not None else "",
+        f"{duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else "",
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m{rest:02d}s"
