@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
-from nnunet_trainer.dataset.splits import fold, make_splits, validates_each_case_once
+from nnunet_trainer.dataset.splits import fold, make_splits, shortage, validates_each_case_once
 
 
 def names(count: int) -> list[str]:
@@ -85,3 +87,21 @@ def test_a_split_that_names_what_is_not_there() -> None:
 def test_whether_each_case_is_validated_once(folds: list[tuple[str, str]], expected: bool) -> None:
     made = [{"train": [*train], "val": [*val]} for train, val in folds]
     assert validates_each_case_once(made) is expected
+
+
+@pytest.mark.parametrize(
+    ("cases", "group_by", "said"),
+    [
+        (5, None, None),
+        (4, None, r"4 cases are too few for 5 folds: .*fold all.*splits_final.json.* random 80 % of the cases$"),
+        (2, None, r"2 cases are too few for 5 folds: .* random 80 % of the cases$"),
+        (1, None, r"1 case is too few for 5 folds: .*; fold 0 has nothing to train on$"),
+        (20, r"\d$", None),
+        (20, r"^(case_\d\d)", r"2 groups by splits.groupBy are too few for 5 folds: .*, whatever their group$"),
+        (4, r"^(case)", r"1 group by splits.groupBy is too few for 5 folds: .*, whatever their group$"),
+    ],
+)
+def test_too_few_for_five_folds(cases, group_by, said):
+    found = shortage(names(cases), group_by)
+    assert (found is None) == bool(make_splits(names(cases), group_by))
+    assert found is None if said is None else re.search(said, found)

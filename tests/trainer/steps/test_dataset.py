@@ -87,6 +87,15 @@ def test_other_splits_are_another_dataset(local: Chain, raw: Path) -> None:
     assert made(local, given).read_json("splits_final.json") == splits
 
 
+def test_too_few_groups_for_folds_are_told_before_anything_is_trained(local: Chain, raw: Path) -> None:
+    report = local.dataset(group_by="^(hippo)")
+    (warning,) = report.summary["warnings"]
+    assert warning.startswith("1 group by splits.groupBy is too few for 5 folds: train with fold all")
+    assert made(local, report).read_json("report.json")["warnings"] == [f"warning: {warning}"]
+    (raw / TARGET / "splits_final.json").write_text(json.dumps([{"train": [CASE], "val": ["hippocampus_003"]}]))
+    assert "warnings" not in local.dataset(group_by="^(hippo)").summary
+
+
 def _change_label(raw: Path, change: Callable[[np.ndarray], np.ndarray], case: str = CASE) -> None:
     path = raw / TARGET / "labelsTr" / f"{case}.nii.gz"
     image = sitk.ReadImage(str(path))

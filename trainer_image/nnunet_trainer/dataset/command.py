@@ -23,12 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every fault; exit 65 when there is one."""
-    from . import parallel
+    from . import parallel, splits
 
     parallel.single_threaded()
     command_line.load(arguments)
     from .raw import RawDataset
-    from .splits import NUM_FOLDS
     from .verification.verify import verify
 
     dataset = nnunet_folders.chosen(arguments, needs=[nnunet_folders.RAW], paths={"raw": "RAW"})
@@ -49,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     raw = RawDataset.open(folder)
     if not arguments.json:
         print(f"{raw.name}: {counted(len(raw.cases), 'case')}, read by {raw.reader}. No faults.")
-        if len(raw.cases) < NUM_FOLDS and not (raw.folder / "splits_final.json").exists():
-            few = f"{counted(len(raw.cases), 'case')} {'is' if len(raw.cases) == 1 else 'are'} too few for {NUM_FOLDS} folds"
-            print(f"{few}: train with fold all, or with folds of your own (splits_final.json beside dataset.json).")
+        if not (raw.folder / splits.FILE).exists() and (few := splits.shortage(list(raw.cases))):
+            print(f"Warning: {few}.")
     return 0

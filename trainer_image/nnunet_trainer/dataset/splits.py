@@ -9,8 +9,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from nnunet_trainer.contract.command_line import counted
 from nnunet_trainer.contract.faults import BadConfiguration, BadData
 
+FILE = "splits_final.json"
 NUM_FOLDS = 5
 FORM = '[{"train": ["case_1", …], "val": ["case_2", …]}, …]'
 MISSING = "Preprocess these cases, or correct the file."
@@ -51,6 +53,31 @@ def make_splits(case_names: Sequence[str], group_by: str | None = None) -> list[
         pairs = list(zip(names, groups, strict=True))
         splits.append({"train": [n for n, g in pairs if g not in held], "val": [n for n, g in pairs if g in held]})
     return splits
+
+
+def shortage(case_names: Sequence[str], group_by: str | None = None) -> str | None:
+    """What there is to say where `make_splits` makes no folds, as there are too few cases (or patients): what then is trained on.
+
+    Args:
+        case_names: all training cases; one at least.
+        group_by: as for `make_splits`.
+
+    Returns:
+        None where it makes them.
+
+    Raises:
+        BadConfiguration: an expression that is none, or that a case does not match.
+    """
+    count = len(set(case_names if group_by is None else _groups(case_names, group_by)))
+    if count >= NUM_FOLDS:
+        return None
+    what = counted(count, "case") if group_by is None else f"{counted(count, 'group')} by splits.groupBy"
+    few = f"{what} {'is' if count == 1 else 'are'} too few for {NUM_FOLDS} folds"
+    own = "fold all, or with folds of your own (splits_final.json beside dataset.json)"
+    if len(case_names) == 1:
+        return f"{few}: train with {own}; fold 0 has nothing to train on"
+    whatever = "" if group_by is None else ", whatever their group"
+    return f"{few}: train with {own}; fold 0, 1 … are trained on a random 80 % of the cases{whatever}"
 
 
 def faults(content: Any, cases: Sequence[str] | None = None) -> list[str]:

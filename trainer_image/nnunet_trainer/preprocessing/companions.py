@@ -10,16 +10,14 @@ from pathlib import Path
 from shlex import quote
 
 from nnunet_trainer.contract.faults import StorageFault
-from nnunet_trainer.dataset import files
+from nnunet_trainer.dataset import files, splits
 from nnunet_trainer.dataset.raw import Case, RawDataset, files_of
 from nnunet_trainer.dataset.readers import Reader, by_name
-from nnunet_trainer.dataset.splits import make_splits
 from nnunet_trainer.planning.plans import Plans
 
 from .integrity import is_json
 
 FINGERPRINT = "dataset_fingerprint.json"
-SPLITS = "splits_final.json"
 
 
 def write_companions(
@@ -45,15 +43,15 @@ def write_companions(
     notes = []
     try:
         _copy_labels(raw, by_name(plans.image_reader_writer), folder / "gt_segmentations")
-        if (raw.folder / SPLITS).exists() and not (folder / SPLITS).exists():
-            shutil.copy2(raw.folder / SPLITS, folder / SPLITS)
+        if (raw.folder / splits.FILE).exists() and not (folder / splits.FILE).exists():
+            shutil.copy2(raw.folder / splits.FILE, folder / splits.FILE)
     except OSError as error:
         raise StorageFault("CannotWrite", f"{folder} cannot be written: {error.strerror or error}.") from error
     for name, content in (("dataset.json", raw.dataset_json), (f"{plans.name}.json", plans.content)):
         if files.write_json(folder / name, content):
             notes.append(f"{folder / name}: replaced by another content.")
-    if not (folder / SPLITS).exists() and (found := make_splits(list(raw.cases))):
-        files.write_json(folder / SPLITS, found)
+    if not (folder / splits.FILE).exists() and (found := splits.make_splits(list(raw.cases))):
+        files.write_json(folder / splits.FILE, found)
     if not is_json(folder / FINGERPRINT):
         notes += _bring_fingerprint(raw, folder, [*map(Path, looked_in), raw.folder])
     return notes

@@ -59,7 +59,7 @@ def carry_out(order: DatasetOrder, listener: ProgressHook) -> Report:
         return report_of("dataset", there, found=True)
     with named(folder, source.uri), named(scratch("converted", order.name), source.uri):
         raw = RawDataset.open(source.layout_folder(folder), name=order.name)
-        warnings = _verify(raw, tell)
+        warnings = [*_verify(raw, tell), *_few_cases(raw, order.group_by)]
         fingerprint = extract(
             raw,
             parallel.cpu_limit(),
@@ -139,6 +139,12 @@ def _verify(raw: RawDataset, tell: Teller) -> list[Finding]:
     )
 
 
+def _few_cases(raw: RawDataset, group_by: str | None) -> list[Finding]:
+    """Told before anything waits for a GPU."""
+    few = None if (raw.folder / splits.FILE).is_file() else splits.shortage(list(raw.cases), group_by)
+    return [Finding("", "", few, fatal=False)] if few else []
+
+
 def _write(
     order: DatasetOrder,
     decisive: list[Any],
@@ -161,12 +167,12 @@ def _write(
         "reader": raw.reader,
         **({"warnings": few_lines(warnings)} if warnings else {}),
     }
-    given = raw.folder / "splits_final.json"
+    given = raw.folder / splits.FILE
     folds = description.read_json(given) if given.is_file() else splits.make_splits(list(raw.cases), order.group_by)
     writer = ArtifactWriter(storage, keys.dataset(order.name, digest), "dataset", digest)
     writer.put_json("dataset.json", raw.dataset_json)
     writer.put_json("dataset_fingerprint.json", json.loads(json.dumps(fingerprint)))
-    writer.put_json("splits_final.json", folds)
+    writer.put_json(splits.FILE, folds)
     writer.put_json(FILES, codec.to_plain(files))
     writer.put_json("report.json", {**summary, "cases": list(raw.cases), "warnings": [str(f) for f in warnings]})
     writer.finish(summary, {"source": source.uri, "choices": decisive})

@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..contract.faults import BadData
-from ..dataset import msd_description
+from ..dataset import msd_description, splits
 from ..dataset.msd_description import ENDING, Entry
 from ..dataset.readers.gzipped import check_nifti
 from ..dataset.readers.nifti_header import MAGIC, floating_voxels
-
-SPLITS = "splits_final.json"
 
 
 def convert(folder: Path, target: Path, cases: Collection[str] | None = None) -> Path:
@@ -54,8 +52,8 @@ def convert(folder: Path, target: Path, cases: Collection[str] | None = None) ->
     _refuse(len(chosen), findings)
     for entry in chosen:
         _link(folder / entry.label, target / "labelsTr" / f"{entry.case}{ENDING}")
-    if (folder / SPLITS).is_file():
-        shutil.copyfile(folder / SPLITS, target / SPLITS)
+    if (folder / splits.FILE).is_file():
+        shutil.copyfile(folder / splits.FILE, target / splits.FILE)
     (target / "dataset.json").write_text(json.dumps(msd_description.converted(described), indent=4))
     return target
 

@@ -141,14 +141,15 @@ class _CaseCheck:
                 self.note(path, f"{count} {'voxel is' if count == 1 else 'voxels are'} {what}, the first at z, y, x = {place}")
 
     def check_contrast(self, path: Path, image: Image) -> None:
-        """An image of one value is hardly meant: its export was cut off, or it was masked by the wrong mask."""
+        """An image of one value is hardly meant, unless a modality that is missing was filled in."""
         for number, channel in enumerate(image.data):
             if not channel.size:
                 continue
             first = channel.flat[0]
             if (channel.flat[::SPARSE] == first).all() and (channel == first).all():
                 which = f" of its channel {number}" if len(image.data) > 1 else ""
-                self.note(path, f"every voxel{which} is {first:g}", fatal=False, kind="constant")
+                why = "its export was cut off or wrongly masked, or it stands in for a missing modality (then it may stay)"
+                self.note(path, f"every voxel{which} is {first:g}: {why}", fatal=False, kind="constant")
 
     def check_channels(self, paths: Sequence[Path], images: Sequence[Image], names: Sequence[str]) -> None:
         count = sum(len(image.data) for image in images)
