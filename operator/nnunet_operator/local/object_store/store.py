@@ -5,17 +5,15 @@ What is read is the reader's own copy. Files and locks are `folder`'s.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ...api.base import format_time
 from ...manifests import names
 from .folder import ObjectFolder
 from .json_copy import copied
+from .object_metadata import age, applied_by, grace_seconds, moment, of_new_object, owner_uids, title
 from .three_way_merge import merged
 
 Manifest = dict[str, Any]
@@ -56,11 +54,11 @@ class Store:
         return self._those(kind, namespace, lambda _: True)
 
     def _those(self, kind: str, namespace: str | None, wanted: Callable[[Manifest], bool]) -> list[Manifest]:
-        return sorted((copied(item) for item in self._folder.all(kind, namespace) if wanted(item)), key=_age)
+        return sorted((copied(item) for item in self._folder.all(kind, namespace) if wanted(item)), key=age)
 
     def owned(self, uid: str, kind: str) -> list[Manifest]:
         """All objects of a kind that carry an owner's uid, by owner reference or by label."""
-        return self._those(kind, None, lambda item: uid in _owners(item))
+        return self._those(kind, None, lambda item: uid in owner_uids(item))
 
     def of_namesakes(self, kind: str, namespace: str, name: str, uid: str) -> list[Manifest]:
         """Jobs and pods that are labelled as of another object of this kind and name."""
@@ -99,9 +97,9 @@ class Store:
         with self._folder.locked():
             path = self._path(manifest)
             if path.exists():
-                raise Conflict(f"{_label(manifest)} already exists")
+                raise Conflict(f"{title(manifest)} already exists")
             new = copied(manifest)
-            new["metadata"] |= _born()
+            new["metadata"] |= of_new_object()
             new["metadata"].setdefault("namespace", "default")
             return self._folder.write(path, new)
 
@@ -128,16 +126,16 @@ class Store:
             applied = {"manager": manager, "operation": "Apply", "applied": copied(wanted)}
             if live is None:
                 new = admit(wanted, None) if admit else wanted
-                new["metadata"] |= {**_born(), "managedFields": [applied]}
+                new["metadata"] |= {**of_new_object(), "managedFields": [applied]}
                 return self._folder.write(path, new), "created"
-            last = _applied_by(live, manager)
+            last = applied_by(live, manager)
             new = merged(live, last, wanted)
             if new == live and last == wanted:
                 return copied(live), "unchanged"  # it was admitted before
             if admit:
                 new = {**admit(new, live), **({"status": live["status"]} if "status" in live else {})}
             if live.get("immutable") and (new.get("data"), new.get("immutable")) != (live.get("data"), True):
-                raise Conflict(f"{_label(live)} is immutable")
+                raise Conflict(f"{title(live)} is immutable")
             if new == live and last == wanted:
                 return copied(live), "unchanged"
             said = "unchanged" if new == live else "configured"
@@ -150,7 +148,7 @@ class Store:
         live = self._folder.read(self._path(manifest))
         if live is None:
             return admit(manifest, None)
-        new = merged(live, _applied_by(live, manager), manifest)
+        new = merged(live, applied_by(live, manager), manifest)
         return new if new == live else admit(new, live)
 
     def edit(
@@ -185,8 +183,8 @@ class Store:
                 self._folder.remove(path)
                 return True
             new = copied(live)
-            grace = _grace(live) if kind == "Pod" else 0
-            new["metadata"].setdefault("deletionTimestamp", _in(grace))
+            grace = grace_seconds(live) if kind == "Pod" else 0
+            new["metadata"].setdefault("deletionTimestamp", moment(grace))
             if (finalizer := DELETED_LATER.get(kind)) and finalizer not in meta.get("finalizers", []):
                 new["metadata"]["finalizers"] = [*meta.get("finalizers", []), finalizer]
             if kind == "Pod":
@@ -220,45 +218,3 @@ class Store:
     def _path(self, manifest: Manifest) -> Path:
         meta = manifest["metadata"]
         return self._folder.path(manifest["kind"], meta.get("namespace") or "default", meta["name"])
-
-
-def _grace(pod: Manifest) -> int:
-    """Seconds that a pod gets to end; none where nothing of it runs."""
-    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return int(pod["spec"].get("terminationGracePeriodSeconds", 30)) if pod["spec"].get("nodeName") and not ended else 0
-
-
-def _in(seconds: int) -> str:
-    """That moment: a pod's deletionTimestamp is when its grace ends."""
-    return format_time(datetime.now(UTC) + timedelta(seconds=seconds))
-
-
-def _now() -> str:
-    return _in(0)
-
-
-def _born() -> Manifest:
-    """The metadata of a new object."""
-    return {"uid": str(uuid.uuid4()), "creationTimestamp": _now(), "generation": 1}
-
-
-def _applied_by(live: Manifest, manager: str) -> Manifest:
-    """What a manager applied last."""
-    entries = live["metadata"].get("managedFields", [])
-    return next((entry["applied"] for entry in entries if entry["manager"] == manager), {})
-
-
-def _owners(manifest: Manifest) -> set[str]:
-    """The uids that an object belongs to."""
-    meta = manifest["metadata"]
-    label = meta.get("labels", {}).get(names.OWNER_UID)
-    return {reference["uid"] for reference in meta.get("ownerReferences", [])} | ({label} if label else set())
-
-
-def _age(manifest: Manifest) -> tuple[str, str, str]:
-    meta = manifest["metadata"]
-    return meta["creationTimestamp"], meta["namespace"], meta["name"]
-
-
-def _label(manifest: Manifest) -> str:
-    return f"{manifest['kind']} {manifest['metadata'].get('namespace', 'default')}/{manifest['metadata']['name']}"
