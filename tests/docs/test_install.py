@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import tomllib
@@ -10,6 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from kubectl_nnunet import cli as kubectl_nnunet
+from nnunet_operator import cli as operator
+from nnunet_operator.local.commands import command_line as local
+from nnunet_trainer import cli as trainer
 from support.controlplane import ROOT
 from support.third_party.chart import CHART, chart
 
@@ -72,6 +77,27 @@ def test_links_lead_somewhere(document: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+def _local_commands() -> set[str]:
+    parser = argparse.ArgumentParser()
+    local.add_arguments(parser)
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return set(commands.choices)
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *sorted((ROOT / "docs" / "tutorials").glob("*.md"))], ids=_id)
+def test_commands_are_ones_that_there_are(document: Path) -> None:
+    known = {
+        "kubectl nnunet": set(kubectl_nnunet.COMMANDS),
+        "nnunet-operator local": _local_commands(),
+        "nnunet-operator": set(operator.COMMANDS),
+        "nnunet-trainer": set(trainer.COMMANDS),
+    }
+    code = "\n".join(re.findall(r"^```.*?^```|`[^`]+`", document.read_text(), re.MULTILINE | re.DOTALL))
+    said = re.findall(rf"({'|'.join(known)})\s+([a-z][a-z|]*)(?![\w./-])", re.sub(r"helm [^\n]*", "", code))
+    unknown = [f"{program} {word}" for program, words in said for word in words.split("|") if word not in known[program]]
+    assert unknown == []
 
 
 def test_versions_that_were_run_are_those_of_the_tests() -> None:
