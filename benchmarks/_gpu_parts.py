@@ -22,7 +22,8 @@ sys.path[:0] = [str(ROOT / "trainer_image"), str(ROOT / "tests")]  # the package
 import _gpu_speed as measured  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from _gpu_speed import checks, data, reporter  # noqa: E402
+from _gpu_speed import reporter  # noqa: E402
+from gpu import checks, data  # noqa: E402  (tests/gpu)
 from nnunet_trainer.training.session.network.memory_layout import MemoryLayout  # noqa: E402
 
 Tell = Callable[[dict[str, Any]], None]

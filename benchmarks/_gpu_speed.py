@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from gpu import checks, data
+from gpu import checks, data  # tests/gpu
 from nnunet_trainer.inference.export import segmentation_from_logits
 from nnunet_trainer.inference.model import Model
 from nnunet_trainer.preprocessing.case import preprocess_image, revert_segmentation

@@ -28,7 +28,7 @@ BEGUN = time.monotonic()  # importing torch for the first time may take long
 sys.path[:0] = [str(ROOT / "trainer_image"), str(ROOT / "tests")]  # the package may not be installed
 
 import torch  # noqa: E402
-from gpu import checks, data  # noqa: E402
+from gpu import checks, data  # noqa: E402  (tests/gpu)
 from nnunet_trainer.training.session.network.memory_layout import NORMALIZED_BY  # noqa: E402
 
 PATCHES_A_SECOND = 36

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from nnunet_trainer.architecture import NETWORKS, build, differing_weights
+from nnunet_trainer.architecture.memory_format import channels_last_format
 from nnunet_trainer.contract.faults import BadConfiguration
 from nnunet_trainer.extensions.calls import guarded
 from nnunet_trainer.planning.architectures import class_name
 
 from ..calibration.measuring import peak_of
 from ..data.batch import rank_slots
-from ..session.batch_preparation import channels_last
 from ..session.optimization.criterion import output_scales
 from ..session.session import Session
 
@@ -44,7 +44,7 @@ def check_network(session: Session) -> list[str]:
     network.eval()  # its running statistics stay as they are
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        noise = torch.randn(shape).to(device).contiguous(memory_format=channels_last(configuration))
+        noise = torch.randn(shape).to(device).contiguous(memory_format=channels_last_format(configuration.dimensions))
         with torch.no_grad(), session.precision.autocast():
             what = f"The network {component.name} ({component.place}), with a batch of {_text(shape)},"
             problem = _problem(guarded(what, network, noise), session, share)

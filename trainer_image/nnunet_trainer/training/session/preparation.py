@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from nnunet_trainer import architecture
+from nnunet_trainer.architecture.memory_format import channels_last_format
 from nnunet_trainer.contract import keys
 from nnunet_trainer.dataset import splits
 from nnunet_trainer.dataset.description import channel_names, read_json
@@ -35,7 +36,6 @@ from ..recipes import recipe as recipes
 from ..recipes.recipe import Recipe
 from . import previous_stage
 from .batch_loading import batch_loader
-from .batch_preparation import channels_last
 from .network.random_layers import draws_random_numbers
 from .optimization import optimizers, parameter_groups
 from .optimization.criterion import criterion, joint, may_join, output_scales
@@ -105,7 +105,7 @@ def prepare(setup: TrainingSetup, ranks: Ranks) -> Session:
         bool(recipe.deep_supervision),
         negative_slope=recipe.initialization.negative_slope,
         zero_residuals=recipe.initialization.zero_residuals,
-    ).to(ranks.device, memory_format=channels_last(configuration))
+    ).to(ranks.device, memory_format=channels_last_format(configuration.dimensions))
     if distributed.active():
         net = batch_norm.over_ranks(net, ranks.device)
     distributed.broadcast(net.state_dict(keep_vars=False).values())
