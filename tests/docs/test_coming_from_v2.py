@@ -82,7 +82,7 @@ def test_every_option_and_field_of_the_table_is_there() -> None:
     assert [name for name in sorted(fields) if f" {name}:" not in schemas] == []
 
 
-def test_the_commands(folders: Path) -> None:
+def test_the_commands(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.file_path_utilities import get_output_folder
 
@@ -94,6 +94,13 @@ def test_the_commands(folders: Path) -> None:
     assert [path.name for path in (folders / "predictions").glob("*.nii.gz")] == ["case_00.nii.gz"]
     found = get_output_folder("4", TRAINER, "nnUNetPlans", "3d_fullres")
     nnUNetPredictor().initialize_from_trained_model_folder(found, (0,), "checkpoint_final.pth")
+    compared = folders / "compared" / "Dataset004_Tiny"  # no more than the page says
+    shutil.copytree(folders / RAW / "Dataset004_Tiny" / "labelsTr", compared / "gt_segmentations")
+    shutil.copy(Path(found) / "plans.json", compared / "nnUNetPlans.json")
+    monkeypatch.setenv(PREPROCESSED, str(compared.parent))
+    best = wheel.find_best_configuration(4, TRAINER, ["3d_fullres"], folds=(0,))
+    assert list(best["all_results"]) == [f"{TRAINER}__nnUNetPlans__3d_fullres"]
+    assert Path(best["best_model_or_ensemble"]["postprocessing_file"]).is_file()
 
 
 def short(continued: bool) -> None:

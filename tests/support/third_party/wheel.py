@@ -132,6 +132,23 @@ def preprocess_case(
         )
 
 
+def find_best_configuration(dataset: int, trainer: str, configurations: list[str], folds: tuple[int, ...]) -> dict[str, Any]:
+    """find_best_configuration without ensembles, in threads, in the folders of nnU-Net's variables; what it writes."""
+    import importlib
+    from multiprocessing.pool import ThreadPool
+
+    module = importlib.import_module("nnunetv2.evaluation.find_best_configuration")
+    models = tuple({"plans": "nnUNetPlans", "configuration": name, "trainer": trainer} for name in configurations)
+    threads = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=ThreadPool))
+    with (
+        mock.patch("nnunetv2.evaluation.evaluate_predictions.multiprocessing", threads),
+        mock.patch("nnunetv2.postprocessing.remove_connected_components.multiprocessing", threads),
+        quiet(),
+    ):
+        found: dict[str, Any] = module.find_best_configuration(dataset, models, False, 1, folds=folds)
+    return found
+
+
 def convert_msd(source: Path, raw: Path) -> Path:
     """convert_msd_dataset of `TaskXX_Name`, in threads; the folder that it writes below `raw`."""
     import importlib
