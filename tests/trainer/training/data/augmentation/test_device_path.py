@@ -58,7 +58,7 @@ def numpy_batch(made, stages=1, samples=6):
     rng, size = np.random.default_rng(0), made.initial_patch_size
     data = torch.from_numpy(rng.normal(size=(samples, 2, *size)).astype(np.float32))
     seg = torch.from_numpy(rng.integers(-1, 3, (samples, stages, *size)).astype(np.int16))
-    keys = [SampleKey(1, "0", 0, 0, slot) for slot in range(samples)]
+    keys = [SampleKey(9, "0", 0, 0, slot) for slot in range(samples)]
     batch = made.divided(data, seg, keys).mapped(torch.Tensor.numpy)
     return dataclasses.replace(batch, plan=made.planner("cuda")(batch))
 
@@ -66,24 +66,29 @@ def numpy_batch(made, stages=1, samples=6):
 OFTEN = PreviousStageTransform(operator_probability=1.0, operator_label_probability=1.0, removal_probability=1.0)
 
 
-@pytest.mark.parametrize("patch", PATCHES, ids=str)
-@pytest.mark.parametrize("name", ["default", "order0", "DA5", "DA5V1", "DA3"])  # each transform, interpolation and deformation
+SETS = [*itertools.product(["default", "DA5", "DA5V1", "DA3"], PATCHES), ("order0", PATCHES[0])]
+"""Each transform, interpolation and deformation."""
+
+
+@pytest.mark.parametrize(("name", "patch"), SETS, ids=str)
 def test_no_set_waits_for_the_gpu_or_copies_to_it(name, patch, gpu):
     config = dataclasses.replace(always(augmentation_set(name)), previous_stage=OFTEN)
     scales = [[1.0] * len(patch), [0.5] * len(patch), [0.3] * len(patch)]
     made = Augmenter(config=config, patch_size=patch, deep_supervision_scales=scales, mask_channels=(False, True))
     cascade = dataclasses.replace(made, previous_stage_labels=(1, 2), regions=[(1, 2), 2], ignore_label=2)
-    for each, stages in ((made, 1), (cascade, 2)):
+    for each, stages, constants in ((made, 1, True), (cascade, 2, False)):
         with torch.utils._python_dispatch._disable_current_modes():
-            batch = numpy_batch(each, stages)
+            batch = numpy_batch(each, stages, samples=4)
+        assert 0 < len(batch.rows) < 4, "some are resampled"
         batch = batch.mapped(gpu)
-        with Copies():
-            each.augment(batch)  # constants are copied once
+        if constants:  # are copied once
+            with Copies():
+                each.augment(batch)
         with Copies() as copies:
             data, targets = each.augment(batch)
-        assert copies.uploads == 0
+        assert (copies.uploads, copies.mixed) == (0, set())
         assert {x.device.type for x in (data, *targets)} == {"cuda"}
-        assert data.shape == (6, 2 if stages == 1 else 4, *patch)
+        assert data.shape == (4, 2 if stages == 1 else 4, *patch)
 
 
 class Largest(TorchDispatchMode):
