@@ -24,12 +24,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 COPIES = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
+UPLOADED = {np.dtype(name): getattr(torch, name) for name in ("float32", "int16", "int64")}
+"""Types of what is uploaded: float64 would be slow there."""
 SCALARS = (torch.ops.aten.add.out,)
 """Operations that are known to take a number of the host's memory beside the GPU's tensors."""
 
 
 class Copies(TorchDispatchMode):
-    """Counts copies between host and GPU, and refuses those that wait; `mixed` are other operations on both."""
+    """Counts uploads, and refuses copies between host and GPU that wait; `mixed` are other operations on tensors of both.
+
+    Args:
+        waits: let them wait, as where results are read.
+    """
 
     def __init__(self, *, waits: bool = False) -> None:
         super().__init__()
@@ -84,7 +90,7 @@ class _Stream:
 
 def there(array: np.ndarray) -> Tensor:
     """What an array would be on the GPU."""
-    return torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device="cuda")
+    return torch.empty(array.shape, dtype=UPLOADED[array.dtype], device="cuda")
 
 
 @contextmanager
