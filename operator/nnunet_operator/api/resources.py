@@ -35,8 +35,8 @@ __all__ = [
 
 CATEGORY = "nnunet"
 
-Location = tuple[int | str, ...]
-"""Where in a manifest a finding is: names of fields, places in lists."""
+FieldPath = tuple[int | str, ...]
+"""Of a field of a manifest: names of fields, places in lists."""
 
 KINDS: dict[str, type[Resource]] = {"Dataset": Dataset, "Plans": Plans, "PlanTransfer": PlanTransfer, "TrainingRun": TrainingRun}
 """By kind, in the order of a pipeline."""
@@ -88,7 +88,7 @@ def parse(manifest: dict[str, Any]) -> Resource:
     return resource
 
 
-def _without(status: Any, unreadable: Iterable[Location]) -> dict[str, Any]:
+def _without(status: Any, unreadable: Iterable[FieldPath]) -> dict[str, Any]:
     """A status without what cannot be read: another version's longer text, or a part that lacks what this version needs."""
     kept: dict[str, Any] = copy.deepcopy(status) if isinstance(status, dict) else {}
     places = {_place(kept, location) for location in unreadable}
@@ -104,7 +104,7 @@ def _without(status: Any, unreadable: Iterable[Location]) -> dict[str, Any]:
     return kept
 
 
-def _place(value: Any, location: Location) -> Location:
+def _place(value: Any, location: FieldPath) -> FieldPath:
     """As much of a location as is there: not a field that is missing, nor the name of a check."""
     for length, step in enumerate(location):
         if not (step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value))):
@@ -113,7 +113,7 @@ def _place(value: Any, location: Location) -> Location:
     return location
 
 
-def _path(location: Location) -> str:
+def _path(location: FieldPath) -> str:
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

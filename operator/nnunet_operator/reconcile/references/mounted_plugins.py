@@ -26,6 +26,7 @@ from .resolved import RunReferences
 AGAIN = timedelta(seconds=15)
 """So often is looked for one that is missing, or that was changed: ConfigMaps are not watched."""
 LONGEST_ANNOTATION, LONGEST_DIGEST = 2**18, 128
+"""Characters: as the API server takes annotations, and as a status keeps digests."""
 
 
 def missing(view: View[Any], order: WorkOrder) -> Blocker | None:
