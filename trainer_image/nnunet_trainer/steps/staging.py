@@ -22,7 +22,7 @@ from ..contract.faults import BadData
 from ..contract.keys import FINAL_CHECKPOINT, PREDICTED_NEXT_STAGE
 from ..contract.work_order import Location, TrainOrder
 from ..planning.plans import Plans
-from ..training.loop.full_evaluation import EVALUATED
+from ..training.loop.validation.full_evaluation import EVALUATED
 from ..training.session.setup import ContinuedTraining
 from ..training.state import continuation
 from .attempts import checkpoints

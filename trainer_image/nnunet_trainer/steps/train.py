@@ -25,8 +25,8 @@ from ..contract.work_order import PretrainedPolicies, TrainOrder
 from ..extensions import provenance
 from ..planning.plans import Configuration, Plans, plugins
 from ..training.loop.fold_training import train
-from ..training.loop.full_evaluation import EVALUATED
 from ..training.loop.stopping import StopRequest, seconds_left
+from ..training.loop.validation.full_evaluation import EVALUATED
 from ..training.ranks import devices
 from ..training.recipes import presets, recipe
 from ..training.reporting.reporter import VALIDATING

@@ -7,8 +7,9 @@ import torch
 from nnunet_trainer.checkpoints import checkpoint
 from nnunet_trainer.contract.faults import Stopped, StorageFault
 from nnunet_trainer.contract.work_order import CheckpointPolicy
-from nnunet_trainer.training.loop import checkpointing, fold_training, full_evaluation, stopping
+from nnunet_trainer.training.loop import checkpointing, fold_training, stopping
 from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.loop.validation import full_evaluation
 from nnunet_trainer.training.reporting.reporter import Reporter
 from nnunet_trainer.training.state import checkpoint_writer
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from nnunet_trainer.training.loop import pseudo_dice
+from nnunet_trainer.training.loop.validation import pseudo_dice
 
 
 def expected(predicted, truth, counted):

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_trainer.inference import tile_progress
-from nnunet_trainer.training.loop import final_validation, input_checks
+from nnunet_trainer.training.loop import input_checks
 from nnunet_trainer.training.loop.fold_training import train
+from nnunet_trainer.training.loop.validation import final_validation
 from nnunet_trainer.training.reporting import reporter as reporter_module
 from nnunet_trainer.training.reporting.remaining_time import RECENT_EPOCHS, RemainingTime
 from nnunet_trainer.training.reporting.reporter import Reporter

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_trainer.training.loop import pseudo_dice
+from nnunet_trainer.training.loop.validation import pseudo_dice
 from nnunet_trainer.training.session.history import KEYS, History
 
 

@@ -22,14 +22,15 @@ from ..session.setup import TrainingResult, TrainingSetup
 from ..session.step_phases import AGREEMENT, PHASES
 from ..state import resuming
 from ..state.model_files import write_model_files
-from . import full_evaluation, input_checks, iteration, network_checks, pseudo_dice
+from . import input_checks, iteration, network_checks
 from .batches import batches
 from .beginning import begin
 from .checkpointing import Checkpointing
 from .determinism import NondeterministicKernels
-from .final_validation import validate
 from .loss_accumulator import LossAccumulator
 from .resources import limited
+from .validation import full_evaluation, pseudo_dice
+from .validation.final_validation import validate
 
 LOOK_EVERY = 25
 """Iterations between two looks at the loss on a GPU: each look waits for it."""

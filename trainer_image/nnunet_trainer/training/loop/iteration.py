@@ -9,7 +9,7 @@ from ..data.randomness import SampleKey
 from ..session.optimization.criterion import outputs
 from ..session.session import Session
 from ..session.step_phases import FORWARD
-from . import pseudo_dice
+from .validation import pseudo_dice
 
 
 def train_step(session: Session, data: Tensor, targets: list[Tensor]) -> Tensor:

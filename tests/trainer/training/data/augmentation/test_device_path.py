@@ -23,7 +23,7 @@ from nnunet_trainer.training.data.augmentation.transforms.previous_stage import 
 from nnunet_trainer.training.data.augmentation.transforms.separable import down_and_up
 from nnunet_trainer.training.data.augmentation.upload import mapped, packed, uploaded
 from nnunet_trainer.training.data.randomness import SampleKey
-from nnunet_trainer.training.loop import pseudo_dice
+from nnunet_trainer.training.loop.validation import pseudo_dice
 from support.pretended_gpu import Copies, pretended_gpu
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode

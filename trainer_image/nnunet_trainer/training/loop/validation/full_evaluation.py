@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 
-from ..ranks import distributed
-from ..reporting.reporter import Reporter, class_names
-from ..session.session import Session
+from ...ranks import distributed
+from ...reporting.reporter import Reporter, class_names
+from ...session.session import Session
 from . import final_validation
 
 EVALUATED = "validation_after_ep"

@@ -16,11 +16,11 @@ from nnunet_trainer.dataset.files import is_hidden
 from nnunet_trainer.inference.tile_progress import TileProgress
 from nnunet_trainer.inference.validation import validate as predict_and_compare
 
-from ..ranks import distributed
-from ..ranks.file_gathering import gather
-from ..reporting.reporter import VALIDATING, Reporter
-from ..session import previous_stage
-from ..session.session import Session
+from ...ranks import distributed
+from ...ranks.file_gathering import gather
+from ...reporting.reporter import VALIDATING, Reporter
+from ...session import previous_stage
+from ...session.session import Session
 
 SUMMARY = "summary.json"
 log = logging.getLogger(__name__)
