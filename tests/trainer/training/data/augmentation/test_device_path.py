@@ -225,6 +225,24 @@ def test_the_majority_is_that_of_each_label_alone(seed, corners, count):
     assert count != 2 or len(unsettled) < 200, "only ties are left where there are two labels"
 
 
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("labelled", [[-1, 3], [-1, 0, 126, 127], [-1, 0, 127, 128], [-128, 0], [-1, 300, 2**15 - 1]], ids=str)
+def test_labels_of_several_batches_are_settled_together(order, labelled):
+    rng, patch = np.random.default_rng(0), (9, 12)
+    meetings, apart, together = label_meetings.Meetings(order), [], []
+    for count in (1, 2, 3):
+        seg = torch.from_numpy(rng.choice(labelled, (count, 2, *patch)).astype(np.int16))
+        matrices = torch.eye(2) + torch.from_numpy(rng.uniform(-0.3, 0.3, (count, 2, 2))).float()
+        where = sampling_grid.places(matrices, patch, patch)
+        apart.append(labels.label_sampler(seg, order)(where))
+        together.append(labels.label_sampler(seg, order, meetings)(where))
+        padded = [torch.nn.functional.pad(seg, [2] * 4, value=-1)[:, channel].flatten() for channel in range(2)]
+        expected = [labels.settle_all(each, where, order).view(count, *patch) for each in padded]
+        assert torch.equal(apart[-1].short(), torch.stack(expected, dim=1))
+    meetings.settle()
+    assert all(torch.equal(a, b) for a, b in zip(apart, together, strict=True))
+
+
 @pytest.mark.parametrize("part", [1, 300, 1080, 2**21])
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("patch", [(9, 12, 10), (14, 11)], ids=str)
@@ -238,7 +256,7 @@ def test_labels_resampled_at_every_place_are_those_resampled_where_labels_meet(p
     for channel in range(2):
         padded = torch.nn.functional.pad(seg, [2] * (2 * len(patch)), value=-1)[:, channel].flatten()
         found = labels.settle_all(padded, where, order)
-        assert torch.equal(found.view(2, *patch), expected[:, channel])
+        assert torch.equal(found.view(2, *patch), expected[:, channel].short())
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 7), (8, 9), (3, 300, 301)], ids=str)

@@ -23,6 +23,7 @@ from .functional.orientation import turned
 from .functional.parts import slabs
 from .functional.previous_stage import previous_stage_channels
 from .interpolation.images import image_sampler
+from .interpolation.label_meetings import Meetings
 from .interpolation.labels import label_sampler
 from .interpolation.sampling_grid import centre_crop, places
 from .part_sizes import CACHED_VOXELS, GPU_VOXELS
@@ -159,14 +160,18 @@ class Augmenter:
         if flat:
             image, seg, patch = image.flatten(1, 2), seg.flatten(1, 2), patch[1:]
             start, initial, size = start[1:], initial[1:], size[1:]
+        meetings = Meetings(spatial.segmentation_order)
         for some in resampled:
             here = slice(some.first, some.first + len(some.matrices))
-            moved = _moved(some, patch)
-            samplers = image_sampler(image[here], spatial.image_order), label_sampler(seg[here], spatial.segmentation_order)
-            for slab in slabs(patch, len(some.matrices), image.device):
+            moved, parts = _moved(some, patch), slabs(patch, len(some.matrices), image.device)
+            # Slabs are copied to where they belong: they have to be settled by then.
+            later = meetings if len(parts) == 1 else None
+            samplers = image_sampler(image[here], spatial.image_order), label_sampler(seg[here], spatial.segmentation_order, later)
+            for slab in parts:
                 where = places(some.matrices, patch, initial, moved, (start, size), slab)
                 for sampler, result in zip(samplers, (images, labels), strict=True):
                     result.write(some.rows, sampler(where), 2 + flat, slab)
+        meetings.settle()
 
 
 def _moved(some: Resampled, patch: tuple[int, ...]) -> torch.Tensor | None:

@@ -25,9 +25,9 @@ def image_sampler(x: torch.Tensor, order: int) -> Sampler:
     return lambda where: _grid_sample(x, where, order)
 
 
-def flat_channels(x: torch.Tensor, value: int) -> torch.Tensor:
+def flat_channels(x: torch.Tensor, value: int, dtype: torch.dtype | None = None) -> torch.Tensor:
     """Volumes (n, c, *size) padded by `MARGIN` voxels of a value: for each channel one after the other, (c, n · voxels)."""
-    padded = x.new_full((x.shape[1], len(x), *(edge + 2 * MARGIN for edge in x.shape[2:])), value)
+    padded = x.new_full((x.shape[1], len(x), *(edge + 2 * MARGIN for edge in x.shape[2:])), value, dtype=dtype)
     inner = padded
     for axis, edge in enumerate(x.shape[2:], start=2):
         inner = inner.narrow(axis, MARGIN, edge)

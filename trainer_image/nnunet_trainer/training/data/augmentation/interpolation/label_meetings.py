@@ -38,39 +38,77 @@ def marked(labels: np.ndarray, strides: Sequence[int]) -> np.ndarray:
     return found
 
 
-def settle_meetings(found: np.ndarray, labels: np.ndarray, where: SamplingGrid, order: int) -> None:
-    """Give marked places their labels.
+class Meetings:
+    """Places of some volumes where several labels meet, which get theirs together: a few take nearly as long as a few thousand.
 
     Args:
-        found: what `marked` holds at all places; changed in place.
-        labels: flattened padded volumes.
-        where: the places.
         order: 0 nearest, 1 by the labels' weights.
     """
-    meeting = np.flatnonzero(found == np.iinfo(found.dtype).min)
-    if not len(meeting):
-        return
-    corner = where.corner.numpy().take(meeting)
-    coordinates = np.stack([each.numpy().take(meeting) for each in where.coordinates])
+
+    def __init__(self, order: int) -> None:
+        self._order = order
+        self._added: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, found: np.ndarray, labels: np.ndarray, where: SamplingGrid) -> None:
+        """The marked places of some volumes.
+
+        Args:
+            found: what `marked` holds at all places, (m,); `settle` changes it.
+            labels: flattened padded volumes.
+            where: the places.
+        """
+        meeting = np.flatnonzero(found == np.iinfo(found.dtype).min)
+        if not len(meeting):
+            return
+        offsets = np.zeros(1, np.int64)
+        for stride in where.strides:
+            offsets = (offsets[:, None] + np.array([0, stride])).reshape(-1)
+        around = labels.take(where.corner.numpy().take(meeting) + offsets[:, None])
+        self._added.append((found, meeting, around, np.stack([each.numpy().take(meeting) for each in where.coordinates])))
+
+    def settle(self) -> None:
+        """Give all of them their labels."""
+        if not self._added:
+            return
+        places, meetings, labels, coordinates = zip(*self._added, strict=True)
+        self._added = []
+        settled = settled_labels(np.concatenate(labels, axis=1), np.concatenate(coordinates, axis=1), self._order)
+        start = 0
+        for found, meeting in zip(places, meetings, strict=True):
+            found[meeting] = settled[start : start + len(meeting)]
+            start += len(meeting)
+
+
+def settled_labels(around: np.ndarray, coordinates: np.ndarray, order: int) -> np.ndarray:
+    """The labels of places, (m,).
+
+    Args:
+        around: of the 2×2(×2) voxels around each, (corners, m).
+        coordinates: (d, m).
+        order: 0 nearest, 1 by the labels' weights.
+    """
+    low = np.floor(coordinates)
     if not order:
-        found[meeting] = _nearest(labels, corner, coordinates, where.strides)
-        return
-    offsets, weights = np.zeros(1, corner.dtype), np.ones((1, len(meeting)), np.float32)
-    for part, stride in zip(coordinates - np.floor(coordinates), where.strides, strict=True):
-        offsets = (offsets[:, None] + np.array([0, stride], corner.dtype)).reshape(-1)
-        weights = (weights[:, None] * np.stack((1 - part, part))).reshape(-1, len(meeting))
-    around, weights = labels.take(corner + offsets[:, None]), weights * np.float32(1000)
+        return _nearest(around, coordinates, low)
+    upper = coordinates - low
+    shares = np.stack((1 - upper, upper), axis=1)
+    weights = shares[0]
+    for share in shares[1:]:
+        weights = (weights[:, None] * share).reshape(-1, share.shape[-1])
+    weights = weights * np.float32(1000)
     winner, unsettled = majority_of_two(around, weights)
     if len(unsettled):
-        nearest = _nearest(labels, corner[unsettled], coordinates[:, unsettled], where.strides)
-        winner[unsettled] = majority(around[:, unsettled], weights[:, unsettled], nearest)
-    found[meeting] = winner
+        some = around[:, unsettled]
+        winner[unsettled] = majority(some, weights[:, unsettled], _nearest(some, coordinates[:, unsettled], low[:, unsettled]))
+    return winner
 
 
-def _nearest(labels: np.ndarray, corner: np.ndarray, coordinates: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+def _nearest(around: np.ndarray, coordinates: np.ndarray, low: np.ndarray) -> np.ndarray:
     """The nearest neighbours' labels."""
-    steps = (np.rint(coordinates) - np.floor(coordinates)).astype(corner.dtype)
-    found: np.ndarray = labels[corner + np.array(strides, corner.dtype) @ steps]
+    corner = np.zeros(around.shape[1], np.int64)
+    for upper in (np.rint(coordinates) - low).astype(np.int64):
+        corner = 2 * corner + upper
+    found: np.ndarray = around[corner, np.arange(len(corner))]
     return found
 
 
@@ -80,17 +118,16 @@ def _scores(weights: np.ndarray, axis: int) -> np.ndarray:
 
 
 def majority_of_two(labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The label of the larger total weight, and the places (k,) where that is not settled: more than two labels, or a tie.
+    """The lowest or highest label where it has more than half of the weight, and the places (k,) where that is not settled.
 
     Args:
         labels: (corners, m).
-        weights: likewise.
+        weights: likewise; of each place they sum to 1000.
     """
     low, high = labels.min(0), labels.max(0)
-    lower, upper = labels == low, labels == high
-    below, above = _scores(weights * lower, 0), _scores(weights * upper, 0)
-    settled = (lower | upper).all(0) & (below != above)
-    return np.where(above > below, high, low), np.flatnonzero(~settled)
+    below, above = ((weights * (labels == label)).sum(0) for label in (low, high))
+    # What is more than this is more than what is left in float16 too.
+    return np.where(above > below, high, low), np.flatnonzero(np.maximum(below, above) < 501)
 
 
 def majority(labels: np.ndarray, weights: np.ndarray, nearest: np.ndarray) -> np.ndarray:
