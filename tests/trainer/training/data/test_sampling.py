@@ -11,7 +11,7 @@ from nnunet_trainer.prefetching import prefetched
 from nnunet_trainer.preprocessing.storage import PreprocessedFolder, write_case
 from nnunet_trainer.training.data.batch import rank_slots
 from nnunet_trainer.training.data.patch_location import choose_origin, forces_foreground, read_patch
-from nnunet_trainer.training.data.randomness import SampleKey
+from nnunet_trainer.training.data.randomness import Generators, SampleKey
 from nnunet_trainer.training.data.sampling import PatchSampler
 
 from .recorded_cases import Store, same, sampler
@@ -206,6 +206,26 @@ def test_an_error_in_a_thread_arrives():
     assert [next(items), next(items)] == [0, 1]
     with pytest.raises(BadData, match="case 2"):
         next(items)
+
+
+@pytest.mark.parametrize("seed", [0, 1, -1, 2**32 - 1, 2**32, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("streams", [("sampling",), ("sampling", "augmentation", "intensity/0")], ids=len)
+def test_generators_of_several_samples_are_those_of_each(seed, streams):
+    places = [(0, 0, 0), (3, 17, 7), (999, 249, 1), (2**32 - 1, 2**32 - 1, 2**32 - 1)]
+    keys = [SampleKey(seed, "all", *place, "val") for place in places]
+    together = Generators(keys, streams)
+    for sample, key in enumerate(keys):
+        for number, stream in enumerate(streams):
+            found, again = together.of(number, sample), together.of(number, sample)
+            expected = key.generator(stream)
+            assert found.random(3).tolist() == again.random(3).tolist() == expected.random(3).tolist()
+
+
+@pytest.mark.parametrize("other", [{"seed": 2}, {"fold": "1"}, {"purpose": "val"}, {"iteration": 2**32}], ids=str)
+def test_generators_of_other_samples_are_refused(other):
+    key = SampleKey(1, "0", 0, 0, 0)
+    with pytest.raises((ValueError, OverflowError)):
+        Generators([key, key._replace(**other)], ("sampling",))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1])

@@ -87,12 +87,9 @@ def check_labels(batch: Batch, highest: int) -> None:
     Raises:
         BadData: a label that dataset.json does not name; the case is named.
     """
-    worst = max(
-        ((int(seg[place].max()), row) for rows, _, seg in batch.parts() for place, row in enumerate(rows) if seg[place].size),
-        default=(highest, 0),
-    )
-    if worst[0] <= highest:
+    if all(seg.max(initial=highest) <= highest for _, _, seg in batch.parts()):
         return
+    worst = max((int(own.max(initial=highest)), row) for rows, _, seg in batch.parts() for row, own in zip(rows, seg, strict=True))
     raise BadData(
         "UnknownLabel",
         f"The preprocessed label of {batch.cases[worst[1]]} holds the value {worst[0]}; dataset.json names 0 to {highest}.",

@@ -14,8 +14,8 @@ from .batch import Allocate, Batch, Enlarged, rank_slots
 from .case_cache import CaseCache, CaseStore, OpenedCase
 from .case_memory import CaseMemory
 from .patch_location import FOREGROUND_FRACTION, choose_origin, forces_foreground, read_patch
-from .randomness import SampleKey
-from .spatial_placement import Begun, Placements
+from .randomness import Generators, SampleKey
+from .spatial_placement import STREAM, Begun, Placements
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ class PatchSampler:
             allocate: makes the arrays, `(shape, dtype)`, filled with anything.
         """
         keys = [SampleKey(self._seed, self._fold, epoch, iteration, slot, self.purpose) for slot in self.slots]
-        drawn = [self._draw(key) for key in keys]
+        generators = Generators(keys, ("sampling", STREAM))
+        drawn = [self._draw(key.slot, generators, row) for row, key in enumerate(keys)]
         plain = [row for row, patch in enumerate(drawn) if patch.box is None]
         first = drawn[0].case
         labels = first.seg.shape[0] + (first.previous is not None)
@@ -147,13 +148,13 @@ class PatchSampler:
         """Forget the cases in use."""
         self._cache.close()
 
-    def _draw(self, key: SampleKey) -> _Patch:
+    def _draw(self, slot: int, generators: Generators, row: int) -> _Patch:
         """Where a sample's patch lies, and what of it is needed: drawn before anything is read."""
-        rng = key.generator("sampling")
+        rng = generators.of(0, row)
         name = self.cases[rng.integers(len(self.cases))]
         case = self._cache.open(name)
         drawn = rng.random()
-        forced = drawn < self._fraction if self._probabilistic else forces_foreground(key.slot, self.batch_size, self._fraction)
+        forced = drawn < self._fraction if self._probabilistic else forces_foreground(slot, self.batch_size, self._fraction)
         origin = choose_origin(
             case.data.shape[1:],
             self._initial,
@@ -166,7 +167,7 @@ class PatchSampler:
         )
         if self.placements is None:
             return _Patch(name, case, origin, None, None)
-        begun = self.placements.begun(key)
+        begun = self.placements.begun(generators.of(1, row))
         box = self.placements.box(begun.placement)
         return _Patch(name, case, origin, None if box is None else [slice(0, 1)] * (3 - len(box)) + list(box), begun)
 

@@ -17,7 +17,6 @@ from nnunet_trainer.extensions import Range
 
 from .deformation import Deformation, by_scale, by_strength
 from .parameter_ranges import AboveZero, FromZero, Probability, Share, around_one
-from .randomness import SampleKey
 
 Degrees = Annotated[float, Range(0, 180)]
 
@@ -150,6 +149,10 @@ def _rotation(angles: Sequence[float], dimensions: int) -> np.ndarray:
     return np.asarray(about_third @ about_second @ about_first)
 
 
+STREAM = "augmentation"
+"""Of a sample's key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What one sample has drawn of its augmentation before it is read; `rng` draws what is left, once."""
@@ -185,9 +188,8 @@ class Placements:
         """The next sample's; None: it stays as it is."""
         return draw(self.spatial, self.rotation, self.patch_size, self.dummy_2d, rng) if self.spatial.active else None
 
-    def begun(self, key: SampleKey) -> Begun:
-        """A sample's placement, and the generator that its other numbers come from."""
-        rng = key.generator("augmentation")
+    def begun(self, rng: np.random.Generator) -> Begun:
+        """A sample's placement, and the generator of `STREAM` that its other numbers come from too."""
         return Begun(self.drawn(rng), rng)
 
     def box(self, placement: Placement | None) -> tuple[slice, ...] | None:

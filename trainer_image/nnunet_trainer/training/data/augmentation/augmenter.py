@@ -13,7 +13,7 @@ from nnunet_trainer.dataset.labels import Region
 from nnunet_trainer.training.data.batch import Allocate, Batch, Enlarged
 from nnunet_trainer.training.data.patch_geometry import Geometry, geometry
 from nnunet_trainer.training.data.randomness import SampleKey
-from nnunet_trainer.training.data.spatial_placement import Placements
+from nnunet_trainer.training.data.spatial_placement import STREAM, Placements
 
 from .config import AugmentationConfig
 from .functional import apply
@@ -147,7 +147,7 @@ class Augmenter:
     def divided(self, data: torch.Tensor, seg: torch.Tensor, keys: Sequence[SampleKey]) -> Batch:
         """Patches with their margin as the sampler would have read them. Copies: what follows works in place."""
         placements = self.placements
-        wide = [row for row, key in enumerate(keys) if placements.begun(key).placement is not None]
+        wide = [row for row, key in enumerate(keys) if placements.drawn(key.generator(STREAM)) is not None]
         rows = [row for row in range(len(keys)) if row not in wide]
         initial = tuple(data.shape[2:])
         enlarged = Enlarged(wide, data[wide], seg[wide], (0,) * len(initial), initial) if wide else None

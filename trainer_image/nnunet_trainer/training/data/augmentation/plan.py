@@ -10,8 +10,8 @@ import numpy as np
 
 from nnunet_trainer.training.data.batch import Batch
 from nnunet_trainer.training.data.patch_geometry import Geometry
-from nnunet_trainer.training.data.randomness import SampleKey
-from nnunet_trainer.training.data.spatial_placement import Placement, Placements
+from nnunet_trainer.training.data.randomness import Generators, SampleKey
+from nnunet_trainer.training.data.spatial_placement import STREAM, Placement, Placements
 
 from .config import AugmentationConfig
 from .part_sizes import CACHED_VOXELS
@@ -109,7 +109,7 @@ class Planner:
             batch: of numpy arrays.
         """
         placements = self.placements
-        begun = [batch.begun.pop(key, None) or placements.begun(key) for key in batch.keys]
+        begun = [batch.begun.pop(key, None) or placements.begun(key.generator(STREAM)) for key in batch.keys]
         drawn, generators = [each.placement for each in begun], [each.rng for each in begun]
         resampled = self._resampled(batch, drawn)
         turned = self._turned(generators)
@@ -153,6 +153,9 @@ class Planner:
         return orientation.together(drawn, ((0, 0, 1), tuple(range(ndim))))
 
     def _changed(self, batch: Batch, generators: Sequence[np.random.Generator]) -> list[Changed]:
+        if not self.transforms:
+            return []
+        own_generators = Generators(batch.keys, tuple(f"intensity/{place}" for place in range(len(self.transforms))))
         gates = [rng.random(len(self.transforms)) for rng in generators]
         channels, ndim, found = batch.data.shape[1], len(self.patch_size), []
         for place, transform in enumerate(self.transforms):
@@ -162,7 +165,7 @@ class Planner:
             for sample, key in enumerate(batch.keys):
                 if gates[sample][place] >= transform.probability:
                     continue
-                for channel, drawn in enumerate(transform.draw(key.generator(f"intensity/{place}"), channels, ndim)):
+                for channel, drawn in enumerate(transform.draw(own_generators.of(place, sample), channels, ndim)):
                     if drawn is not None:
                         rows.append(sample * channels + channel)
                         numbers.append(drawn)

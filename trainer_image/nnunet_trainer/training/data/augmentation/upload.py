@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 ALIGNMENT = 16
+_LEAVES = (int, float)
 
 
 def mapped(tree: Any, function: Callable[[np.ndarray], Any]) -> Any:
@@ -19,7 +20,7 @@ def mapped(tree: Any, function: Callable[[np.ndarray], Any]) -> Any:
         return function(tree)
     kind = type(tree)
     if kind in (list, tuple):
-        return kind([mapped(part, function) for part in tree])
+        return kind([part if type(part) in _LEAVES else mapped(part, function) for part in tree])
     names = _fields(kind)
     return kind(*[mapped(getattr(tree, name), function) for name in names]) if names else tree
 

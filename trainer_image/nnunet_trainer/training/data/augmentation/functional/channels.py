@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from nnunet_trainer.training.data.batch import Allocate
@@ -44,8 +45,8 @@ def channels_of(x: torch.Tensor, rows: Sequence[int], places: torch.Tensor, samp
     """
     if x.device.type == "cpu":
         found: list[torch.Tensor | None] = [None] * (samples * x.shape[1])
-        for row, sample in zip(rows, x, strict=True):
-            found[row * x.shape[1] : (row + 1) * x.shape[1]] = sample
+        for row, sample in zip(rows, x.unbind(), strict=True):
+            found[row * x.shape[1] : (row + 1) * x.shape[1]] = sample.unbind()
         return SeparateChannels(found, (samples, *x.shape[1:]), x)
     if len(rows) == samples:
         return TogetherChannels(x)
@@ -83,7 +84,7 @@ class SeparateChannels:
     def write(self, rows: torch.Tensor, values: torch.Tensor, axis: int, slab: slice) -> None:
         part = list(self.shape)
         part[axis] = slab.stop - slab.start
-        for place, value in zip(self._of_samples(rows), values.view(-1, *part[2:]), strict=True):
+        for place, value in zip(self._of_samples(rows), values.view(-1, *part[2:]).unbind(), strict=True):
             if part == list(self.shape):
                 self.channels[place] = value
                 continue
@@ -97,18 +98,22 @@ class SeparateChannels:
 
     def change_channels(self, places: Sequence[int], rows: torch.Tensor, function: Function) -> None:
         chosen = self[places[0]].unsqueeze(0) if len(places) == 1 else torch.stack([self[place] for place in places])
-        for place, value in zip(places, function(chosen), strict=True):
+        for place, value in zip(places, function(chosen).unbind(), strict=True):
             self.channels[place] = value
 
     def mirrored(self, flips: Mirrored, layout: torch.memory_format, allocate: Allocate) -> torch.Tensor:
         samples, count, *patch = self.shape
         last = layout != torch.contiguous_format
-        memory = torch.from_numpy(allocate((samples, *patch, count) if last else self.shape, self.like.numpy().dtype))
-        found = memory.movedim(-1, 1) if last else memory
-        axes = {place: list(along) for along, rows in flips for place in self._of_samples(rows)}
-        for place, target in enumerate(found.flatten(0, 1) if count == 1 else [t for sample in found for t in sample]):
-            target.copy_(self[place].flip(axes[place]) if place in axes else self[place])
-        return found
+        memory = allocate((samples, *patch, count) if last else self.shape, self.like.numpy().dtype)
+        found = np.moveaxis(memory, -1, 1) if last else memory
+        axes = {place: along for along, rows in flips for place in self._of_samples(rows)}
+        for place in range(samples * count):
+            along, channel = axes.get(place, ()), self[place]
+            # torch turns lines round in a part of numpy's time, numpy copies them in any order in a part of torch's.
+            lines = channel.flip(-1) if len(patch) - 1 in along else channel
+            order = tuple(slice(None, None, -1 if axis in along else 1) for axis in range(len(patch) - 1))
+            found[divmod(place, count)] = lines.numpy()[order]
+        return torch.from_numpy(memory).movedim(-1, 1) if last else torch.from_numpy(memory)
 
     def __getitem__(self, place: int) -> torch.Tensor:
         found = self.channels[place]

@@ -39,9 +39,9 @@ def _grid_sample(x: torch.Tensor, where: SamplingGrid, order: int) -> torch.Tens
     # grid_sample counts from -1 to 1, from edge to edge, the last axis first.
     grid = x.new_empty(len(where.coordinates), *where.coordinates[0].shape)
     first = torch.tensor(1.0 - 2 * MARGIN)
-    for scaled, coordinate, size in zip(grid, where.coordinates[::-1], x.shape[:1:-1], strict=True):
-        torch.add(first, coordinate, alpha=2, out=scaled).div_(size).sub_(1)
-    grid = grid.movedim(0, -1)  # written, and read, in whole pieces
+    for scaled, coordinate, size in zip(grid.unbind(), where.coordinates[::-1], x.shape[:1:-1], strict=True):
+        torch.add(first, coordinate, alpha=2, out=scaled).div_(size)
+    grid = grid.sub_(1).movedim(0, -1)  # written, and read, in whole pieces
     return grid_sample(x, grid, mode="bilinear" if order else "nearest", padding_mode="zeros", align_corners=False)
 
 

@@ -32,7 +32,7 @@ def label_sampler(seg: torch.Tensor, order: int, meetings: Meetings | None = Non
     if seg.device.type != "cpu":
         return lambda where: as_channels([settle_all(labels, where, order) for labels in flat_channels(seg, OUTSIDE)], where)
     strides = strides_of([edge + 2 * MARGIN for edge in seg.shape[2:]])
-    flat = [labels.numpy() for labels in flat_channels(seg, OUTSIDE, _narrowest(seg))]
+    flat = [labels.numpy() for labels in flat_channels(seg, OUTSIDE, _narrowest(seg)).unbind()]
     volumes = [(labels, torch.from_numpy(marked(labels, strides))) for labels in flat]
 
     def sampled(where: SamplingGrid) -> torch.Tensor:
@@ -40,7 +40,7 @@ def label_sampler(seg: torch.Tensor, order: int, meetings: Meetings | None = Non
         found = volumes[0][1].new_empty(count, len(volumes), *size)
         unsettled = Meetings(order) if meetings is None else meetings
         for channel, (labels, marks) in enumerate(volumes):
-            for sample, own in enumerate(found[:, channel].flatten(1)):
+            for sample, own in enumerate(found[:, channel].flatten(1).unbind()):
                 part = where.part(slice(sample * len(own), (sample + 1) * len(own)))
                 unsettled.add(torch.index_select(marks, 0, part.corner, out=own).numpy(), labels, part)
         if meetings is None:

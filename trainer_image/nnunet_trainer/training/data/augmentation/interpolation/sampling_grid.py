@@ -67,19 +67,23 @@ def places(
         slab: of the patch's first axis; only its voxels are placed.
     """
     d, n = len(patch_size), len(matrices)
-    axes = [torch.linspace((1 - edge) / 2, (edge - 1) / 2, edge, device=matrices.device) for edge in patch_size]
-    axes[0] = axes[0][slab]
-    spread = [axis.view([-1 if i == k else 1 for i in range(d)]) for k, axis in enumerate(axes)]
-    shares = [matrices[:, :, column].view(n, d, *[1] * d) * spread[column] for column in range(d)]
-    coordinates = []
-    for row, size in enumerate(initial):
-        # The last axis last: all but one sum are over less than the patch.
-        total = shares[0][:, row] + ((size - 1) / 2 + MARGIN)
-        for share in shares[1:]:
-            total = share[:, row] + total
+    rows, total = matrices.transpose(0, 1).unsqueeze(-1), None
+    for axis, edge in enumerate(patch_size):
+        along = torch.linspace((1 - edge) / 2, (edge - 1) / 2, edge, device=matrices.device)
+        along = along[slab] if axis == 0 else along
+        share = (rows[:, :, axis] * along).view(d, n, *(-1 if i == axis else 1 for i in range(d)))
+        if total is None:
+            total = share
+            for coordinate, size in zip(total.unbind(), initial, strict=True):
+                coordinate.add_((size - 1) / 2 + MARGIN)
+        else:  # the last axis last: all but one sum are over less than the patch
+            total = share + total
+    assert total is not None
+    coordinates = list(total.unbind())
+    for row, (coordinate, size) in enumerate(zip(coordinates, initial, strict=True)):
         if moved is not None:
-            total = total + torch.einsum("nc,nc...->n...", matrices[:, row], moved[:, :, slab])
-        coordinates.append(total.clamp_(0.5, size + 2 * MARGIN - 1.5))
+            coordinate.add_(torch.einsum("nc,nc...->n...", matrices[:, row], moved[:, :, slab]))
+        coordinate.clamp_(0.5, size + 2 * MARGIN - 1.5)
     start, present = part or ([0] * d, initial)
     for coordinate, first in zip(coordinates, start, strict=True):
         if first:
@@ -88,9 +92,9 @@ def places(
     volume = math.prod(shape)
     counted = torch.int32 if n * volume < 2**31 else torch.int64  # the narrower one is gathered by in half of the time
     found = SamplingGrid(coordinates, shape, torch.empty(0))
-    index = coordinates[-1].to(counted)
-    for coordinate, stride in zip(coordinates[:-1], found.strides[:-1], strict=True):
-        index.add_(coordinate.to(counted), alpha=stride)
+    *whole, index = total.to(counted).unbind()
+    for each, stride in zip(whole, found.strides[:-1], strict=True):
+        index.add_(each, alpha=stride)
     if n > 1:
         index.add_(torch.arange(n, device=matrices.device, dtype=counted).view(-1, *[1] * d) * volume)
     return replace(found, corner=index.flatten())
