@@ -67,13 +67,14 @@ def choose_origin(
 def read_patch(array: Any, origin: Sequence[int], out: np.ndarray, outside: float) -> None:
     """Copy what `array` ([c,] z, y, x) holds at `origin` into `out` ([c,] *patch); `outside` is what lies beyond it."""
     inside: list[slice] = [slice(None)] * (out.ndim - 3)
-    target = list(inside)
+    target, whole, empty = list(inside), True, False
     for start, size, extent in zip(origin, out.shape[-3:], array.shape[-3:], strict=True):
-        first, last = max(start, 0), min(start + size, extent)
-        inside.append(slice(first, max(first, last)))
-        target.append(slice(first - start, max(first, last) - start))
-    whole = all(part.stop - part.start == size for part, size in zip(target[-3:], out.shape[-3:], strict=True))
+        first = max(start, 0)
+        last = max(first, min(start + size, extent))
+        inside.append(slice(first, last))
+        target.append(slice(first - start, last - start))
+        whole, empty = whole and last - first == size, empty or last == first
     if not whole:
         out.fill(outside)
-    if all(part.stop > part.start for part in inside[-3:]):
+    if not empty:
         out[tuple(target)] = array[tuple(inside)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -170,7 +171,7 @@ class Planner:
                         rows.append(sample * channels + channel)
                         numbers.append(drawn)
                         names.append((key, channel))
-            for some in self._groups(range(len(rows)), int(np.prod(self.patch_size))):
+            for some in self._groups(range(len(rows)), math.prod(self.patch_size)):
                 context = Context([names[i] for i in some], self.patch_size, self.geometry.dummy_2d)
                 chosen = [rows[i] for i in some]
                 own = transform.numbers([numbers[i] for i in some], context)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import cache
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import torch
 
 ALIGNMENT = 16
-_LEAVES = (int, float)
+_LEAVES = (int, float, NoneType)
 
 
 def mapped(tree: Any, function: Callable[[np.ndarray], Any]) -> Any:
@@ -19,10 +20,12 @@ def mapped(tree: Any, function: Callable[[np.ndarray], Any]) -> Any:
     if isinstance(tree, np.ndarray):
         return function(tree)
     kind = type(tree)
-    if kind in (list, tuple):
-        return kind([part if type(part) in _LEAVES else mapped(part, function) for part in tree])
-    names = _fields(kind)
-    return kind(*[mapped(getattr(tree, name), function) for name in names]) if names else tree
+    listed = kind in (list, tuple)
+    parts = tree if listed else [getattr(tree, name) for name in _fields(kind)]
+    changed = [part if type(part) in _LEAVES else mapped(part, function) for part in parts]
+    if listed:
+        return kind(changed)
+    return kind(*changed) if changed else tree
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import marshal
+import math
 import mmap
 import pickle
 from typing import Any
@@ -48,7 +50,7 @@ class SlotWriter:
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array filled with anything."""
         dtype = np.dtype(dtype)
-        needed = int(np.prod(shape)) * dtype.itemsize
+        needed = math.prod(shape) * dtype.itemsize
         if self._used + needed > self._size:
             return np.empty(shape, dtype)
         array = self._memory.array(self._start + self._used, shape, dtype)
@@ -95,8 +97,11 @@ class _Pickler(pickle.Pickler):
             own[...] = array
             array, place = own, self._writer.place(own)
         if place is None:
-            return None if strided is None else ("sent", array.tobytes(), array.dtype.str, array.shape, strided)
-        return ("slot", *place, array.shape, strided)
+            if strided is None:
+                return None
+            return marshal.dumps(("sent", array.tobytes(), array.dtype.str, array.shape, strided))
+        # As one thing: pickle asks for an identity of each number of a tuple.
+        return marshal.dumps(("slot", *place, array.shape, strided))
 
 
 class _Unpickler(pickle.Unpickler):
@@ -107,7 +112,7 @@ class _Unpickler(pickle.Unpickler):
         self._memory, self._start = memory, start
 
     def persistent_load(self, pid: Any) -> Any:
-        kind, where, dtype, shape, strided = pid
+        kind, where, dtype, shape, strided = marshal.loads(pid)
         if kind == "slot":
             array = self._memory.array(self._start + where, shape, np.dtype(dtype))
         else:

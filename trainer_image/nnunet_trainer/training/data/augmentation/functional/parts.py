@@ -20,7 +20,7 @@ def slabs(shape: Sequence[int], volumes: int, device: torch.device) -> list[slic
 
 def pieces(rows: torch.Tensor) -> Sequence[torch.Tensor]:
     """Views (k, m) of contiguous rows (k, *spatial), to be changed in place one after the other."""
-    flat = rows.view(len(rows), -1)
+    flat = rows.view(rows.shape[0], -1)
     if rows.device.type != "cpu" or rows.numel() <= CACHED_VOXELS:
         return [flat]
     return flat.split(max(1, CACHED_VOXELS // len(rows)), dim=1)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..part_sizes import CACHED_VOXELS
-from .sampling_grid import SamplingGrid
 
 
 def marked(labels: np.ndarray, strides: Sequence[int]) -> np.ndarray:
@@ -49,22 +48,26 @@ class Meetings:
         self._order = order
         self._added: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def add(self, found: np.ndarray, labels: np.ndarray, where: SamplingGrid) -> None:
-        """The marked places of some volumes.
+    def add(
+        self, found: np.ndarray, labels: np.ndarray, strides: Sequence[int], corner: np.ndarray, coordinates: Sequence[np.ndarray]
+    ) -> None:
+        """The marked places of a volume.
 
         Args:
             found: what `marked` holds at all places, (m,); `settle` changes it.
             labels: flattened padded volumes.
-            where: the places.
+            strides: of their axes.
+            corner: as of `SamplingGrid`, (m,).
+            coordinates: likewise, one array an axis.
         """
         meeting = np.flatnonzero(found == np.iinfo(found.dtype).min)
         if not len(meeting):
             return
         offsets = np.zeros(1, np.int64)
-        for stride in where.strides:
+        for stride in strides:
             offsets = (offsets[:, None] + np.array([0, stride])).reshape(-1)
-        around = labels.take(where.corner.numpy().take(meeting) + offsets[:, None])
-        self._added.append((found, meeting, around, np.stack([each.numpy().take(meeting) for each in where.coordinates])))
+        around = labels.take(corner.take(meeting) + offsets[:, None])
+        self._added.append((found, meeting, around, np.stack([each.take(meeting) for each in coordinates])))
 
     def settle(self) -> None:
         """Give all of them their labels."""

@@ -39,10 +39,11 @@ def label_sampler(seg: torch.Tensor, order: int, meetings: Meetings | None = Non
         count, *size = where.coordinates[0].shape
         found = volumes[0][1].new_empty(count, len(volumes), *size)
         unsettled = Meetings(order) if meetings is None else meetings
+        corners, *coordinates = (each.view(count, -1).unbind() for each in (where.corner, *where.coordinates))
         for channel, (labels, marks) in enumerate(volumes):
-            for sample, own in enumerate(found[:, channel].flatten(1).unbind()):
-                part = where.part(slice(sample * len(own), (sample + 1) * len(own)))
-                unsettled.add(torch.index_select(marks, 0, part.corner, out=own).numpy(), labels, part)
+            for own, corner, *place in zip(found[:, channel].flatten(1).unbind(), corners, *coordinates, strict=True):
+                torch.index_select(marks, 0, corner, out=own)
+                unsettled.add(own.numpy(), labels, strides, corner.numpy(), [each.numpy() for each in place])
         if meetings is None:
             unsettled.settle()
         return found

@@ -26,9 +26,10 @@ def blur_weights(sigmas: Sequence[Sequence[float] | np.ndarray]) -> list[np.ndar
     found = []
     for axis in range(len(sigmas[0])):
         kernels = [gaussian_kernel(widths[axis]) for widths in sigmas]
-        radius = max(len(kernel) for kernel in kernels) // 2
-        halves = [np.pad(kernel[len(kernel) // 2 :], (0, radius - len(kernel) // 2)) for kernel in kernels]
-        found.append(np.stack(halves, axis=1).astype(np.float32))
+        halves = np.zeros((max(len(kernel) for kernel in kernels) // 2 + 1, len(kernels)), np.float32)
+        for row, kernel in enumerate(kernels):
+            halves[: len(kernel) // 2 + 1, row] = kernel[len(kernel) // 2 :]
+        found.append(halves)
     return found
 
 
