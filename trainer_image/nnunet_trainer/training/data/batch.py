@@ -87,9 +87,9 @@ def check_labels(batch: Batch, highest: int) -> None:
     Raises:
         BadData: a label that dataset.json does not name; the case is named.
     """
-    if all(seg.max(initial=highest) <= highest for _, _, seg in batch.parts()):
+    if all(seg.max() <= highest for _, _, seg in batch.parts() if seg.size):
         return
-    worst = max((int(own.max(initial=highest)), row) for rows, _, seg in batch.parts() for row, own in zip(rows, seg, strict=True))
+    worst = max((int(own.max()), row) for rows, _, seg in batch.parts() for row, own in zip(rows, seg, strict=True) if own.size)
     raise BadData(
         "UnknownLabel",
         f"The preprocessed label of {batch.cases[worst[1]]} holds the value {worst[0]}; dataset.json names 0 to {highest}.",

@@ -30,7 +30,7 @@ class SampleKey(NamedTuple):
     purpose: str = "train"
 
     def _sequence(self, stream: str) -> np.random.SeedSequence:
-        return _sequence(self.seed, (self.fold, self.purpose, stream), (self.epoch, self.iteration, self.slot))
+        return _seed_sequence(self.seed, (self.fold, self.purpose, stream), (self.epoch, self.iteration, self.slot))
 
     def generator(self, stream: str) -> np.random.Generator:
         """A fresh generator for one use (`sampling`, `augmentation` …) of this sample."""
@@ -48,7 +48,7 @@ class SampleKey(NamedTuple):
         return torch.Generator(device).manual_seed(self.torch_seed(stream))
 
 
-def _sequence(seed: int, names: Iterable[str], place: Iterable[int] = ()) -> np.random.SeedSequence:
+def _seed_sequence(seed: int, names: Iterable[str], place: Iterable[int] = ()) -> np.random.SeedSequence:
     entropy = words([seed & (2**64 - 1), *(zlib.crc32(text.encode()) for text in names), *place])
     return np.random.SeedSequence(entropy)  # type: ignore[arg-type]
 
@@ -118,7 +118,7 @@ def _constants(first: int, factor: int, count: int, before: int = 0) -> np.ndarr
 @lru_cache
 def _begun(seed: int, fold: str, purpose: str, streams: tuple[str, ...]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The pools (4, streams, 1) that the numbers of a place come into, and what each of these is hashed with."""
-    pools = [_sequence(seed, (fold, purpose, stream)).pool for stream in streams]
+    pools = [_seed_sequence(seed, (fold, purpose, stream)).pool for stream in streams]
     hashed = _POOL * len(words([seed & (2**64 - 1), 0, 0, 0]))
     constants = [_constants(_IN_FIRST, _IN_FACTOR, _POOL, hashed + _POOL * number) for number in range(3)]
     return np.stack(pools, axis=1)[..., None], constants

@@ -50,7 +50,7 @@ class SlotWriter:
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array filled with anything."""
         dtype = np.dtype(dtype)
-        needed = math.prod(shape) * dtype.itemsize
+        needed = int(math.prod(shape)) * dtype.itemsize
         if self._used + needed > self._size:
             return np.empty(shape, dtype)
         array = self._memory.array(self._start + self._used, shape, dtype)

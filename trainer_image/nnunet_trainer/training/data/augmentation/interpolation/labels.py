@@ -30,7 +30,8 @@ def label_sampler(seg: torch.Tensor, order: int, meetings: Meetings | None = Non
         meetings: on a CPU is left to settle where labels meet; None: that is done here.
     """
     if seg.device.type != "cpu":
-        return lambda where: as_channels([settle_all(labels, where, order) for labels in flat_channels(seg, OUTSIDE)], where)
+        channels = flat_channels(seg, OUTSIDE)
+        return lambda where: as_channels([settle_all(labels, where, order) for labels in channels], where)
     strides = strides_of([edge + 2 * MARGIN for edge in seg.shape[2:]])
     flat = [labels.numpy() for labels in flat_channels(seg, OUTSIDE, _narrowest(seg)).unbind()]
     volumes = [(labels, torch.from_numpy(marked(labels, strides))) for labels in flat]

@@ -91,9 +91,9 @@ def places(
     shape = tuple(size + 2 * MARGIN for size in present)
     volume = math.prod(shape)
     counted = torch.int32 if n * volume < 2**31 else torch.int64  # the narrower one is gathered by in half of the time
-    *whole, index = total.to(counted).unbind()
-    for each, stride in zip(whole, strides_of(shape)[:-1], strict=True):
-        index.add_(each, alpha=stride)
+    index = coordinates[-1].to(counted)
+    for coordinate, stride in zip(coordinates[:-1], strides_of(shape)[:-1], strict=True):
+        index.add_(coordinate.to(counted), alpha=stride)
     if n > 1:
         index.add_(torch.arange(n, device=matrices.device, dtype=counted).view(-1, *[1] * d) * volume)
     return SamplingGrid(coordinates, shape, index.flatten())
