@@ -61,8 +61,9 @@ class Team:
     def begin(self, deadline: int, restarts: int = 0) -> None:
         policy = {"maxRestarts": restarts, "preRunningDeadlineSeconds": deadline}
         self.api.apply_all([dataset(self.namespace), plans(self.namespace)])
-        workers = {"nodes": 2, "gpusPerNode": 1}
-        self.api.apply_all(training_run(self.namespace, name, workers=workers, failurePolicy=policy) for name in RUNS)
+        # The next attempt waits for the end of the grace, where its pods are not gone by then: on a slow machine they may not be.
+        more = {"workers": {"nodes": 2, "gpusPerNode": 1}, "template": {"terminationGracePeriodSeconds": 1}}
+        self.api.apply_all(training_run(self.namespace, name, failurePolicy=policy, **more) for name in RUNS)
 
     def said(self, of: str = "") -> list[str]:
         events = self.api.list("v1", "Event", self.namespace)
