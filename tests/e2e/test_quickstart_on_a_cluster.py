@@ -22,6 +22,7 @@ from support import quickstart
 from support.apiclient import ApiClient, wait_until
 from support.controlplane import ControlPlane
 from support.datasets import copy_examples
+from support.faults.supervisor import Supervisor
 from support.node import ProcessNode
 from support.operator import OperatorProcess
 from support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
@@ -47,11 +48,11 @@ def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def operator(control_plane: ControlPlane, namespace: str, s3_server: S3Server, tmp_path: Path) -> Iterator[OperatorProcess]:
-    """As the chart runs it, under the chart's own Role: it may read no Secret."""
+    """As the chart runs it, under the chart's own Role: it may read no Secret. It is started again where it loses its lease."""
     storage = {"uri": f"s3://{BUCKET}/artifacts", "endpoint": s3_server.endpoint, "region": "us-east-1", "secretName": "s3"}
     values = {"watchNamespaces": [namespace], "storage": {**storage, "pathStyle": True}}
-    with chart.operator(control_plane, namespace, values, tmp_path) as running:
-        yield running
+    with Supervisor(chart.operator(control_plane, namespace, values, tmp_path)) as deployment:
+        yield deployment.operator
 
 
 def manifests(namespace: str, seed: int) -> list[dict[str, Any]]:

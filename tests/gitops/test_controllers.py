@@ -23,6 +23,7 @@ from nnunet_trainer.training.recipes import presets, recipe
 from support import audit
 from support.apiclient import APPLY, ApiClient, ApiError, Manifest, wait_until
 from support.controlplane import ROOT, ControlPlane
+from support.faults.supervisor import Supervisor
 from support.operator import OperatorProcess
 from support.pretend import Ending, PretendKubelet, succeed
 from support.third_party import chart
@@ -130,8 +131,8 @@ def operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Ite
     here = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
     control_plane.admin.patch(here, {"metadata": {"labels": labels}})
     values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, "storage": STORAGE}
-    with chart.operator(control_plane, namespace, values, tmp_path) as running:
-        yield running
+    with Supervisor(chart.operator(control_plane, namespace, values, tmp_path)) as deployment:
+        yield deployment.operator
 
 
 def test_a_second_field_manager_applies_prunes_and_creates_again(

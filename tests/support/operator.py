@@ -69,10 +69,10 @@ class OperatorProcess:
         if self._contained is None and (forks := forked_operators.in_tests) is not None:
             self._process = forks.fork(self._arguments, self._environment, self.log_file, self._seconds)
         else:
-            program = [sys.executable, "-P", str(HURRIED), json.dumps(self._seconds), *self._arguments]
+            program = ["-P", str(HURRIED), json.dumps(self._seconds)] if self._seconds else ["-m", "nnunet_operator.cli"]
             with self.log_file.open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._contained or program,
+                    self._contained or [sys.executable, *program, *self._arguments],
                     env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
         if ready:
