@@ -173,3 +173,16 @@ async def test_a_renewal_that_comes_between_does_not_hinder_giving_it_away(
     api.replace = replace  # type: ignore[method-assign]
     await ours.release()
     assert holder(control_plane, namespace) == ""
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OSError("no route")], ids=repr)
+async def test_why_it_is_not_renewed_or_given_away_is_logged(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    class Away:
+        async def get(self, *_: object) -> None:
+            raise error
+
+    ours = replica(Away(), "namespace", "ours")  # type: ignore[arg-type]
+    assert not await ours._try(take=False)
+    ours._asked_for_it = True
+    await ours.release()
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == [str(error) or "TimeoutError"] * 2

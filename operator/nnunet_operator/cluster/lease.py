@@ -81,7 +81,7 @@ class Lease:
                     pass  # a renewal that was under way came between
         except (ApiError, *CONNECTION_ERRORS) as error:
             log.warning(
-                "the lease could not be released; the next replica waits until it runs out: %s", error or type(error).__name__
+                "the lease could not be released; the next replica waits until it runs out: %s", str(error) or type(error).__name__
             )
         self._asked_for_it = False
 
@@ -105,7 +105,7 @@ class Lease:
                 ours = await self._take_or_renew(take=take)
         except (ApiError, *CONNECTION_ERRORS) as error:
             if not (isinstance(error, ApiError) and error.code == 409):  # 409: another replica was faster
-                log.warning("the lease could not be renewed: %s", error or type(error).__name__)
+                log.warning("the lease could not be renewed: %s", str(error) or type(error).__name__)
             return False
         if ours:
             self._renewed_at = asked_at

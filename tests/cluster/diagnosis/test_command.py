@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from nnunet_operator.api.schema import crds
 from nnunet_operator.cli import main
+from nnunet_operator.cluster.diagnosis import storage
 from nnunet_operator.cluster.preflight import WORKLOADS
 from nnunet_trainer.contract.faults import ExitCode
 from support.apiclient import wait_until
@@ -215,8 +217,11 @@ def bucket() -> Iterator[str]:
         server.shutdown()
 
 
-def test_storage_without_credentials(control_plane: ControlPlane, namespace: str, diagnose: Any, bucket: str) -> None:
+def test_storage_without_credentials(
+    control_plane: ControlPlane, namespace: str, diagnose: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api = control_plane.admin
+    monkeypatch.setattr(storage, "TIMEOUT", aiohttp.ClientTimeout(total=60))  # a slow machine is no store that does not answer
     api.apply(
         {
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca", "namespace": namespace},

@@ -182,3 +182,15 @@ def test_text_and_json_say_the_same() -> None:
     data = json.loads(findings.as_json(found, "https://host"))
     assert (data["cluster"], data["problems"], data["warnings"]) == ("https://host", 1, 0)
     assert data["findings"][1] == {"check": "longer", "level": "problem", "about": "y", "message": "bad\nbadly", "hint": "Mend it."}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(TimeoutError(), "TimeoutError"), (OSError(), "OSError"), (OSError("no route"), "no route")], ids=repr
+)
+async def test_a_store_that_does_not_answer_is_told_with_why(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(storage, "_ask", ask)
+    found = await storage._s3(None, storage.Place("s3://bucket", "n"))  # type: ignore[arg-type]
+    assert found.message == f"no answer from here: {said}"

@@ -129,7 +129,7 @@ async def _s3(api: Api, place: Place) -> Finding:
         why = f"its certificate is not trusted: {error.certificate_error}"
         return _finding(level, about, f"{why}{unread}", "Name a ConfigMap with the CA (ca.crt) as caConfigMap.")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        said = f"no answer from here: {error or type(error).__name__}"
+        said = f"no answer from here: {str(error) or type(error).__name__}"
         return _finding(Level.WARNING, about, said, _reach(host))
     if status == 404 and code in ("NoSuchBucket", ""):
         return _finding(

@@ -85,7 +85,7 @@ class ListWatch:
                     log.warning("%s could not be watched: %s", self._kind.plural, error)
                 self._failed()
             except CONNECTION_ERRORS as error:
-                log.info("the watch of %s was interrupted: %s", self._kind.plural, error or type(error).__name__)
+                log.info("the watch of %s was interrupted: %s", self._kind.plural, str(error) or type(error).__name__)
                 self._failed()
             else:
                 if not backoff.begun:

@@ -85,7 +85,7 @@ class Relist:
                 # 410: a list of many pages took so long that the server has forgotten where it began.
                 if isinstance(error, ApiError) and error.code not in (GONE, 429) and error.code < 500:
                     raise
-                log.warning("the cluster could not be listed: %s", error or type(error).__name__)
+                log.warning("the cluster could not be listed: %s", str(error) or type(error).__name__)
                 await asyncio.sleep(min(10, attempt))
 
     async def _fill(self) -> None:
@@ -118,7 +118,7 @@ class Relist:
             except (ApiError, *CONNECTION_ERRORS) as error:
                 now = time.monotonic()
                 self._failing_since = self._failing_since or now
-                log.warning("the cluster could not be listed: %s", error or type(error).__name__)
+                log.warning("the cluster could not be listed: %s", str(error) or type(error).__name__)
                 await asyncio.sleep(min(10, 1 + (now - self._failing_since) / 4))
                 self._asked.set()
             else:

@@ -47,9 +47,8 @@ class WorkloadPoller:
                 self._problem = ""
             except (ApiError, *CONNECTION_ERRORS) as error:
                 self._kind = None
-                self._say(
-                    f"Kueue's Workloads cannot be read, so a Job that waits says its queue alone: {error or type(error).__name__}"
-                )
+                why = str(error) or type(error).__name__
+                self._say(f"Kueue's Workloads cannot be read, so a Job that waits says its queue alone: {why}")
             await asyncio.sleep(max(self._every, self._count / PER_SECOND))
 
     async def read(self) -> None:
