@@ -330,20 +330,36 @@ def test_command_refuses(
     assert "Traceback" not in error
 
 
+KILLED = """
+import os, signal, sys
+from nnunet_trainer import cli
+from nnunet_trainer.preprocessing import storage
+
+replace, replaced = os.replace, []
+
+def killed_at_the_second_file_of_the_third_case(source, target):
+    replaced.append(target)
+    if len(replaced) == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+storage.os.replace = killed_at_the_second_file_of_the_third_case
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
-    raw = RawDataset.open(make_dataset(tmp_path / "Dataset001_A", cases=12, shape=(20, 60, 60)))
+    raw = RawDataset.open(make_dataset(tmp_path / "Dataset001_A", cases=4, shape=(20, 60, 60)))
     plans = plan(extract(raw, 2), raw.dataset_json, dataset_name=raw.name, reader=raw.reader)
     (tmp_path / "plans.json").write_text(json.dumps(plans))
     out = tmp_path / "out"
     folder = out / f"nnUNetPlans_{C}"
     call = ["preprocess", str(raw.folder), "--plans", str(tmp_path / "plans.json"), "--configuration", C, "-o", str(out)]
-    process = subprocess.Popen([sys.executable, "-m", "nnunet_trainer.cli", *call, "--workers", "1"], stdout=subprocess.DEVNULL)
-    while process.poll() is None and not (folder.is_dir() and any(folder.glob("*.pkl"))):
-        pass
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", KILLED, *call, "--workers", "1"], stdout=subprocess.DEVNULL, check=False)
+    assert killed.returncode == -signal.SIGKILL
     kept = PreprocessedFolder(folder).cases
-    assert 0 < len(kept) < 12
+    assert len(kept) == 2
+    assert list(folder.glob(".partial-*"))
     made = preprocess_dataset(raw, plans, C, folder)
     assert made == [case for case in raw.cases if case not in kept]
     preprocess_dataset(raw, plans, C, tmp_path / "whole")

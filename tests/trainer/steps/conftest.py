@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -133,6 +134,19 @@ def make_quick(patch: pytest.MonkeyPatch) -> None:
     """What costs time and changes nothing here: a pool of workers, and a fingerprint of 1e8 samples."""
     patch.setattr(parallel, "cpu_limit", lambda: 1)
     patch.setattr(extraction, "TOTAL_SAMPLES", 1e5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plots() -> Iterator[None]:
+    """Drawing progress.png takes longer than such a training does: a file of that name goes into the store instead."""
+
+    def drawn(logging: object, folder: Path) -> Path:
+        (folder / "progress.png").write_bytes(b"a picture")
+        return folder / "progress.png"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnunet_trainer.training.reporting.reporter.progress_plot", drawn)
+        yield
 
 
 @pytest.fixture
