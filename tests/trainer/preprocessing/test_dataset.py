@@ -338,7 +338,8 @@ from nnunet_trainer.preprocessing import storage
 replace, replaced = os.replace, []
 
 def killed_at_the_second_file_of_the_third_case(source, target):
-    replaced.append(target)
+    if str(target).endswith(storage.SUFFIXES):
+        replaced.append(target)
     if len(replaced) == 8:
         os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
