@@ -28,6 +28,9 @@ SILENCE = timedelta(minutes=2)
 
 LONGEST_WARNING, MOST_WARNINGS, LONGEST_SPEED = 1024, 16, 512
 
+MOST_WARNINGS_OF_A_RUN = 320
+"""Over all folds, of which there may be 100: etcd takes objects of 1.5 MB at most, and a larger status would never be written."""
+
 DOING = {
     "dataset": reasons.VERIFYING,
     "plan": reasons.PLANNING,
@@ -88,13 +91,14 @@ def _details(scope: Scope[Any], work: Work, running: Running, said: Progress) ->
 
 
 def _warnings(scope: Scope[Any], work: Work, status: FoldStatus, said: Progress) -> None:
-    """Take over what the training warns of; each is an event when it begins and when it is over."""
-    before, now = status.warnings or [], [text[:LONGEST_WARNING] for text in said.warnings or []][:MOST_WARNINGS]
+    """Take over what the training warns of, the first of it; each is an event when it begins and when it is over."""
+    before, all_of_them = status.warnings or [], [text[:LONGEST_WARNING] for text in said.warnings or []]
+    now = all_of_them[: min(MOST_WARNINGS, max(1, MOST_WARNINGS_OF_A_RUN // len(scope.status.folds)))]
     for text in now:
         if text not in before:
             scope.outcome.record(reasons.TRAINING_WARNING, f"{work.title}: {text}", warning=True)
     for text in before:
-        if text not in now:
+        if text not in all_of_them:
             scope.outcome.record(reasons.WARNING_OVER, f"{work.title}: no longer: {text}")
     status.warnings = now or None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -100,6 +101,27 @@ def test_what_a_training_warns_of_is_shown_and_told_once(train: Train) -> None:
         ("Normal", "WarningOver", f"no longer: {clipped}"),
         ("Normal", "WarningOver", f"no longer: {starving}"),
     ]
+
+
+@pytest.mark.parametrize(("folds", "most"), [(1, 16), (20, 16), (40, 8), (100, 3)])
+def test_what_many_folds_warn_of_fits_into_an_object(train: Train, folds: int, most: int) -> None:
+    """And what is beyond the first ones is not told as over."""
+    world = train(folds=[str(number) for number in range(folds)], maxParallelFolds=folds)
+    warnings = [f"{number:02} {'x' * 950}" for number in range(20)]
+    jobs = world.jobs(owner_name="run")
+    assert len(jobs) == folds
+    for second, said in ((0, warnings), (60, ["new", *warnings])):
+        world.wait(seconds=second)
+        for job in jobs:
+            if not second:
+                world.run(job)
+            world.say(job, phase="training", epoch=second, epochs=100, warnings=said, speed="x" * 512, continued="x" * 1024)
+        world.settle()
+        status = world.status("TrainingRun", "run")
+        assert [fold["warnings"] for fold in status["folds"]] == [said[:most]] * folds
+        assert len(json.dumps(status)) < 1_000_000, "etcd takes 1.5 MB, of which the spec and who wrote what take some"
+    told = [event.reason for _, event in world.events if "Warning" in event.reason]
+    assert told == ["TrainingWarning"] * (most + 1) * folds, "one more is told, and none as over"
 
 
 @pytest.mark.parametrize(
