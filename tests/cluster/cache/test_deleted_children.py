@@ -126,6 +126,17 @@ def test_memory_is_bounded(job: Manifest) -> None:
     assert len(kept) == 0
 
 
+def test_what_is_told_as_deleted_twice_is_kept_once(job: Manifest) -> None:
+    """Also where it had another controller by then: one that was orphaned and adopted."""
+    kept = DeletedChildren()
+    kept.keep(pod_of(job, "pod", 1))
+    kept.keep(pod_of(job, "pod", 2, uid="another"))
+    assert (len(kept), len(kept.of(job["metadata"]["uid"])), kept.of("another")) == (1, 1, [])
+    kept.forget("another")
+    kept.forget(job["metadata"]["uid"])
+    assert len(kept) == 0
+
+
 def test_what_one_namespace_deletes_costs_another_nothing(job: Manifest) -> None:
     kept = DeletedChildren(most=4)
     kept.keep(pod_of(job, "ours", 1))

@@ -49,7 +49,7 @@ class DeletedChildren:
         """Keep what is read of a Job or a pod that is gone: who it was, and how it stood. Of what nothing controls, nothing."""
         uid = child["metadata"]["uid"]
         controller = _controller(child)
-        if controller is None or uid in self._of.get(controller, ()):
+        if controller is None or uid in self._in.get(_namespace(child), ()):
             return
         self._of[controller][uid] = {
             "apiVersion": child.get("apiVersion"),
