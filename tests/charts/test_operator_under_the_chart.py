@@ -89,6 +89,13 @@ def test_in_all_namespaces_with_a_cluster_role_and_every_option(empty_control_pl
     assert {rule for needed in OPTIONAL.values() for rule in needed} <= used
 
 
+def holder(plane: ControlPlane, release: str) -> str:
+    """Who holds the Lease."""
+    lease = plane.admin.get("coordination.k8s.io/v1", "Lease", release, "nnunet-operator")
+    assert lease is not None
+    return str(lease["spec"]["holderIdentity"])
+
+
 def test_in_its_own_container(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     """As on a node: a read-only root, a user without a name, and the cluster's address and token where every pod finds them."""
     values = {"watchNamespaces": [namespace], "rbac": {"aggregate": False}, **STORAGE}
@@ -102,11 +109,10 @@ def test_in_its_own_container(control_plane: ControlPlane, namespace: str, tmp_p
         assert operator.metric("nnunet_operator_api_requests_total") > 0
         for complaint in ("Read-only file system", "Permission denied", "getpwuid"):
             assert complaint not in operator.log
-        lease = control_plane.admin.get("coordination.k8s.io/v1", "Lease", namespace, "nnunet-operator")
-        assert lease is not None
-        assert lease["spec"]["holderIdentity"] == "nnunet-operator-0"
+        assert holder(control_plane, namespace) == "nnunet-operator-0"
         operator.stop()
         assert operator.process.returncode == 0, operator.log[-2000:]
+        assert holder(control_plane, namespace) == "", "another replica would wait for the Lease to run out"
 
 
 def test_without_its_role_it_says_what_is_missing(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:

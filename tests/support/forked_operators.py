@@ -6,6 +6,7 @@ Run as a program, it loads the modules and forks an operator for each line that 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -56,7 +57,8 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and that is about to be told
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL."""
