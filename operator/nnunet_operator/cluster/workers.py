@@ -30,7 +30,7 @@ OUTAGE_RETRY = 15.0
 """The longest delay, in seconds, after an API server that was away or in trouble: that is no fault of the object's."""
 
 OTHER = "Other"
-"""In metrics, a reason that none of our versions' documentation lists."""
+"""In metrics, any reason that docs/troubleshooting.md of this version does not list."""
 
 
 class Workers:
