@@ -23,10 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every fault; exit 65 when there is one."""
-    from . import parallel, splits
+    from . import parallel
 
     parallel.single_threaded()
     command_line.load(arguments)
+    from . import splits
     from .raw import RawDataset
     from .verification.verify import verify
 

@@ -61,6 +61,39 @@ def test_without_the_first_rank_the_others_say_so(monkeypatch):
     assert "did not answer rank 1 on" in fault.message
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_attempt_that_fails_is_made_anew_unless_the_rank_was_stopped(monkeypatch, stopped):
+    """As where the first rank has just gone again, and its next pod comes."""
+    monkeypatch.setenv(pod.ENV_RENDEZVOUS_SECONDS, "60")
+    made, tried = rendezvous.dist.TCPStore, []
+
+    def attempt(*arguments, is_master, timeout, **options):
+        if not is_master:
+            tried.append(timeout.total_seconds())
+            if len(tried) <= 2:
+                raise RuntimeError("Connection reset by peer")
+        return made(*arguments, is_master=is_master, timeout=timeout, **options)
+
+    def meet(rank, world_size, address, port):
+        def check():
+            if rank and stopped and tried:
+                raise peer_faults.stopped_at_the_start()
+
+        return rendezvous.meet(rank, world_size, address, port, check)
+
+    monkeypatch.setattr(rendezvous.dist, "TCPStore", attempt)
+    if stopped:
+        monkeypatch.setattr(rendezvous, "_listens", lambda *_: True)
+        (fault,) = arrive([1], 2, meet)
+        assert (fault.reason, len(tried)) == ("Stopped", 1)
+    else:
+        stores = arrive([0, 1], 2, meet)
+        stores[0].set("who", "rank 0")
+        assert (stores[1].get("who"), len(tried)) == (b"rank 0", 3)
+        assert stores[1].timeout.total_seconds() > rendezvous.TRY_SECONDS, "it waits for the others longer than for an attempt"
+    assert max(tried) <= rendezvous.TRY_SECONDS
+
+
 @pytest.mark.parametrize("where", ["while some are missing", "when all have arrived"])
 @pytest.mark.parametrize("stopped", [0, 1, 2])
 def test_one_that_is_stopped_is_told_to_all_that_have_come(monkeypatch, stopped, where):

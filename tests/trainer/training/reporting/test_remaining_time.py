@@ -47,6 +47,23 @@ def test_cases_that_are_left():
     assert remaining.of_cases(0, 6) is None  # another validation begins
 
 
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("ended", [3, 6])
+def test_each_validation_has_a_pace_of_its_own(first, ended):
+    """Hours of epochs may lie between two."""
+    now = [0.0]
+    remaining = RemainingTime(lambda: now[0])
+    for done in range(first, ended + 1):
+        remaining.of_cases(done, 6)
+        now[0] += 100
+    now[0] += 36_000
+    assert remaining.of_cases(first, 6) is None
+    now[0] += 1
+    assert remaining.of_cases(first + 0.5, 6) == pytest.approx(2 * (5.5 - first))
+    now[0] += 1
+    assert remaining.of_cases(first + 1, 6) == pytest.approx(2 * (5 - first))
+
+
 @pytest.mark.parametrize(("epoch", "before"), [(2, 0.0), (1, 30.0)])
 def test_a_validation_is_told_of_by_its_cases(epoch, before, tmp_path, monkeypatch):
     """At the end of the training, and of whole images in the middle of it: then the epochs that are left come on top."""

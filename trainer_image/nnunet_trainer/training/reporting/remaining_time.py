@@ -20,6 +20,7 @@ class RemainingTime:
         self._clock = clock
         self._epochs: deque[tuple[float, float]] = deque(maxlen=RECENT_EPOCHS)
         self._cases: tuple[float, float] | None = None
+        self._validated = 0.0
 
     def epoch_done(self, seconds: float, share: float) -> None:
         """An epoch ended after so many seconds.
@@ -46,8 +47,9 @@ class RemainingTime:
     def of_cases(self, done: float, total: int) -> float | None:
         """Seconds that the other cases of a validation take; None until a part was validated since it was first asked."""
         now = self._clock()
-        if self._cases is None or done < self._cases[1]:
+        if self._cases is None or done < self._validated:  # another validation begins
             self._cases = (now, done)
+        self._validated = done
         begun, first = self._cases
         if done >= total:
             return 0.0

@@ -108,6 +108,7 @@ def test_labels_of_large_batches_take_little_memory_at_a_time(samples, patch, gp
     dimensions = len(patch)
     seg = torch.empty(samples, 1, *patch, dtype=torch.int16, device="cuda")
     where = sampling_grid.places(torch.empty(samples, dimensions, dimensions, device="cuda"), patch, patch)
+    assert all(each.is_contiguous() for each in where.coordinates), "they are flattened for each part, which is to copy nothing"
     with Largest() as largest:
         sampled = labels.label_sampler(seg, 1)(where)
     assert sampled.shape == seg.shape

@@ -12,11 +12,8 @@ from ..functional.separable import along_axis, reflected
 REACH = 2
 """Coefficients beyond the border that are needed, mirrored at the first and the last voxel."""
 
-SIZES = 256
-"""Lengths of axes whose matrices are kept: what is read of an image is as long as each sample's rotation and scale want it."""
 
-
-@lru_cache(maxsize=SIZES)
+@lru_cache(maxsize=32)
 def _prefilter(size: int) -> np.ndarray:
     """(size, size): from values to the coefficients of the spline through them, mirrored at the first and the last voxel."""
     if size == 1:
@@ -26,7 +23,7 @@ def _prefilter(size: int) -> np.ndarray:
     return np.asarray(np.linalg.inv(spline / 6))
 
 
-@lru_cache(maxsize=SIZES)
+@lru_cache(maxsize=32)
 def _prefilter_on(size: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     return torch.from_numpy(_prefilter(size)).to(dtype).to(device, non_blocking=True)
 

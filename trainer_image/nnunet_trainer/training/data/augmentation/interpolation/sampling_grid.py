@@ -67,7 +67,8 @@ def places(
         slab: of the patch's first axis; only its voxels are placed.
     """
     d, n = len(patch_size), len(matrices)
-    rows, total = matrices.transpose(0, 1).unsqueeze(-1), None
+    # Axes first in memory too: else each axis' coordinates of several volumes would lie apart, and be copied to be flattened.
+    rows, total = matrices.transpose(0, 1).contiguous().unsqueeze(-1), None
     for axis, edge in enumerate(patch_size):
         along = torch.linspace((1 - edge) / 2, (edge - 1) / 2, edge, device=matrices.device)
         along = along[slab] if axis == 0 else along
