@@ -1,8 +1,9 @@
 """What it costs to read and augment the batches of a training, beside nnU-Net's data loader on files of its own.
 
 CT-like cases of 280³ at a patch of 128³, batch 2, and a 2D plan. CPU seconds of all processes, in the steady state of a training:
-ours keeps decoded cases as far as memory allows, nnU-Net's keeps none; `cold` is ours without that. nnU-Net's batches are made by
-its loader in this process, so that what its own worker processes cost to talk to is not counted.
+ours keeps decoded cases as far as memory allows, nnU-Net's keeps none; `cold` is ours without that. Both are made by as many
+processes at once: a core whose neighbour works too takes more seconds for the same. What nnU-Net's worker processes cost to talk to
+is not counted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,43 @@ def reference(folder: str, plan: str, augments: bool) -> Callable[[], Any]:
     return loader.generate_train_batch
 
 
+@contextmanager
+def reference_costs(folder: str, plan: str, augments: bool) -> Iterator[Callable[[int], float]]:
+    """What gives the CPU seconds a batch of nnU-Net's loader, of so many batches that `WORKERS` processes make at once."""
+    # Not above: known as `__mp_main__` before torch is there, this module would be where pickle finds torch.channels_last.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("spawn")
+    arguments = (folder, plan, augments, context.Barrier(WORKERS))
+    with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=_begin, initargs=arguments) as pool:
+
+        def cost(batches: int) -> float:
+            shares = [pool.submit(_cost, batches // WORKERS) for _ in range(WORKERS)]
+            return sum(share.result() for share in shares) / (batches // WORKERS * WORKERS)
+
+        yield cost
+
+
+def _begin(folder: str, plan: str, augments: bool, together: Any) -> None:
+    global _make, _together
+    torch.set_num_threads(1)
+    _make, _together = reference(folder, plan, augments), together
+    _make()
+
+
+def _cost(batches: int) -> float:
+    _together.wait()
+    begun = time.process_time()
+    for _ in range(batches):
+        _make()
+    return time.process_time() - begun
+
+
+_make: Callable[[], Any]
+_together: Any
+
+
 def cpu_seconds(pids: list[int]) -> float:
     """Of this process and its workers."""
     ticks = 0
@@ -225,17 +264,13 @@ def measure(plan: str, store: PreprocessedFolder, theirs: str, batches: int, rou
     figures: dict[str, float] = {}
     for augments in (False, True):
         count = max(8, batches // 2) if augments else batches  # what augmentation draws costs very different times
-        make = reference(theirs, plan, augments)
-        make()
         ours, cold, wheel, own = [], [], [], 0.0
-        for _ in range(rounds):
-            begun = time.process_time()
-            for _ in range(count):
-                make()
-            wheel.append((time.process_time() - begun) / count)
-            cost, own = ours_cost(store, plan, count, augments=augments, keeps=True)
-            ours.append(cost)
-            cold.append(ours_cost(store, plan, count, augments=augments, keeps=False)[0])
+        with reference_costs(theirs, plan, augments) as reference_cost:
+            for _ in range(rounds):
+                wheel.append(reference_cost(count))
+                cost, own = ours_cost(store, plan, count, augments=augments, keeps=True)
+                ours.append(cost)
+                cold.append(ours_cost(store, plan, count, augments=augments, keeps=False)[0])
         a, b, c = (statistics.median(each) for each in (ours, cold, wheel))
         what = "augmented" if augments else "read"
         print(f"{plan}, {what}: {1000 * a:.1f} ms of CPU a batch, {1000 * own:.2f} of them in the consumer's process")
