@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from ..reconcile.view import Manifest
 from .api.client import Api
-from .api.errors import CONNECTION_ERRORS, ApiError
+from .api.errors import CONNECTION_ERRORS, ApiError, text_of
 from .api.kinds import KINDS
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,7 @@ class Lease:
                 while not await self._give_away():
                     pass  # a renewal that was under way came between
         except (ApiError, *CONNECTION_ERRORS) as error:
-            log.warning(
-                "the lease could not be released; the next replica waits until it runs out: %s", str(error) or type(error).__name__
-            )
+            log.warning("the lease could not be released; the next replica waits until it runs out: %s", text_of(error))
         self._asked_for_it = False
 
     async def _give_away(self) -> bool:
@@ -105,7 +103,7 @@ class Lease:
                 ours = await self._take_or_renew(take=take)
         except (ApiError, *CONNECTION_ERRORS) as error:
             if not (isinstance(error, ApiError) and error.code == 409):  # 409: another replica was faster
-                log.warning("the lease could not be renewed: %s", str(error) or type(error).__name__)
+                log.warning("the lease could not be renewed: %s", text_of(error))
             return False
         if ours:
             self._renewed_at = asked_at

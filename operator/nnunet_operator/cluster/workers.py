@@ -14,7 +14,7 @@ from ..controller.object_client import Outdated, Rejected
 from ..controller.one_pass import Reconciliation
 from ..inspection import remedies
 from ..reconcile.view import Heard, Key, Manifest
-from .api.errors import CONNECTION_ERRORS, ApiError, NotLeading
+from .api.errors import CONNECTION_ERRORS, ApiError, NotLeading, text_of
 from .api.kinds import OURS
 from .cache.object_cache import ObjectCache
 from .monitoring import metrics
@@ -119,7 +119,7 @@ class Workers:
             try:
                 await self._read_again(key)
             except (ApiError, *CONNECTION_ERRORS) as error:
-                log.warning("could not be read again: %s", str(error) or type(error).__name__, extra={"object": key})
+                log.warning("could not be read again: %s", text_of(error), extra={"object": key})
             self.wake(self._concerned(key, before) - {key})
 
     def _failed(self, key: Key, error: Exception, cause: str) -> None:
@@ -128,7 +128,7 @@ class Workers:
             isinstance(error, ApiError) and (error.code == 429 or error.code >= 500)
         )
         delay = self._queue.retry(key, OUTAGE_RETRY) if in_trouble else self._queue.retry(key)
-        log.warning("tried again in %.1f s: %s", delay, str(error) or type(error).__name__, extra={"object": key})
+        log.warning("tried again in %.1f s: %s", delay, text_of(error), extra={"object": key})
 
     async def _pass_over(self, key: Key) -> float | None:
         """Seconds until the object wants to be looked at again, if it does."""

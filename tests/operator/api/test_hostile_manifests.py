@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
 
@@ -147,14 +147,14 @@ def test_a_text_is_refused_by_name_or_harmless(name: str, path: str, trick: str)
         is_harmless(child)
 
 
-def _strings(schema: Manifest, path: str) -> Iterator[tuple[str, Manifest]]:
-    if schema.get("type") == "string":
+def _fields(schema: Manifest, path: str, types: Collection[str]) -> Iterator[tuple[str, Manifest]]:
+    if schema.get("type") in types:
         yield path, schema
     for name, below in schema.get("properties", {}).items():
-        yield from _strings(below, f"{path}.{name}")
+        yield from _fields(below, f"{path}.{name}", types)
     for below in (schema.get("items"), schema.get("additionalProperties")):
         if isinstance(below, dict):
-            yield from _strings(below, f"{path}[]")
+            yield from _fields(below, f"{path}[]", types)
 
 
 @pytest.mark.parametrize("manifest", [dataset(), plans(), run()], ids=lambda manifest: str(manifest["kind"]))
@@ -166,25 +166,15 @@ def test_what_is_not_hostile_has_a_job(manifest: Manifest) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_text_has_an_end(kind: str) -> None:
     spec = crds.schema(KINDS[kind])["properties"]["spec"]
-    endless = [path for path, schema in _strings(spec, "spec") if not {"maxLength", "enum"} & schema.keys()]
+    endless = [path for path, schema in _fields(spec, "spec", {"string"}) if not {"maxLength", "enum"} & schema.keys()]
     assert endless == []
-
-
-def _numbers(schema: Manifest, path: str) -> Iterator[tuple[str, Manifest]]:
-    if schema.get("type") in ("integer", "number"):
-        yield path, schema
-    for name, below in schema.get("properties", {}).items():
-        yield from _numbers(below, f"{path}.{name}")
-    for below in (schema.get("items"), schema.get("additionalProperties")):
-        if isinstance(below, dict):
-            yield from _numbers(below, f"{path}[]")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_number_has_an_end_or_a_policy_that_takes_any(kind: str) -> None:
     """What computes with a number of a spec meets none that it cannot bear: those without an end have tests of their own."""
     spec = crds.schema(KINDS[kind])["properties"]["spec"]
-    endless = {path for path, schema in _numbers(spec, "spec") if "maximum" not in schema}
+    endless = {path for path, schema in _fields(spec, "spec", {"integer", "number"}) if "maximum" not in schema}
     passed_on = {"spec.template.tolerations[].tolerationSeconds"}  # to the pod, as it is
     own = {"spec.activeDeadlineSeconds", "spec.ttlSecondsAfterFinished"} if kind == "TrainingRun" else set()
     assert endless == passed_on | own

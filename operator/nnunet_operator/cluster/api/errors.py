@@ -15,6 +15,11 @@ CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 """There was no answer, or not a whole one."""
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says; its type, where it says nothing, as a `TimeoutError` does."""
+    return str(error) or type(error).__name__
+
+
 class ApiError(Exception):
     """An answer of the API server that is no success."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from nnunet_trainer.contract.faults import StorageFault
 
 from .client import Api
-from .errors import CONNECTION_ERRORS, ApiError
+from .errors import CONNECTION_ERRORS, ApiError, text_of
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ async def ask(api: Api, method: str, path: str, body: Any = None) -> Any:
                 raise
             problem = str(error)
         except CONNECTION_ERRORS as error:
-            problem = str(error) or type(error).__name__
+            problem = text_of(error)
         if loop.time() > end:
             raise no_cluster(api, problem)
         log.warning("%s does not answer yet: %s", api.configuration.host, problem)

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _look(
     chosen: settings.ClusterSettings, account: tuple[str, str] | None, patience: timedelta
 ) -> tuple[str, list[Finding]]:
-    from ..api.errors import CONNECTION_ERRORS, ApiError
+    from ..api.errors import CONNECTION_ERRORS, ApiError, text_of
     from ..api.kubeconfig import connect  # the client is slow to import: not for --help
     from . import access, installed_crds, leader, objects, storage
 
@@ -88,7 +88,7 @@ async def _look(
     except ApiError as error:
         raise StorageFault("ClusterRefuses", f"{host} refuses: {error}.", hint="Is it the right user (--context)?") from error
     except CONNECTION_ERRORS as error:
-        why = str(error) or type(error).__name__
+        why = text_of(error)
         hint = "Is it the right cluster (--kubeconfig, --context)?"
         raise StorageFault("NoCluster", f"{host} does not answer: {why}.", hint=hint) from error
     finally:

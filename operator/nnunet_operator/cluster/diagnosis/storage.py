@@ -16,7 +16,7 @@ from nnunet_trainer.contract.faults import BadConfiguration
 from ...api.base import SpecModel
 from ...reconcile.view import Manifest
 from ..api.client import Api
-from ..api.errors import ApiError
+from ..api.errors import ApiError, text_of
 from ..api.kinds import KINDS, OURS, ApiKind
 from .findings import Finding, Level
 
@@ -129,7 +129,7 @@ async def _s3(api: Api, place: Place) -> Finding:
         why = f"its certificate is not trusted: {error.certificate_error}"
         return _finding(level, about, f"{why}{unread}", "Name a ConfigMap with the CA (ca.crt) as caConfigMap.")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        said = f"no answer from here: {str(error) or type(error).__name__}"
+        said = f"no answer from here: {text_of(error)}"
         return _finding(Level.WARNING, about, said, _reach(host))
     if status == 404 and code in ("NoSuchBucket", ""):
         return _finding(

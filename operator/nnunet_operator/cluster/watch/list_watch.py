@@ -12,7 +12,7 @@ from typing import Any
 
 from ...reconcile.view import Manifest
 from ..api.client import Api
-from ..api.errors import CONNECTION_ERRORS, ApiError
+from ..api.errors import CONNECTION_ERRORS, ApiError, text_of
 from ..api.kinds import ApiKind
 from .backoff import Backoff
 
@@ -85,7 +85,7 @@ class ListWatch:
                     log.warning("%s could not be watched: %s", self._kind.plural, error)
                 self._failed()
             except CONNECTION_ERRORS as error:
-                log.info("the watch of %s was interrupted: %s", self._kind.plural, str(error) or type(error).__name__)
+                log.info("the watch of %s was interrupted: %s", self._kind.plural, text_of(error))
                 self._failed()
             else:
                 if not backoff.begun:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 
 from ...reconcile.view import Key
 from ..api.client import Api
-from ..api.errors import CONNECTION_ERRORS, ApiError
+from ..api.errors import CONNECTION_ERRORS, ApiError, text_of
 from ..api.kinds import WATCHED, ApiKind
 from ..cache.known import Known
 from ..cache.object_cache import ObjectCache
@@ -85,7 +85,7 @@ class Relist:
                 # 410: a list of many pages took so long that the server has forgotten where it began.
                 if isinstance(error, ApiError) and error.code not in (GONE, 429) and error.code < 500:
                     raise
-                log.warning("the cluster could not be listed: %s", str(error) or type(error).__name__)
+                log.warning("the cluster could not be listed: %s", text_of(error))
                 await asyncio.sleep(min(10, attempt))
 
     async def _fill(self) -> None:
@@ -118,7 +118,7 @@ class Relist:
             except (ApiError, *CONNECTION_ERRORS) as error:
                 now = time.monotonic()
                 self._failing_since = self._failing_since or now
-                log.warning("the cluster could not be listed: %s", str(error) or type(error).__name__)
+                log.warning("the cluster could not be listed: %s", text_of(error))
                 await asyncio.sleep(min(10, 1 + (now - self._failing_since) / 4))
                 self._asked.set()
             else:

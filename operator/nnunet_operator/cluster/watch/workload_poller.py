@@ -13,7 +13,7 @@ from typing import Any
 from ...manifests import names, ownership
 from ...reconcile.view import Key, Manifest
 from ..api.client import Api
-from ..api.errors import CONNECTION_ERRORS, ApiError
+from ..api.errors import CONNECTION_ERRORS, ApiError, text_of
 from ..api.kinds import WORKLOAD, ApiKind
 from ..cache.known import labels_of
 from ..cache.object_cache import ObjectCache
@@ -47,7 +47,7 @@ class WorkloadPoller:
                 self._problem = ""
             except (ApiError, *CONNECTION_ERRORS) as error:
                 self._kind = None
-                why = str(error) or type(error).__name__
+                why = text_of(error)
                 self._say(f"Kueue's Workloads cannot be read, so a Job that waits says its queue alone: {why}")
             await asyncio.sleep(max(self._every, self._count / PER_SECOND))
 
